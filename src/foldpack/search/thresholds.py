@@ -149,7 +149,7 @@ def _midway(scores: np.ndarray, lowest: float) -> float:
     finite = scores[np.isfinite(scores)]
     if finite.size == 0:
         return 0.5
-    if not np.isfinite(lowest):  # only the forced labels are selected
-        lowest = float(finite.max()) + 1.0
+    if lowest > finite.max():  # nothing but the forced labels is selected
+        return float(finite.max()) + 1.0
     below = finite[finite < lowest]
     return float((lowest + below.max()) / 2) if below.size else float(lowest) - 1e-3

@@ -1,0 +1,170 @@
+"""Convex problems over blend weights, each with a certificate of how far from the optimum it can be at most.
+
+The quadratic program is solved exactly by an active set (Lawson and Hanson's method with one equality); the log-loss
+by a sequence of such programs on its true Hessian (as mixsqp does, PMC7986967). Weights are few, rows are many: a
+row is touched only to build the gradient and the Hessian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldpack.metrics.classification import SMALLEST_PROB
+
+BLOCK = 1 << 16  # columns turned to float64 at a time
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Weights (M,) float64, the value of the objective there, and an upper bound on value - optimum."""
+
+    weights: np.ndarray
+    value: float
+    gap: float
+
+
+def simplex_gap(weights: np.ndarray, gradient: np.ndarray) -> float:
+    """The most a convex function can still fall on the simplex: gradient · (weights - best corner)."""
+    return float(max(0.0, gradient @ weights - gradient.min()))
+
+
+def simplex_qp(gram: np.ndarray, linear: np.ndarray, start: np.ndarray | None = None) -> Solution:
+    """Minimise ½ w'Gw - c'w over w >= 0, sum w = 1. gram: (M, M), positive semidefinite; linear: (M,)."""
+    size = len(linear)
+    ridge = 1e-12 * max(float(np.trace(gram)) / size, 1e-300)  # shares weight evenly between equal members
+    curved = gram + ridge * np.eye(size)
+    weights = np.full(size, 1 / size) if start is None else start.astype(np.float64)
+    free = weights > 0
+    for _ in range(20 * size + 20):
+        target = _on_face(curved, linear, free)
+        if target[free].min() >= 0:
+            weights = target
+            slope = curved @ weights - linear
+            slack = slope - slope @ weights
+            candidate = int(slack.argmin())
+            if free[candidate] or slack[candidate] >= -1e-13 * (1 + np.abs(slope).max()):
+                break
+            free[candidate] = True
+            continue
+        falling = free & (target < 0)
+        shares = np.where(falling, weights / np.where(falling, weights - target, 1.0), np.inf)
+        weights = np.maximum(weights + min(1.0, shares.min()) * (target - weights), 0.0)
+        free[shares.argmin()] = False
+        weights[~free] = 0.0
+    weights = np.maximum(weights, 0.0)
+    weights /= weights.sum()
+    slope = gram @ weights - linear
+    return Solution(weights, float(0.5 * weights @ gram @ weights - linear @ weights), simplex_gap(weights, slope))
+
+
+def _on_face(gram: np.ndarray, linear: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """The minimum of the quadratic where only free weights move and the sum is 1, signs ignored."""
+    index = np.flatnonzero(free)
+    size = len(index)
+    # The multiplier's row is scaled like the Gram matrix, or the system would be badly conditioned.
+    scale = max(float(np.abs(np.diag(gram)).max()), 1e-300)
+    system = np.zeros((size + 1, size + 1))
+    system[:size, :size] = gram[np.ix_(index, index)] / scale
+    system[size, :size] = system[:size, size] = 1.0
+    right = np.append(linear[index] / scale, 1.0)
+    try:
+        solved = np.linalg.solve(system, right)
+    except np.linalg.LinAlgError:
+        solved = np.linalg.lstsq(system, right, rcond=None)[0]
+    target = np.zeros(len(linear))
+    target[index] = solved[:size]
+    return target
+
+
+# A function of weights that also gives its gradient (M,) and Hessian (M, M).
+Quadratic = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
+
+
+def newton_on_simplex(
+    function: Quadratic,
+    value: Callable[[np.ndarray], float],
+    size: int,
+    tolerance: float = 1e-9,
+    most_steps: int = 100,
+    start: np.ndarray | None = None,
+) -> Solution:
+    """Minimise a smooth convex function over the simplex by exact quadratic programs and a line search.
+
+    function(w) -> (value, gradient, Hessian); value(w) -> the value alone, for the line search.
+    """
+    weights = np.full(size, 1 / size) if start is None else start
+    height, gradient, hessian = function(weights)
+    gap = simplex_gap(weights, gradient)
+    for _ in range(most_steps):
+        if gap <= tolerance:
+            break
+        step = simplex_qp(hessian, hessian @ weights - gradient, weights).weights - weights
+        promised = float(gradient @ step)
+        length = 1.0
+        while value(weights + length * step) > height + 1e-4 * length * promised and length > 1e-6:
+            length /= 2
+        moved = weights + length * step
+        moved_height, gradient_there, hessian_there = function(moved)
+        if moved_height > height:  # rounding: no further progress can be seen
+            break
+        weights, height, gradient, hessian = moved, moved_height, gradient_there, hessian_there
+        gap = simplex_gap(weights, gradient)
+    return Solution(weights, height, gap)
+
+
+def fit_log_loss(probs: np.ndarray, row_weights: np.ndarray | None = None, tolerance: float = 1e-9) -> Solution:
+    """The weights with the least mean of -log(sum_m w_m · probs[m]).
+
+    probs: (M, N) float, the probability each member gave to the truth of each cell (`true_class_probs`), in [0, 1];
+    row_weights: (N,) how often each cell counts. The cost does not depend on the number of classes.
+    """
+    size, rows = probs.shape
+    share = np.full(rows, 1 / rows) if row_weights is None else row_weights / row_weights.sum()
+
+    def value(weights: np.ndarray) -> float:
+        return sum(float(-np.log(_clipped(weights @ part)) @ counts) for part, counts in _blocks(probs, share))
+
+    def full(weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        height, gradient, hessian = 0.0, np.zeros(size), np.zeros((size, size))
+        for part, counts in _blocks(probs, share):
+            blend = _clipped(weights @ part)
+            height -= float(np.log(blend) @ counts)
+            pull = counts / blend
+            gradient -= part @ pull
+            hessian += (part * (pull / blend)) @ part.T
+        return height, gradient, hessian
+
+    return newton_on_simplex(full, value, size, tolerance)
+
+
+def _clipped(blend: np.ndarray) -> np.ndarray:
+    return np.maximum(blend, SMALLEST_PROB)
+
+
+def _blocks(probs: np.ndarray, share: np.ndarray):
+    """Columns in float64, a block at a time, so that a big float32 matrix is never copied whole."""
+    for first in range(0, probs.shape[1], BLOCK):
+        yield probs[:, first : first + BLOCK].astype(np.float64), share[first : first + BLOCK]
+
+
+def fit_squared_error(values: np.ndarray, y: np.ndarray) -> Solution:
+    """The simplex weights with the least mean squared error of sum_m w_m · values[m].
+
+    values: (M, N) float; y: (N,) float. `value` is half the mean squared error less half the mean of y². After one
+    pass for the Gram matrix the cost does not depend on N.
+    """
+    gram, linear = gram_matrix(values, y)
+    return simplex_qp(gram, linear)
+
+
+def gram_matrix(values: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(M, M) mean of products of members and (M,) mean of products with y, in float64."""
+    size, rows = values.shape
+    gram, linear = np.zeros((size, size)), np.zeros(size)
+    for part, target in _blocks(values, y):
+        gram += part @ part.T
+        linear += part @ target
+    return gram / rows, linear / rows
