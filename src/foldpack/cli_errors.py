@@ -1,0 +1,30 @@
+"""How every command ends: one line for what the user can mend, a traceback for what we must mend."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from foldpack.errors import FoldpackError
+
+
+def run_app(app: typer.Typer, args: list[str] | None = None) -> int:
+    """Run a typer application. Returns 0, the code of `typer.Exit`, 2 for FoldpackError and wrong usage, 130 for Ctrl-C."""
+    app.pretty_exceptions_enable = False  # its tracebacks print local variables, which may hold keys
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=args, prog_name=None, standalone_mode=False)
+    except FoldpackError as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; finished parts are kept", file=sys.stderr)
+        return 130
+    except Exception as failure:
+        show = getattr(failure, "show", None)  # click's own errors: wrong usage
+        if show is None:
+            raise
+        show()
+        return int(getattr(failure, "exit_code", 2))
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,132 @@
+"""Competitions of the plain kind: a CSV with an id and its labels, a folder of images, a CSV to hand in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from foldpack.data.items import Items
+from foldpack.errors import DataError
+from foldpack.files import write_atomic
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """How such a competition lays out its files. Folders and files are relative to the competition's folder."""
+
+    name: str
+    slug: str  # on Kaggle
+    task: str  # "multiclass" or "multilabel"
+    id_column: str
+    label_column: str
+    suffix: str  # what follows an id in its image's file name; empty if the id has it
+    train_csv: str = "train.csv"
+    train_folder: str = "train"
+    test_folder: str = "test"
+    sample_csv: str = "sample_submission.csv"
+    class_csv: str | None = None  # first column: all classes, one a row; None: the classes seen in train
+
+
+def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Read a CSV, every value a str. Raises DataError when it is missing, lacks a column or repeats an id."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as failure:
+        raise DataError(f"{path}: cannot read the table ({failure}); is this the competition's folder?") from None
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise DataError(f"{path}: column '{missing[0]}' is missing, got: {', '.join(table.columns)}; "
+                        f"needed: {', '.join(columns)}")
+    if repeated := table[columns[0]][table[columns[0]].duplicated()].tolist():
+        raise DataError(f"{path}: id '{repeated[0]}' stands there more than once; ids must be unique")
+    return table
+
+
+def read_train_table(layout: ImageTable, root: Path) -> tuple[Items, list[str]]:
+    """The training items and the raw label text of each. Raises DataError, also for an id without an image."""
+    path = root / layout.train_csv
+    table = read_table(path, [layout.id_column, layout.label_column])
+    if not len(table):
+        raise DataError(f"{path}: the table has no rows; is the download complete?")
+    items = items_in(layout, root / layout.train_folder, table[layout.id_column].tolist())
+    require_images(items, path)
+    return items, table[layout.label_column].tolist()
+
+
+def require_images(items: Items, source: Path) -> None:
+    """Raises DataError naming the first item whose image is not on disk."""
+    missing = [(item, path) for item, path in zip(items.ids, items.paths, strict=True) if not path.is_file()]
+    if missing:
+        item, path = missing[0]
+        raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing); "
+                        "complete the download or drop these rows")
+
+
+def items_in(layout: ImageTable, folder: Path, ids: list[str]) -> Items:
+    """Items whose images lie in `folder`."""
+    return Items(ids, [folder / f"{item}{layout.suffix}" for item in ids])
+
+
+def read_test_items(layout: ImageTable, root: Path) -> Items:
+    """The items that the sample submission asks for, in its order. Images may be missing. Raises DataError."""
+    table = read_table(root / layout.sample_csv, [layout.id_column, layout.label_column])
+    return items_in(layout, root / layout.test_folder, table[layout.id_column].tolist())
+
+
+def class_names(layout: ImageTable, root: Path, labels: list[str]) -> list[str]:
+    """All classes, in the column order of every probability matrix."""
+    if layout.class_csv is not None:
+        path = root / layout.class_csv
+        try:
+            return pd.read_csv(path, dtype=str, keep_default_na=False).iloc[:, 0].tolist()
+        except (OSError, ValueError, IndexError) as failure:
+            raise DataError(f"{path}: cannot read the classes ({failure})") from None
+    seen = {word for text in labels for word in label_words(layout, text)}
+    return sorted(seen, key=lambda word: (not word.isdigit(), int(word) if word.isdigit() else 0, word))
+
+
+def label_words(layout: ImageTable, text: str) -> list[str]:
+    """The classes named in one label cell."""
+    return text.split() if layout.task == "multilabel" else [text]
+
+
+def encode_labels(layout: ImageTable, labels: list[str], classes: list[str]) -> np.ndarray:
+    """Label cells -> (n,) int64 class indices, or (n, C) bool for multilabel. Raises DataError for a strange class."""
+    index = {name: column for column, name in enumerate(classes)}
+    matrix = np.zeros((len(labels), len(classes)), dtype=bool)
+    for row, text in enumerate(labels):
+        for word in label_words(layout, text):
+            if word not in index:
+                raise DataError(f"row {row + 1} of the training table: class '{word}' is not among the {len(classes)} "
+                                f"classes of {layout.class_csv or layout.train_csv}")
+            matrix[row, index[word]] = True
+    return matrix if layout.task == "multilabel" else matrix.argmax(axis=1).astype(np.int64)
+
+
+def submission_text(layout: ImageTable, ids: list[str], answers: list[str]) -> str:
+    """The CSV to hand in."""
+    table = pd.DataFrame({layout.id_column: ids, layout.label_column: answers})
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def write_submission(path: Path, layout: ImageTable, ids: list[str], answers: list[str]) -> None:
+    """Replace the submission atomically: at every moment the file is absent or valid."""
+    write_atomic(path, submission_text(layout, ids, answers))
+
+
+def check_submission(path: Path, layout: ImageTable, root: Path, classes: list[str]) -> None:
+    """Raises DataError unless the file answers exactly the sample's ids, in order, with known classes."""
+    expected = read_test_items(layout, root).ids
+    table = read_table(path, [layout.id_column, layout.label_column])
+    if list(table.columns) != [layout.id_column, layout.label_column]:
+        raise DataError(f"{path}: columns {', '.join(table.columns)}; "
+                        f"allowed: {layout.id_column}, {layout.label_column}")
+    if table[layout.id_column].tolist() != expected:
+        raise DataError(f"{path}: its {len(table)} ids differ from the {len(expected)} ids of {layout.sample_csv}")
+    known = set(classes)
+    for item, text in zip(expected, table[layout.label_column], strict=True):
+        if strange := [word for word in label_words(layout, text) if word not in known]:
+            raise DataError(f"{path}: id '{item}' is answered with '{strange[0]}', which is not a class")

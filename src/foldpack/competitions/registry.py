@@ -1,0 +1,20 @@
+"""All competitions that foldpack knows, by name."""
+
+from __future__ import annotations
+
+from foldpack.competitions.digits import DIGITS
+from foldpack.competitions.image_table import ImageTable
+from foldpack.competitions.imet import IMET
+from foldpack.errors import DataError, did_you_mean
+
+COMPETITIONS: dict[str, ImageTable] = {
+    "digits": DIGITS,
+    "imet": IMET,
+}
+
+
+def get_competition(name: str) -> ImageTable:
+    """Raises DataError with the nearest name for an unknown competition."""
+    if name not in COMPETITIONS:
+        raise DataError(f"unknown competition '{name}': {did_you_mean(name, list(COMPETITIONS))}")
+    return COMPETITIONS[name]

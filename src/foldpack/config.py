@@ -1,0 +1,120 @@
+"""The configuration of a run: how one network is trained on its folds. Frozen and strict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from foldpack.errors import FoldpackError
+from foldpack.spec import Name, NetConfig
+from foldpack.strict_model import StrictModel, parse_strict
+from foldpack.strict_yaml import dump_strict, load_strict
+
+
+class ConfigError(FoldpackError):
+    """A configuration file that cannot be read, or that asks for something that does not exist."""
+
+
+class OptimConfig(StrictModel):
+    """Passed to `timm.optim.create_optimizer_v2` and `timm.scheduler.create_scheduler_v2`."""
+
+    name: str = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    schedule: str = "cosine"
+    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+    min_lr: Annotated[float, Field(ge=0)] = 1e-6
+    clip_norm: Annotated[float, Field(gt=0)] | None = None  # largest norm of the whole gradient
+
+
+class LossConfig(StrictModel):
+    """`cross_entropy` for multiclass; `bce` or `asymmetric` (arXiv 2009.14119) for multilabel."""
+
+    name: Literal["cross_entropy", "bce", "asymmetric"]
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    pos_weight: Annotated[float, Field(gt=0)] = 1.0  # bce: weight of a positive against a negative
+    gamma_neg: Annotated[float, Field(ge=0)] = 4.0  # asymmetric: focusing of the negatives
+    gamma_pos: Annotated[float, Field(ge=0)] = 1.0
+
+
+class AugmentConfig(StrictModel):
+    """What happens to a training image. Probabilities of 0 switch a step off."""
+
+    hflip: Annotated[float, Field(ge=0, le=1)] = 0.5  # probability
+    vflip: Annotated[float, Field(ge=0, le=1)] = 0.0
+    affine: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of shift + scale + rotation
+    shift: Annotated[float, Field(ge=0, le=1)] = 0.06  # largest shift, share of the side
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.15  # largest change of size
+    rotate: Annotated[float, Field(ge=0, le=180)] = 10.0  # degrees
+    colour: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of colour jitter
+    colour_strength: Annotated[float, Field(ge=0, le=1)] = 0.2
+    grey: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of dropping the colour
+    erase: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of random erasing (arXiv 1708.04896)
+    mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of mixup (arXiv 1710.09412), drawn per batch
+    cutmix: Annotated[float, Field(ge=0)] = 0.0  # alpha of CutMix (arXiv 1905.04899)
+
+
+class RunConfig(StrictModel):
+    """Everything that decides the weights of a run. Source of truth: `configs/<competition>/<run>.yml`."""
+
+    run: Name
+    competition: str
+    net: NetConfig
+    loss: LossConfig
+    metric: str  # a name from `foldpack.metrics.registry`; early stopping and the best checkpoint follow it
+    optim: OptimConfig = OptimConfig()
+    augment: AugmentConfig = AugmentConfig()
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch_size: Annotated[int, Field(ge=1)] = 64  # per process
+    accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step
+    precision: Literal["no", "fp16", "bf16"] = "no"  # mixed precision, as `accelerate` names it
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weight average, 0 switches it off
+    patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better metric before a fold stops
+    evaluate_every: Annotated[int, Field(ge=1)] = 1  # epochs between two evaluations; the last is always evaluated
+    views: Annotated[list[str], Field(min_length=1)] = ["identity"]
+    folds: list[int] | None = None  # train only these; all of folds.csv when left out
+    oof_dtype: Literal["float16", "float32"] = "float32"
+    workers: Annotated[int, Field(ge=0)] = 0  # processes that augment; 0: in the training process
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> RunConfig:
+        if self.net.pretrained and self.net.kwargs.get("num_classes") is not None:
+            raise ValueError("num_classes follows from the labels; leave it out of net.kwargs")
+        return self
+
+
+def parse_config(data: object, source: Path | str) -> RunConfig:
+    """Plain data -> RunConfig. Raises ConfigError naming the key, with "did you mean" for unknown ones."""
+    return parse_strict(RunConfig, data, source, ConfigError)
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read `configs/<competition>/<run>.yml`. Raises ConfigError or YamlError."""
+    return parse_config(load_strict(read_text(path), str(path)), path)
+
+
+def read_text(path: Path) -> str:
+    """The text of a settings file. Raises ConfigError when it is missing or not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failure:
+        raise ConfigError(f"{path}: cannot read it ({failure})") from None
+
+
+def config_text(config: RunConfig) -> str:
+    """The YAML of a configuration, every value spelled out."""
+    return dump_strict(config.model_dump(mode="json"))
+
+
+def config_hash(config: RunConfig) -> str:
+    """Hex SHA-256 over what decides the weights: two runs with the same hash may share checkpoints.
+
+    The list of folds and the number of workers are left out: they choose how much is computed, not what.
+    """
+    data = config.model_dump(mode="json", exclude={"folds", "workers"})
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

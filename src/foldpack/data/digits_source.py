@@ -1,0 +1,51 @@
+"""Write scikit-learn's 1,797 handwritten digits as a competition: images, CSVs, and the answers beside it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from foldpack.competitions.digits import DIGITS
+from foldpack.files import write_atomic
+
+SIDE = 32  # pixels; the originals have 8
+TEST_SHARE = 0.2
+SEED = 0
+
+
+def digit_png(grid: np.ndarray) -> bytes:
+    """(8, 8) float in [0, 16] -> a grey PNG of 32x32."""
+    grey = Image.fromarray((grid * (255 / 16)).round().astype(np.uint8))
+    buffer = io.BytesIO()
+    grey.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_digits(root: Path, answers: Path) -> None:
+    """Write `root/{train,test}/*.png`, train.csv and sample_submission.csv; the test labels go to `answers`.
+
+    The same bytes at every call. A folder that is complete already is left as it is.
+    """
+    digits = load_digits()
+    train, test = train_test_split(np.arange(len(digits.target)), test_size=TEST_SHARE, random_state=SEED,
+                                   stratify=digits.target)
+    train, test = np.sort(train), np.sort(test)
+    ids = [f"digit_{row:04d}" for row in range(len(digits.target))]
+    for folder, rows in ((DIGITS.train_folder, train), (DIGITS.test_folder, test)):
+        for row in rows:
+            path = root / folder / f"{ids[row]}{DIGITS.suffix}"
+            if not path.exists():
+                write_atomic(path, digit_png(digits.images[row]))
+    for path, rows, labels in (
+        (root / DIGITS.train_csv, train, digits.target[train]),
+        (root / DIGITS.sample_csv, test, np.zeros(len(test), dtype=int)),
+        (answers, test, digits.target[test]),
+    ):
+        table = pd.DataFrame({DIGITS.id_column: [ids[row] for row in rows], DIGITS.label_column: labels})
+        write_atomic(path, table.to_csv(index=False, lineterminator="\n"))

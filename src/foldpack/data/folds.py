@@ -1,0 +1,145 @@
+"""Folds: how training items are split, and the reader and writer of `folds.csv`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+
+from foldpack.errors import DataError, did_you_mean
+from foldpack.files import atomic_path, sha256_file, write_atomic
+
+FOLDS_VERSION = 1
+
+
+def stratified_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Single-label classes in equal shares. targets: (n,) int64. Returns (n,) int64; `groups` is not used."""
+    _check_largest_class(targets, n_folds)
+    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    return _fold_of_row(splitter.split(np.zeros(len(targets)), targets), len(targets))
+
+
+def multilabel_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Many labels an item in equal shares, iteratively (Sechidis 2011). targets: (n, C) bool."""
+    splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+    return _fold_of_row(splitter.split(np.zeros(len(targets)), targets.astype(int)), len(targets))
+
+
+def grouped_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """All items of a group in one fold, folds of equal size. groups: (n,) of anything hashable."""
+    splitter = GroupKFold(n_folds, shuffle=True, random_state=seed)
+    return _fold_of_row(splitter.split(np.zeros(len(groups)), targets[:, 0] if targets.ndim > 1 else targets, groups),
+                        len(groups))
+
+
+def stratified_grouped_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Groups stay whole and classes are balanced. targets: (n,) int64."""
+    _check_largest_class(targets, n_folds)
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    return _fold_of_row(splitter.split(np.zeros(len(targets)), targets, groups), len(targets))
+
+
+def multilabel_grouped_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Groups stay whole; a group carries the union of its items' labels, and these are balanced. targets: (n, C)."""
+    names, index = np.unique(groups, return_inverse=True)
+    of_group = np.zeros((len(names), targets.shape[1]), dtype=bool)
+    np.logical_or.at(of_group, index, targets.astype(bool))
+    return multilabel_folds(of_group, names, n_folds, seed)[index]
+
+
+FOLD_KINDS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] = {
+    "stratified": stratified_folds,
+    "multilabel": multilabel_folds,
+    "grouped": grouped_folds,
+    "stratified_grouped": stratified_grouped_folds,
+    "multilabel_grouped": multilabel_grouped_folds,
+}
+SINGLE_LABEL_KINDS = ("stratified", "stratified_grouped")
+MULTI_LABEL_KINDS = ("multilabel", "multilabel_grouped")
+
+
+def make_folds(kind: str, targets: np.ndarray, groups: np.ndarray | None, n_folds: int, seed: int) -> np.ndarray:
+    """Fold of every item, (n,) int64 in [0, n_folds).
+
+    targets: (n,) int64 class indices, or (n, C) bool. groups: (n,), needed by the grouped kinds.
+    Raises DataError for an unknown kind, missing groups, targets of the wrong shape, or too few items.
+    """
+    if kind not in FOLD_KINDS:
+        raise DataError(f"unknown kind of folds '{kind}': {did_you_mean(kind, list(FOLD_KINDS))}")
+    if "grouped" in kind and groups is None:
+        raise DataError(f"folds of kind '{kind}' need a group for every item; name the group column")
+    if kind in SINGLE_LABEL_KINDS and targets.ndim != 1:
+        raise DataError(f"folds of kind '{kind}' need one class an item; use one of: {', '.join(MULTI_LABEL_KINDS)}")
+    if kind in MULTI_LABEL_KINDS and targets.ndim != 2:
+        raise DataError(f"folds of kind '{kind}' need a label matrix; use one of: {', '.join(SINGLE_LABEL_KINDS)}")
+    count, unit = (len(np.unique(groups)), "groups") if "grouped" in kind else (len(targets), "items")
+    if n_folds < 2 or count < n_folds:
+        raise DataError(f"{n_folds} folds from {count} {unit}: at least 2 folds and as many {unit} as folds are needed")
+    filled = np.zeros(len(targets), dtype=np.int64) if groups is None else groups
+    return FOLD_KINDS[kind](targets, filled, n_folds, seed)
+
+
+def write_folds(path: Path, table: pd.DataFrame, made_by: dict[str, object]) -> None:
+    """Write `folds.csv` (first columns `id,fold`, then the rest) and `folds.json` beside it.
+
+    The JSON holds the format's version, the CSV's SHA-256 and `made_by`: kind, seed and whatever explains the split.
+    """
+    columns = ["id", "fold", *[name for name in table.columns if name not in ("id", "fold")]]
+    with atomic_path(path) as temporary:
+        table[columns].to_csv(temporary, index=False, lineterminator="\n")
+    note = {"version": FOLDS_VERSION, "sha256": sha256_file(path), "made_by": made_by}
+    write_atomic(path.with_suffix(".json"), json.dumps(note, indent=1, sort_keys=True) + "\n")
+
+
+def read_folds(path: Path) -> pd.DataFrame:
+    """Read `folds.csv`: `id` str, `fold` int64 >= 0, other columns as str. A table made by hand needs no JSON.
+
+    Raises DataError for a missing file or column, a repeated id, or a fold that is not a number from 0.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as failure:
+        raise DataError(f"{path}: cannot read the folds ({failure}); make them with `foldpack folds`") from None
+    missing = [name for name in ("id", "fold") if name not in table.columns]
+    if missing:
+        raise DataError(f"{path}: column '{missing[0]}' is missing, got: {', '.join(table.columns)}")
+    if repeated := table["id"][table["id"].duplicated()].tolist():
+        raise DataError(f"{path}: id '{repeated[0]}' stands there more than once; every item has one fold")
+    if not table["fold"].str.fullmatch(r"\d+").all():
+        wrong = table["fold"][~table["fold"].str.fullmatch(r"\d+")].iloc[0]
+        raise DataError(f"{path}: fold '{wrong}' is not a number from 0 on")
+    _check_note(path)
+    return table.assign(fold=table["fold"].astype(np.int64))
+
+
+def _check_note(path: Path) -> None:
+    note_path = path.with_suffix(".json")
+    if not note_path.exists():
+        return
+    try:
+        note = json.loads(note_path.read_text(encoding="utf-8"))
+        version, digest = note["version"], note["sha256"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise DataError(f"{note_path}: not a folds note; remove it or make the folds again") from None
+    if version != FOLDS_VERSION:
+        raise DataError(f"{note_path}: version {version}, this foldpack reads version {FOLDS_VERSION}; update foldpack")
+    if digest != sha256_file(path):
+        raise DataError(f"{path}: changed since it was written; make the folds again, or remove {note_path.name}")
+
+
+def _fold_of_row(splits, n_rows: int) -> np.ndarray:
+    fold = np.full(n_rows, -1, dtype=np.int64)
+    for k, (_, rows) in enumerate(splits):
+        fold[rows] = k
+    return fold
+
+
+def _check_largest_class(targets: np.ndarray, n_folds: int) -> None:
+    largest = int(np.bincount(targets).max()) if len(targets) else 0
+    if largest < n_folds:
+        raise DataError(f"{n_folds} stratified folds, but the largest class has {largest} items; use fewer folds")

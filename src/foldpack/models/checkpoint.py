@@ -1,0 +1,76 @@
+"""Checkpoints: safetensors with everything that rebuilds the network in the metadata. Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from foldpack.files import atomic_path
+from foldpack.models.classifier import ModelError, build_classifier
+from foldpack.spec import NetConfig
+from foldpack.strict_model import StrictModel, parse_strict
+
+METADATA_KEY = "foldpack"
+
+
+class CheckpointInfo(StrictModel):
+    """Identity and build plan of one fold's weights."""
+
+    version: Literal[1] = 1
+    run: str
+    fold: int
+    epoch: int  # from 0
+    score: float  # the run's metric on the fold's items
+    n_classes: int
+    net: NetConfig
+    config_sha256: str  # of the run's configuration
+    folds_sha256: str  # of the folds the run was trained on
+    seconds_per_image: float  # one view, measured at the evaluation
+
+
+def save_checkpoint(path: Path, weights: dict[str, torch.Tensor], info: CheckpointInfo) -> None:
+    """Write weights (any device) and info atomically."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    metadata = {METADATA_KEY: json.dumps(info.model_dump(mode="json"), sort_keys=True)}
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, metadata=metadata)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], CheckpointInfo]:
+    """Read a plain checkpoint to CPU tensors. Raises ModelError when it is missing or not one of ours."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError) as failure:
+        raise ModelError(f"{path}: cannot read the checkpoint ({failure})") from None
+    return weights, parse_checkpoint_info(metadata, str(path))
+
+
+def parse_checkpoint_info(metadata: dict[str, str], source: str) -> CheckpointInfo:
+    """The metadata of a safetensors file -> CheckpointInfo. Raises ModelError."""
+    if METADATA_KEY not in metadata:
+        raise ModelError(f"{source}: no foldpack metadata in these weights; save them with `foldpack train`")
+    try:
+        data = json.loads(metadata[METADATA_KEY])
+    except ValueError:
+        raise ModelError(f"{source}: the foldpack metadata is not JSON; train the run again") from None
+    return parse_strict(CheckpointInfo, data, source, ModelError)
+
+
+def restore_net(weights: dict[str, torch.Tensor], info: CheckpointInfo, source: str) -> nn.Module:
+    """Rebuild the network on the CPU, in eval mode. Raises ModelError naming what does not fit."""
+    net = build_classifier(info.net, info.n_classes)
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as failure:
+        reason = " ".join(str(failure).split())[:300]
+        raise ModelError(f"{source}: the weights do not fit network '{info.net.arch}' with {info.n_classes} classes: "
+                         f"{reason}") from None
+    return net.eval()

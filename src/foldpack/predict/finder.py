@@ -1,0 +1,70 @@
+"""Find the kernel's inputs by what they are, never by where they are mounted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from foldpack.competitions.image_table import ImageTable
+from foldpack.errors import FoldpackError
+from foldpack.sealed import SealedError, read_sealed_header
+
+SEARCH_DEPTH = 7  # folders below the input root
+
+
+class InputError(FoldpackError):
+    """Something the kernel needs is not among its inputs."""
+
+
+def files_named(root: Path, wanted: str, suffix: bool = False) -> Iterator[Path]:
+    """Files below `root` with this name (or this ending), in a fixed order. Image folders are not descended twice."""
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        folders.sort()
+        if len(here.relative_to(root).parts) >= SEARCH_DEPTH:
+            folders.clear()
+        yield from (here / name for name in sorted(names) if (name.endswith(wanted) if suffix else name == wanted))
+
+
+def find_competition(root: Path, layout: ImageTable, slug: str) -> Path:
+    """The folder that holds the competition's sample submission. Raises InputError saying what was looked for.
+
+    Of several candidates the one with the slug in its path is taken, else the first.
+    """
+    wanted = {layout.id_column, layout.label_column}
+    found = [path.parent for path in files_named(root, layout.sample_csv) if wanted <= _header_of(path)]
+    if not found:
+        raise InputError(f"no {layout.sample_csv} with columns {', '.join(sorted(wanted))} below {root}; "
+                         f"attach the competition '{slug}' to the kernel")
+    return next((folder for folder in found if slug in folder.parts), found[0])
+
+
+def _header_of(path: Path) -> set[str]:
+    try:
+        return set(pd.read_csv(path, nrows=0, dtype=str).columns)
+    except (OSError, ValueError):
+        return set()
+
+
+def find_sealed(root: Path, headers: dict[str, str]) -> dict[str, Path]:
+    """The sealed files with the given header hashes, wherever they lie and whatever they are called.
+
+    headers: header hash -> what it is for. Raises InputError naming everything that is missing.
+    """
+    found: dict[str, Path] = {}
+    for path in files_named(root, ".sealed", suffix=True):
+        try:
+            digest = read_sealed_header(path).header_sha256
+        except SealedError as failure:
+            print(f"not usable as weights: {failure}", flush=True)
+            continue
+        if digest in headers:
+            found.setdefault(digest, path)
+    missing = [purpose for digest, purpose in headers.items() if digest not in found]
+    if missing:
+        raise InputError(f"sealed weights of {', '.join(missing)} are not below {root}; attach the weights dataset in "
+                         "the version that this kernel was packed with")
+    return found

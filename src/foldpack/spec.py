@@ -1,0 +1,132 @@
+"""The ensemble as people write it (YAML) and as the kernel holds it (a literal): members, weights, budget.
+
+`ensemble_search.py` writes `ensembles/<name>.yml`; `deploy_kernel.py` reads it, adds the sealed files, and embeds it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from foldpack.errors import FoldpackError
+from foldpack.files import write_atomic
+from foldpack.strict_model import StrictModel, parse_strict
+from foldpack.strict_yaml import dump_strict, load_strict
+
+TASKS = ("multiclass", "multilabel")
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
+HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class SpecError(FoldpackError):
+    """An ensemble YAML that cannot be read or does not fit the runs it names."""
+
+
+class NetConfig(StrictModel):
+    """How to build one network and what pixels it expects. Travels inside every checkpoint."""
+
+    arch: str  # a name that `timm.create_model` knows
+    size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
+    kwargs: dict[str, str | int | float | bool | None | list[int]] = {}  # passed on to `timm.create_model`
+    pretrained: bool = False  # start training from timm's weights; never used when a checkpoint is loaded
+    mean: list[float] = [0.485, 0.456, 0.406]  # per channel, of pixels in [0, 1]
+    std: list[float] = [0.229, 0.224, 0.225]
+
+    @model_validator(mode="after")
+    def _three_channels(self) -> NetConfig:
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError("mean and std need three numbers each, std above 0")
+        return self
+
+
+class FoldSpec(StrictModel):
+    """One checkpoint of a member. `file` and `header` are filled in when the weights are sealed."""
+
+    fold: Annotated[int, Field(ge=0)]
+    sha256: HexDigest  # of the plain safetensors file
+    file: str | None = None  # opaque name of the sealed file
+    header: HexDigest | None = None  # SHA-256 of the sealed file's header: pins this very version
+
+
+class MemberSpec(StrictModel):
+    """A run inside the ensemble: its share, the views it predicts and its checkpoints."""
+
+    run: Name
+    weight: Annotated[float, Field(ge=0)]
+    views: Annotated[list[str], Field(min_length=1)]
+    size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
+    seconds_per_image: Annotated[float, Field(ge=0)]  # one fold, one view, measured where the OOF was made
+    folds: Annotated[list[FoldSpec], Field(min_length=1)]
+
+
+class MetricSpec(StrictModel):
+    """What was optimised, and what the search saw."""
+
+    name: str
+    oof: float  # of the blend, on the rows the weights were fitted on
+    nested: float | None = None  # weights and threshold fitted without the scored fold
+    uniform: float | None = None  # of equal weights
+
+
+class BudgetSpec(StrictModel):
+    """Wall-clock limit of the whole kernel, start-up included."""
+
+    hours: Annotated[float, Field(gt=0, le=24)] = 9.0
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.06  # share of the hours that is kept free at the end
+
+
+class EnsembleSpec(StrictModel):
+    """A whole ensemble. One stage: `stages:` is left out."""
+
+    version: Literal[1] = 1
+    name: Name
+    competition: str  # the adapter in `competitions/` that lists the items and writes the submission
+    slug: Name  # the competition's name on Kaggle
+    task: Literal["multiclass", "multilabel"]
+    metric: MetricSpec
+    budget: BudgetSpec = BudgetSpec()
+    threshold: float | None = None  # multilabel: a class is predicted if its probability is above it
+    min_labels: Annotated[int, Field(ge=0)] = 1  # multilabel: at least so many classes an item
+    classes: Annotated[list[str], Field(min_length=2)]  # column order of every probability matrix
+    prior: list[float]  # share of each class in the training labels, [0, 1]; answers for a broken image
+    members: Annotated[list[MemberSpec], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> EnsembleSpec:
+        if len(self.prior) != len(self.classes):
+            raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.classes)} classes")
+        if self.task == "multilabel" and self.threshold is None:
+            raise ValueError("a multilabel ensemble needs a threshold")
+        names = [member.run for member in self.members]
+        if len(set(names)) != len(names):
+            raise ValueError(f"a run is named twice among the members: {', '.join(names)}")
+        if not sum(member.weight for member in self.members) > 0:
+            raise ValueError("the weights of the members sum to 0")
+        return self
+
+
+def parse_spec(data: object, source: Path | str = "SPEC") -> EnsembleSpec:
+    """Plain data (from YAML or the kernel's literal) -> EnsembleSpec. Raises SpecError naming the key."""
+    return parse_strict(EnsembleSpec, data, source, SpecError)
+
+
+def read_spec(path: Path) -> EnsembleSpec:
+    """Read and check `ensembles/<name>.yml`. Raises SpecError or YamlError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failure:
+        raise SpecError(f"{path}: cannot read the ensemble ({failure}); make it with ./ensemble_search.py") from None
+    return parse_spec(load_strict(text, str(path)), path)
+
+
+def spec_to_dict(spec: EnsembleSpec) -> dict:
+    """Plain data that `parse_spec` reads back; fields left at None are dropped."""
+    return spec.model_dump(mode="json", exclude_none=True)
+
+
+def write_spec(path: Path, spec: EnsembleSpec) -> None:
+    """Write `ensembles/<name>.yml` atomically."""
+    write_atomic(path, dump_strict(spec_to_dict(spec)))

@@ -1,0 +1,169 @@
+"""Train one network on all folds but one, keep the epoch that scores best on the one left out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.utils import ModelEmaV3
+from torch import nn
+from torch.utils.data import DataLoader
+
+from foldpack.config import ConfigError, RunConfig
+from foldpack.ensemble.blend import merge_views
+from foldpack.errors import FoldpackError
+from foldpack.metrics.registry import Metric, get_metric
+from foldpack.models.classifier import build_classifier, normalise
+from foldpack.predict.loop import predict_logits
+from foldpack.train.augment import BatchMixer, build_augmentation
+from foldpack.train.dataset import AugmentedRows, TrainingSet
+from foldpack.train.evaluate import is_better, score_probs
+from foldpack.train.losses import build_loss
+
+PREDICT_BATCH = 64
+
+
+class TrainingError(FoldpackError):
+    """Training that cannot go on."""
+
+
+@dataclass
+class FoldResult:
+    """The best epoch of one fold."""
+
+    weights: dict[str, torch.Tensor]  # on the CPU
+    logits: np.ndarray  # (V, n_k, C) float32 of the fold's items
+    score: float
+    epoch: int
+    seconds_per_image: float  # one view
+
+
+def fit_fold(
+    config: RunConfig, data: TrainingSet, fold: int, log: Callable[[dict[str, object]], None]
+) -> FoldResult:
+    """Train on the items outside `fold` and predict those inside it with the best epoch's weights.
+
+    `log` gets a flat dict after every epoch. Raises TrainingError when the loss is not finite.
+    """
+    set_seed(config.seed * 1000 + fold)
+    training = FoldTraining(config, data, fold)
+    best: FoldResult | None = None
+    stale = 0
+    for epoch in range(config.epochs):
+        started = time.monotonic()
+        loss = training.epoch(epoch)
+        entry: dict[str, object] = {"fold": fold, "epoch": epoch, "loss": round(loss, 6)}
+        last = epoch == config.epochs - 1
+        if last or (epoch + 1) % config.evaluate_every == 0:
+            result = training.evaluate(epoch)
+            entry["score"] = round(result.score, 6)
+            better = best is None or is_better(training.metric, result.score, best.score)
+            best, stale = (result, 0) if better else (best, stale + config.evaluate_every)
+        log({**entry, "seconds": round(time.monotonic() - started, 2), "left": config.epochs - epoch - 1})
+        if config.patience is not None and stale >= config.patience:
+            break
+    assert best is not None  # the last epoch is always evaluated
+    return best
+
+
+class FoldTraining:
+    """Network, optimiser and data of one fold."""
+
+    def __init__(self, config: RunConfig, data: TrainingSet, fold: int) -> None:
+        self.config = config
+        self.data = data
+        self.metric: Metric = get_metric(config.metric)
+        self.accelerator = Accelerator(mixed_precision=config.precision,
+                                       gradient_accumulation_steps=config.accumulate)
+        self.inside = np.flatnonzero(data.fold == fold)
+        rows = np.flatnonzero(data.fold != fold)
+        augmentation = build_augmentation(config.augment, config.seed * 1000 + fold)
+        loader = DataLoader(AugmentedRows(data, rows, augmentation), config.batch_size, shuffle=True,
+                            drop_last=len(rows) > config.batch_size, num_workers=config.workers,
+                            persistent_workers=config.workers > 0)
+        net = build_classifier(config.net, len(data.classes), config.net.pretrained)
+        optimizer = build_optimizer(config, net)
+        self.loss = build_loss(config.loss, data.task)
+        self.net, self.optimizer, self.loader = self.accelerator.prepare(net, optimizer, loader)
+        self.updates_per_epoch = math.ceil(len(self.loader) / config.accumulate)
+        self.scheduler = build_scheduler(config, self.optimizer, self.updates_per_epoch)
+        self.mixer = BatchMixer(config.augment, self.accelerator.device)
+        self.ema = ModelEmaV3(self.accelerator.unwrap_model(self.net), config.ema, use_warmup=True) \
+            if config.ema else None
+        self.updates = 0
+
+    def epoch(self, epoch: int) -> float:
+        """One pass over the training items. Returns the mean loss."""
+        self.net.train()
+        total, count = 0.0, 0
+        for pixels, targets in self.loader:
+            images, mixed = self.mixer(normalise(pixels, self.config.net), targets)
+            with self.accelerator.accumulate(self.net):
+                with self.accelerator.autocast():
+                    logits = self.net(images)
+                loss = self.loss(logits.float(), mixed)
+                self.accelerator.backward(loss)
+                self.step()
+            total, count = total + loss.item() * len(images), count + len(images)
+        mean = total / max(count, 1)
+        if not math.isfinite(mean):
+            raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; lower optim.lr, "
+                                "set optim.clip_norm, or use precision: no")
+        return mean
+
+    def step(self) -> None:
+        """Update the weights once the gradient is complete."""
+        if self.accelerator.sync_gradients and self.config.optim.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.optim.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if not self.accelerator.sync_gradients:
+            return
+        self.updates += 1
+        if self.scheduler is not None:
+            self.scheduler.step_update(self.updates)
+        if self.ema is not None:
+            self.ema.update(self.accelerator.unwrap_model(self.net), step=self.updates)
+
+    def evaluate(self, epoch: int) -> FoldResult:
+        """Predict the items of the fold with the averaged weights if there are any, else with the current ones."""
+        net: nn.Module = self.ema.module if self.ema is not None else self.accelerator.unwrap_model(self.net)
+        net.eval()
+        pixels = self.data.pixels[self.inside]
+        started = time.monotonic()
+        logits = predict_logits(net, self.config.net, pixels, self.config.views, self.accelerator.device,
+                                PREDICT_BATCH)
+        seconds = (time.monotonic() - started) / (len(pixels) * len(self.config.views))
+        score = score_probs(self.metric, self.data.targets[self.inside], merge_views(logits, self.data.task))
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
+        return FoldResult(weights, logits, score, epoch, seconds)
+
+
+def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
+    """timm's optimiser factory; biases and norms are not decayed. Raises ConfigError for an unknown name."""
+    optim = config.optim
+    try:
+        return create_optimizer_v2(net, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay)
+    except (ValueError, AssertionError, RuntimeError) as failure:
+        raise ConfigError(f"run '{config.run}': optimiser '{optim.name}' cannot be built: {failure}; timm lists its "
+                          "names with timm.optim.list_optimizers()") from None
+
+
+def build_scheduler(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int):
+    """timm's scheduler factory, stepped once per update. Raises ConfigError for an unknown name."""
+    optim = config.optim
+    try:
+        scheduler, _ = create_scheduler_v2(
+            optimizer, sched=optim.schedule, num_epochs=config.epochs, warmup_epochs=optim.warmup_epochs,
+            warmup_lr=optim.lr / 100, min_lr=optim.min_lr, step_on_epochs=False, updates_per_epoch=updates_per_epoch)
+    except (ValueError, AssertionError) as failure:
+        raise ConfigError(f"run '{config.run}': schedule '{optim.schedule}' cannot be built: {failure}") from None
+    return scheduler

@@ -1,0 +1,194 @@
+"""Train a run: every fold, its out-of-fold predictions, and the record of what was measured. Resumes by fold."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import timm
+import torch
+
+from foldpack.competitions.image_table import (
+    ImageTable,
+    class_names,
+    encode_labels,
+    items_in,
+    require_images,
+)
+from foldpack.competitions.registry import get_competition
+from foldpack.config import ConfigError, RunConfig, config_hash, config_text
+from foldpack.data.folds import read_folds
+from foldpack.data.runs import (
+    FoldMeta,
+    RunMeta,
+    append_log,
+    checkpoint_path,
+    read_array,
+    write_array,
+    write_meta,
+    write_oof_rows,
+)
+from foldpack.ensemble.blend import merge_views
+from foldpack.errors import DataError
+from foldpack.files import sha256_file, write_atomic
+from foldpack.metrics.registry import get_metric
+from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
+from foldpack.models.classifier import ModelError, build_classifier
+from foldpack.predict.canvas import decode_items
+from foldpack.predict.views import require_views
+from foldpack.train.dataset import TrainingSet
+from foldpack.train.evaluate import score_probs
+from foldpack.train.fit import FoldResult, fit_fold
+from foldpack.train.losses import build_loss
+
+Say = Callable[[str], None]
+
+
+def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print) -> RunMeta:
+    """Train all folds of a run and write `runs/<run>/`. Finished folds of the same configuration are kept.
+
+    data_root: the competition's folder. Raises ConfigError, DataError, ModelError, TrainingError.
+    """
+    layout = get_competition(config.competition)
+    check_names(config, layout)
+    data = load_training_set(config, layout, data_root, folds_csv)
+    chosen = chosen_folds(config, data.fold)
+    folder = runs / config.run
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
+    write_atomic(folder / "config.yml", config_text(config))
+    trainer = RunTrainer(config, data, folder, sha256_file(folds_csv), say)
+    started = time.monotonic()
+    trained = 0
+    for position, fold in enumerate(chosen):
+        if trainer.fold_is_finished(fold):
+            say(f"{config.run} fold {fold}: finished before, kept")
+            continue
+        trainer.train_fold(fold)
+        trained += 1
+        left = (time.monotonic() - started) / trained * (len(chosen) - position - 1)
+        say(f"{config.run}: {position + 1} of {len(chosen)} folds, about {left:.0f} s left")
+    return trainer.finish(chosen)
+
+
+def check_names(config: RunConfig, layout: ImageTable) -> None:
+    """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
+    metric = get_metric(config.metric)
+    if (metric.needs == "labels") != (layout.task == "multilabel"):
+        raise ConfigError(f"metric '{metric.name}' does not fit the {layout.task} competition '{layout.name}'")
+    build_loss(config.loss, layout.task)
+    require_views(config.views)
+    build_classifier(config.net, 2)
+
+
+def load_training_set(config: RunConfig, layout: ImageTable, root: Path, folds_csv: Path) -> TrainingSet:
+    """Join folds.csv (ids, folds, labels) with the images. Raises DataError."""
+    table = read_folds(folds_csv)
+    if layout.label_column not in table.columns:
+        raise DataError(f"{folds_csv}: label column '{layout.label_column}' is missing, got: "
+                        f"{', '.join(table.columns)}; make the folds with `foldpack folds`")
+    labels = table[layout.label_column].tolist()
+    classes = class_names(layout, root, labels)
+    items = items_in(layout, root / layout.train_folder, table["id"].tolist())
+    require_images(items, folds_csv)
+    canvas = decode_items(items, config.net.size, os.cpu_count() or 1)
+    if canvas.reasons:
+        raise DataError(f"{canvas.reasons[0]}; {len(canvas.reasons)} training images are broken: mend them or drop "
+                        f"their rows from {folds_csv}")
+    targets = encode_labels(layout, labels, classes)
+    return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, layout.task)
+
+
+def chosen_folds(config: RunConfig, fold: np.ndarray) -> list[int]:
+    """The folds to train. Raises ConfigError for one that no item is in."""
+    existing = sorted(int(k) for k in np.unique(fold))
+    if config.folds is None:
+        return existing
+    strange = [k for k in config.folds if k not in existing]
+    if strange or not config.folds:
+        raise ConfigError(f"run '{config.run}': folds {config.folds}; folds.csv has {existing}")
+    return sorted(set(config.folds))
+
+
+class RunTrainer:
+    """The folder of one run while it is being trained."""
+
+    def __init__(self, config: RunConfig, data: TrainingSet, folder: Path, folds_sha256: str, say: Say) -> None:
+        self.config = config
+        self.data = data
+        self.folder = folder
+        self.folds_sha256 = folds_sha256
+        self.say = say
+
+    def part(self, fold: int) -> Path:
+        """Logits of one fold, kept until the run is finished and after, for resuming with more folds."""
+        return self.folder / f"fold{fold}.oof.npy"
+
+    def fold_is_finished(self, fold: int) -> bool:
+        """Whether weights and predictions of this very configuration and these folds are there."""
+        path = checkpoint_path(self.folder, fold)
+        if not (path.exists() and self.part(fold).exists()):
+            return False
+        try:
+            info = read_checkpoint(path)[1]
+            shape = read_array(self.part(fold)).shape
+        except (ModelError, DataError):
+            return False
+        expected = (len(self.config.views), int((self.data.fold == fold).sum()), len(self.data.classes))
+        return (info.config_sha256 == config_hash(self.config) and info.folds_sha256 == self.folds_sha256
+                and shape == expected)
+
+    def train_fold(self, fold: int) -> None:
+        """Train, then write predictions first and weights last: the weights mark the fold as finished."""
+        checkpoint_path(self.folder, fold).unlink(missing_ok=True)
+        result = fit_fold(self.config, self.data, fold, self.log)
+        write_array(self.part(fold), result.logits.astype(self.config.oof_dtype))
+        save_checkpoint(checkpoint_path(self.folder, fold), result.weights, self.info(fold, result))
+        self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
+                  "seconds_per_image": result.seconds_per_image})
+
+    def info(self, fold: int, result: FoldResult) -> CheckpointInfo:
+        """What the checkpoint says of itself."""
+        return CheckpointInfo(run=self.config.run, fold=fold, epoch=result.epoch, score=result.score,
+                              n_classes=len(self.data.classes), net=self.config.net,
+                              config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256,
+                              seconds_per_image=result.seconds_per_image)
+
+    def log(self, entry: dict[str, object]) -> None:
+        """To log.jsonl and, in short, to the terminal."""
+        append_log(self.folder, entry)
+        if "epoch" in entry:
+            score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
+            self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: loss {entry['loss']:.4f}{score}, "
+                     f"{entry['seconds']} s, {entry['left']} epochs to go")
+
+    def finish(self, folds: list[int]) -> RunMeta:
+        """Join the folds' predictions and write oof.npy, oof.csv, targets.npy and, last, meta.json."""
+        rows = [np.flatnonzero(self.data.fold == fold) for fold in folds]
+        order = np.argsort(np.concatenate(rows), kind="stable")
+        taken = np.concatenate(rows)[order]
+        logits = np.concatenate([read_array(self.part(fold)) for fold in folds], axis=1)[:, order]
+        targets = self.data.targets[taken]
+        write_oof_rows(self.folder / "oof.csv", [self.data.ids[row] for row in taken], self.data.fold[taken])
+        oof_sha256 = write_array(self.folder / "oof.npy", logits)
+        targets_sha256 = write_array(self.folder / "targets.npy", targets)
+        infos = [read_checkpoint(checkpoint_path(self.folder, fold))[1] for fold in folds]
+        metas = [FoldMeta(fold=info.fold, items=len(inside), score=info.score, epoch=info.epoch,
+                          sha256=sha256_file(checkpoint_path(self.folder, info.fold)))
+                 for info, inside in zip(infos, rows, strict=True)]
+        metric = get_metric(self.config.metric)
+        meta = RunMeta(
+            run=self.config.run, competition=self.config.competition, task=self.data.task,  # type: ignore[arg-type]
+            classes=self.data.classes, prior=self.data.prior(), size=self.config.net.size, views=self.config.views,
+            metric=metric.name, score=score_probs(metric, targets, merge_views(logits, self.data.task)), folds=metas,
+            seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
+            config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,
+            targets_sha256=targets_sha256, versions={"torch": torch.__version__, "timm": timm.__version__})
+        write_meta(self.folder, meta)
+        self.say(f"{self.config.run}: oof {metric.name} {meta.score:.4f} over {len(taken)} items, "
+                 f"{pd.Series([m.score for m in metas]).round(4).tolist()} by fold")
+        return meta
