@@ -13,25 +13,26 @@ def decide(
     An item with fewer than `min_labels` gets those nearest to their threshold; of more than `max_labels` only the
     furthest above it stay.
     """
-    margin = probs - np.asarray(threshold, dtype=probs.dtype)
-    taken = margin >= 0
+    taken = probs >= np.asarray(threshold, dtype=probs.dtype)
+    order = probs - np.asarray(threshold, dtype=probs.dtype) if np.ndim(threshold) else probs
     if min_labels > 0:
-        taken |= highest_labels(margin, min_labels)
+        taken |= highest_labels(order, min_labels)
     if max_labels is not None and max_labels < probs.shape[1]:
-        taken &= highest_labels(margin, max_labels)
+        taken &= highest_labels(order, max_labels)
     return taken
 
 
 def highest_labels(scores: np.ndarray, count: int) -> np.ndarray:
-    """(n, C) float -> (n, C) bool: exactly `count` (at most C) highest scores of every row."""
+    """(n, C) float -> (n, C) bool: exactly `count` (at most C) highest scores of every row, ties to the lower class."""
     chosen = np.zeros(scores.shape, dtype=bool)
-    if count == 1:
-        np.put_along_axis(chosen, scores.argmax(axis=1)[:, None], True, axis=1)
-    elif count >= scores.shape[1]:
-        chosen[:] = True
-    elif count > 1:
-        best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    if count >= scores.shape[1]:
+        return ~chosen
+    left = scores if count == 1 else scores.copy()
+    for _ in range(count):
+        best = left.argmax(axis=1)[:, None]
         np.put_along_axis(chosen, best, True, axis=1)
+        if count > 1:
+            np.put_along_axis(left, best, -np.inf, axis=1)
     return chosen
 
 
