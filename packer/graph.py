@@ -1,0 +1,136 @@
+"""The modules that an entry reaches, in the order in which Python itself would run them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packer.errors import Violation
+from packer.source import Import, Module, read_module
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the sources lie, and how their paths are shown: relative to the folder that holds them all."""
+
+    src: Path
+    package: str
+    entry: Path
+
+    def shown(self, path: Path) -> str:
+        """A path that does not depend on the machine or the working folder."""
+        src, entry = self.src.resolve(), self.entry.resolve()
+        root = src if entry.is_relative_to(src) else src.parent
+        path = path.resolve()
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+    def module_path(self, name: str) -> Path | None:
+        """The file of a dotted module of the package, None when there is none."""
+        stem = self.src.joinpath(*name.split("."))
+        for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
+            if path.is_file():
+                return path
+        return None
+
+    def owns(self, each: Import) -> bool:
+        """Whether an import is first-party: of the package, or relative."""
+        return bool(each.level) or each.root == self.package
+
+
+@dataclass
+class Graph:
+    """The entry and all it reaches. `modules` is in running order: what is imported stands before who imports it."""
+
+    layout: Layout
+    entry: Module | None = None
+    modules: list[Module] = field(default_factory=list)  # the entry last
+    by_name: dict[str, Module] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
+
+    def target(self, each: Import) -> Module | None:
+        """The module that a first-party `from module import name` takes its name from."""
+        return None if each.level or not each.name else self.by_name.get(each.module)
+
+
+def read_graph(layout: Layout, cache: dict[Path, Module | Violation] | None = None) -> Graph:
+    """Follow the static imports from the entry. What cannot be read or runs in a circle becomes a violation.
+
+    cache: modules read before, by path; it saves work when several entries are read in turn.
+    """
+    graph = Graph(layout)
+    reader = GraphReader(graph, {} if cache is None else cache)
+    reader.read_entry()
+    return graph
+
+
+class GraphReader:
+    """Depth first over the imports, in their order."""
+
+    def __init__(self, graph: Graph, cache: dict[Path, Module | Violation]) -> None:
+        self.graph = graph
+        self.layout = graph.layout
+        self.cache = cache
+        self.done: set[str] = set()
+        self.path: list[tuple[str, str]] = []  # module names on the way here, with how they are shown
+
+    def refuse(self, module: Module, line: int, rule: int, found: str, mend: str) -> None:
+        self.graph.violations.append(Violation(module.shown, line, rule, found, mend))
+
+    def read(self, path: Path, name: str) -> Module | Violation:
+        known = self.cache.get(path)
+        if known is None:
+            known = self.cache[path] = read_module(path, self.layout.shown(path), name)
+        return known
+
+    def read_entry(self) -> None:
+        found = self.read(self.layout.entry, "")
+        if isinstance(found, Violation):
+            self.graph.violations.append(found)
+            return
+        self.graph.entry = found
+        self.visit(found)
+
+    def visit(self, module: Module) -> None:
+        self.path.append((module.name, module.shown))
+        for each in followed_imports(module, self.layout):
+            self.follow(module, each)
+        self.path.pop()
+        self.done.add(module.name)
+        self.graph.by_name[module.name] = module
+        self.graph.modules.append(module)
+
+    def follow(self, module: Module, each: Import) -> None:
+        if each.module in self.done:
+            return
+        names = [name for name, _ in self.path]
+        if each.module in names:
+            circle = [shown for _, shown in self.path[names.index(each.module) :]]
+            trail = " -> ".join([*circle, circle[0]])
+            found = f"imports run in a circle: {trail}"
+            self.refuse(module, each.line, 5, found, "move what both need to a third module")
+            return
+        path = self.layout.module_path(each.module)
+        if path is None:
+            self.refuse(module, each.line, 1, f"there is no module {each.module}", "check the name")
+            self.done.add(each.module)
+            return
+        reached = self.read(path, each.module)
+        if isinstance(reached, Violation):
+            self.graph.violations.append(reached)
+            self.done.add(each.module)
+            return
+        self.visit(reached)
+
+
+def followed_imports(module: Module, layout: Layout) -> Iterator[Import]:
+    """First-party imports that say which module they mean; those that break rule 1 are followed as far as they can be.
+
+    What stands in the entry's main guard is not packed, so it is not followed.
+    """
+    for each in module.imports:
+        if each.level or each.root != layout.package or each.place == "the main guard":
+            continue
+        if each.name and each.name != "*" and layout.module_path(f"{each.module}.{each.name}") is not None:
+            continue  # imports a module, not a name: rule 1 reports it
+        yield each
