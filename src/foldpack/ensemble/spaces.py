@@ -16,6 +16,7 @@ BLEND_SPACES = {
     "geometric": "log p: the weighted geometric mean",
     "rank": "the place among all items, by class, in (0, 1]",
     "power": "p ** power: the weighted power mean",
+    "linear": "a real value as it is; scale and bias act on the sum",
 }
 LOG_FLOOR = 1e-9  # probabilities are raised to this before a logarithm
 LOGIT_FLOOR = 1e-6  # and kept this far from 0 and 1 before a logit: float32 cannot tell them closer to 1
@@ -27,7 +28,7 @@ def to_blend_space(probs: np.ndarray, space: str, power: float = 1.0, exclusive:
     probs: (..., n, C) or (n,) float in [0, 1]; exclusive: exactly one class is right for each item. "rank" ranks
     along the axis of items, the first of a (n,) or (n, C) array, and needs all items at once.
     """
-    if space == "probability":
+    if space in ("probability", "linear"):
         return probs.astype(np.float32, copy=False)
     if space == "power":
         return np.power(probs, power, dtype=np.float32)
@@ -57,6 +58,8 @@ def from_blend_space(
         return sigmoid_of(np.float32(scale) * total + np.float32(bias))
     if space == "geometric":
         return np.exp(total)
+    if space == "linear":
+        return np.float32(scale) * total + np.float32(bias)
     if space == "power":
         mean = np.power(np.maximum(total, 0), np.float32(1 / power))
         return mean / np.maximum(mean.sum(axis=-1, keepdims=True), LOG_FLOOR) if exclusive else mean

@@ -115,39 +115,47 @@ def newton_on_simplex(
     return Solution(weights, height, gap)
 
 
-def fit_log_loss(probs: np.ndarray, row_weights: np.ndarray | None = None, tolerance: float = 1e-9) -> Solution:
-    """The weights with the least mean of -log(sum_m w_m · probs[m]).
+def fit_log_loss(
+    probs: np.ndarray, truth: np.ndarray | None = None, start: np.ndarray | None = None, tolerance: float = 1e-9
+) -> Solution:
+    """The weights with the least mean of -log(probability of the truth) of the blend sum_m w_m · probs[m].
 
-    probs: (M, N) float, the probability each member gave to the truth of each cell (`true_class_probs`), in [0, 1];
-    row_weights: (N,) how often each cell counts. The cost does not depend on the number of classes.
+    probs: (M, N) float in [0, 1]: what each member gave to the truth of each cell, or, with truth (N,) bool, to the
+    cell being true. start: (M,) to begin from. The cost does not depend on the number of classes.
     """
     size, rows = probs.shape
-    share = np.full(rows, 1 / rows) if row_weights is None else row_weights / row_weights.sum()
 
     def value(weights: np.ndarray) -> float:
-        return sum(float(-np.log(_clipped(weights @ part)) @ counts) for part, counts in _blocks(probs, share))
+        return -sum(float(np.log(_clipped(weights @ part)).sum()) for part in _true_blocks(probs, truth)) / rows
 
     def full(weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         height, gradient, hessian = 0.0, np.zeros(size), np.zeros((size, size))
-        for part, counts in _blocks(probs, share):
-            blend = _clipped(weights @ part)
-            height -= float(np.log(blend) @ counts)
-            pull = counts / blend
-            gradient -= part @ pull
-            hessian += (part * (pull / blend)) @ part.T
-        return height, gradient, hessian
+        for part in _true_blocks(probs, truth):
+            height_here, gradient_here, hessian_here = log_loss_terms(part, weights)
+            height += height_here
+            gradient += gradient_here
+            hessian += hessian_here
+        return height / rows, gradient / rows, hessian / rows
 
-    return newton_on_simplex(full, value, size, tolerance)
+    return newton_on_simplex(full, value, size, tolerance, start=start)
+
+
+def log_loss_terms(part: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Sums of the log-loss, its gradient and Hessian. part: (M, b) float64 probabilities of the truth."""
+    blend = _clipped(weights @ part)
+    scaled = part / blend
+    return -float(np.log(blend).sum()), -scaled.sum(axis=1), scaled @ scaled.T
 
 
 def _clipped(blend: np.ndarray) -> np.ndarray:
     return np.maximum(blend, SMALLEST_PROB)
 
 
-def _blocks(probs: np.ndarray, share: np.ndarray):
-    """Columns in float64, a block at a time, so that a big float32 matrix is never copied whole."""
+def _true_blocks(probs: np.ndarray, truth: np.ndarray | None):
+    """Probabilities of the truth in float64, a block at a time, so that a big float32 matrix is never copied whole."""
     for first in range(0, probs.shape[1], BLOCK):
-        yield probs[:, first : first + BLOCK].astype(np.float64), share[first : first + BLOCK]
+        part = probs[:, first : first + BLOCK].astype(np.float64)
+        yield part if truth is None else np.where(truth[first : first + BLOCK], part, 1 - part)
 
 
 def fit_squared_error(values: np.ndarray, y: np.ndarray) -> Solution:
@@ -164,7 +172,8 @@ def gram_matrix(values: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """(M, M) mean of products of members and (M,) mean of products with y, in float64."""
     size, rows = values.shape
     gram, linear = np.zeros((size, size)), np.zeros(size)
-    for part, target in _blocks(values, y):
+    for first in range(0, rows, BLOCK):
+        part = values[:, first : first + BLOCK].astype(np.float64)
         gram += part @ part.T
-        linear += part @ target
+        linear += part @ y[first : first + BLOCK]
     return gram / rows, linear / rows
