@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from foldpack.files import atomic_path
 from foldpack.sealed_disk import (
-    create_private,
-    fill_from,
+    create_private_file,
+    fill_sealed,
     open_for_sealing,
     open_seal_source,
-    read_up_to,
+    read_sealed_start,
     sealed_writing,
     sweep_sealed_leftovers,
     write_whole,
@@ -155,7 +155,7 @@ def open_sealed(
         info = _sealed_parse(file, path)
         chunks = sealed_chunks(file, info, unlock_sealed(info, key, role, header_sha256, path), path)
         with sealed_writing(target, info.plain_size), atomic_path(target, 0o600) as temporary:
-            with create_private(temporary) as output:
+            with create_private_file(temporary) as output:
                 for chunk in chunks:
                     write_whole(output, chunk)
                     if progress:
@@ -187,7 +187,7 @@ def seal_file(
         new_id = secrets.token_bytes(16) if file_id is None else file_id
         header, payload_key = new_sealed_header(key, role, size, new_id, new_sealed_salt(), log2_chunk)
         with sealed_writing(target, size), atomic_path(target) as temporary:
-            with create_private(temporary) as output:
+            with create_private_file(temporary) as output:
                 write_whole(output, header)
                 for chunk in sealed_pieces(file, size, 1 << log2_chunk, payload_key, source):
                     write_whole(output, chunk)
@@ -210,7 +210,7 @@ def sealed_chunks(file: FileIO, info: SealedInfo, payload_key: bytes, path: Path
     sealed, plain = memoryview(bytearray(room + SEALED_TAG_BYTES)), memoryview(bytearray(room))
     for index, (nonce, size) in enumerate(sealed_chunk_plan(info.plain_size, info.chunk_size)):
         piece = sealed[: size + SEALED_TAG_BYTES]
-        if fill_from(file, piece, path) < len(piece):
+        if fill_sealed(file, piece, path) < len(piece):
             raise TruncatedSealedError(f"{path}: became shorter while it was read; {SEALED_AGAIN}")
         chunk: memoryview | bytes = plain[:size]
         try:
@@ -230,7 +230,7 @@ def sealed_pieces(file: FileIO, size: int, chunk_size: int, payload_key: bytes, 
     room = min(chunk_size, size)
     plain, sealed = memoryview(bytearray(room)), memoryview(bytearray(room + SEALED_TAG_BYTES))
     for nonce, count in sealed_chunk_plan(size, chunk_size):
-        if fill_from(file, plain[:count], source) < count:
+        if fill_sealed(file, plain[:count], source) < count:
             raise SealSourceError(f"{source}: became shorter while it was sealed; seal it when nothing writes to it")
         if into:
             cipher.encrypt_into(nonce, plain[:count], None, sealed[: count + SEALED_TAG_BYTES])
@@ -284,7 +284,7 @@ def _sealed_read_back(
         info = _sealed_parse(written, sealed)
         for chunk in sealed_chunks(written, info, unlock_sealed(info, key, role, None, sealed), sealed):
             again = bytearray(len(chunk))
-            if fill_from(file, memoryview(again), source) < len(chunk) or again != chunk:
+            if fill_sealed(file, memoryview(again), source) < len(chunk) or again != chunk:
                 break
             if progress:
                 progress(len(chunk))
@@ -299,5 +299,5 @@ def _sealed_read_back(
 
 def _sealed_parse(file: FileIO, path: Path) -> SealedInfo:
     """The checked header of an open file."""
-    header = read_up_to(file, SEALED_HEADER_BYTES, path)
+    header = read_sealed_start(file, SEALED_HEADER_BYTES, path)
     return parse_sealed_header(header, os.fstat(file.fileno()).st_size, path)

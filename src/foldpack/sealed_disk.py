@@ -38,7 +38,7 @@ def open_for_sealing(path: Path) -> Iterator[FileIO]:
         yield file
 
 
-def fill_from(file: FileIO, view: memoryview, path: Path) -> int:
+def fill_sealed(file: FileIO, view: memoryview, path: Path) -> int:
     """Read until the view is full or the file ends -> bytes read."""
     done = 0
     try:
@@ -51,17 +51,17 @@ def fill_from(file: FileIO, view: memoryview, path: Path) -> int:
     return done
 
 
-def read_up_to(file: FileIO, size: int, path: Path) -> bytes:
+def read_sealed_start(file: FileIO, size: int, path: Path) -> bytes:
     """At most `size` bytes; fewer only at the end of the file."""
     buffer = bytearray(size)
-    return bytes(buffer[: fill_from(file, memoryview(buffer), path)])
+    return bytes(buffer[: fill_sealed(file, memoryview(buffer), path)])
 
 
 @contextmanager
 def open_seal_source(source: Path) -> Iterator[FileIO]:
     """Open what is to be sealed; refuse what is empty or a pickle."""
     with open_for_sealing(source) as file:
-        start = read_up_to(file, 4, source)
+        start = read_sealed_start(file, 4, source)
         if not start:
             raise SealSourceError(f"{source}: the file is empty, nothing to seal; write it again")
         if start.startswith(SEALED_PICKLE_STARTS):
@@ -90,7 +90,7 @@ def _sealed_write_failure(failure: OSError, target: Path, size: int) -> SealedEr
     return SealedWriteError(f"{target}: cannot be written ({failure.strerror}); check the folder and its permissions")
 
 
-def create_private(path: Path) -> FileIO:
+def create_private_file(path: Path) -> FileIO:
     """A new file for its owner only; `atomic_path` sets the final mode."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     return os.fdopen(descriptor, "wb", buffering=0)

@@ -38,8 +38,9 @@ from foldpack.sealed_errors import (
 SEALED_MAGIC = b"\x8bFPSEAL\n"
 SEALED_VERSION = 1
 SEALED_SUITE = 1  # AES-256-GCM, HKDF and HMAC with SHA-256
-SEALED_HEAD = struct.Struct(">8sBBBBQ16s32s8s8s")  # what the header code is computed over
-SEALED_HEADER_BYTES = SEALED_HEAD.size + 32
+SEALED_HEAD = ">8sBBBBQ16s32s8s8s"  # what the header code is computed over
+SEALED_HEAD_BYTES = 84
+SEALED_HEADER_BYTES = 116  # with the header code
 SEALED_TAG_BYTES = 16
 SEALED_LOG2_CHUNK = 20  # what the writer uses: fast, and the cipher holds the GIL for half a millisecond only
 SEALED_LOG2_RANGE = (10, 24)  # what the reader takes
@@ -119,9 +120,8 @@ def new_sealed_header(
     role_bytes = sealed_role_bytes(role)
     key_id = derive_sealed_key(key, None, b"key id", 8)
     role_tag = derive_sealed_key(key, salt, b"role\0" + role_bytes, 8)
-    head = SEALED_HEAD.pack(
-        SEALED_MAGIC, SEALED_VERSION, SEALED_SUITE, log2_chunk, 0, plain_size, file_id, salt, key_id, role_tag
-    )
+    fields = (SEALED_MAGIC, SEALED_VERSION, SEALED_SUITE, log2_chunk, 0, plain_size, file_id, salt, key_id, role_tag)
+    head = struct.pack(SEALED_HEAD, *fields)
     header = head + hmac.digest(derive_sealed_key(key, salt, b"header"), head, "sha256")
     return header, sealed_payload_key(key, salt, header, role_bytes)
 
@@ -147,8 +147,8 @@ def parse_sealed_header(header: bytes, size: int, path: Path) -> SealedInfo:
         raise TruncatedSealedError(
             f"{path}: cut off inside the header ({len(header)} of {SEALED_HEADER_BYTES} bytes); {SEALED_AGAIN}"
         )
-    head = header[: SEALED_HEAD.size]
-    _, version, suite, log2_chunk, flags, plain_size, file_id, _, key_id, _ = SEALED_HEAD.unpack(head)
+    head = header[: SEALED_HEAD_BYTES]
+    _, version, suite, log2_chunk, flags, plain_size, file_id, _, key_id, _ = struct.unpack(SEALED_HEAD, head)
     low, high = SEALED_LOG2_RANGE
     if version < 1 or suite != SEALED_SUITE or flags or not low <= log2_chunk <= high or not plain_size:
         raise SealedHeaderError(
@@ -179,7 +179,7 @@ def unlock_sealed(info: SealedInfo, key: bytes, role: str, header_sha256: str | 
     """Authenticate the header under key, role and, when given, its pinned hash -> the key of the chunks."""
     role_bytes = sealed_role_bytes(role)
     pinned = sealed_pin_fits(info, header_sha256, path)
-    head, code = info.header[: SEALED_HEAD.size], info.header[SEALED_HEAD.size :]
+    head, code = info.header[: SEALED_HEAD_BYTES], info.header[SEALED_HEAD_BYTES :]
     salt, key_id, role_tag = head[36:68], head[68:76], head[76:84]
     versions = f"header {info.header_sha256}, want {header_sha256}"
     if not hmac.compare_digest(key_id, derive_sealed_key(key, None, b"key id", 8)):

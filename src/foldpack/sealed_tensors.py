@@ -77,7 +77,7 @@ def parse_safetensors_header(buffer: bytearray, name: str) -> tuple[dict[str, Bu
     if size > min(len(buffer) - 8, SAFETENSORS_HEADER_LIMIT):
         raise refuse("the header is longer than the file")
     try:
-        header = json.loads(buffer[8 : 8 + size].decode("utf-8"), object_pairs_hook=_unique_pairs)
+        header = json.loads(buffer[8 : 8 + size].decode("utf-8"), object_pairs_hook=_safetensors_object)
         metadata = header.pop("__metadata__", {})
         entries = {key: _safetensors_entry(entry) for key, entry in header.items()}
         if not all(isinstance(value, str) for value in metadata.values()):
@@ -87,7 +87,7 @@ def parse_safetensors_header(buffer: bytearray, name: str) -> tuple[dict[str, Bu
     position = 0
     places = {}
     for key, (dtype, shape, begin, end) in sorted(entries.items(), key=lambda item: item[1][2:]):
-        elements = _product(shape)
+        elements = _safetensors_elements(shape)
         if begin != position or end - begin != elements * SAFETENSORS_DTYPES[dtype][1]:
             raise refuse(f"tensor {key!r} leaves a hole, overlaps or has the wrong size")
         places[key] = BufferTensor(dtype, shape, 8 + size + begin, elements)
@@ -106,7 +106,7 @@ def _safetensors_entry(entry: dict[str, Any]) -> tuple[str, tuple[int, ...], int
     return dtype, shape, begin, end
 
 
-def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _safetensors_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object whose keys are unique."""
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -114,7 +114,7 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _product(shape: tuple[int, ...]) -> int:
+def _safetensors_elements(shape: tuple[int, ...]) -> int:
     """Number of elements; 1 for a scalar."""
     result = 1
     for side in shape:
