@@ -49,8 +49,20 @@ class Graph:
     violations: list[Violation] = field(default_factory=list)
 
     def target(self, each: Import) -> Module | None:
-        """The module that a first-party `from module import name` takes its name from."""
-        return None if each.level or not each.name else self.by_name.get(each.module)
+        """The module that defines what a first-party `from module import name` imports, None when there is none.
+
+        A module may take the name from a third one itself; names have no aliases, so it is the same name there.
+        """
+        seen: set[str] = set()
+        while each.name and not each.level and not each.alias and each.module not in seen:
+            seen.add(each.module)
+            module = self.by_name.get(each.module)
+            if module is None or each.name in module.defined:
+                return module
+            if each.name not in module.top_imports:
+                return None
+            each = module.top_imports[each.name]
+        return None
 
 
 def read_graph(layout: Layout, cache: dict[Path, Module | Violation] | None = None) -> Graph:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from packer.errors import PackError
 from packer.graph import Graph, Layout, read_graph
-from packer.render import KEYS_LINE, TRACEBACKS_FILE, Run, render_script
+from packer.render import KEYS_LINE, Run, render_script
+from packer.rules import check_graph
+from packer.runtime import RUNTIME_FILES, runtime_module
 from packer.shake import Shaken, shake
 
 SIZE_LIMIT = 1_000_000  # Kaggle refuses a kernel source of 1 MB
@@ -52,8 +54,9 @@ def pack_entry(
     commit: the sources' commit, "" to say none. Raises PackError.
     """
     graph = read_graph(Layout(src, package, entry))
-    if graph.violations:
-        raise PackError.from_violations(graph.violations)
+    violations = check_graph(graph, with_spec=spec is not None)
+    if violations:
+        raise PackError.from_violations(violations)
     shaken = shake(graph)
     pack_id = compute_pack_id(graph, spec)
     header = [f"# pack id {pack_id}", f"# {command}"]
@@ -65,7 +68,8 @@ def pack_entry(
 def compute_pack_id(graph: Graph, spec: dict[str, object] | None, extras: Sequence[str] = ()) -> str:
     """Hex SHA-256 over the format, the package's name, the text of every reached module, the spec and what is added."""
     digest = hashlib.sha256()
-    parts = [f"foldpack pack {PACK_FORMAT}", graph.layout.package, repr(spec), TRACEBACKS_FILE.read_text("utf-8")]
+    parts = [f"foldpack pack {PACK_FORMAT}", graph.layout.package, repr(spec)]
+    parts += [runtime_module(file).text for file in RUNTIME_FILES]
     for module in sorted(graph.modules, key=lambda each: each.shown):
         parts += [module.shown, module.text]
     for part in [*parts, *extras]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from packer.errors import PackError
 from packer.imports import render_imports
 from packer.literal import render_literal
+from packer.runtime import TRACEBACKS, runtime_module
 from packer.shake import Shaken
-from packer.source import Import, Module, parse_module
+from packer.source import Import, Module
 
 KEYS_LINE = "KEYS: dict[str, str] = {}"
 SPEC_LEAD = "SPEC: dict = "
 LINES_NAME = "PACKED_LINES"
-TRACEBACKS_FILE = Path(__file__).with_name("tracebacks.py")
 RUNS_A_LINE = 4
 WIDTH = 120
 
@@ -55,14 +54,6 @@ def trim_piece(piece: Piece) -> None:
     piece.runs[0] = (start + blank, lines[blank:])
 
 
-def runtime_module(path: Path, name: str) -> Module:
-    """A module of the packer that is packed into scripts."""
-    module = parse_module(path.read_text(encoding="utf-8"), f"packer/{path.name}", name)
-    if not isinstance(module, Module):
-        raise PackError(f"the packer's own {path.name} is broken: {module}")
-    return module
-
-
 def runtime_piece(module: Module) -> Piece:
     """All of a runtime module but its imports and docstring."""
     piece = Piece(f"{module.shown}, added by the packer", module.shown)
@@ -80,7 +71,7 @@ def render_script(
 
     header: comment lines. prelude: lines that make packages importable, put before the imports that need them.
     """
-    runtime = runtime_module(TRACEBACKS_FILE, "packer.tracebacks")
+    runtime = runtime_module(TRACEBACKS)
     pieces = [piece for module in shaken.graph.modules if (piece := module_piece(module, shaken)) is not None]
     kept_imports = [each for imports in shaken.outside.values() for each in imports]
     lines = [*header, "", "from __future__ import annotations", ""]

@@ -1,0 +1,290 @@
+"""Rules on what stands in a module: nothing happens at import (4), no names from text or files (5), no pickle (6)."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+
+from packer.errors import Violation
+from packer.graph import Graph
+from packer.scope import bound_names, dotted_name, last_name
+from packer.source import Module, Statement, place_name
+
+# Calls that do something, or whose answer differs from run to run. A trailing dot: all below it.
+IMPORT_CALLS = (
+    "print", "input", "open", "breakpoint", "os.getenv", "os.putenv", "os.getcwd", "os.getpid", "os.listdir",
+    "os.makedirs", "os.mkdir", "os.chdir", "os.cpu_count", "sys.setrecursionlimit", "logging.basicConfig",
+    "logging.disable", "logging.config.", "warnings.filterwarnings", "warnings.simplefilter", "random.seed",
+    "random.random", "random.randint", "random.choice", "random.shuffle", "numpy.random.", "numpy.seterr",
+    "numpy.set_printoptions", "torch.manual_seed", "torch.cuda.", "torch.backends.", "torch.set_default_dtype",
+    "torch.set_num_threads", "torch.hub.", "cv2.setNumThreads", "time.time", "time.monotonic", "time.perf_counter",
+    "time.sleep", "datetime.datetime.now", "datetime.date.today", "pathlib.Path.cwd", "pathlib.Path.home",
+    "subprocess.", "socket.", "tempfile.", "uuid.uuid1", "uuid.uuid4", "secrets.", "signal.", "atexit.",
+    "threading.Thread", "multiprocessing.set_start_method", "pandas.set_option", "pandas.read_csv", "json.load",
+    "urllib.", "requests.",
+)  # fmt: skip
+IMPORT_READS = ("os.environ", "os.environb", "sys.argv", "sys.path", "sys.stdin")
+DYNAMIC_NAMES = {
+    "__file__": "take paths as arguments of main",
+    "__name__": "write the name as text",
+    "__package__": "write the name as text",
+    "__spec__": "write the name as text",
+    "__path__": "take paths as arguments of main",
+    "__loader__": "embed the data as a constant",
+    "__doc__": "write the text as a constant",
+    "__builtins__": "name what you need",
+    "globals": "use a dict literal as registry",
+    "exec": "write the code out",
+    "eval": "write the code out",
+    "compile": "write the code out",
+    "__import__": "import at the top of the module",
+}
+DYNAMIC_CALLS = {
+    "importlib.import_module": "use a dict literal as registry",
+    "importlib.resources.": "embed the data as a constant",
+    "pkgutil.": "embed the data as a constant",
+    "sys.modules": "use a dict literal as registry",
+    "inspect.": "the script has other modules and files than the source",
+    "sys._getframe": "pass the value as an argument",
+    "operator.attrgetter": "write a lambda with the attribute",
+}
+DYNAMIC_ATTRIBUTES = {
+    "__subclasses__": "use a dict literal as registry",
+    "__module__": "it is another one in the script",
+    "__globals__": "use a dict literal as registry",
+}
+PICKLE_MODULES = frozenset({"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"})
+PICKLE_CALLS = ("torch.load", "torch.save", "torch.jit.load", "pandas.read_pickle", "numpy.load")
+PICKLE_MEND = "use safetensors for arrays, booster text or JSON for the rest"
+MUTATORS = frozenset({"append", "add", "update", "setdefault", "insert", "extend", "register", "__setitem__"})
+
+
+def body_violations(module: Module, graph: Graph) -> list[Violation]:
+    """Violations of rules 4, 5 and 6 in one module, and of rule 0 where newer grammar slipped through the parser."""
+    checker = BodyChecker(module, graph)
+    checker.check()
+    return checker.found
+
+
+class BodyChecker:
+    def __init__(self, module: Module, graph: Graph) -> None:
+        self.module = module
+        self.graph = graph
+        self.found: list[Violation] = []
+
+    def refuse(self, node: ast.AST, rule: int, found: str, mend: str) -> None:
+        self.found.append(Violation(self.module.shown, getattr(node, "lineno", 1), rule, found, mend))
+
+    def check(self) -> None:
+        last = 0
+        for statement in self.module.statements:
+            if statement.first <= last:
+                self.refuse(statement.node, 4, "two statements on one line", "put each on a line of its own")
+            last = statement.node.end_lineno or statement.first
+            if statement.kind == "guard" and self.module is self.graph.entry:
+                continue
+            if statement.kind in ("code", "guard"):
+                self.check_statement(statement)
+                for node in import_time_nodes(statement.node):
+                    self.check_import_time(node)
+            for inner in ast.walk(statement.node):
+                self.check_node(inner)
+
+    def check_statement(self, statement: Statement) -> None:
+        """Rule 4: a module body holds imports, constants, functions and classes."""
+        node = statement.node
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            self.check_decorators(node)
+            return
+        targets: list[ast.expr] = []
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if targets and all(is_plain_target(target) for target in targets):
+            return
+        found, mend = describe_statement(node)
+        self.refuse(node, 4, f"{found} in the module body", mend)
+
+    def resolve(self, node: ast.expr) -> str:
+        """A dotted name with its first part replaced by what was imported: `np.load` -> `numpy.load`."""
+        dotted = dotted_name(node)
+        root, dot, rest = dotted.partition(".")
+        imported = self.module.top_imports.get(root)
+        if imported is None or self.graph.layout.owns(imported):
+            return dotted
+        return imported.meaning + dot + rest
+
+    def first_party(self, name: str) -> ast.stmt | None:
+        """The function or class of the package that a top-level name means in this module."""
+        module = self.module
+        imported = self.module.top_imports.get(name)
+        if imported is not None:
+            target = self.graph.target(imported)
+            if target is None:
+                return None
+            module = target
+        statements = module.defined.get(name, [])
+        return statements[-1].node if statements else None
+
+    def check_import_time(self, node: ast.AST) -> None:
+        """Rule 4: evaluated while the module is imported."""
+        name = ""
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            name = self.resolve(node) if matches(self.resolve(node), IMPORT_READS) else ""
+        elif isinstance(node, ast.Call):
+            name = self.resolve(node.func) if matches(self.resolve(node.func), IMPORT_CALLS) else ""
+        if name:
+            self.refuse(node, 4, f"{name} at import", "do it in a function that main calls")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called = self.first_party(node.func.id)
+            if isinstance(called, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                mend = "call it in main and pass the value on"
+                self.refuse(node, 4, f"{node.func.id}() is called at import", mend)
+
+    def check_decorators(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+        """Rule 4: no decorator that registers, for what is registered is not named and would be left out."""
+        for decorator in node.decorator_list:
+            target = decorator.func if isinstance(decorator, ast.Call) else decorator
+            name = dotted_name(target)
+            root = name.partition(".")[0]
+            owner = self.first_party(root)
+            registers = "register" in last_name(target).lower() or ("." in name and owner is not None)
+            if registers or (isinstance(owner, (ast.FunctionDef, ast.AsyncFunctionDef)) and self.mutates(owner)):
+                self.refuse(decorator, 4, f"decorator @{name} registers", "list it in a dict literal")
+        if isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and inner.name == "__init_subclass__":
+                    self.refuse(inner, 4, "__init_subclass__ acts at import", "list the classes in a dict literal")
+            for keyword in node.keywords:
+                if keyword.arg == "metaclass" and self.first_party(last_name(keyword.value)) is not None:
+                    self.refuse(keyword.value, 4, "a metaclass of its own acts at import", "use a plain class")
+
+    def mutates(self, function: ast.AST) -> bool:
+        """Whether a function changes a constant of some module: stores into it, or calls a mutating method of it."""
+        inner = bound_names(getattr(function, "body", []))
+        for node in ast.walk(function):
+            target: ast.expr | None = None
+            if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+                target = node.value
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+                target = node.func.value
+            elif isinstance(node, ast.Global):
+                return True
+            if isinstance(target, ast.Name) and target.id not in inner and target.id in self.every_constant():
+                return True
+        return False
+
+    def every_constant(self) -> set[str]:
+        return {
+            name for module in self.graph.modules for name, statements in module.defined.items()
+            if isinstance(statements[0].node, (ast.Assign, ast.AnnAssign))
+        }  # fmt: skip
+
+    def check_node(self, node: ast.AST) -> None:
+        """Rules 5 and 6, anywhere in the module."""
+        if isinstance(node, ast.Name) and node.id in DYNAMIC_NAMES:
+            if isinstance(node.ctx, ast.Load):
+                self.refuse(node, 5, f"{node.id}", DYNAMIC_NAMES[node.id])
+        elif isinstance(node, ast.Attribute) and node.attr in DYNAMIC_ATTRIBUTES:
+            self.refuse(node, 5, f".{node.attr}", DYNAMIC_ATTRIBUTES[node.attr])
+        elif isinstance(node, ast.Call):
+            self.check_call(node)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            self.check_pickle_import(node)
+        elif isinstance(node, ast.JoinedStr) and sys.version_info >= (3, 12):
+            self.check_f_string(node)
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            name = self.resolve(node)
+            for pattern, mend in DYNAMIC_CALLS.items():
+                if matches(name, (pattern,)):
+                    self.refuse(node, 5, name, mend)
+
+    def check_call(self, node: ast.Call) -> None:
+        name = self.resolve(node.func)
+        if name in ("getattr", "setattr", "delattr") and len(node.args) > 1:
+            if not (isinstance(node.args[1], ast.Constant) and isinstance(node.args[1].value, str)):
+                shown = ast.unparse(node.args[1])
+                self.refuse(node, 5, f"{name} by the string {shown}", "name the attribute, or use a dict literal")
+        if name == "vars" and not node.args:
+            self.refuse(node, 5, "vars() of the module", "use a dict literal as registry")
+        pickled = any(keyword.arg == "allow_pickle" and not is_false(keyword.value) for keyword in node.keywords)
+        if name in PICKLE_CALLS and (name != "numpy.load" or pickled) or last_name(node.func) == "to_pickle":
+            self.refuse(node, 6, f"{name or '.to_pickle'} reads or writes pickle", PICKLE_MEND)
+
+    def check_pickle_import(self, node: ast.Import | ast.ImportFrom) -> None:
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+        for name in names:
+            if name.partition(".")[0] in PICKLE_MODULES:
+                self.refuse(node, 6, f"import of {name}", PICKLE_MEND)
+
+    def check_f_string(self, node: ast.JoinedStr) -> None:
+        """Rule 0: Python before 3.12 cannot read a quote, backslash or comment of its own kind inside the braces."""
+        text = self.segment(node).lstrip("fFrR")
+        quote = text[:3] if text[:3] in ('"""', "'''") else text[:1]
+        for value in ast.walk(node):
+            if isinstance(value, ast.FormattedValue):
+                inside = self.segment(value.value)
+                if quote in inside or "\\" in inside or "#" in inside or (len(quote) == 1 and "\n" in inside):
+                    self.refuse(node, 0, f"f-string that needs Python 3.12: {{{inside}}}", "use a variable")
+                    return
+
+    def segment(self, node: ast.expr) -> str:
+        lines = self.module.lines[node.lineno - 1 : node.end_lineno]
+        encoded = [line.encode("utf-8") for line in lines]
+        encoded[-1] = encoded[-1][: node.end_col_offset]
+        encoded[0] = encoded[0][node.col_offset :]
+        return b"\n".join(encoded).decode("utf-8")
+
+
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of the patterns, or below one that ends with a dot."""
+    return any(name == pattern or (pattern[-1] == "." and f"{name}.".startswith(pattern)) for pattern in patterns)
+
+
+def is_plain_target(target: ast.expr) -> bool:
+    if isinstance(target, (ast.Tuple, ast.List)):
+        return all(is_plain_target(element) for element in target.elts)
+    if isinstance(target, ast.Starred):
+        return is_plain_target(target.value)
+    return isinstance(target, ast.Name)
+
+
+def is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+def import_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """What Python evaluates when the statement runs: not the bodies of functions, not annotations."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+        decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+        inner: list[ast.AST | None] = [*decorators, *node.args.defaults, *node.args.kw_defaults]
+    elif isinstance(node, ast.AnnAssign):
+        inner = [node.target, node.value]
+    else:
+        inner = list(ast.iter_child_nodes(node))
+    yield node
+    for child in inner:
+        if child is not None:
+            yield from import_time_nodes(child)
+
+
+def describe_statement(node: ast.stmt) -> tuple[str, str]:
+    """What an unwanted statement is, and the mend."""
+    in_main = "do it in a function that main calls"
+    if isinstance(node, ast.If):
+        if "TYPE_CHECKING" in ast.unparse(node.test):
+            return "an if block for TYPE_CHECKING", "import the names plainly; annotations are not evaluated anyway"
+        if "__main__" in ast.unparse(node.test):
+            return "a main guard", "keep it to the entry, as its last statement, without else"
+        return "an if block", "choose in a function that main calls"
+    if isinstance(node, ast.Try):
+        return "a try block", "import plainly: the list of the Kaggle image says what is there"
+    if isinstance(node, ast.Expr):
+        if isinstance(node.value, ast.Call):
+            return f"a call of {dotted_name(node.value.func) or 'a function'}", in_main
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return "text that is not the docstring", "make it a comment"
+        return "an expression", in_main
+    if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+        return "an assignment to something other than a new name", "write the whole value as one literal"
+    return place_name(node).replace(" block", " statement"), in_main
