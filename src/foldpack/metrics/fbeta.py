@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+Counts = np.ndarray | np.integer | int
 
-def fbeta_from_counts(hits: np.ndarray, predicted: np.ndarray, true: np.ndarray, beta: float) -> np.ndarray:
+
+def fbeta_from_counts(hits: Counts, predicted: Counts, true: Counts, beta: float) -> np.ndarray:
     """F-beta from counts of any shape: (1+b²)·hits / (b²·true + predicted); 0 where nothing is true nor predicted."""
-    below = beta * beta * true + predicted
-    return np.where(below > 0, (1 + beta * beta) * hits / np.maximum(below, 1e-12), 0.0)
+    below = beta * beta * np.asarray(true) + np.asarray(predicted)
+    return np.where(below > 0, (1 + beta * beta) * np.asarray(hits) / np.maximum(below, 1e-12), 0.0)
 
 
 def fbeta_samples(y: np.ndarray, decided: np.ndarray, beta: float) -> float:

@@ -24,7 +24,7 @@ class Cells:
 
     values: (M, N) float32, every member's probability (or value); row, column: (N,) int32; targets: (items,) int64
     for "exclusive", (items, classes) bool for "labels", (items,) float64 for "values"; y: (N,) bool, the truth of a
-    cell (not for "values"); full: every cell is there. Members may be fewer later, cells stay.
+    cell (not for "values"); full: every cell is there; groups: (items,) what belongs together, or None.
     """
 
     kind: Kind
@@ -35,6 +35,7 @@ class Cells:
     classes: int
     targets: np.ndarray
     full: bool
+    groups: np.ndarray | None = None
 
     @property
     def members(self) -> int:
@@ -80,6 +81,7 @@ class Cells:
             self.classes,
             self.targets[chosen],
             self.full,
+            None if self.groups is None else self.groups[chosen],
         )
 
     def take_members(self, chosen: np.ndarray) -> Cells:
@@ -91,7 +93,7 @@ class Cells:
         return replace(self, values=values)
 
 
-def dense_cells(predictions: np.ndarray, targets: np.ndarray) -> Cells:
+def dense_cells(predictions: np.ndarray, targets: np.ndarray, groups: np.ndarray | None = None) -> Cells:
     """Every cell of a dense stack.
 
     predictions: (M, n, C) float, or (M, n) for one number an item; targets: (n,) integer classes (with C > 1),
@@ -119,4 +121,4 @@ def dense_cells(predictions: np.ndarray, targets: np.ndarray) -> Cells:
     row = np.repeat(np.arange(items, dtype=np.int32), classes)
     column = np.tile(np.arange(classes, dtype=np.int32), items)
     values = np.ascontiguousarray(stack, dtype=np.float32).reshape(members, -1)
-    return Cells(kind, values, row, column, items, classes, targets, True)
+    return Cells(kind, values, row, column, items, classes, targets, True, groups)

@@ -1,0 +1,186 @@
+"""Which recipe, how far from uniform, and what score to expect: all by cross-validation that never sees its fold.
+
+For the choice itself every candidate is fitted without each fold and scored on it. For the honest score the choice
+is repeated inside each outer fold: fits without the folds f and g are scored on g to choose for f, and on f to choose
+for g, so K folds cost K (K - 1) / 2 fits more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from foldpack.errors import DataError
+from foldpack.metrics.registry import Metric
+from foldpack.search.cells import Cells
+from foldpack.search.decision import Decision, LabelRule, fit_decision, score_cells
+from foldpack.search.recipes import Blend, Recipe, fit_recipe, in_space
+
+SHARES = (1.0, 0.5)  # how much of the way from equal to fitted weights a candidate keeps
+MOST_FOLDS = 5  # more folds are merged: the work grows with their square
+
+Progress = Callable[[float], None]  # told the share of the work that is done
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe (index into the list of recipes) and the share of its weights; share 0 is equal weights."""
+
+    recipe: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and scores on folds that took no part in the fit, in the metric's own direction.
+
+    per_fold, uniform_per_fold, best_single_per_fold: (K,), of the nested choice, of equal weights, and of the member
+    that is best without the fold; by_candidate: mean over folds of every candidate (chosen among, so optimistic).
+    """
+
+    chosen: Candidate
+    candidates: list[Candidate]
+    by_candidate: np.ndarray
+    per_fold: np.ndarray
+    uniform_per_fold: np.ndarray
+    best_single_per_fold: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """The nested score: what the whole search, choice included, reaches on new rows."""
+        return float(self.per_fold.mean())
+
+    @property
+    def se(self) -> float:
+        return standard_error(self.per_fold)
+
+    @property
+    def uniform(self) -> float:
+        return float(self.uniform_per_fold.mean())
+
+
+def standard_error(scores: np.ndarray) -> float:
+    """Standard error of the mean over folds."""
+    return float(scores.std(ddof=1) / np.sqrt(len(scores)))
+
+
+def choose(
+    cells: Cells,
+    recipes: list[Recipe],
+    metric: Metric,
+    folds: np.ndarray,
+    rule: LabelRule | None = None,
+    progress: Progress | None = None,
+) -> tuple[Choice, list[Blend]]:
+    """Choose a recipe and a share, uniform first; also the recipes fitted on all rows.
+
+    cells: in probability space; folds: (items,) int, two or more different. A group must not be split over folds.
+    """
+    rule = rule or LabelRule()
+    fold = merged_folds(folds)
+    by_space = {(recipe.space, recipe.power): in_space(cells, recipe) for recipe in recipes}
+    spaces = [by_space[recipe.space, recipe.power] for recipe in recipes]
+    candidates = [Candidate(0, 0.0)] + [Candidate(r, s) for r in range(len(recipes)) for s in SHARES]
+    whole = [fit_recipe(space, recipe, metric, rule) for space, recipe in zip(spaces, recipes, strict=True)]
+    scorer = _Scorer(list(by_space.values()), [list(by_space).index((r.space, r.power)) for r in recipes], recipes,
+                     metric, rule, candidates, whole)  # fmt: skip
+    count = int(fold.max()) + 1
+    tasks: list[tuple[int, ...]] = [(f,) for f in range(count)] + list(combinations(range(count), 2))
+    tasks = tasks if count > 2 else tasks[:2]
+    gains = np.full((count, count, len(candidates) + cells.members), np.nan)
+    for done, left_out in enumerate(tasks):
+        for scored, row in zip(left_out, scorer.gains(fold, left_out), strict=True):
+            gains[scored, left_out[0] if left_out[-1] == scored else left_out[-1], : len(row)] = row
+        if progress:
+            progress((done + 1) / len(tasks))
+    return _decide(gains, candidates, metric), whole
+
+
+def _decide(gains: np.ndarray, candidates: list[Candidate], metric: Metric) -> Choice:
+    """gains[scored fold, other fold left out (itself for none), candidates then single members]."""
+    count, sign = len(gains), 1 if metric.greater_is_better else -1
+    size = len(candidates)
+    outer = gains[np.arange(count), np.arange(count)]
+    nested, single = np.empty(count), np.empty(count)
+    for f in range(count):
+        others = [g for g in range(count) if g != f]
+        inner = gains[others, f] if count > 2 else outer[others]  # two folds leave nothing to choose on but themselves
+        nested[f] = outer[f, uniform_first(inner[:, :size])]
+        single[f] = outer[f, size + int(outer[others, size:].mean(axis=0).argmax())]
+    return Choice(
+        candidates[uniform_first(outer[:, :size])],
+        candidates,
+        sign * outer[:, :size].mean(axis=0),
+        sign * nested,
+        sign * outer[:, 0],
+        sign * single,
+    )
+
+
+def uniform_first(gains: np.ndarray) -> int:
+    """The candidate to take. gains: (folds, candidates), greater is better, candidate 0 is uniform.
+
+    A candidate counts only when its paired gain over uniform, fold by fold, is above one standard error.
+    """
+    if len(gains) < 2:
+        return 0
+    ahead = gains - gains[:, :1]
+    error = ahead.std(axis=0, ddof=1) / np.sqrt(len(gains))
+    passing = ahead.mean(axis=0) > np.maximum(error, 1e-12)
+    return int(np.where(passing, ahead.mean(axis=0), 0.0).argmax())
+
+
+def merged_folds(folds: np.ndarray) -> np.ndarray:
+    """(n,) any fold ids -> 0..K-1, at most five; of more the smallest are joined. Raises DataError for one fold."""
+    ids, place, sizes = np.unique(folds, return_inverse=True, return_counts=True)
+    if len(ids) < 2:
+        raise DataError(f"a nested score needs at least two folds, got {len(ids)}; give folds with two or more ids")
+    home, load = np.zeros(len(ids), dtype=np.int64), np.zeros(min(len(ids), MOST_FOLDS))
+    for one in np.argsort(-sizes, kind="stable"):
+        home[one] = load.argmin()
+        load[home[one]] += sizes[one]
+    return home[place]
+
+
+class _Scorer:
+    """Fits every recipe without some folds and scores every candidate, and every single member, on each of them."""
+
+    def __init__(
+        self,
+        spaces: list[Cells],
+        space_of: list[int],
+        recipes: list[Recipe],
+        metric: Metric,
+        rule: LabelRule,
+        candidates: list[Candidate],
+        whole: list[Blend],
+    ) -> None:
+        self.spaces, self.space_of, self.recipes = spaces, space_of, recipes
+        self.metric, self.rule, self.candidates, self.whole = metric, rule, candidates, whole
+
+    def gains(self, fold: np.ndarray, left_out: tuple[int, ...]) -> list[np.ndarray]:
+        """For each fold left out: (candidates + members,) scores, greater is better; members only with one left out."""
+        kept = ~np.isin(fold, left_out)
+        train = [space.take_items(kept) for space in self.spaces]
+        held = [[space.take_items(fold == one) for one in left_out] for space in self.spaces]
+        fitted = [
+            fit_recipe(train[s], recipe, self.metric, self.rule, whole)
+            for s, recipe, whole in zip(self.space_of, self.recipes, self.whole, strict=True)
+        ]
+        blends = [(self.space_of[c.recipe], fitted[c.recipe].shrunk(c.share)) for c in self.candidates]
+        if len(left_out) == 1:
+            members = np.eye(train[0].members)
+            blends += [(self.space_of[0], Blend(self.recipes[0], one)) for one in members]
+        columns = [self._score(train[s], held[s], blend) for s, blend in blends]
+        return list(np.array(columns).T)
+
+    def _score(self, train: Cells, held: list[Cells], blend: Blend) -> list[float]:
+        """Scores on the held-out parts, the last step fitted on the training part."""
+        sign = 1 if self.metric.greater_is_better else -1
+        decision = Decision()
+        if self.metric.needs in ("labels", "grades"):
+            decision = fit_decision(train, blend.of(train), self.metric, self.rule)[0]
+        return [sign * score_cells(part, blend.of(part), self.metric, decision, self.rule) for part in held]
