@@ -17,6 +17,7 @@ from foldpack.sealed_errors import SealedError
 from foldpack.sealed_format import SEALED_HEADER_BYTES, parse_sealed_header, unlock_sealed
 
 FOLDER = Path(__file__).parent / "vectors" / "sealed"
+FROZEN = "0d73be611264584cf8959a0983e97b03087c65bd56c6f03b8f423fee9575abca"
 VECTORS: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())
 
 
@@ -48,7 +49,7 @@ def test_the_vectors_are_frozen() -> None:
     for vector in VECTORS:
         assert hashlib.sha256((FOLDER / vector["file"]).read_bytes()).hexdigest() == vector["sha256"], vector["file"]
     frozen = "\n".join(f"{vector['file']} {vector['sha256']} {vector['expect']}" for vector in VECTORS)
-    assert hashlib.sha256(frozen.encode()).hexdigest() == "0d73be611264584cf8959a0983e97b03087c65bd56c6f03b8f423fee9575abca"
+    assert hashlib.sha256(frozen.encode()).hexdigest() == FROZEN
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["file"])

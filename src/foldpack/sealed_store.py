@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foldpack.keyring import Keyring
 from foldpack.sealed import new_data_key, open_sealed, read_sealed_header, seal_file, verify_sealed
-from foldpack.sealed_errors import SealSourceError, UnreadableSealedError
+from foldpack.sealed_errors import SealedWriteError, SealSourceError, UnreadableSealedError
 from foldpack.sealed_format import SealedInfo
 
 SEALED_SUFFIX = ".sealed"  # Kaggle unpacks archives it knows by suffix; it does not know this one
@@ -23,9 +23,9 @@ def opaque_name(file_id: bytes) -> str:
 
 
 def role_of(source: Path, folder: Path | None = None) -> str:
-    """The role a file gets when none is asked for: its path below `folder`, or its name, without the suffix."""
+    """The role a file gets when none is asked for: its path below `folder`, or its name, without `.safetensors`."""
     place = source.relative_to(folder) if folder else Path(source.name)
-    return place.with_suffix("").as_posix()
+    return place.as_posix().removesuffix(".safetensors")
 
 
 def sealable_files(folder: Path) -> list[Path]:
@@ -57,8 +57,10 @@ def seal_with_keyring(
 ) -> tuple[Path, SealedInfo]:
     """Seal one file under a new key, which is in the keyring before the file appears -> where it lies, its header.
 
-    `target`: a file that ends in `.sealed`, or a folder, in which the file gets an opaque name.
+    `target`: a file that ends in `.sealed`, or a folder, in which the file gets an opaque name. Raises SealedError.
     """
+    if target.suffix not in ("", SEALED_SUFFIX) and not target.is_dir():
+        raise SealedWriteError(f"{target}: a sealed file ends in {SEALED_SUFFIX}; name it so, or give a folder")
     Keyring.load(keyring, ask_passphrase)  # a wrong passphrase is told before the work, not after
     file_id, key = secrets.token_bytes(16), new_data_key()
     place = target if target.suffix == SEALED_SUFFIX else target / opaque_name(file_id)
@@ -80,11 +82,12 @@ def open_with_keyring(path: Path, target: Path, ring: Keyring, *, progress: Prog
 def verify_with_keyring(path: Path, ring: Keyring, *, progress: Progress | None = None) -> SealedInfo:
     """Check every byte of one file, with the key, role and pinned hash that the keyring has for it."""
     entry = ring.entry(read_sealed_header(path).file_id)
-    return verify_sealed(path, ring.data_key(entry.file_id), entry.label, entry.header_sha256 or None, progress=progress)
+    key, pin = ring.data_key(entry.file_id), entry.header_sha256 or None
+    return verify_sealed(path, key, entry.label, pin, progress=progress)
 
 
 def open_targets(path: Path, target: Path, ring: Keyring) -> Iterator[tuple[Path, Path]]:
-    """What to open and where to: one file to `target`, or each file of a folder to `target/<role>`."""
+    """What to open and where to: one file to `target`, or each file of a folder to its role below `target`."""
     if not path.is_dir():
         yield path, target
         return
@@ -92,4 +95,5 @@ def open_targets(path: Path, target: Path, ring: Keyring) -> Iterator[tuple[Path
         role = Path(ring.entry(read_sealed_header(sealed).file_id).label)
         if role.is_absolute() or ".." in role.parts:
             raise UnreadableSealedError(f"{sealed}: role '{role}' would lead out of {target}; open this file by itself")
-        yield sealed, target / role
+        suffix = "" if role.suffix in SEALABLE_SUFFIXES else ".safetensors"
+        yield sealed, target / (role.as_posix() + suffix)

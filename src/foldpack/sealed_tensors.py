@@ -11,11 +11,9 @@ from foldpack.sealed_errors import NotSafetensorsError
 
 SAFETENSORS_HEADER_LIMIT = 100_000_000  # bytes; the limit of the safetensors library
 
-# Name in a safetensors header -> (attribute of torch, bytes an element).
+# Name in a safetensors header -> bytes an element.
 SAFETENSORS_DTYPES = {
-    "BOOL": ("bool", 1), "U8": ("uint8", 1), "I8": ("int8", 1),
-    "I16": ("int16", 2), "I32": ("int32", 4), "I64": ("int64", 8),
-    "F16": ("float16", 2), "BF16": ("bfloat16", 2), "F32": ("float32", 4), "F64": ("float64", 8),
+    "BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "I64": 8, "F16": 2, "BF16": 2, "F32": 4, "F64": 8,
 }  # fmt: skip
 
 
@@ -47,10 +45,14 @@ def tensors_from_buffer(buffer: bytearray, name: str) -> tuple[dict[str, Any], d
     """
     import torch  # here, so that the container can be read and tested without torch
 
+    dtypes = {
+        "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32,
+        "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
+    }  # fmt: skip
     places, metadata = parse_safetensors_header(buffer, name)
     tensors = {}
     for key, place in places.items():
-        dtype = getattr(torch, SAFETENSORS_DTYPES[place.dtype][0])
+        dtype = dtypes[place.dtype]
         if place.elements:
             flat = torch.frombuffer(buffer, dtype=dtype, count=place.elements, offset=place.begin)
         else:
@@ -88,7 +90,7 @@ def parse_safetensors_header(buffer: bytearray, name: str) -> tuple[dict[str, Bu
     places = {}
     for key, (dtype, shape, begin, end) in sorted(entries.items(), key=lambda item: item[1][2:]):
         elements = _safetensors_elements(shape)
-        if begin != position or end - begin != elements * SAFETENSORS_DTYPES[dtype][1]:
+        if begin != position or end - begin != elements * SAFETENSORS_DTYPES[dtype]:
             raise refuse(f"tensor {key!r} leaves a hole, overlaps or has the wrong size")
         places[key] = BufferTensor(dtype, shape, 8 + size + begin, elements)
         position = end
