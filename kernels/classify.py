@@ -1,7 +1,7 @@
 """Classify images with an ensemble of sealed fold models, inside a time limit.
 
 On Kaggle it takes no arguments. Anywhere else `--input DIR --output DIR --hours H` replace /kaggle/input,
-/kaggle/working and the budget of the spec. Exit codes: 0 only with a checked submission; 1 when no unit was finished
+/kaggle/working and the budget of the spec, and `--probs FILE` saves the blended probabilities. Exit codes: 0 only with a checked submission; 1 when no unit was finished
 in time (the submission is then the training prior); 2 when an input is missing or does not fit.
 """
 
@@ -24,8 +24,8 @@ from foldpack.competitions.image_table import (
 )
 from foldpack.competitions.registry import get_competition
 from foldpack.data.items import Items
-from foldpack.ensemble.blend import RunningBlend, merge_views
 from foldpack.ensemble.answers import answer_cells
+from foldpack.ensemble.blend import RunningBlend, merge_views
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import parse_checkpoint_info, restore_net
 from foldpack.predict.canvas import Canvas, decode_items
@@ -137,6 +137,7 @@ def kernel_options(argv: list[str] | None, spec: EnsembleSpec) -> argparse.Names
     parser.add_argument("--input", type=Path, default=Path("/kaggle/input"), help="folder with all inputs")
     parser.add_argument("--output", type=Path, default=Path("/kaggle/working"), help="folder for submission.csv")
     parser.add_argument("--hours", type=float, default=spec.budget.hours, help="time limit of the whole kernel")
+    parser.add_argument("--probs", type=Path, help="also save the (n, C) float32 probabilities as .npy, to compare")
     return parser.parse_args([] if "KAGGLE_KERNEL_RUN_TYPE" in os.environ else argv)
 
 
@@ -158,6 +159,8 @@ def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int
     if len(kernel.items) and not kernel.blend.parts:
         kernel.say(f"no unit was finished in time; {kernel.paths.submission} holds the training prior")
         return 1
+    if options.probs is not None and kernel.blend.parts:
+        np.save(options.probs, kernel.blend.result())
     kernel.say(f"submission {kernel.paths.submission}: {len(kernel.items)} rows from {kernel.blend.parts} of "
                f"{len(units)} units")
     return 0

@@ -10,7 +10,10 @@ from foldpack.errors import FoldpackError
 
 
 def run_app(app: typer.Typer, args: list[str] | None = None) -> int:
-    """Run a typer application. Returns 0, the code of `typer.Exit`, 2 for FoldpackError and wrong usage, 130 for Ctrl-C."""
+    """Run a typer application -> exit code.
+
+    0, or the code of `typer.Exit`; 2 for FoldpackError and wrong usage; 130 for Ctrl-C.
+    """
     app.pretty_exceptions_enable = False  # its tracebacks print local variables, which may hold keys
     command = typer.main.get_command(app)
     try:

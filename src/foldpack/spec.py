@@ -108,6 +108,11 @@ class EnsembleSpec(StrictModel):
         return self
 
 
+def fold_role(run: str, fold: int) -> str:
+    """What the sealed weights of a fold are bound to; the reader says it, so a valid but swapped file is refused."""
+    return f"{run}/fold{fold}"
+
+
 def parse_spec(data: object, source: Path | str = "SPEC") -> EnsembleSpec:
     """Plain data (from YAML or the kernel's literal) -> EnsembleSpec. Raises SpecError naming the key."""
     return parse_strict(EnsembleSpec, data, source, SpecError)

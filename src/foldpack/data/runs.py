@@ -111,7 +111,8 @@ def read_meta(folder: Path) -> RunMeta:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such run; train it with `foldpack train`")
     if not path.exists():
-        raise DataError(f"{folder}: the run is not finished (no meta.json); `foldpack train` takes it up where it stopped")
+        raise DataError(f"{folder}: the run is not finished (no meta.json); "
+                        "`foldpack train` takes it up where it stopped")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as failure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foldpack.spec import EnsembleSpec, FoldSpec, MemberSpec
+from foldpack.spec import EnsembleSpec, FoldSpec, MemberSpec, fold_role
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,6 @@ class Unit:
     def role(self) -> str:
         """What the sealed weights are bound to."""
         return fold_role(self.member.run, self.fold.fold)
-
-
-def fold_role(run: str, fold: int) -> str:
-    """The role of a checkpoint: its reader says it, so that a valid but swapped file is refused."""
-    return f"{run}/fold{fold}"
 
 
 def plan_units(spec: EnsembleSpec) -> list[Unit]:

@@ -105,7 +105,7 @@ def report_lines(spec: EnsembleSpec, runs: list[Run], probs: np.ndarray, targets
         lines.append(f"  {member.run}: alone {score_blend(metric, targets, p)[0]:.4f}, weight {member.weight:.4f}")
     lines.append(f"  uniform {spec.metric.uniform:.4f}, fitted {spec.metric.oof:.4f} on the rows it was fitted on")
     if nested is not None:
-        lines.append(f"  nested {nested.mean:.4f} +- {nested.se:.4f}: weights and threshold fitted without the scored fold")
+        lines.append(f"  nested {nested.mean:.4f} +- {nested.se:.4f}: fitted without the scored fold")
     if spec.threshold is not None:
         lines.append(f"  threshold {spec.threshold:.4f}")
     return lines

@@ -1,0 +1,134 @@
+"""Stage the weights dataset: seal every checkpoint of an ensemble once, lay the sealed files flat for upload."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from foldpack.data.runs import checkpoint_path, read_meta
+from foldpack.errors import FoldpackError
+from foldpack.files import sha256_file, write_atomic
+from foldpack.keyring import KeyNotFoundError, Keyring
+from foldpack.sealed import SealedError, new_data_key, read_sealed_header, seal_file
+from foldpack.spec import EnsembleSpec, FoldSpec, MemberSpec, fold_role
+
+INDEX_VERSION = 1
+
+
+class StageError(FoldpackError):
+    """Weights that are missing or are not those that the ensemble was fitted on."""
+
+
+@dataclass(frozen=True)
+class SealedEntry:
+    """One sealed checkpoint in the store."""
+
+    file: str  # name in the store and in the dataset
+    header: str  # SHA-256 of the header
+    file_id: str  # under which the keyring holds its key
+
+
+class SealedStore:
+    """`build/sealed/`: one sealed file for each checkpoint and role, shared by all ensembles, sealed only once.
+
+    The keyring must come from `Keyring.editing`, which keeps other commands out while keys are added.
+    """
+
+    def __init__(self, folder: Path, keyring: Keyring) -> None:
+        self.folder = folder
+        self.keyring = keyring
+        self.index = self._read_index()
+
+    def _read_index(self) -> dict[str, SealedEntry]:
+        try:
+            data = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
+            if data["version"] != INDEX_VERSION:
+                return {}
+            return {name: SealedEntry(**entry) for name, entry in data["files"].items()}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}  # the store can always be made again from the runs
+
+    def entry(self, checkpoint: Path, sha256: str, role: str) -> SealedEntry:
+        """The sealed file of a checkpoint; sealed now if it is not there yet or cannot be opened any more."""
+        name = f"{role}:{sha256}"
+        known = self.index.get(name)
+        if known is not None and self._usable(known):
+            return known
+        self.folder.mkdir(parents=True, exist_ok=True)
+        key = new_data_key()
+        temporary = self.folder / f"sealing.{os.getpid()}"
+        info = seal_file(checkpoint, temporary, key, role)
+        self.keyring.add(info.file_id, key, role, info.header_sha256)
+        self.keyring.save()  # before the sealed file gets its name: a file without its key is worth nothing
+        made = SealedEntry(f"{info.file_id}.sealed", info.header_sha256, info.file_id)
+        os.replace(temporary, self.folder / made.file)
+        self.index[name] = made
+        files = {name: vars(entry) for name, entry in sorted(self.index.items())}
+        index = {"version": INDEX_VERSION, "files": files}
+        write_atomic(self.folder / "index.json", json.dumps(index, indent=1) + "\n")
+        return made
+
+    def _usable(self, entry: SealedEntry) -> bool:
+        try:
+            fits = read_sealed_header(self.folder / entry.file).header_sha256 == entry.header
+        except SealedError:
+            return False
+        return fits and self._has_key(entry.file_id)
+
+    def _has_key(self, file_id: str) -> bool:
+        try:
+            self.keyring.data_key(file_id)
+        except KeyNotFoundError:
+            return False
+        return True
+
+
+def seal_members(spec: EnsembleSpec, runs: Path, store: SealedStore) -> tuple[EnsembleSpec, dict[str, str]]:
+    """Seal every checkpoint. Returns the spec with `file` and `header` filled in, and the keys by file name.
+
+    Raises StageError when a run is gone or its weights changed since the search.
+    """
+    keys: dict[str, str] = {}
+    members = []
+    for member in spec.members:
+        folds = []
+        for fold in member.folds:
+            entry = store.entry(require_checkpoint(runs, member, fold), fold.sha256, fold_role(member.run, fold.fold))
+            keys[entry.file] = bytes(store.keyring.data_key(entry.file_id)).hex()
+            folds.append(fold.model_copy(update={"file": entry.file, "header": entry.header}))
+        members.append(member.model_copy(update={"folds": folds}))
+    return spec.model_copy(update={"members": members}), keys
+
+
+def require_checkpoint(runs: Path, member: MemberSpec, fold: FoldSpec) -> Path:
+    """The checkpoint that the ensemble was fitted on. Raises StageError, or DataError for a missing run."""
+    read_meta(runs / member.run)
+    path = checkpoint_path(runs / member.run, fold.fold)
+    if not path.is_file():
+        raise StageError(f"{path}: the weights of fold {fold.fold} are missing; train the run again and search again")
+    if sha256_file(path) != fold.sha256:
+        raise StageError(f"{path}: the weights changed since the search; run ./ensemble_search.py again")
+    return path
+
+
+def lay_out_dataset(spec: EnsembleSpec, store: SealedStore, folder: Path, slug: str) -> None:
+    """Fill `folder` with the sealed files of the spec and dataset-metadata.json, and nothing else. slug: owner/name."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for member in spec.members:
+        for fold in member.folds:
+            link_file(store.folder / str(fold.file), folder / str(fold.file))
+    metadata = {"title": slug.partition("/")[2], "id": slug, "licenses": [{"name": "other"}]}
+    write_atomic(folder / "dataset-metadata.json", json.dumps(metadata, indent=1) + "\n")
+
+
+def link_file(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the disk does not allow one."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,94 @@
+"""The `foldpack` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from foldpack.cli_errors import run_app
+from foldpack.competitions.digits import DIGITS
+from foldpack.competitions.image_table import read_table
+from foldpack.config import read_config
+from foldpack.data.digits_source import write_digits
+from foldpack.recipe import (
+    FoldsConfig,
+    RecipeConfig,
+    make_recipe_folds,
+    run_recipe,
+)
+from foldpack.train.run import train_run
+
+app = typer.Typer(add_completion=False, no_args_is_help=True,
+                  help="Train fold models, blend them, and pack them into one Kaggle kernel.")
+
+DataOption = Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")]
+WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]
+
+
+@app.command()
+def demo(work: WorkOption = Path(".")) -> None:
+    """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
+    data, answers = work / "build/digits/competition", work / "build/digits/answers.csv"
+    write_digits(data, answers)
+    result = run_recipe("digits", data, work)
+    print(f"oof accuracy {result.oof:.4f}")
+    print(f"kernel accuracy {share_equal(result.submission, answers):.4f}")
+    print(f"submission {result.submission}")
+
+
+@app.command()
+def recipe(
+    name: Annotated[str, typer.Argument(help="a folder of configs/ that has a recipe.yml")],
+    data: DataOption,
+    work: WorkOption = Path("."),
+) -> None:
+    """Folds, training, search, packing and rehearsal of one recipe. Runs again where it was stopped."""
+    result = run_recipe(name, data, work)
+    print(f"oof {result.metric} {result.oof:.4f}")
+    print(f"submission {result.submission}")
+
+
+@app.command()
+def folds(
+    data: DataOption,
+    competition: Annotated[str, typer.Option(help="the adapter that reads the folder")],
+    kind: Annotated[str, typer.Option(help="stratified, multilabel, grouped, stratified_grouped, multilabel_grouped")],
+    count: Annotated[int, typer.Option(help="number of folds")] = 5,
+    seed: Annotated[int, typer.Option(help="of the shuffle")] = 0,
+    group_column: Annotated[str | None, typer.Option(help="column of the training CSV; its groups stay whole")] = None,
+    out: Annotated[Path, typer.Option(help="where to write")] = Path("folds.csv"),
+) -> None:
+    """Split the training items: id, fold and the labels of each."""
+    chosen = FoldsConfig(kind=kind, count=count, seed=seed, group_column=group_column)
+    make_recipe_folds(RecipeConfig(name="folds", competition=competition, folds=chosen, runs=["-"]), data, out, print)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="configs/COMPETITION/RUN.yml")],
+    data: DataOption,
+    folds_csv: Annotated[Path, typer.Option("--folds", help="made by `foldpack folds`")] = Path("folds.csv"),
+    runs: Annotated[Path, typer.Option(help="folder that holds the runs")] = Path("runs"),
+) -> None:
+    """Train all folds of one run. Finished folds of the same configuration are kept."""
+    train_run(read_config(config), data, folds_csv, runs)
+
+
+def share_equal(submission: Path, answers: Path) -> float:
+    """Accuracy of a digits submission against the labels that were held out. Raises DataError."""
+    columns = [DIGITS.id_column, DIGITS.label_column]
+    joined = pd.merge(read_table(submission, columns), read_table(answers, columns), on=DIGITS.id_column,
+                      suffixes=("", "_true"), how="right")
+    return float((joined[DIGITS.label_column] == joined[f"{DIGITS.label_column}_true"]).mean())
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    raise SystemExit(run_app(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""A recipe walks the whole house: folds, training, search, packing, rehearsal. Every step can resume."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from foldpack.competitions.image_table import ImageTable, class_names, encode_labels, read_train_table
+from foldpack.competitions.registry import get_competition
+from foldpack.config import ConfigError, RunConfig, read_config, read_text
+from foldpack.data.folds import make_folds, write_folds
+from foldpack.errors import DataError, FoldpackError, did_you_mean
+from foldpack.spec import Name, read_spec
+from foldpack.strict_model import StrictModel, parse_strict
+from foldpack.strict_yaml import load_strict
+from foldpack.train.run import train_run
+from packer.rehearse import Rehearsal, lay_out_inputs, rehearse
+
+Say = Callable[[str], None]
+
+
+class RecipeError(FoldpackError):
+    """A step of a recipe that failed."""
+
+
+class FoldsConfig(StrictModel):
+    """How a recipe splits its training items."""
+
+    kind: str  # a key of `foldpack.data.folds.FOLD_KINDS`
+    count: Annotated[int, Field(ge=2)]
+    seed: int = 0
+    group_column: str | None = None  # a column of the training CSV
+
+
+class RecipeConfig(StrictModel):
+    """`configs/<recipe>/recipe.yml`."""
+
+    name: Name
+    competition: str
+    slug: Name | None = None  # the competition on Kaggle; default: the adapter's
+    folds: FoldsConfig
+    runs: Annotated[list[str], Field(min_length=1)]  # configurations beside the recipe, without .yml
+    hours: Annotated[float, Field(gt=0)] = 9.0
+
+
+@dataclass(frozen=True)
+class RecipeResult:
+    """Where a recipe ended."""
+
+    metric: str
+    oof: float
+    submission: Path
+    rehearsal: Rehearsal
+
+
+def project_root() -> Path:
+    """The checkout with `kernels/` and `configs/`: the folder we stand in, one above it, or the installed source."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
+        if (folder / "kernels").is_dir() and (folder / "configs").is_dir():
+            return folder
+    raise RecipeError(f"{here}: no foldpack checkout here (a folder with kernels/ and configs/); go to your clone")
+
+
+def read_recipe(project: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]]:
+    """A recipe and the configurations of its runs. Raises ConfigError, with "did you mean" for an unknown name."""
+    known = sorted(path.parent.name for path in (project / "configs").glob("*/recipe.yml"))
+    if name not in known:
+        raise ConfigError(f"unknown recipe '{name}': {did_you_mean(name, known)}")
+    path = project / "configs" / name / "recipe.yml"
+    recipe = parse_strict(RecipeConfig, load_strict(read_text(path), str(path)), path, ConfigError)
+    configs = [read_config(path.parent / f"{run}.yml") for run in recipe.runs]
+    for file, config in zip(recipe.runs, configs, strict=True):
+        if config.competition != recipe.competition or config.run != file:
+            raise ConfigError(f"{path.parent / file}.yml: run '{config.run}' of competition '{config.competition}'; "
+                              f"expected run '{file}' of '{recipe.competition}'")
+    return recipe, configs
+
+
+def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say) -> None:
+    """Read the training table, split it, write folds.csv."""
+    layout = get_competition(recipe.competition)
+    table, groups = folds_table(layout, data, recipe.folds)
+    labels = table[layout.label_column].tolist()
+    targets = encode_labels(layout, labels, class_names(layout, data, labels))
+    fold = make_folds(recipe.folds.kind, targets, groups, recipe.folds.count, recipe.folds.seed)
+    write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **recipe.folds.model_dump()})
+    say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {recipe.folds.kind}")
+
+
+def folds_table(layout: ImageTable, data: Path, folds: FoldsConfig) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """(table with `id`, the label column and perhaps `group`; group of every row or None)."""
+    items, labels = read_train_table(layout, data)
+    table = pd.DataFrame({"id": items.ids, layout.label_column: labels})
+    if folds.group_column is None:
+        return table, None
+    train = pd.read_csv(data / layout.train_csv, dtype=str, keep_default_na=False)
+    if folds.group_column not in train.columns:
+        raise DataError(f"{data / layout.train_csv}: group column '{folds.group_column}' is missing, got: "
+                        f"{', '.join(train.columns)}")
+    groups = train[folds.group_column]
+    return table.assign(group=groups), groups.to_numpy()
+
+
+def run_recipe(name: str, data: Path, work: Path, say: Say = print) -> RecipeResult:
+    """Everything from images to a rehearsed kernel, below `work`. Finished folds of a run are not trained again.
+
+    data: the competition's folder. Raises FoldpackError.
+    """
+    started = time.monotonic()
+    project = project_root()
+    recipe, configs = read_recipe(project, name)
+    data, work = data.resolve(), work.resolve()
+    folds_csv = work / "folds" / f"{recipe.name}.csv"
+    make_recipe_folds(recipe, data, folds_csv, say)
+    for config in configs:
+        train_run(config, data, folds_csv, work / "runs", say)
+    slug = recipe.slug or get_competition(recipe.competition).slug
+    settings = ["--hours", str(recipe.hours), "--slug", slug]
+    run_script(project / "ensemble_search.py", [recipe.name, *recipe.runs, *settings], work)
+    run_script(project / "deploy_kernel.py", [f"ensembles/{recipe.name}.yml", "--dry-run"], work)
+    build = work / "build" / recipe.name
+    rehearsal = rehearse_build(build, recipe.name, slug, data)
+    say("\n".join(rehearsal.log.splitlines()[-3:]))
+    spec = read_spec(work / "ensembles" / f"{recipe.name}.yml")
+    say(f"recipe {recipe.name}: {time.monotonic() - started:.0f} s, rehearsal {rehearsal.seconds:.0f} s")
+    return RecipeResult(spec.metric.name, spec.metric.oof, rehearsal.submission, rehearsal)
+
+
+def rehearse_build(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
+    """Rehearse `build/<name>/` on a competition folder; the inputs stay in `build/<name>/rehearsal/input/`."""
+    dataset = read_dataset_slug(build / "weights")
+    folder = build / "rehearsal"
+    inputs = lay_out_inputs(folder, (slug, data), {dataset: build / "weights"})
+    return rehearse(build / f"{name}.py", folder, inputs)
+
+
+def read_dataset_slug(weights: Path) -> str:
+    """owner/name from the staged dataset's metadata."""
+    metadata = load_strict(read_text(weights / "dataset-metadata.json"), str(weights / "dataset-metadata.json"))
+    assert isinstance(metadata, dict)
+    return str(metadata["id"])
+
+
+def run_script(script: Path, arguments: list[str], work: Path) -> None:
+    """Run one of the top-level commands as a user would. Raises RecipeError with its exit code."""
+    done = subprocess.run([sys.executable, str(script), *arguments], cwd=work)
+    if done.returncode != 0:
+        raise RecipeError(f"{script.name} {' '.join(arguments)} ended with exit code {done.returncode}; see above")
