@@ -1,4 +1,4 @@
-"""Recipes, shares and the honest score."""
+"""Solvers, shares and the honest score."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from foldpack.errors import DataError, FoldpackError
 from foldpack.metrics.registry import get_metric
 from foldpack.search.cells import dense_cells
 from foldpack.search.decision import LabelRule, fit_decision, score_cells
-from foldpack.search.recipes import Recipe, default_recipes, equal_blend, fit_recipe, in_space
 from foldpack.search.selection import choose, merged_folds, uniform_first
+from foldpack.search.solvers import Solver, default_solvers, equal_blend, fit_blend, in_space
 
 RNG = np.random.default_rng(51)
 N = 400
@@ -37,46 +37,46 @@ CASES = {
 def test_every_metric_finds_a_blend_not_below_uniform_in_its_nested_score(name):
     predictions, y = CASES[name]
     cells, metric = dense_cells(predictions, y), get_metric(name)
-    recipes = default_recipes(cells, metric)
-    choice, whole = choose(cells, recipes, metric, FOLDS)
+    solvers = default_solvers(cells, metric)
+    choice, whole = choose(cells, solvers, metric, FOLDS)
     sign = 1 if metric.greater_is_better else -1
     assert sign * choice.mean >= sign * choice.uniform - 2 * choice.se
-    assert len(choice.by_candidate) == 1 + 2 * len(recipes)
-    for recipe, blend in zip(recipes, whole, strict=True):
+    assert len(choice.by_candidate) == 1 + 2 * len(solvers)
+    for solver, blend in zip(solvers, whole, strict=True):
         assert blend.weights.sum() == pytest.approx(1)
         assert blend.gap is None or blend.gap < 1e-6
-        assert recipe.method != "certified" or blend.weights.min() >= 0
+        assert solver.method != "certified" or blend.weights.min() >= 0
 
 
 @pytest.mark.parametrize("space", ["probability", "logit", "geometric", "rank", "power"])
 def test_each_space_can_be_asked_for_and_scored(space):
     cells, metric = dense_cells(MULTILABEL, LABELS), get_metric("average_precision")
-    for recipe in default_recipes(cells, metric, [space]):
-        assert recipe.space == space
-        there = in_space(cells, recipe)
-        fitted = fit_recipe(there, recipe, metric, LabelRule())
-        equal = equal_blend(4, recipe)
+    for solver in default_solvers(cells, metric, [space]):
+        assert solver.space == space
+        there = in_space(cells, solver)
+        fitted = fit_blend(there, solver, metric, LabelRule())
+        equal = equal_blend(4, solver)
         scores = [fit_decision(there, blend.of(there), metric, LabelRule())[1] for blend in (fitted, equal)]
-        assert scores[0] >= scores[1] - (0.01 if recipe.method == "greedy" else 0.1)  # the loss is not the metric
+        assert scores[0] >= scores[1] - (0.01 if solver.method == "greedy" else 0.1)  # the loss is not the metric
 
 
 def test_a_space_that_does_not_fit_is_named():
     cells = dense_cells(GUESSES, VALUES)
     with pytest.raises(FoldpackError, match="blend space 'logit' does not fit values: .*Allowed: linear"):
-        default_recipes(cells, get_metric("rmse"), ["logit"])
+        default_solvers(cells, get_metric("rmse"), ["logit"])
 
 
 def test_members_of_different_temperature_are_blended_in_logit_space():
     cells, metric = dense_cells(MULTILABEL, LABELS), get_metric("f2")
-    recipes = default_recipes(cells, metric)
-    choice, _ = choose(cells, recipes, metric, FOLDS)
-    assert recipes[choice.chosen.recipe].space == "logit"
+    solvers = default_solvers(cells, metric)
+    choice, _ = choose(cells, solvers, metric, FOLDS)
+    assert solvers[choice.chosen.solver].space == "logit"
     assert choice.mean > choice.uniform
 
 
 def test_free_and_signed_weights_undo_a_common_scale_and_offset():
     cells, metric = dense_cells(GUESSES, VALUES), get_metric("rmse")
-    fits = {method: fit_recipe(cells, Recipe("linear", method), metric, LabelRule())
+    fits = {method: fit_blend(cells, Solver("linear", method), metric, LabelRule())
             for method in ("certified", "free", "negative")}  # fmt: skip
     scores = {method: metric(VALUES, blend.of(cells)) for method, blend in fits.items()}
     assert scores["free"] < scores["certified"] - 0.1
@@ -90,8 +90,8 @@ def test_noise_gives_chance_in_the_nested_score():
     for seed in range(4):
         rng = np.random.default_rng(seed)
         cells = dense_cells(rng.random((20, 300)), rng.random(300) < 0.5)
-        recipes = [Recipe("probability", "certified"), Recipe("logit", "certified")]
-        means.append(choose(cells, recipes, get_metric("auc"), np.arange(300) % 5)[0].mean)
+        solvers = [Solver("probability", "certified"), Solver("logit", "certified")]
+        means.append(choose(cells, solvers, get_metric("auc"), np.arange(300) % 5)[0].mean)
     assert abs(np.mean(means) - 0.5) < 0.035
 
 
@@ -112,7 +112,7 @@ def test_many_folds_are_joined_to_five_and_one_is_refused():
 
 def test_two_folds_are_enough():
     cells, metric = dense_cells(MULTICLASS, CLASSES), get_metric("accuracy")
-    choice, _ = choose(cells, default_recipes(cells, metric), metric, np.arange(N) % 2)
+    choice, _ = choose(cells, default_solvers(cells, metric), metric, np.arange(N) % 2)
     assert choice.per_fold.shape == (2,) and 0.2 < choice.mean < 1
 
 

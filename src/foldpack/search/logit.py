@@ -41,26 +41,16 @@ def fit_bce_logit(values: np.ndarray, y: np.ndarray, start: np.ndarray | None = 
         stride = values.shape[1] // WARM_CELLS | 1  # odd, so that it does not run in step with the classes
         first = fit_bce_logit(values[:, ::stride], y[::stride])
         start = np.append(first.weights, first.bias)
-    size = len(values)
-    # No bias row is stored: the sums that belong to it are written out.
-    total = values.shape[1]
+    size, total = values.shape
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         height, gradient, hessian = 0.0, np.zeros(size + 1), np.zeros((size + 1, size + 1))
         for first in range(0, total, BLOCK):
             part = values[:, first : first + BLOCK].astype(np.float64)
-            truth = y[first : first + BLOCK]
-            logits = x[:size] @ part + x[size]
-            height += float(np.logaddexp(0, np.where(truth, -logits, logits)).sum())
-            prob = sigmoid_of(logits)
-            error, curve = prob - truth, prob * (1 - prob)
-            gradient[:size] += part @ error
-            gradient[size] += error.sum()
-            scaled = part * curve
-            hessian[:size, :size] += scaled @ part.T
-            hessian[:size, size] += scaled.sum(axis=1)
-            hessian[size, size] += curve.sum()
-        hessian[size, :size] = hessian[:size, size]
+            height_here, gradient_here, hessian_here = bce_terms(part, y[first : first + BLOCK], x)
+            height += height_here
+            gradient += gradient_here
+            hessian += hessian_here
         return height / total, gradient / total, hessian / total
 
     begin = np.append(np.full(size, 1 / size), 0.0) if start is None else start
@@ -87,22 +77,48 @@ def fit_softmax_logit(cells: Cells, start: np.ndarray | None = None) -> LogitSol
             part = cells.values[:, begin:end].astype(np.float64)
             starts = cells.starts[first : first + per_block] - begin
             owner = cells.row[begin:end] - first
-            logits = x @ part
-            logits -= np.maximum.reduceat(logits, starts)[owner]
-            prob = np.exp(logits)
-            norm = np.add.reduceat(prob, starts)
-            prob /= norm[owner]
-            truth = cells.y[begin:end]
-            height += float(np.log(norm).sum() - logits[truth].sum())
-            scaled = part * prob
-            means = np.add.reduceat(scaled, starts, axis=1)
-            gradient += means.sum(axis=1) - part[:, truth].sum(axis=1)
-            hessian += scaled @ part.T - means @ means.T
+            height_here, gradient_here, hessian_here = softmax_terms(part, cells.y[begin:end], starts, owner, x)
+            height += height_here
+            gradient += gradient_here
+            hessian += hessian_here
         return height / cells.items, gradient / cells.items, hessian / cells.items
 
     begin = np.full(size, 1 / size) if start is None else start
     x, height, gap = newton_nonnegative(loss, begin, bounded=np.ones(size, dtype=bool))
     return LogitSolution(x, 0.0, height, gap)
+
+
+def bce_terms(part: np.ndarray, truth: np.ndarray, x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Sums of the cross-entropy, its gradient and Hessian over cells. part: (M, b) float64 logits; x: (M + 1,)."""
+    size = len(part)
+    logits = x[:size] @ part + x[size]
+    prob = sigmoid_of(logits)
+    error, curve = prob - truth, prob * (1 - prob)
+    scaled = part * curve
+    hessian = np.empty((size + 1, size + 1))
+    hessian[:size, :size] = scaled @ part.T
+    hessian[:size, size] = hessian[size, :size] = scaled.sum(axis=1)
+    hessian[size, size] = curve.sum()
+    height = float(np.logaddexp(0, np.where(truth, -logits, logits)).sum())
+    return height, np.append(part @ error, error.sum()), hessian
+
+
+def softmax_terms(
+    part: np.ndarray, truth: np.ndarray, starts: np.ndarray, owner: np.ndarray, x: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Sums of the log-loss, its gradient and Hessian over items.
+
+    part: (M, b) float64; starts: first cell of every item; owner: (b,) item of every cell; x: (M,).
+    """
+    logits = x @ part
+    logits -= np.maximum.reduceat(logits, starts)[owner]
+    prob = np.exp(logits)
+    norm = np.add.reduceat(prob, starts)
+    prob /= norm[owner]
+    scaled = part * prob
+    means = np.add.reduceat(scaled, starts, axis=1)
+    gradient = means.sum(axis=1) - part[:, truth].sum(axis=1)
+    return float(np.log(norm).sum() - logits[truth].sum()), gradient, scaled @ part.T - means @ means.T
 
 
 def newton_nonnegative(

@@ -1,4 +1,4 @@
-"""Which recipe, how far from uniform, and what score to expect: all by cross-validation that never sees its fold.
+"""Which solver, how far from uniform, and what score to expect: all by cross-validation that never sees its fold.
 
 For the choice itself every candidate is fitted without each fold and scored on it. For the honest score the choice
 is repeated inside each outer fold: fits without the folds f and g are scored on g to choose for f, and on f to choose
@@ -17,7 +17,7 @@ from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Cells
 from foldpack.search.decision import Decision, LabelRule, fit_decision, score_cells
-from foldpack.search.recipes import Blend, Recipe, fit_recipe, in_space
+from foldpack.search.solvers import Blend, Solver, fit_blend, in_space
 
 SHARES = (1.0, 0.5)  # how much of the way from equal to fitted weights a candidate keeps
 MOST_FOLDS = 5  # more folds are merged: the work grows with their square
@@ -27,9 +27,9 @@ Progress = Callable[[float], None]  # told the share of the work that is done
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe (index into the list of recipes) and the share of its weights; share 0 is equal weights."""
+    """A solver (index into the list of solvers) and the share of its weights; share 0 is equal weights."""
 
-    recipe: int
+    solver: int
     share: float
 
 
@@ -69,23 +69,23 @@ def standard_error(scores: np.ndarray) -> float:
 
 def choose(
     cells: Cells,
-    recipes: list[Recipe],
+    solvers: list[Solver],
     metric: Metric,
     folds: np.ndarray,
     rule: LabelRule | None = None,
     progress: Progress | None = None,
 ) -> tuple[Choice, list[Blend]]:
-    """Choose a recipe and a share, uniform first; also the recipes fitted on all rows.
+    """Choose a solver and a share, uniform first; also the solvers fitted on all rows.
 
     cells: in probability space; folds: (items,) int, two or more different. A group must not be split over folds.
     """
     rule = rule or LabelRule()
     fold = merged_folds(folds)
-    by_space = {(recipe.space, recipe.power): in_space(cells, recipe) for recipe in recipes}
-    spaces = [by_space[recipe.space, recipe.power] for recipe in recipes]
-    candidates = [Candidate(0, 0.0)] + [Candidate(r, s) for r in range(len(recipes)) for s in SHARES]
-    whole = [fit_recipe(space, recipe, metric, rule) for space, recipe in zip(spaces, recipes, strict=True)]
-    scorer = _Scorer(list(by_space.values()), [list(by_space).index((r.space, r.power)) for r in recipes], recipes,
+    by_space = {(solver.space, solver.power): in_space(cells, solver) for solver in solvers}
+    spaces = [by_space[solver.space, solver.power] for solver in solvers]
+    candidates = [Candidate(0, 0.0)] + [Candidate(r, s) for r in range(len(solvers)) for s in SHARES]
+    whole = [fit_blend(space, solver, metric, rule) for space, solver in zip(spaces, solvers, strict=True)]
+    scorer = _Scorer(list(by_space.values()), [list(by_space).index((r.space, r.power)) for r in solvers], solvers,
                      metric, rule, candidates, whole)  # fmt: skip
     count = int(fold.max()) + 1
     tasks: list[tuple[int, ...]] = [(f,) for f in range(count)] + list(combinations(range(count), 2))
@@ -146,19 +146,19 @@ def merged_folds(folds: np.ndarray) -> np.ndarray:
 
 
 class _Scorer:
-    """Fits every recipe without some folds and scores every candidate, and every single member, on each of them."""
+    """Fits every solver without some folds and scores every candidate, and every single member, on each of them."""
 
     def __init__(
         self,
         spaces: list[Cells],
         space_of: list[int],
-        recipes: list[Recipe],
+        solvers: list[Solver],
         metric: Metric,
         rule: LabelRule,
         candidates: list[Candidate],
         whole: list[Blend],
     ) -> None:
-        self.spaces, self.space_of, self.recipes = spaces, space_of, recipes
+        self.spaces, self.space_of, self.solvers = spaces, space_of, solvers
         self.metric, self.rule, self.candidates, self.whole = metric, rule, candidates, whole
 
     def gains(self, fold: np.ndarray, left_out: tuple[int, ...]) -> list[np.ndarray]:
@@ -167,13 +167,13 @@ class _Scorer:
         train = [space.take_items(kept) for space in self.spaces]
         held = [[space.take_items(fold == one) for one in left_out] for space in self.spaces]
         fitted = [
-            fit_recipe(train[s], recipe, self.metric, self.rule, whole)
-            for s, recipe, whole in zip(self.space_of, self.recipes, self.whole, strict=True)
+            fit_blend(train[s], solver, self.metric, self.rule, whole)
+            for s, solver, whole in zip(self.space_of, self.solvers, self.whole, strict=True)
         ]
-        blends = [(self.space_of[c.recipe], fitted[c.recipe].shrunk(c.share)) for c in self.candidates]
+        blends = [(self.space_of[c.solver], fitted[c.solver].shrunk(c.share)) for c in self.candidates]
         if len(left_out) == 1:
             members = np.eye(train[0].members)
-            blends += [(self.space_of[0], Blend(self.recipes[0], one)) for one in members]
+            blends += [(self.space_of[0], Blend(self.solvers[0], one)) for one in members]
         columns = [self._score(train[s], held[s], blend) for s, blend in blends]
         return list(np.array(columns).T)
 

@@ -20,7 +20,7 @@ GREEDY_CELLS = {"labels": 100_000, "probs": 2_000_000, "grades": 20_000, "values
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Solver:
     """method: "certified" minimises a convex loss, "greedy" climbs on the metric, "free" drops the sum of 1."""
 
     space: str
@@ -41,7 +41,7 @@ class Blend:
     from its optimum, None for a greedy search.
     """
 
-    recipe: Recipe
+    solver: Solver
     weights: np.ndarray
     scale: float = 1.0
     bias: float = 0.0
@@ -49,8 +49,8 @@ class Blend:
     loss: float | None = None  # the convex loss, where one was minimised
 
     def of(self, cells: Cells) -> np.ndarray:
-        """(N,) float32 blended predictions of cells that lie in the recipe's space."""
-        return finish_blend(cells, self.weights.astype(np.float32) @ cells.values, self.recipe, self.scale, self.bias)
+        """(N,) float32 blended predictions of cells that lie in the solver's space."""
+        return finish_blend(cells, self.weights.astype(np.float32) @ cells.values, self.solver, self.scale, self.bias)
 
     def shrunk(self, share: float) -> Blend:
         """A blend that keeps `share` of the way from equal weights to these."""
@@ -58,113 +58,113 @@ class Blend:
         return replace(self, weights=share * self.weights + (1 - share) * equal, gap=None, loss=None)
 
 
-def default_recipes(cells: Cells, metric: Metric, spaces: list[str] | None = None) -> list[Recipe]:
-    """The recipes worth trying for a metric, most plausible first; with `spaces`, those of these spaces.
+def default_solvers(cells: Cells, metric: Metric, spaces: list[str] | None = None) -> list[Solver]:
+    """The solvers worth trying for a metric, most plausible first; with `spaces`, those of these spaces.
 
     spaces: "probability", "logit", "geometric", "rank", "power" or "linear"; "power" stands for powers 0.5 and 2.
     """
     exact = (metric.name == "log_loss") or metric.name == "rmse"
     if cells.kind == "values":
-        recipes = [Recipe("linear", "certified"), Recipe("linear", "free")]
-        others = [Recipe("linear", "negative"), Recipe("linear", "greedy")]
+        solvers = [Solver("linear", "certified"), Solver("linear", "free")]
+        others = [Solver("linear", "negative"), Solver("linear", "greedy")]
         if not exact:
-            recipes.append(Recipe("linear", "greedy"))
+            solvers.append(Solver("linear", "greedy"))
     else:
-        recipes = [Recipe("probability", "certified"), Recipe("logit", "certified")]
+        solvers = [Solver("probability", "certified"), Solver("logit", "certified")]
         if not exact:
-            recipes.append(Recipe("probability", "greedy"))
-        others = [Recipe("geometric", "greedy"), Recipe("rank", "greedy"), Recipe("power", "greedy", 0.5),
-                  Recipe("power", "greedy", 2.0)]  # fmt: skip
+            solvers.append(Solver("probability", "greedy"))
+        others = [Solver("geometric", "greedy"), Solver("rank", "greedy"), Solver("power", "greedy", 0.5),
+                  Solver("power", "greedy", 2.0)]  # fmt: skip
     if spaces is None:
-        return recipes
-    known = sorted({recipe.space for recipe in recipes + others})
+        return solvers
+    known = sorted({solver.space for solver in solvers + others})
     for space in spaces:
         if space not in known:
             raise FoldpackError(f"blend space {space!r} does not fit {cells.kind}: {did_you_mean(space, known)}")
-    return [recipe for recipe in recipes + others if recipe.space in spaces]
+    return [solver for solver in solvers + others if solver.space in spaces]
 
 
-def in_space(cells: Cells, recipe: Recipe) -> Cells:
-    """The same cells with the members' numbers of the recipe's space."""
+def in_space(cells: Cells, solver: Solver) -> Cells:
+    """The same cells with the members' numbers of the solver's space."""
     exclusive = cells.kind == "exclusive"
-    if recipe.space == "rank":
+    if solver.space == "rank":
         tables = [cells.dense(member) for member in cells.values]
         ranks = [to_blend_space(table, "rank").reshape(cells.items, -1)[cells.row, cells.column] for table in tables]
         return cells.with_values(np.array(ranks, dtype=np.float32))
-    if recipe.space in ("probability", "linear"):
+    if solver.space in ("probability", "linear"):
         return cells
     changed = np.empty_like(cells.values)
     for member, probs in enumerate(cells.values):
-        changed[member] = to_blend_space(probs, recipe.space, recipe.power, exclusive)
+        changed[member] = to_blend_space(probs, solver.space, solver.power, exclusive)
     return cells.with_values(changed)
 
 
-def finish_blend(cells: Cells, total: np.ndarray, recipe: Recipe, scale: float = 1.0, bias: float = 0.0) -> np.ndarray:
-    """(N,) sums in the recipe's space -> (N,) predictions."""
-    if recipe.space in ("probability", "rank"):
+def finish_blend(cells: Cells, total: np.ndarray, solver: Solver, scale: float = 1.0, bias: float = 0.0) -> np.ndarray:
+    """(N,) sums in the solver's space -> (N,) predictions."""
+    if solver.space in ("probability", "rank"):
         return total
     if cells.kind != "exclusive":
-        return from_blend_space(total, recipe.space, recipe.power, scale, bias)
+        return from_blend_space(total, solver.space, solver.power, scale, bias)
     if cells.full:
         table = total.reshape(cells.items, cells.classes)
-        return from_blend_space(table, recipe.space, recipe.power, scale, bias, exclusive=True).reshape(-1)
-    return _softmax_by_item(cells, total, recipe, scale)
+        return from_blend_space(table, solver.space, solver.power, scale, bias, exclusive=True).reshape(-1)
+    return _softmax_by_item(cells, total, solver, scale)
 
 
-def _softmax_by_item(cells: Cells, total: np.ndarray, recipe: Recipe, scale: float) -> np.ndarray:
+def _softmax_by_item(cells: Cells, total: np.ndarray, solver: Solver, scale: float) -> np.ndarray:
     """The exclusive case on a compact store: an item's kept cells share its whole probability."""
-    if recipe.space == "power":
-        lifted = np.power(np.maximum(total, 0), np.float32(1 / recipe.power))
+    if solver.space == "power":
+        lifted = np.power(np.maximum(total, 0), np.float32(1 / solver.power))
     else:
         lifted = np.float32(scale) * total
         lifted = np.exp(lifted - np.maximum.reduceat(lifted, cells.starts)[cells.row])
     return lifted / np.maximum(np.add.reduceat(lifted, cells.starts), 1e-30)[cells.row]
 
 
-def equal_blend(members: int, recipe: Recipe) -> Blend:
-    """Equal weights in the recipe's space."""
-    return Blend(recipe, np.full(members, 1 / members))
+def equal_blend(members: int, solver: Solver) -> Blend:
+    """Equal weights in the solver's space."""
+    return Blend(solver, np.full(members, 1 / members))
 
 
-def fit_recipe(cells: Cells, recipe: Recipe, metric: Metric, rule: LabelRule, start: Blend | None = None) -> Blend:
-    """Fit a recipe on cells that lie in its space already. start: a blend of the same recipe to begin from."""
-    if recipe.method == "greedy":
-        return Blend(recipe, _greedy(cells, recipe, metric, rule))
+def fit_blend(cells: Cells, solver: Solver, metric: Metric, rule: LabelRule, start: Blend | None = None) -> Blend:
+    """Fit a solver on cells that lie in its space already. start: a blend of the same solver to begin from."""
+    if solver.method == "greedy":
+        return Blend(solver, _greedy(cells, solver, metric, rule))
     if cells.kind == "values":
-        return _fit_values(cells, recipe)
-    if recipe.space == "probability":
+        return _fit_values(cells, solver)
+    if solver.space == "probability":
         begin = None if start is None else start.weights
         if cells.kind == "exclusive":
             solved = fit_log_loss(cells.values[:, cells.y], start=begin)
         else:
             solved = fit_log_loss(cells.values, cells.y, start=begin)
-        return Blend(recipe, solved.weights, gap=solved.gap, loss=solved.value)
+        return Blend(solver, solved.weights, gap=solved.gap, loss=solved.value)
     begin = None if start is None else np.append(start.weights * start.scale, start.bias)
     if cells.kind == "exclusive":
         found = fit_softmax_logit(cells, None if begin is None else begin[:-1])
     else:
         found = fit_bce_logit(cells.values, cells.y, begin)
-    return _scaled(recipe, found.weights, found.bias, found.gap, found.value)
+    return _scaled(solver, found.weights, found.bias, found.gap, found.value)
 
 
-def _scaled(recipe: Recipe, weights: np.ndarray, bias: float, gap: float | None, loss: float | None) -> Blend:
+def _scaled(solver: Solver, weights: np.ndarray, bias: float, gap: float | None, loss: float | None) -> Blend:
     """Weights of any sum -> weights of sum 1 and a scale; equal weights and scale 0 when all are 0."""
     total = float(weights.sum())
     if abs(total) < 1e-12:
-        return Blend(recipe, np.full(len(weights), 1 / len(weights)), 0.0, bias, gap, loss)
-    return Blend(recipe, weights / total, total, bias, gap, loss)
+        return Blend(solver, np.full(len(weights), 1 / len(weights)), 0.0, bias, gap, loss)
+    return Blend(solver, weights / total, total, bias, gap, loss)
 
 
-def _fit_values(cells: Cells, recipe: Recipe) -> Blend:
+def _fit_values(cells: Cells, solver: Solver) -> Blend:
     """Squared error: weights of sum 1; or free weights and a bias; or free weights of any sign."""
     y = cells.targets
-    if recipe.method == "certified":
+    if solver.method == "certified":
         solved = fit_squared_error(cells.values, y)
-        return Blend(recipe, solved.weights, gap=solved.gap, loss=2 * solved.value + float(np.mean(y**2)))
+        return Blend(solver, solved.weights, gap=solved.gap, loss=2 * solved.value + float(np.mean(y**2)))
     with_one = np.vstack([cells.values, np.ones((1, cells.values.shape[1]), dtype=np.float32)])
     gram, linear = gram_matrix(with_one, y)
     square = float(np.mean(y**2))
-    if recipe.method == "negative":
+    if solver.method == "negative":
         ridge = 1e-6 * np.trace(gram) / len(gram) * np.eye(len(gram))
         x, gap = np.linalg.solve(gram + ridge, linear), None
     else:
@@ -174,10 +174,10 @@ def _fit_values(cells: Cells, recipe: Recipe) -> Blend:
             return float(x @ gram @ x - 2 * linear @ x) + square, 2 * (gram @ x - linear), 2 * gram
 
         x, _, gap = newton_nonnegative(loss, np.append(np.full(cells.members, 1 / cells.members), 0.0), bounded)
-    return _scaled(recipe, x[:-1], float(x[-1]), gap, float(x @ gram @ x - 2 * linear @ x) + square)
+    return _scaled(solver, x[:-1], float(x[-1]), gap, float(x @ gram @ x - 2 * linear @ x) + square)
 
 
-def _greedy(cells: Cells, recipe: Recipe, metric: Metric, rule: LabelRule) -> np.ndarray:
+def _greedy(cells: Cells, solver: Solver, metric: Metric, rule: LabelRule) -> np.ndarray:
     """Greedy weights on the metric, on evenly spaced items when there are very many cells."""
     stride = max(1, cells.values.shape[1] // GREEDY_CELLS[metric.needs])
     part = cells if stride == 1 else cells.take_items(np.arange(cells.items) % stride == 0)
@@ -185,6 +185,6 @@ def _greedy(cells: Cells, recipe: Recipe, metric: Metric, rule: LabelRule) -> np
     one_threshold = replace(rule, per_class=False)
 
     def gain(total: np.ndarray) -> float:
-        return sign * fit_decision(part, finish_blend(part, total, recipe), metric, one_threshold)[1]
+        return sign * fit_decision(part, finish_blend(part, total, solver), metric, one_threshold)[1]
 
     return greedy_weights(part.values, gain)
