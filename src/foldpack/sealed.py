@@ -279,22 +279,25 @@ def _sealed_read_back(
     file: FileIO, sealed: Path, key: bytes, role: str, source: Path, progress: Callable[[int], None] | None
 ) -> SealedInfo:
     """Decrypt the new file at `sealed` and compare it, byte by byte, with its source."""
-    file.seek(0)
-    with open_for_sealing(sealed) as written:
-        info = _sealed_parse(written, sealed)
-        for chunk in sealed_chunks(written, info, unlock_sealed(info, key, role, None, sealed), sealed):
-            again = bytearray(len(chunk))
-            if fill_sealed(file, memoryview(again), source) < len(chunk) or again != chunk:
-                break
-            if progress:
-                progress(len(chunk))
-        else:
-            if not file.read(1):
-                return info
-    raise SealMismatchError(
+    differs = SealMismatchError(
         f"{source}: the sealed file, read back, differs from it; seal it when nothing writes to it, "
         "and check the disk if this happens twice"
     )
+    file.seek(0)
+    try:
+        with open_for_sealing(sealed) as written:
+            info = _sealed_parse(written, sealed)
+            for chunk in sealed_chunks(written, info, unlock_sealed(info, key, role, None, sealed), sealed):
+                again = bytearray(len(chunk))
+                if fill_sealed(file, memoryview(again), source) < len(chunk) or again != chunk:
+                    raise differs
+                if progress:
+                    progress(len(chunk))
+    except SealedError:
+        raise differs from None
+    if file.read(1):
+        raise differs
+    return info
 
 
 def _sealed_parse(file: FileIO, path: Path) -> SealedInfo:
