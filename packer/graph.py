@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from packer.errors import Violation
@@ -18,12 +19,16 @@ class Layout:
     package: str
     entry: Path
 
+    @cached_property
+    def root(self) -> Path:
+        """The project's folder: that of `src`, or `src` itself when the entry lies in it."""
+        src = self.src.resolve()
+        return src if self.entry.resolve().is_relative_to(src) else src.parent
+
     def shown(self, path: Path) -> str:
         """A path that does not depend on the machine or the working folder."""
-        src, entry = self.src.resolve(), self.entry.resolve()
-        root = src if entry.is_relative_to(src) else src.parent
         path = path.resolve()
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
     def module_path(self, name: str) -> Path | None:
         """The file of a dotted module of the package, None when there is none."""

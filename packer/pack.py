@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
+import re
+import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from packer.errors import PackError
 from packer.graph import Graph, Layout, read_graph
-from packer.render import KEYS_LINE, Run, render_script
+from packer.header import Provenance, render_header
+from packer.image import Image, kaggle_image, normal_name
+from packer.keys import SIZE_LIMIT, inject_keys, refuse_secret_fields, refuse_secrets
+from packer.render import Additions, render_script
+from packer.report import PackReport, make_report, size_breakdown
 from packer.rules import check_graph
 from packer.runtime import RUNTIME_FILES, runtime_module
-from packer.shake import Shaken, shake
+from packer.shake import shake
+from packer.vendor import Carried, archive_lines, collect_carried
 
-SIZE_LIMIT = 1_000_000  # Kaggle refuses a kernel source of 1 MB
-SIZE_WARNING = 800_000
+__all__ = ["PackError", "PackResult", "WheelSet", "inject_keys", "pack_entry", "source_commit"]
+
 PACK_FORMAT = 1  # raise when the same inputs give other bytes
+NEVER_REPLACED = re.compile(r"(torch|torchvision|torchaudio|triton|numpy|nvidia-.*|cuda-.*)")
 
 
 @dataclass(frozen=True)
-class PackReport:
-    """What went into a script and what stayed out."""
+class WheelSet:
+    """Wheels to install offline at the kernel's start: a dataset `owner/slug` and `name` or `name==version` each."""
 
-    shaken: Shaken
-    lines: dict[str, list[Run]]
-    size: int  # bytes
-    warnings: list[str] = field(default_factory=list)
+    dataset: str
+    packages: tuple[str, ...]
+
+    @property
+    def roots(self) -> frozenset[str]:
+        """Import names that they bring: the packages' names, with `_` for `-`."""
+        return frozenset(re.split(r"[=<>!~ ]", package)[0].replace("-", "_") for package in self.packages)
 
 
 @dataclass(frozen=True)
@@ -47,57 +57,111 @@ def pack_entry(
     spec: dict[str, object] | None = None,
     command: str = "",
     commit: str = "",
+    vendor: Sequence[str] = (),
+    wheels: WheelSet | None = None,
 ) -> PackResult:
     """Pack `entry` with all it reaches in `src/package` into one script.
 
-    spec: plain data; given, the script calls `main(SPEC, KEYS)`, else `main()`. command: what to say made the script.
-    commit: the sources' commit, "" to say none. Raises PackError.
+    spec: plain data; given, the script calls `main(SPEC, KEYS)`, else `main()`. Its keys `vendor` (a list of
+    distributions) and `wheels` ({dataset, packages}) mean the same as the arguments. command: what to say made the
+    script. commit: the sources' commit, "" to name none. Nothing is imported or run. Raises PackError.
     """
-    graph = read_graph(Layout(src, package, entry))
-    violations = check_graph(graph, with_spec=spec is not None)
+    image = kaggle_image()
+    if spec is not None:
+        refuse_secret_fields(spec)
+    wheels = wheels or read_wheels(spec or {})
+    check_wheels(wheels)
+    carried = collect_carried([*vendor, *read_vendor(spec or {})], image)
+    provided = frozenset().union(*(each.roots for each in carried), wheels.roots if wheels else ())
+    layout = Layout(src, package, entry)
+    graph = read_graph(layout)
+    violations = check_graph(graph, provided, with_spec=spec is not None)
     if violations:
         raise PackError.from_violations(violations)
     shaken = shake(graph)
-    pack_id = compute_pack_id(graph, spec)
-    header = [f"# pack id {pack_id}", f"# {command}"]
-    text, lines = render_script(header, shaken, spec)
-    report = PackReport(shaken, lines, len(text.encode("utf-8")))
+    pack_id = compute_pack_id(graph, spec, carried, wheels)
+    made = Provenance(layout.shown(entry), package, source_folder(layout), " ".join(command.split()), commit)
+    wheel_row = f"{wheels.dataset}: {', '.join(wheels.packages)}" if wheels else ""
+    header = render_header(made, len(graph.modules), pack_id, spec, [str(each) for each in carried], wheel_row)
+    additions = Additions(archive_lines(carried), *((wheels.dataset, wheels.packages) if wheels else ()))
+    text, table = render_script(header, shaken, spec, additions)
+    refuse_secrets(text, "the packed script")
+    report = make_report(shaken, table, text, image)
+    if report.size > SIZE_LIMIT:
+        raise PackError(f"{report.size} bytes; Kaggle takes at most {SIZE_LIMIT}. {size_breakdown(report)}")
     return PackResult(text, pack_id, report)
 
 
-def compute_pack_id(graph: Graph, spec: dict[str, object] | None, extras: Sequence[str] = ()) -> str:
+def source_folder(layout: Layout) -> str:
+    """The folder that holds the package, relative to the project."""
+    return layout.src.resolve().relative_to(layout.root).as_posix()
+
+
+def read_vendor(spec: dict[str, object]) -> list[str]:
+    """The distributions under the spec's `vendor:`."""
+    names = spec.get("vendor") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise PackError(f"vendor: {names!r} is no list of distribution names; write `vendor: [name, ...]`")
+    return names
+
+
+def read_wheels(spec: dict[str, object]) -> WheelSet | None:
+    """The wheels under the spec's `wheels:`."""
+    found = spec.get("wheels")
+    if not found:
+        return None
+    good = isinstance(found, dict) and set(found) == {"dataset", "packages"} and isinstance(found["packages"], list)
+    if not good or not isinstance(found, dict):
+        raise PackError(f"wheels: {found!r}; write `wheels: {{dataset: owner/slug, packages: [name, ...]}}`")
+    return WheelSet(str(found["dataset"]), tuple(str(package) for package in found["packages"]))
+
+
+def check_wheels(wheels: WheelSet | None) -> None:
+    if wheels is None:
+        return
+    if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9-]+", wheels.dataset):
+        raise PackError(f"wheels: {wheels.dataset!r} is no dataset; write `owner/slug`")
+    if not wheels.packages:
+        raise PackError("wheels: no packages named; write `packages: [name, ...]`")
+    for package in wheels.packages:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(==[A-Za-z0-9.+!_-]+)?", package):
+            raise PackError(f"wheels: {package!r} is no package; write `name` or `name==version`")
+        if NEVER_REPLACED.fullmatch(normal_name(package.partition("==")[0])):
+            raise PackError(f"wheels: {package} would replace the image's own, built for its GPUs; leave it out")
+
+
+def compute_pack_id(
+    graph: Graph, spec: dict[str, object] | None, carried: Sequence[Carried], wheels: WheelSet | None
+) -> str:
     """Hex SHA-256 over the format, the package's name, the text of every reached module, the spec and what is added."""
-    digest = hashlib.sha256()
-    parts = [f"foldpack pack {PACK_FORMAT}", graph.layout.package, repr(spec)]
+    parts = [f"foldpack pack {PACK_FORMAT}", graph.layout.package, repr(spec), repr(wheels)]
     parts += [runtime_module(file).text for file in RUNTIME_FILES]
     for module in sorted(graph.modules, key=lambda each: each.shown):
         parts += [module.shown, module.text]
-    for part in [*parts, *extras]:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big") + data)
+    data = [part.encode("utf-8", "surrogatepass") for part in parts]
+    for each in carried:
+        for path, content in each.files.items():
+            data += [path.encode("utf-8"), content]
+    digest = hashlib.sha256()
+    for part in data:
+        digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
 
 
-def inject_keys(text: str, keys: dict[str, str]) -> str:
-    """The script with `keys` in its KEYS line; no other line changes, and no line is added.
+def source_commit(project: Path, paths: Sequence[Path]) -> str:
+    """The commit that `project` has checked out, "" when it is no checkout or one of the paths has changes."""
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(project), *arguments]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
 
-    keys: opaque text by name. Raises PackError when the script has no empty KEYS line.
-    """
-    for name, key in keys.items():
-        if type(name) is not str or type(key) is not str:
-            raise PackError(f"keys are text by name; {name!r} holds a {type(key).__name__}")
-    lines = text.split("\n")
-    at = keys_line(text)
-    lines[at] = KEYS_LINE.removesuffix("{}") + ascii(keys)
-    return "\n".join(lines)
+    changes = git("status", "--porcelain", "--untracked-files=all", "--", *(str(path) for path in paths))
+    return (git("rev-parse", "HEAD") or "") if changes == "" else ""
 
 
-def keys_line(text: str) -> int:
-    """The index of the line that holds the empty KEYS."""
-    lines = text.split("\n")
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "KEYS":
-            if lines[node.lineno - 1] == KEYS_LINE:
-                return node.lineno - 1
-            raise PackError("the script already holds keys; give the keyless pack")
-    raise PackError("the script has no KEYS line; only a pack with a spec takes keys")
+def image_needs(report: PackReport, image: Image) -> dict[str, str]:
+    """What the script needs of the Kaggle image: distribution -> version, "" where the image pins none."""
+    return {name: image.versions[name] for name in report.packages if name in image.versions}

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from packer.errors import PackError
+from packer.image import is_stdlib
 from packer.imports import render_imports
-from packer.literal import render_literal
-from packer.runtime import TRACEBACKS, runtime_module
+from packer.keys import KEYS_LINE
+from packer.literal import quote, render_literal
+from packer.runtime import CARRIED, TRACEBACKS, WHEELS, runtime_module
 from packer.shake import Shaken
 from packer.source import Import, Module
 
-KEYS_LINE = "KEYS: dict[str, str] = {}"
 SPEC_LEAD = "SPEC: dict = "
 LINES_NAME = "PACKED_LINES"
 RUNS_A_LINE = 4
-WIDTH = 120
+PRELUDE_HEAD = (
+    "# Packages that the image lacks, made importable before the imports below, here and in worker processes.",
+    'if __name__ in ("__main__", "__mp_main__"):',
+)
 
 Run = tuple[int, int, int]  # line in the script, line in the source, number of lines
 
@@ -26,100 +30,122 @@ Run = tuple[int, int, int]  # line in the script, line in the source, number of 
 class Piece:
     """A part of the script under one banner: runs of source lines, each with the line that it starts at."""
 
+    path: str
     banner: str
-    path: str  # as the line table names it, "" when the lines are not to be found in a source
     runs: list[tuple[int, list[str]]] = field(default_factory=list)
 
 
-def module_piece(module: Module, shaken: Shaken) -> Piece | None:
-    """The kept slices of a module, neighbours joined into one run."""
-    kept = [statement for statement in module.statements if shaken.keeps(module, statement)]
-    if not kept:
-        return None
-    piece = Piece(module.shown, module.shown)
-    for statement in kept:
-        lines = module.lines[statement.start - 1 : statement.end]
-        if piece.runs and piece.runs[-1][0] + len(piece.runs[-1][1]) == statement.start:
-            piece.runs[-1][1].extend(lines)
-        else:
-            piece.runs.append((statement.start, lines))
-    trim_piece(piece)
-    return piece
+@dataclass(frozen=True)
+class Additions:
+    """What a script brings along besides the project: packages that it carries, wheels that it installs."""
 
-
-def trim_piece(piece: Piece) -> None:
-    """No blank lines at the head of a piece; a slice brings its own blank lines above it."""
-    start, lines = piece.runs[0]
-    blank = next(number for number, line in enumerate(lines) if line.strip())
-    piece.runs[0] = (start + blank, lines[blank:])
-
-
-def runtime_piece(module: Module) -> Piece:
-    """All of a runtime module but its imports and docstring."""
-    piece = Piece(f"{module.shown}, added by the packer", module.shown)
-    for statement in module.statements:
-        if statement.kind == "code":
-            piece.runs.append((statement.start, module.lines[statement.start - 1 : statement.end]))
-    trim_piece(piece)
-    return piece
+    archive: Sequence[str] = ()  # comment lines for the end of the script
+    dataset: str = ""  # the wheels' dataset, "" for none
+    wheels: Sequence[str] = ()  # `name` or `name==version`
 
 
 def render_script(
-    header: Iterable[str], shaken: Shaken, spec: dict[str, object] | None, prelude: Iterable[str] = ()
+    header: Iterable[str], shaken: Shaken, spec: dict[str, object] | None, additions: Additions
 ) -> tuple[str, dict[str, list[Run]]]:
-    """The script and its line table (source path -> runs).
-
-    header: comment lines. prelude: lines that make packages importable, put before the imports that need them.
-    """
-    runtime = runtime_module(TRACEBACKS)
+    """The script and its line table (source path -> runs). header: comment lines."""
     pieces = [piece for module in shaken.graph.modules if (piece := module_piece(module, shaken)) is not None]
-    kept_imports = [each for imports in shaken.outside.values() for each in imports]
-    lines = [*header, "", "from __future__ import annotations", ""]
-    lines += head_imports([*kept_imports, *runtime.top_imports.values()], list(prelude))
+    lines = [*header, "", "from __future__ import annotations", "", *head_lines(shaken, additions)]
     if spec is not None:
-        lines += ["", *render_literal(spec, SPEC_LEAD).split("\n"), "", KEYS_LINE]
-    table_at = len(lines) + 3
-    row_counts = {piece.path: -(-len(piece.runs) // RUNS_A_LINE) for piece in pieces}
-    table_size = 2 + sum(2 + count for count in row_counts.values())
-    body: list[str] = []
-    start = table_at + table_size
+        lines += ["", *render_literal(spec, SPEC_LEAD).split("\n"), KEYS_LINE]
+    lines += ["", "# Where each line came from: source path -> (line here, line there, number of lines)."]
+    start = len(lines) + table_size(pieces) + 1
     table: dict[str, list[Run]] = {}
-    add_piece(body, runtime_piece(runtime), start, {})
-    keys = "KEYS" if spec is not None else "{}"
-    body += ["", "", f"install_true_tracebacks({LINES_NAME}, {keys})"]
+    body: list[str] = []
+    add_piece(body, runtime_piece(TRACEBACKS), start, {})
+    body += ["", "", f"install_true_tracebacks({LINES_NAME}, {'{}' if spec is None else 'KEYS'})"]
     for piece in pieces:
         add_piece(body, piece, start, table)
-    lines += ["", "# Where each line came from: source path -> (line here, line there, number of lines)."]
     lines += table_lines(table)
-    if len(lines) != table_at - 1 + table_size:
+    if len(lines) + 1 != start:
         raise PackError("the line table has another size than planned; please report this as a bug")
-    arguments = "SPEC, KEYS" if spec is not None else ""
+    arguments = "" if spec is None else "SPEC, KEYS"
     tail = ["", "", 'if __name__ == "__main__":', f"    raise SystemExit(main({arguments}))"]
+    if additions.archive:
+        tail += ["", "", "# ======== carried packages: solid xz in base85 ========", *additions.archive]
     return "\n".join([*lines, *body, *tail]) + "\n", table
 
 
-def head_imports(imports: list[Import], prelude: list[str]) -> list[str]:
-    return render_imports(imports)
+def head_lines(shaken: Shaken, additions: Additions) -> list[str]:
+    """Imports; with additions, what makes packages importable stands between the standard library and the others."""
+    imports: list[Import] = [each for kept in shaken.outside.values() for each in kept]
+    imports += runtime_module(TRACEBACKS).plain_imports
+    prelude: list[str] = []
+    if additions.wheels:
+        imports += runtime_module(WHEELS).plain_imports
+        call = f"install_wheels({quote(additions.dataset)}, [{', '.join(map(quote, additions.wheels))}])"
+        prelude += prelude_lines(WHEELS, call)
+    if additions.archive:
+        imports += runtime_module(CARRIED).plain_imports
+        prelude += prelude_lines(CARRIED, "install_carried(__file__)")
+    if not prelude:
+        return render_imports(imports)
+    own = render_imports(each for each in imports if is_stdlib(each.root))
+    rest = render_imports(each for each in imports if not is_stdlib(each.root))
+    return [*own, "", *PRELUDE_HEAD, *prelude, *(["", *rest] if rest else [])]
+
+
+def prelude_lines(file: str, call: str) -> list[str]:
+    """A runtime module and its call, indented into the block above the imports that need it."""
+    piece = runtime_piece(file)
+    lines = [line for _, run in piece.runs for line in run]
+    inner = [f"# -------- {piece.banner} --------", *lines, "", call]
+    return ["", *(f"    {line}" if line.strip() else "" for line in inner)]
+
+
+def module_piece(module: Module, shaken: Shaken) -> Piece | None:
+    """The kept slices of a module, neighbours joined into one run; None when nothing of it is kept."""
+    kept = [statement for statement in module.statements if shaken.keeps(module, statement)]
+    if not kept:
+        return None
+    return make_piece(module, [(statement.start, statement.end) for statement in kept], module.shown)
+
+
+def runtime_piece(file: str) -> Piece:
+    """All of a runtime module but its imports and docstring."""
+    module = runtime_module(file)
+    spans = [(statement.start, statement.end) for statement in module.statements if statement.kind == "code"]
+    return make_piece(module, spans, f"{module.shown}, added by the packer")
+
+
+def make_piece(module: Module, spans: list[tuple[int, int]], banner: str) -> Piece:
+    """Slices (first and last line) as runs; no blank lines at the head, though a slice has those above it."""
+    piece = Piece(module.shown, banner)
+    for start, end in spans:
+        lines = module.lines[start - 1 : end]
+        if piece.runs and piece.runs[-1][0] + len(piece.runs[-1][1]) == start:
+            piece.runs[-1][1].extend(lines)
+        else:
+            piece.runs.append((start, lines))
+    start, lines = piece.runs[0]
+    blank = next(number for number, line in enumerate(lines) if line.strip())
+    piece.runs[0] = (start + blank, lines[blank:])
+    return piece
 
 
 def add_piece(body: list[str], piece: Piece, start: int, table: dict[str, list[Run]]) -> None:
     """Append a piece to `body`, whose first line is line `start` of the script, and note its runs in the table."""
     body += ["", "", f"# ======== {piece.banner} ========"]
-    for number, (source_line, lines) in enumerate(piece.runs):
-        if number == 0 and first_is_block(lines):
-            body += ["", ""]
+    if piece.runs[0][1][0].startswith(("def ", "class ", "async ", "@", "#")):
+        body += ["", ""]
+    for source_line, lines in piece.runs:
         table.setdefault(piece.path, []).append((start + len(body), source_line, len(lines)))
         body += lines
 
 
-def first_is_block(lines: list[str]) -> bool:
-    return lines[0].startswith(("def ", "class ", "async ", "@", "#"))
+def table_size(pieces: list[Piece]) -> int:
+    """Lines that the table will take; the number of runs decides it, not the line numbers."""
+    return 2 + sum(2 + -(-len(piece.runs) // RUNS_A_LINE) for piece in pieces)
 
 
 def table_lines(table: dict[str, list[Run]]) -> list[str]:
     lines = [f"{LINES_NAME}: PackedLines = {{"]
     for path, runs in table.items():
-        lines.append(f"    {ascii(path)}: [".replace("'", '"'))
+        lines.append(f'    "{path.encode("unicode_escape").decode("ascii")}": [')
         for number in range(0, len(runs), RUNS_A_LINE):
             lines.append("        " + ", ".join(map(str, runs[number : number + RUNS_A_LINE])) + ",")
         lines.append("    ],")
@@ -129,18 +155,26 @@ def table_lines(table: dict[str, list[Run]]) -> list[str]:
 def read_line_table(script: str) -> dict[str, list[Run]]:
     """The line table of a packed script. Raises PackError for a text that has none."""
     node = find_assignment(script, LINES_NAME)
+    if node is None:
+        raise PackError(f"not a packed script: it has no {LINES_NAME}; give the .py file that the packer wrote")
     table: dict[str, list[Run]] = ast.literal_eval(node)
     return table
 
 
-def find_assignment(script: str, name: str) -> ast.expr:
-    """The value that a packed script assigns to a top-level name. Raises PackError when it is not there."""
+def read_embedded_spec(script: str) -> dict[str, object] | None:
+    """The spec inside a packed script, None when it was packed without one."""
+    node = find_assignment(script, "SPEC")
+    spec: dict[str, object] | None = None if node is None else ast.literal_eval(node)
+    return spec
+
+
+def find_assignment(script: str, name: str) -> ast.expr | None:
+    """The value that a script assigns to an annotated top-level name. Raises PackError for what is no Python."""
     try:
         tree = ast.parse(script)
     except (SyntaxError, ValueError) as error:
         raise PackError(f"not a packed script: {error}") from None
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
-            if node.value is not None:
-                return node.value
-    raise PackError(f"not a packed script: it has no {name}; give the .py file that the packer wrote")
+            return node.value
+    return None

@@ -152,7 +152,7 @@ def name_violations(modules: list[Module], layout: Layout) -> list[Violation]:
     for each in runtime_imports():
         checker.add_import(each[0], each[1])
     for module in modules:
-        for imported in module.top_imports.values():
+        for imported in module.plain_imports:
             if not layout.owns(imported):
                 checker.add_import(module, imported)
     for module in modules:

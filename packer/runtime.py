@@ -9,7 +9,9 @@ from packer.errors import PackError
 from packer.source import Import, Module, parse_module
 
 TRACEBACKS = "tracebacks.py"
-RUNTIME_FILES = (TRACEBACKS,)
+CARRIED = "carried.py"
+WHEELS = "wheels.py"
+RUNTIME_FILES = (TRACEBACKS, CARRIED, WHEELS)
 SCRIPT_NAMES = frozenset({"SPEC", "KEYS", "PACKED_LINES"})
 
 
@@ -33,4 +35,4 @@ def reserved_names() -> frozenset[str]:
 def runtime_imports() -> tuple[tuple[Module, Import], ...]:
     """What the runtime modules import; the project may import the same, but mean nothing else by these names."""
     modules = [runtime_module(file) for file in RUNTIME_FILES]
-    return tuple((module, each) for module in modules for each in module.top_imports.values())
+    return tuple((module, each) for module in modules for each in module.plain_imports)

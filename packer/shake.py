@@ -64,8 +64,8 @@ def follow_name(shaken: Shaken, module: Module, name: str, symbol: Symbol, reach
     if name in module.defined:
         reach((module.name, name), symbol)
         return
-    for each in module.imports:
-        if each.place or each.bound != name or each.module == "__future__":
+    for each in module.plain_imports:
+        if each.bound != name:
             continue
         target = shaken.graph.target(each)
         if target is not None and each.name in target.defined:

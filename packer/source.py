@@ -90,7 +90,12 @@ class Module:
     @cached_property
     def top_imports(self) -> dict[str, Import]:
         """Imports at the top of the module, by the name that they define."""
-        return {each.bound: each for each in self.imports if not each.place and each.module != "__future__"}
+        return {each.bound: each for each in self.plain_imports}
+
+    @property
+    def plain_imports(self) -> list[Import]:
+        """Imports at the top of the module but `__future__`; some may bind the same (`import os`, `import os.path`)."""
+        return [each for each in self.imports if not each.place and each.module != "__future__"]
 
     @cached_property
     def defined(self) -> dict[str, list[Statement]]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import collections.abc
 import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
 
 PackedLines = dict[str, list[tuple[int, int, int]]]  # source path -> (line here, line there, number of lines)
+PackedFormat = collections.abc.Callable[..., collections.abc.Iterator[str]]
 
 PACKED_FRAME = re.compile(r'(?m)^([ |]*File "([^"\n]*)", line ([0-9]+), in .*)$')
 PACKED_MARK = 8  # so many characters of a key in a row are not shown
@@ -105,10 +106,10 @@ def install_true_tracebacks(lines: PackedLines, keys: dict[str, str]) -> None:
     threading.excepthook = packed_thread_error
 
 
-def packed_quiet(told: PackedTracebacks, original: Callable[..., Iterator[str]]) -> Callable[..., Iterator[str]]:
+def packed_quiet(told: PackedTracebacks, original: PackedFormat) -> PackedFormat:
     """A formatting method of `traceback` whose text shows no key and no colour."""
 
-    def quiet(self: traceback.TracebackException, **options: object) -> Iterator[str]:
+    def quiet(self: traceback.TracebackException, **options: object) -> collections.abc.Iterator[str]:
         options.pop("colorize", None)
         for chunk in original(self, **options):
             yield told.hide_keys(chunk)

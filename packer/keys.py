@@ -1,0 +1,94 @@
+"""Keys go into a script last, into its one KEYS line; and nothing that looks like a key may be in it before."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from packer.errors import PackError
+
+KEYS_LINE = "KEYS: dict[str, str] = {}"
+SIZE_LIMIT = 1_000_000  # bytes; Kaggle refuses a kernel source of 1 MB
+
+SECRET_TEXT = {
+    "a Kaggle token": re.compile(r"KGAT_[0-9a-fA-F]{32}"),
+    "a Kaggle API key": re.compile(r"""["']key["']\s*:\s*["'][0-9a-f]{32}["']"""),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|AGE-SECRET-KEY-1"),
+    "an access token": re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{36}|hf_[A-Za-z]{34}|AKIA[0-9A-Z]{16})\b"),
+}
+SECRET_NAMES = frozenset({
+    "key", "keys", "secret", "secrets", "token", "password", "passphrase", "credentials", "api_key", "apikey", "dek",
+})  # fmt: skip
+
+
+def inject_keys(text: str, keys: dict[str, str]) -> str:
+    """The script with `keys` in its KEYS line; no other line changes, and no line is added.
+
+    keys: opaque text by name. Raises PackError when the script has no empty KEYS line, when a key is already in it, or
+    when the script gets too large.
+    """
+    for name, key in keys.items():
+        if type(name) is not str or type(key) is not str:
+            raise PackError(f"keys are text by name; {name!r} holds a {type(key).__name__}")
+    lines = text.split("\n")
+    at = find_keys_line(text, lines)
+    for name, key in keys.items():
+        if len(key) >= 8 and key in text:
+            raise PackError(f"the key {name!r} already stands outside the script's KEYS line; take it out of the spec")
+    lines[at] = KEYS_LINE.removesuffix("{}") + ascii(keys)
+    keyed = "\n".join(lines)
+    if len(keyed) > SIZE_LIMIT:
+        raise PackError(f"{len(keyed)} bytes with its keys; Kaggle takes at most {SIZE_LIMIT}")
+    return keyed
+
+
+def remove_keys(text: str) -> str:
+    """The keyless pack of a script with keys; a keyless one, or one without a KEYS line, comes back as it is."""
+    for node in ast.parse(text).body:
+        if is_keys(node):
+            lines = text.split("\n")
+            lines[node.lineno - 1 : node.end_lineno] = [KEYS_LINE]
+            return "\n".join(lines)
+    return text
+
+
+def find_keys_line(text: str, lines: list[str]) -> int:
+    """The index of the line that holds the empty KEYS; text that only looks like it (in a string) does not count."""
+    for node in ast.parse(text).body:
+        if is_keys(node):
+            if lines[node.lineno - 1] == KEYS_LINE:
+                return node.lineno - 1
+            raise PackError("the script already holds keys; give the keyless pack")
+    raise PackError("the script has no KEYS line; only a pack with a spec takes keys")
+
+
+def is_keys(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "KEYS"
+
+
+def refuse_secrets(text: str, what: str) -> None:
+    """Raise PackError when a line of `text` holds what looks like a credential; the message does not show it."""
+    for name, pattern in SECRET_TEXT.items():
+        match = pattern.search(text)
+        if match:
+            line = text.count("\n", 0, match.start()) + 1
+            raise PackError(f"{what}:{line}: {name} stands in the text; take it out, and withdraw it where it is valid")
+
+
+def refuse_secret_fields(spec: object) -> None:
+    """Raise PackError when the spec has a field that is named like a secret and holds text."""
+    for place, name, value in spec_fields(spec, "spec"):
+        if name.lower() in SECRET_NAMES and isinstance(value, (str, list, dict)) and value:
+            raise PackError(f"{place}: a spec holds no secrets; keys are put into the script by themselves")
+
+
+def spec_fields(value: object, place: str) -> Iterator[tuple[str, str, object]]:
+    """Every field of nested data: (place, name, value)."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield f"{place}.{name}", str(name), item
+            yield from spec_fields(item, f"{place}.{name}")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from spec_fields(item, f"{place}[{number}]")
