@@ -78,6 +78,7 @@ def choose(
     """Choose a solver and a share, uniform first; also the solvers fitted on all rows.
 
     cells: in probability space; folds: (items,) int, two or more different. A group must not be split over folds.
+    An interrupt (Ctrl-C) ends the cross-validation; what is known by then decides, and scores not reached are NaN.
     """
     rule = rule or LabelRule()
     fold = merged_folds(folds)
@@ -92,7 +93,11 @@ def choose(
     tasks = tasks if count > 2 else tasks[:2]
     gains = np.full((count, count, len(candidates) + cells.members), np.nan)
     for done, left_out in enumerate(tasks):
-        for scored, row in zip(left_out, scorer.gains(fold, left_out), strict=True):
+        try:
+            rows = scorer.gains(fold, left_out)
+        except KeyboardInterrupt:
+            return _decide(gains, candidates, metric), whole
+        for scored, row in zip(left_out, rows, strict=True):
             gains[scored, left_out[0] if left_out[-1] == scored else left_out[-1], : len(row)] = row
         if progress:
             progress((done + 1) / len(tasks))
@@ -100,10 +105,16 @@ def choose(
 
 
 def _decide(gains: np.ndarray, candidates: list[Candidate], metric: Metric) -> Choice:
-    """gains[scored fold, other fold left out (itself for none), candidates then single members]."""
+    """gains[scored fold, other fold left out (itself for none), candidates then single members]; NaN if not done."""
     count, sign = len(gains), 1 if metric.greater_is_better else -1
     size = len(candidates)
     outer = gains[np.arange(count), np.arange(count)]
+    if np.isnan(gains[:, :, 0]).any() and count > 2:
+        nothing = np.full(count, np.nan)
+        finished = outer[~np.isnan(outer[:, 0]), :size]
+        means = finished.mean(axis=0) if len(finished) else np.full(size, np.nan)
+        chosen = candidates[uniform_first(finished)]
+        return Choice(chosen, candidates, sign * means, nothing, sign * outer[:, 0], nothing)
     nested, single = np.empty(count), np.empty(count)
     for f in range(count):
         others = [g for g in range(count) if g != f]

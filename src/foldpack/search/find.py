@@ -1,0 +1,237 @@
+"""The whole search on arrays: choose, fit, say how sure, what it costs and in which order to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from foldpack.metrics.registry import Metric
+from foldpack.search.cells import Cells
+from foldpack.search.cost import Machine, MemberCost, member_hours, unit_hours
+from foldpack.search.decision import Decision, LabelRule, fit_decision
+from foldpack.search.local_model import LocalModel, local_model
+from foldpack.search.pareto import FrontPoint, best_within, pareto_front
+from foldpack.search.plan import PlannedUnit, plan_units, prefix_sets
+from foldpack.search.selection import Choice, choose
+from foldpack.search.solvers import Blend, Solver, default_solvers, fit_blend, in_space
+from foldpack.search.uncertainty import Uncertainty, bootstrap
+
+SMALLEST_WEIGHT = 0.002  # a member with less is left out: it costs its full time
+DIGITS = 6  # of weights, scale and bias: as written to the YAML
+FRONT_CELLS = 1_000_000  # points of the front are scored on about so many cells of a member
+
+Progress = Callable[[str, float], None]  # told the stage and the share of it that is done
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """spaces: None tries those that suit the metric; limit_hours: of all units; costs: one a member, or none."""
+
+    rule: LabelRule = field(default_factory=LabelRule)
+    spaces: list[str] | None = None
+    limit_hours: float | None = None
+    machine: Machine | None = None
+    costs: list[MemberCost] | None = None
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What to blend while only some members have a finished unit. members: indices into all members of the search."""
+
+    members: list[int]
+    blend: Blend  # weights for these members, in this order
+    decision: Decision
+    score: float  # on the rows of the fit
+
+
+@dataclass(frozen=True)
+class FrontEntry:
+    """A point of the front with its real score on the rows of the fit."""
+
+    point: FrontPoint
+    score: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that the search found. Member arrays are over all members given; those not used have weight 0."""
+
+    metric: Metric
+    members: int
+    blend: Blend
+    decision: Decision
+    rule: LabelRule
+    score: float  # in-sample
+    uniform_score: float  # in-sample, equal weights of all members' probabilities
+    single_scores: np.ndarray  # (M,) in-sample, each at its own best threshold
+    choice: Choice | None  # None with a single fold
+    solvers: list[Solver]
+    uncertainty: Uncertainty
+    correlation: np.ndarray  # (M, M)
+    front: list[FrontEntry]
+    hours: np.ndarray | None  # (M,) all folds and views
+    plan: list[PlannedUnit]
+    prefixes: list[Prefix]
+
+    @property
+    def used(self) -> np.ndarray:
+        """Indices of the members with weight."""
+        return np.flatnonzero(self.blend.weights)
+
+
+def find_ensemble(
+    cells: Cells,
+    metric: Metric,
+    folds: np.ndarray,
+    options: SearchOptions | None = None,
+    progress: Progress | None = None,
+) -> Found:
+    """Search the blend of some members' predictions.
+
+    cells: probabilities (or values) of M members; folds: (items,) int. Same inputs give the same result for any
+    number of threads: linear algebra runs in one.
+    """
+    with threadpool_limits(limits=1):
+        return _find(cells, metric, folds, options or SearchOptions(), progress or (lambda stage, share: None))
+
+
+def _find(cells: Cells, metric: Metric, folds: np.ndarray, options: SearchOptions, progress: Progress) -> Found:
+    solvers = default_solvers(cells, metric, options.spaces)
+    hours = _hours(options, cells.members)
+    kept, front = np.ones(cells.members, dtype=bool), []
+    if hours is not None:
+        progress("front", 0.0)
+        front = _scored_front(cells, solvers, metric, hours, options.rule, progress)
+        if options.limit_hours is not None and hours.sum() > options.limit_hours:
+            within = best_within([entry.point for entry in front], options.limit_hours) or front[0].point
+            kept = np.isin(np.arange(cells.members), within.members)
+    part = cells if kept.all() else cells.take_members(kept)
+    choice, blend = _choose_blend(part, solvers, metric, folds, options.rule, progress)
+    blend = rounded(blend)
+    there = in_space(part, blend.solver)
+    decision, score = fit_decision(there, blend.of(there), metric, options.rule)
+    model = _model(part, blend, solvers, metric, options.rule)
+    everything = _spread(blend, kept)
+    plan, prefixes = _plan(part, blend, metric, options, kept, model)
+    progress("bootstrap", 0.0)
+    return Found(
+        metric=metric,
+        members=cells.members,
+        blend=everything,
+        decision=decision,
+        rule=options.rule,
+        score=score,
+        uniform_score=fit_decision(cells, cells.values.mean(axis=0), metric, options.rule)[1],
+        single_scores=np.array([fit_decision(cells, member, metric, options.rule)[1] for member in cells.values]),
+        choice=choice,
+        solvers=solvers,
+        uncertainty=_spread_uncertainty(bootstrap(model), kept),
+        correlation=member_correlation(cells),
+        front=front,
+        hours=hours,
+        plan=[replace(unit, member=int(np.flatnonzero(kept)[unit.member])) for unit in plan],
+        prefixes=prefixes,
+    )
+
+
+def _choose_blend(cells, solvers, metric, folds, rule, progress) -> tuple[Choice | None, Blend]:
+    """The nested choice; with a single fold there is none, and equal weights stand."""
+    if len(np.unique(folds)) < 2:
+        return None, Blend(solvers[0], np.full(cells.members, 1 / cells.members))
+    choice, whole = choose(cells, solvers, metric, folds, rule, lambda share: progress("nested score", share))
+    return choice, whole[choice.chosen.solver].shrunk(choice.chosen.share)
+
+
+def rounded(blend: Blend) -> Blend:
+    """Weights as they are written: members below the smallest weight left out, six digits, sum about 1."""
+    weights = np.where(np.abs(blend.weights) < SMALLEST_WEIGHT, 0.0, blend.weights)
+    weights = np.round(weights / weights.sum(), DIGITS)
+    return replace(blend, weights=weights, scale=round(blend.scale, DIGITS), bias=round(blend.bias, DIGITS))
+
+
+def member_correlation(cells: Cells) -> np.ndarray:
+    """(M, M) correlation of the members' numbers over at most a million cells."""
+    step = max(1, cells.values.shape[1] // FRONT_CELLS) | 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.atleast_2d(np.corrcoef(cells.values[:, ::step].astype(np.float64)))
+
+
+def _hours(options: SearchOptions, members: int) -> np.ndarray | None:
+    if options.costs is None or options.machine is None:
+        return None
+    assert len(options.costs) == members
+    return np.array([member_hours(cost, options.machine) for cost in options.costs])
+
+
+def _certified(solvers: list[Solver], like: Solver | None = None) -> Solver:
+    """The solver whose loss stands for the metric: the one given if it has a loss, else the first that has."""
+    able = [solver for solver in solvers if solver.method in ("certified", "free")]
+    if like in able:
+        return like
+    return able[0] if able else Solver("probability", "certified")
+
+
+def _model(cells: Cells, blend: Blend, solvers: list[Solver], metric: Metric, rule: LabelRule) -> LocalModel:
+    solver = _certified(solvers, blend.solver)
+    there = in_space(cells, solver)
+    return local_model(there, fit_blend(there, solver, metric, rule))
+
+
+def _scored_front(cells, solvers, metric, hours, rule, progress) -> list[FrontEntry]:
+    """The front by the local model of the last certified solver (logit space where there is one), really scored."""
+    able = [solver for solver in solvers if solver.method in ("certified", "free")]
+    solver = able[-1] if able else _certified(solvers)
+    stride = max(1, cells.values.shape[1] // FRONT_CELLS)
+    part = cells if stride == 1 else cells.take_items(np.arange(cells.items) % stride == 0)
+    there = in_space(part, solver)
+    front = pareto_front(local_model(there, fit_blend(there, solver, metric, rule)), hours)
+    entries = []
+    for done, point in enumerate(front):
+        some = there.take_members(np.array(point.members))
+        blend = fit_blend(some, solver, metric, rule)
+        entries.append(FrontEntry(point, fit_decision(some, blend.of(some), metric, rule)[1]))
+        progress("front", (done + 1) / len(front))
+    return entries
+
+
+def _plan(cells, blend, metric, options, kept, model) -> tuple[list[PlannedUnit], list[Prefix]]:
+    """Order of units and refitted weights for every set of members that a prefix can have."""
+    if options.costs is None or options.machine is None:
+        return [], []
+    costs = [cost for cost, keep in zip(options.costs, kept, strict=True) if keep]
+    units = plan_units(model, blend.weights, np.array([unit_hours(cost, options.machine) for cost in costs]),
+                       np.array([cost.folds for cost in costs]))  # fmt: skip
+    there, original = in_space(cells, blend.solver), np.flatnonzero(kept)
+    prefixes = []
+    for members in prefix_sets(units):
+        some = there.take_members(np.array(members))
+        if len(members) == np.count_nonzero(blend.weights):
+            fitted = replace(blend, weights=blend.weights[members])
+        elif blend.gap is None:  # uniform, shrunk or greedy: keep its proportions
+            fitted = replace(blend, weights=blend.weights[members] / blend.weights[members].sum())
+        else:
+            fitted = fit_blend(some, blend.solver, metric, options.rule)
+        fitted = replace(fitted, weights=np.round(fitted.weights, DIGITS), scale=round(fitted.scale, DIGITS),
+                         bias=round(fitted.bias, DIGITS))  # fmt: skip
+        decision, score = fit_decision(some, fitted.of(some), metric, options.rule)
+        prefixes.append(Prefix([int(original[m]) for m in members], fitted, decision, score))
+    return units, prefixes
+
+
+def _spread(blend: Blend, kept: np.ndarray) -> Blend:
+    """A blend of the kept members as one of all members."""
+    weights = np.zeros(len(kept))
+    weights[kept] = blend.weights
+    return replace(blend, weights=weights)
+
+
+def _spread_uncertainty(found: Uncertainty, kept: np.ndarray) -> Uncertainty:
+    def spread(part: np.ndarray) -> np.ndarray:
+        whole = np.zeros(len(kept))
+        whole[kept] = part
+        return whole
+
+    return Uncertainty(*(spread(getattr(found, name)) for name in Uncertainty.__dataclass_fields__))
