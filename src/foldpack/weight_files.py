@@ -50,7 +50,7 @@ def convert_pth(source: Path, target: Path, *, half: bool = False) -> tuple[int,
             f"{source}: holds Python objects besides tensors, and unpickling those can run code; where you trust the "
             "file, load it there and save its state_dict()"
         ) from None
-    except (OSError, EOFError, RuntimeError, ValueError) as failure:
+    except Exception as failure:  # torch meets a damaged file with almost any exception
         raise WeightFileError(f"{source}: cannot be read as .pth ({type(failure).__name__}); check the file") from None
     tensors, left_out = find_weights(content, source)
     metadata = {}
