@@ -64,7 +64,7 @@ class ClassifyKernel:
         self.root = find_competition(paths.input, self.layout, spec.slug)
         self.items: Items = read_test_items(self.layout, self.root)
         self.prior = np.asarray(spec.prior, dtype=np.float32)
-        self.blend = RunningBlend(len(self.items), len(spec.classes))
+        self.blend = RunningBlend(len(self.items), len(spec.classes), spec.blend, spec.task == "multiclass")
         self.canvases: dict[int, Canvas] = {}
         self.device = torch.device("cpu")
         self.seconds: dict[str, float] = {}  # of the last unit of each run
@@ -76,7 +76,7 @@ class ClassifyKernel:
     def submit(self, probs: np.ndarray) -> None:
         """Replace the submission. probs: (n, C)."""
         spec = self.spec
-        answers = answer_cells(probs, spec.classes, spec.task, spec.threshold, spec.min_labels)
+        answers = answer_cells(probs, spec.classes, spec.task, spec.threshold, spec.min_labels, spec.max_labels)
         write_submission(self.paths.submission, self.layout, self.items.ids, answers)
 
     def submit_fallback(self) -> None:

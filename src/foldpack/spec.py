@@ -67,7 +67,8 @@ class MetricSpec(StrictModel):
 
     name: str
     oof: float  # of the blend, on the rows the weights were fitted on
-    nested: float | None = None  # weights and threshold fitted without the scored fold
+    nested: float | None = None  # the whole search repeated without the scored fold
+    nested_se: float | None = None  # its standard error over the folds
     uniform: float | None = None  # of equal weights
 
 
@@ -76,6 +77,46 @@ class BudgetSpec(StrictModel):
 
     hours: Annotated[float, Field(gt=0, le=24)] = 9.0
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.06  # share of the hours that is kept free at the end
+
+
+class BlendSpec(StrictModel):
+    """What is summed, and what becomes of the sum: `ensemble.spaces`."""
+
+    space: Literal["probability", "logit", "geometric", "rank", "power"] = "probability"
+    power: Annotated[float, Field(gt=0)] = 1.0  # of "power"
+    scale: Annotated[float, Field(ge=0)] = 1.0  # of "logit": the inverse temperature of the sum
+    bias: float = 0.0  # of "logit", multilabel
+
+
+class UnitSpec(StrictModel):
+    """One unit of work: a fold of a run, all its views."""
+
+    run: Name
+    fold: Annotated[int, Field(ge=0)]
+
+
+class ShareSpec(StrictModel):
+    """The weight of a run in a prefix of the plan."""
+
+    run: Name
+    weight: Annotated[float, Field(ge=0)]
+
+
+class PrefixSpec(StrictModel):
+    """What to blend as long as no other member than these has a finished unit."""
+
+    members: Annotated[list[ShareSpec], Field(min_length=1)]
+    scale: Annotated[float, Field(ge=0)] = 1.0
+    bias: float = 0.0
+    threshold: float | list[float] | None = None
+    oof: float  # the metric of this blend on the rows of the fit
+
+
+class PlanSpec(StrictModel):
+    """The order of all units, for value and cost, and the blend after each that brings a new member."""
+
+    units: Annotated[list[UnitSpec], Field(min_length=1)]
+    prefixes: Annotated[list[PrefixSpec], Field(min_length=1)]
 
 
 class EnsembleSpec(StrictModel):
@@ -88,11 +129,14 @@ class EnsembleSpec(StrictModel):
     task: Literal["multiclass", "multilabel"]
     metric: MetricSpec
     budget: BudgetSpec = BudgetSpec()
-    threshold: float | None = None  # multilabel: a class is predicted if its probability is above it
+    blend: BlendSpec = BlendSpec()
+    threshold: float | list[float] | None = None  # multilabel: a class is predicted from it on; one, or one a class
     min_labels: Annotated[int, Field(ge=0)] = 1  # multilabel: at least so many classes an item
+    max_labels: Annotated[int, Field(ge=1)] | None = None  # multilabel: at most so many
     classes: Annotated[list[str], Field(min_length=2)]  # column order of every probability matrix
     prior: list[float]  # share of each class in the training labels, [0, 1]; answers for a broken image
     members: Annotated[list[MemberSpec], Field(min_length=1)]
+    plan: PlanSpec | None = None
 
     @model_validator(mode="after")
     def _parts_fit(self) -> EnsembleSpec:
@@ -100,6 +144,8 @@ class EnsembleSpec(StrictModel):
             raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.classes)} classes")
         if self.task == "multilabel" and self.threshold is None:
             raise ValueError("a multilabel ensemble needs a threshold")
+        if isinstance(self.threshold, list) and len(self.threshold) != len(self.classes):
+            raise ValueError(f"{len(self.threshold)} thresholds for {len(self.classes)} classes")
         names = [member.run for member in self.members]
         if len(set(names)) != len(names):
             raise ValueError(f"a run is named twice among the members: {', '.join(names)}")

@@ -1,0 +1,44 @@
+"""What the kernel makes of an ensemble is what the search scored."""
+
+import numpy as np
+import pytest
+
+from foldpack.ensemble.answers import answer_cells
+from foldpack.ensemble.blend import blend_probs
+from foldpack.errors import FoldpackError
+from foldpack.search.cells import dense_cells
+from foldpack.search.decision import Decision, LabelRule, select_labels
+from foldpack.search.solvers import Blend, Solver, in_space
+from foldpack.spec import BlendSpec
+
+RNG = np.random.default_rng(81)
+PROBS = RNG.dirichlet(np.ones(5), (3, 60)).astype(np.float32)
+CLASSES = RNG.integers(0, 5, 60)
+WEIGHTS = np.array([0.5, 0.3, 0.2])
+
+
+@pytest.mark.parametrize("space", ["probability", "logit", "geometric", "rank", "power"])
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_the_kernel_blends_as_the_search_does(space, exclusive):
+    solver = Solver(space, "certified", 2.0)
+    bias = 0.0 if exclusive or space != "logit" else 0.3
+    scale = 1.4 if space == "logit" else 1.0
+    cells = in_space(dense_cells(PROBS, CLASSES if exclusive else CLASSES[:, None] == np.arange(5)), solver)
+    searched = cells.dense(Blend(solver, WEIGHTS, scale, bias).of(cells))
+    rule = BlendSpec(space=space, power=2.0, scale=scale, bias=bias)
+    assert blend_probs(PROBS, WEIGHTS, rule, exclusive) == pytest.approx(searched, abs=1e-6)
+
+
+@pytest.mark.parametrize("threshold", [0.3, [0.1, 0.2, 0.3, 0.4, 0.5]])
+@pytest.mark.parametrize("most", [None, 2])
+def test_the_kernel_decides_as_the_search_does(threshold, most):
+    cells = dense_cells(PROBS, CLASSES[:, None] == np.arange(5))
+    decision = Decision(np.array(threshold) if isinstance(threshold, list) else threshold)
+    searched = cells.dense(select_labels(cells, PROBS[0].reshape(-1), decision, LabelRule(1, most)))
+    answers = answer_cells(PROBS[0], list("abcde"), "multilabel", threshold, 1, most)
+    assert answers == [" ".join("abcde"[k] for k in np.flatnonzero(row)) for row in searched]
+
+
+def test_weights_that_sum_to_nothing_are_refused():
+    with pytest.raises(FoldpackError, match="the blend weights sum to 0"):
+        blend_probs(PROBS, np.zeros(3))
