@@ -89,6 +89,7 @@ class GraphReader:
         self.layout = graph.layout
         self.cache = cache
         self.done: set[str] = set()
+        self.packages: set[str] = set()
         self.path: list[tuple[str, str]] = []  # module names on the way here, with how they are shown
 
     def refuse(self, module: Module, line: int, rule: int, found: str, mend: str) -> None:
@@ -117,6 +118,23 @@ class GraphReader:
         self.graph.by_name[module.name] = module
         self.graph.modules.append(module)
 
+    def check_packages(self, name: str) -> None:
+        """Importing a module runs the `__init__.py` of every package around it; the script has none of them."""
+        parts = name.split(".")
+        for length in range(1, len(parts) + 1):
+            package = ".".join(parts[:length])
+            path = self.layout.src.joinpath(*parts[:length], "__init__.py")
+            if package in self.packages or not path.is_file():
+                continue
+            self.packages.add(package)
+            found = self.read(path, package)
+            if isinstance(found, Violation):
+                self.graph.violations.append(found)
+            elif any(statement.kind != "doc" for statement in found.statements):
+                mend = "leave it empty and import from the modules"
+                line = next(statement.first for statement in found.statements if statement.kind != "doc")
+                self.refuse(found, line, 1, "code in a package's __init__.py, which the script does not run", mend)
+
     def follow(self, module: Module, each: Import) -> None:
         if each.module in self.done:
             return
@@ -132,6 +150,7 @@ class GraphReader:
             self.refuse(module, each.line, 1, f"there is no module {each.module}", "check the name")
             self.done.add(each.module)
             return
+        self.check_packages(each.module)
         reached = self.read(path, each.module)
         if isinstance(reached, Violation):
             self.graph.violations.append(reached)

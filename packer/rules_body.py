@@ -86,8 +86,9 @@ class BodyChecker:
                 continue
             if statement.kind in ("code", "guard"):
                 self.check_statement(statement)
+                decorators = {id(each) for node in ast.walk(statement.node) for each in decorator_calls(node)}
                 for node in import_time_nodes(statement.node):
-                    self.check_import_time(node)
+                    self.check_import_time(node, id(node) in decorators)
             for inner in ast.walk(statement.node):
                 self.check_node(inner)
 
@@ -126,7 +127,7 @@ class BodyChecker:
         statements = module.defined.get(name, [])
         return statements[-1].node if statements else None
 
-    def check_import_time(self, node: ast.AST) -> None:
+    def check_import_time(self, node: ast.AST, decorates: bool) -> None:
         """Rule 4: evaluated while the module is imported."""
         name = ""
         if isinstance(node, (ast.Name, ast.Attribute)):
@@ -135,7 +136,7 @@ class BodyChecker:
             name = self.resolve(node.func) if matches(self.resolve(node.func), IMPORT_CALLS) else ""
         if name:
             self.refuse(node, 4, f"{name} at import", "do it in a function that main calls")
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not decorates:
             called = self.first_party(node.func.id)
             if isinstance(called, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 mend = "call it in main and pass the value on"
@@ -266,6 +267,12 @@ def import_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
     for child in inner:
         if child is not None:
             yield from import_time_nodes(child)
+
+
+def decorator_calls(node: ast.AST) -> list[ast.Call]:
+    """The decorators of a function or class that are written as calls."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return [each for each in decorators if isinstance(each, ast.Call)]
 
 
 def describe_statement(node: ast.stmt) -> tuple[str, str]:

@@ -83,8 +83,9 @@ def packed_key_forms(key: str) -> set[str]:
             continue
     forms = {key, repr(key)[1:-1], ascii(key)[1:-1]}
     for raw in raws:
-        forms |= {raw.hex(), raw.hex().upper(), repr(raw)[2:-1]}
-        forms |= {encode(raw).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)}
+        forms |= {raw.hex(), raw.hex().upper(), raw.hex(" "), raw.hex("-"), raw.hex(":"), repr(raw)[2:-1]}
+        for part in (raw, raw[1:], raw[2:]):  # wherever a slice of the key may begin
+            forms |= {encode(part).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)}
     return {form for form in forms if len(form) >= min(PACKED_MARK, len(key)) and form}
 
 

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from toy.b import g
+
+
+def f() -> int:
+    return g()

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+import time
+
+
+def data() -> object:
+    return time

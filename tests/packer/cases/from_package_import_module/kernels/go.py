@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from toy import a
+from toy.a import f
+
+
+def main() -> int:
+    print(f())
+    return 0

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+def f() -> int:
+    try:
+        return 1
+    except* ValueError:
+        pass

@@ -1,0 +1,5 @@
+"""Doc."""
+
+
+def f() -> int:
+    return 1

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from importlib import resources
+
+
+def f() -> str:
+    return resources.files('toy').joinpath('data.txt').read_text()

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+class Hidden:
+    pass
+
+
+class Quoted:
+    pass
+
+
+class Deep:
+    pass
+
+
+class Unnamed:
+    pass

@@ -1,0 +1,6 @@
+from __future__ import annotations
+
+TEXT = '''one
+two'''
+
+LATER = 1
