@@ -24,7 +24,8 @@ COMMANDS = "docs/commands.md"
 CONFIGURATION = "docs/configuration.md"
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
 NEEDED = "needed"
-SETTINGS = {"RunConfig": "config.py", "RecipeConfig": "recipe.py", "EnsembleSpec": "spec.py"}
+SETTINGS = {"RunConfig": "config.py", "RecipeConfig": "recipe.py", "EnsembleSpec": "spec.py",
+            "ArrayEnsemble": "search/array_spec.py"}
 WORDS = (
     "fold, run, checkpoint, OOF, item, view, member, blend weight, level 1, level 2, stage, unit, plan, budget, spec, "
     "logit, prob, score, query, gallery, embedding, kernel, entry, pack, seal, stage a dataset, rehearse, slug"
@@ -221,7 +222,7 @@ def documented_keys(title: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("name", "title"), [("RunConfig", "A run"), ("RecipeConfig", "A recipe"),
-                                             ("EnsembleSpec", "An ensemble")])
+                                             ("EnsembleSpec", "An ensemble"), ("ArrayEnsemble", "A blend of files")])
 def test_every_settings_key_is_documented_with_its_default(name: str, title: str) -> None:
     documented = {key: cell if cell == NEEDED else load_strict(f"x: {cell}", CONFIGURATION)["x"]
                   for key, cell in documented_keys(title).items()}
