@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fit an ensemble on the out-of-fold predictions of finished runs: ./ensemble_search.py NAME RUN..."""
+"""Find the ensemble of finished runs, or of anyone's out-of-fold predictions: ./ensemble_search.py NAME INPUT..."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from foldpack.cli_errors import run_app
-from foldpack.search.ensemble import search_ensemble
+from foldpack.errors import FoldpackError
+from foldpack.files import write_atomic
+from foldpack.metrics.plugin import find_metric
+from foldpack.search.array_spec import write_array_ensemble
+from foldpack.search.arrays import search_arrays
+from foldpack.search.cost import parse_hours
+from foldpack.search.decision import LabelRule
+from foldpack.search.ensemble import RunSearch, search_runs
+from foldpack.search.find import SearchOptions
+from foldpack.search.inputs import is_prediction_file
+from foldpack.search.progress import stage_bars
+from foldpack.search.report import report_html, report_json, report_lines
 from foldpack.spec import write_spec
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -18,18 +29,43 @@ app = typer.Typer(add_completion=False, help=__doc__)
 @app.command()
 def search(
     name: Annotated[str, typer.Argument(help="name of the ensemble")],
-    run: Annotated[list[str], typer.Argument(help="names of finished runs")],
+    inputs: Annotated[list[str], typer.Argument(help="names of finished runs, or files of predictions")],
     runs: Annotated[Path, typer.Option(help="folder that holds the runs")] = Path("runs"),
-    out: Annotated[Path, typer.Option(help="folder for NAME.yml")] = Path("ensembles"),
-    metric: Annotated[str | None, typer.Option(help="metric to optimise; default: the runs' own")] = None,
-    hours: Annotated[float, typer.Option(help="time limit of the kernel")] = 9.0,
-    slug: Annotated[str | None, typer.Option(help="the competition on Kaggle; default: the adapter's")] = None,
+    out: Annotated[Path, typer.Option(help="folder for NAME.yml and NAME.report.html, .json")] = Path("ensembles"),
+    metric: Annotated[str | None, typer.Option(help="name, or a .py file with metric(y, p, groups)")] = None,
+    labels: Annotated[Path | None, typer.Option(help="files only: the truth, one row an item")] = None,
+    groups: Annotated[Path | None, typer.Option(help="files only: rows of a group are never split")] = None,
+    folds: Annotated[Path | None, typer.Option(help="files only: the fold of every row, or folds.csv")] = None,
+    hours: Annotated[str, typer.Option("--hours", "--time-limit", help="of the kernel: 9h, 8h40m")] = "9h",
+    images: Annotated[int | None, typer.Option(help="runs only: images to predict; draws the front of hours")] = None,
+    device_factor: Annotated[float, typer.Option(help="how many times slower the kernel's device is")] = 1.0,
+    devices: Annotated[int, typer.Option(help="how many devices the kernel has")] = 1,
+    spaces: Annotated[str | None, typer.Option(help="blend spaces to try, with commas; default: by metric")] = None,
+    min_labels: Annotated[int, typer.Option(help="of an item, for metrics of labels")] = 1,
+    max_labels: Annotated[int | None, typer.Option(help="of an item, for metrics of labels")] = None,
+    class_thresholds: Annotated[bool, typer.Option(help="a threshold for each class")] = False,
+    slug: Annotated[str | None, typer.Option(help="runs only: the competition on Kaggle")] = None,
 ) -> None:
-    """Write ensembles/NAME.yml and print what was found."""
-    spec, lines = search_ensemble(name, [runs / one for one in run], metric, hours, slug)
-    write_spec(out / f"{name}.yml", spec)
-    print("\n".join(lines))
-    print(f"ensemble {out / f'{name}.yml'}")
+    """Write ensembles/NAME.yml and its report, and print what was found."""
+    rule = LabelRule(min_labels, max_labels, class_thresholds)
+    options = SearchOptions(rule=rule, spaces=None if spaces is None else spaces.split(","))
+    target = out / f"{name}.yml"
+    with stage_bars() as progress:
+        if all(is_prediction_file(one) for one in inputs):
+            if labels is None or metric is None:
+                raise FoldpackError("files of predictions need --labels and --metric")
+            files = [Path(one) for one in inputs]
+            arrays, numbers = search_arrays(name, files, labels, find_metric(metric), groups, folds, options, progress)
+            write_array_ensemble(target, arrays)
+        else:
+            asked = RunSearch(metric, parse_hours(hours), images=images, device_factor=device_factor, devices=devices,
+                              slug=slug, options=options)  # fmt: skip
+            spec, numbers = search_runs(name, [runs / one for one in inputs], asked, progress)
+            write_spec(target, spec)
+    write_atomic(out / f"{name}.report.json", report_json(numbers))
+    write_atomic(out / f"{name}.report.html", report_html(numbers))
+    print("\n".join(report_lines(numbers)))
+    print(f"ensemble {target}")
 
 
 if __name__ == "__main__":

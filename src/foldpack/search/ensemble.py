@@ -1,52 +1,101 @@
-"""From finished runs to an ensemble: weights, threshold, an honest score, and the YAML."""
+"""From finished runs to an ensemble: what was found, the YAML, and the numbers of the report."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from foldpack.competitions.registry import get_competition
 from foldpack.data.runs import Run, read_run
-from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.ensemble.blend import merge_views
 from foldpack.errors import DataError
-from foldpack.metrics.registry import Metric, get_metric
-from foldpack.search.nested import NestedScore, cross_validated_score
-from foldpack.search.thresholds import best_threshold
-from foldpack.search.weights import fit_weights
-from foldpack.spec import BudgetSpec, EnsembleSpec, FoldSpec, MemberSpec, MetricSpec
+from foldpack.metrics.plugin import find_metric
+from foldpack.metrics.registry import Metric
+from foldpack.search.cells import Cells, dense_cells
+from foldpack.search.cost import Machine, MemberCost
+from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
+from foldpack.search.lint import duplicate_notes, score_notes
+from foldpack.search.report import Report, report_lines, report_numbers
+from foldpack.spec import (
+    BlendSpec,
+    BudgetSpec,
+    EnsembleSpec,
+    FoldSpec,
+    MemberSpec,
+    MetricSpec,
+    PlanSpec,
+    PrefixSpec,
+    ShareSpec,
+    UnitSpec,
+)
 
-MIN_LABELS = 1  # an item without any label scores 0 in an F-beta over samples
+ORDER_IMAGES = 10_000  # where the number of images is not given: the plan's order hardly depends on it
 
 
-def search_ensemble(name: str, folders: list[Path], metric_name: str | None, hours: float,
-                    slug: str | None = None) -> tuple[EnsembleSpec, list[str]]:
-    """Fit the blend of some runs. Returns the ensemble and the lines of a report.
+@dataclass(frozen=True)
+class RunSearch:
+    """What the search of runs is asked for. metric: a name or a .py file; None takes the runs' own.
 
-    metric_name: None takes the runs' own metric. hours: the kernel's limit. slug: the competition on Kaggle, when it
-    differs from the adapter's. Raises DataError when the runs do not belong together.
+    images: to predict in the kernel; None makes no front and keeps all runs that get weight.
+
+    hours: the kernel's limit; device_factor: how many times slower its device is; devices: how many it has.
+    """
+
+    metric: str | None = None
+    hours: float = 9.0
+    margin: float = BudgetSpec().margin
+    images: int | None = None
+    device_factor: float = 1.0
+    devices: int = 1
+    slug: str | None = None
+    options: SearchOptions = field(default_factory=SearchOptions)
+
+
+def search_ensemble(
+    name: str, folders: list[Path], metric_name: str | None, hours: float, slug: str | None = None
+) -> tuple[EnsembleSpec, list[str]]:
+    """Fit the blend of some runs. Returns the ensemble and the lines of a report. Raises DataError."""
+    spec, numbers = search_runs(name, folders, RunSearch(metric=metric_name, hours=hours, slug=slug))
+    return spec, report_lines(numbers)
+
+
+def search_runs(
+    name: str, folders: list[Path], asked: RunSearch, progress: Progress | None = None
+) -> tuple[EnsembleSpec, dict]:
+    """Fit the blend of some runs. Returns the ensemble and the numbers of the report.
+
+    Raises DataError when the runs do not belong together.
     """
     runs = [read_run(folder) for folder in folders]
     require_same_rows(runs)
-    first = runs[0].meta
-    metric = get_metric(metric_name or first.metric)
-    require_metric_fits(metric, first.task)
+    metric = find_metric(asked.metric or runs[0].meta.metric)
+    require_metric_fits(metric, runs[0].meta.task)
+    cells, folds = run_cells(runs), runs[0].fold
+    found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
+    names = [run.meta.run for run in runs]
+    notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
+    if len(np.unique(folds)) < 2:
+        notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
+    limit = asked.hours if asked.images is not None else None
+    numbers = report_numbers(Report(name, found, names, notes, limit))
+    return run_spec(name, runs, found, asked), numbers
+
+
+def run_cells(runs: list[Run]) -> Cells:
+    """The runs' probabilities, mean of their views."""
     targets = np.asarray(runs[0].targets)
-    probs = np.stack([merge_views(np.asarray(run.logits), first.task) for run in runs])
-    weights = fit_weights(probs, targets, metric.name, MIN_LABELS)
-    weights = np.round(weights, 6)
-    blend = blend_probs(probs, weights)
-    score, threshold = score_blend(metric, targets, blend)
-    uniform, _ = score_blend(metric, targets, probs.mean(axis=0))
-    nested = nested_score(probs, targets, metric, runs[0].fold)
-    layout = get_competition(first.competition)
-    spec = EnsembleSpec(
-        name=name, competition=first.competition, slug=slug or layout.slug, task=first.task,
-        metric=MetricSpec(name=metric.name, oof=round(score, 6), uniform=round(uniform, 6),
-                          nested=None if nested is None else round(nested.mean, 6)),
-        budget=BudgetSpec(hours=hours), threshold=threshold, min_labels=MIN_LABELS, classes=first.classes,
-        prior=first.prior, members=[member_of(run, weight) for run, weight in zip(runs, weights, strict=True)])
-    return spec, report_lines(spec, runs, probs, targets, metric, nested)
+    return dense_cells(np.stack([merge_views(np.asarray(run.logits), run.meta.task) for run in runs]), targets)
+
+
+def run_options(runs: list[Run], asked: RunSearch) -> SearchOptions:
+    """The options of the array search, with each run's measured cost."""
+    costs = [MemberCost(run.meta.seconds_per_image, len(run.meta.folds), len(run.meta.views)) for run in runs]
+    machine = Machine(asked.images or ORDER_IMAGES, asked.device_factor, asked.devices)
+    limit = asked.hours * (1 - asked.margin) - machine.start_seconds / 3600
+    return replace(asked.options, costs=costs, machine=machine, limit_hours=limit if asked.images else None,
+                   with_front=asked.images is not None)  # fmt: skip
 
 
 def require_same_rows(runs: list[Run]) -> None:
@@ -62,7 +111,7 @@ def require_same_rows(runs: list[Run]) -> None:
         ):
             if not same:
                 raise DataError(f"runs '{first.meta.run}' and '{run.meta.run}' differ in their {what}; blend runs "
-                                "that were trained on one folds.csv and on the same folds of it")
+                                "that were trained on one folds.csv and on the same folds of it")  # fmt: skip
     names = [run.meta.run for run in runs]
     if len(set(names)) != len(names):
         raise DataError(f"a run is named twice: {', '.join(names)}; name each once")
@@ -74,38 +123,66 @@ def require_metric_fits(metric: Metric, task: str) -> None:
         raise DataError(f"metric '{metric.name}' needs {metric.needs}; it does not fit a {task} competition")
 
 
-def score_blend(metric: Metric, targets: np.ndarray, blend: np.ndarray) -> tuple[float, float | None]:
-    """(score, threshold) of (n, C) probabilities; the threshold is None where the metric takes probabilities."""
-    if metric.needs != "labels":
-        return metric(targets, blend), None
-    threshold, score = best_threshold(blend, targets, metric.beta, MIN_LABELS, average=metric.average)
-    return score, float(threshold)
-
-
-def nested_score(probs: np.ndarray, targets: np.ndarray, metric: Metric, fold: np.ndarray) -> NestedScore | None:
-    """Weights and threshold refitted without each fold in turn; None with a single fold."""
-    if len(np.unique(fold)) < 2:
-        return None
-    return cross_validated_score(probs, targets, metric.name, fold, MIN_LABELS)
+def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:
+    """The YAML of what was found. Runs without weight are left out."""
+    meta, blend = runs[0].meta, found.blend
+    nested = None if found.choice is None or np.isnan(found.choice.mean) else found.choice
+    return EnsembleSpec(
+        name=name,
+        competition=meta.competition,
+        slug=asked.slug or get_competition(meta.competition).slug,
+        task=meta.task,
+        metric=MetricSpec(
+            name=found.metric.name,
+            oof=round(found.score, 6),
+            nested=None if nested is None else round(nested.mean, 6),
+            nested_se=None if nested is None else round(nested.se, 6),
+            uniform=round(found.uniform_score, 6),
+        ),
+        budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
+        blend=BlendSpec.model_validate(
+            {"space": blend.solver.space, "power": blend.solver.power, "scale": blend.scale, "bias": blend.bias}
+        ),
+        threshold=_plain_threshold(found.decision.threshold),
+        min_labels=found.rule.min_labels,
+        max_labels=found.rule.max_labels,
+        classes=meta.classes,
+        prior=meta.prior,
+        members=[member_of(runs[m], float(blend.weights[m])) for m in found.used],
+        plan=_plan_spec(runs, found),
+    )
 
 
 def member_of(run: Run, weight: float) -> MemberSpec:
     """A run's entry in the YAML."""
     meta = run.meta
-    return MemberSpec(run=meta.run, weight=float(weight), views=meta.views, size=meta.size,
-                      seconds_per_image=float(f"{meta.seconds_per_image:.3g}"),
-                      folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256) for fold in meta.folds])
+    return MemberSpec(
+        run=meta.run,
+        weight=weight,
+        views=meta.views,
+        size=meta.size,
+        seconds_per_image=float(f"{meta.seconds_per_image:.3g}"),
+        folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256) for fold in meta.folds],
+    )
 
 
-def report_lines(spec: EnsembleSpec, runs: list[Run], probs: np.ndarray, targets: np.ndarray, metric: Metric,
-                 nested: NestedScore | None) -> list[str]:
-    """What the search found, one fact a line."""
-    lines = [f"{spec.name}: {len(runs)} runs, {len(targets)} items, metric {metric.name}"]
-    for member, p in zip(spec.members, probs, strict=True):
-        lines.append(f"  {member.run}: alone {score_blend(metric, targets, p)[0]:.4f}, weight {member.weight:.4f}")
-    lines.append(f"  uniform {spec.metric.uniform:.4f}, fitted {spec.metric.oof:.4f} on the rows it was fitted on")
-    if nested is not None:
-        lines.append(f"  nested {nested.mean:.4f} +- {nested.se:.4f}: fitted without the scored fold")
-    if spec.threshold is not None:
-        lines.append(f"  threshold {spec.threshold:.4f}")
-    return lines
+def _plan_spec(runs: list[Run], found: Found) -> PlanSpec:
+    units = [UnitSpec(run=runs[unit.member].meta.run, fold=runs[unit.member].meta.folds[unit.fold].fold)
+             for unit in found.plan]  # fmt: skip
+    return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix) for prefix in found.prefixes])
+
+
+def _prefix_spec(runs: list[Run], prefix: Prefix) -> PrefixSpec:
+    shares = [ShareSpec(run=runs[m].meta.run, weight=float(weight))
+              for m, weight in zip(prefix.members, prefix.blend.weights, strict=True)]  # fmt: skip
+    return PrefixSpec(
+        members=shares,
+        scale=prefix.blend.scale,
+        bias=prefix.blend.bias,
+        threshold=_plain_threshold(prefix.decision.threshold),
+        oof=round(prefix.score, 6),
+    )
+
+
+def _plain_threshold(threshold: float | np.ndarray | None) -> float | list[float] | None:
+    return threshold.tolist() if isinstance(threshold, np.ndarray) else threshold

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Cells
 from foldpack.search.cost import Machine, MemberCost, member_hours, unit_hours
-from foldpack.search.decision import Decision, LabelRule, fit_decision
+from foldpack.search.decision import Decision, LabelRule, fit_decision, score_cells
 from foldpack.search.local_model import LocalModel, local_model
 from foldpack.search.pareto import FrontPoint, best_within, pareto_front
 from foldpack.search.plan import PlannedUnit, plan_units, prefix_sets
@@ -21,6 +21,7 @@ from foldpack.search.uncertainty import Uncertainty, bootstrap
 
 SMALLEST_WEIGHT = 0.002  # a member with less is left out: it costs its full time
 DIGITS = 6  # of weights, scale and bias: as written to the YAML
+CURVE_POINTS = 33
 FRONT_CELLS = 1_000_000  # points of the front are scored on about so many cells of a member
 
 Progress = Callable[[str, float], None]  # told the stage and the share of it that is done
@@ -28,13 +29,17 @@ Progress = Callable[[str, float], None]  # told the stage and the share of it th
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """spaces: None tries those that suit the metric; limit_hours: of all units; costs: one a member, or none."""
+    """spaces: None tries those that suit the metric; limit_hours: of all units; costs: one a member, or none.
+
+    with_front: with costs, also score the whole front of loss against hours; a limit needs it.
+    """
 
     rule: LabelRule = field(default_factory=LabelRule)
     spaces: list[str] | None = None
     limit_hours: float | None = None
     machine: Machine | None = None
     costs: list[MemberCost] | None = None
+    with_front: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Found:
     solvers: list[Solver]
     uncertainty: Uncertainty
     correlation: np.ndarray  # (M, M)
+    curve: list[tuple[float, float]]  # (threshold, in-sample score), ascending; empty without one threshold
     front: list[FrontEntry]
     hours: np.ndarray | None  # (M,) all folds and views
     plan: list[PlannedUnit]
@@ -102,7 +108,7 @@ def _find(cells: Cells, metric: Metric, folds: np.ndarray, options: SearchOption
     solvers = default_solvers(cells, metric, options.spaces)
     hours = _hours(options, cells.members)
     kept, front = np.ones(cells.members, dtype=bool), []
-    if hours is not None:
+    if hours is not None and options.with_front:
         progress("front", 0.0)
         front = _scored_front(cells, solvers, metric, hours, options.rule, progress)
         if options.limit_hours is not None and hours.sum() > options.limit_hours:
@@ -130,6 +136,7 @@ def _find(cells: Cells, metric: Metric, folds: np.ndarray, options: SearchOption
         solvers=solvers,
         uncertainty=_spread_uncertainty(bootstrap(model), kept),
         correlation=member_correlation(cells),
+        curve=_threshold_curve(there, blend, decision, metric, options.rule),
         front=front,
         hours=hours,
         plan=[replace(unit, member=int(np.flatnonzero(kept)[unit.member])) for unit in plan],
@@ -150,6 +157,15 @@ def rounded(blend: Blend) -> Blend:
     weights = np.where(np.abs(blend.weights) < SMALLEST_WEIGHT, 0.0, blend.weights)
     weights = np.round(weights / weights.sum(), DIGITS)
     return replace(blend, weights=weights, scale=round(blend.scale, DIGITS), bias=round(blend.bias, DIGITS))
+
+
+def _threshold_curve(cells, blend, decision, metric, rule) -> list[tuple[float, float]]:
+    """The score at thresholds from a quarter to four times the best one."""
+    if not isinstance(decision.threshold, float) or rule.per_class:
+        return []
+    blended = blend.of(cells)
+    tried = decision.threshold * np.geomspace(0.25, 4, CURVE_POINTS)
+    return [(float(t), score_cells(cells, blended, metric, Decision(float(t)), rule)) for t in tried]
 
 
 def member_correlation(cells: Cells) -> np.ndarray:

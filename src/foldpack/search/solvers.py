@@ -54,6 +54,8 @@ class Blend:
 
     def shrunk(self, share: float) -> Blend:
         """A blend that keeps `share` of the way from equal weights to these."""
+        if share == 1:
+            return self
         equal = np.full(len(self.weights), 1 / len(self.weights))
         return replace(self, weights=share * self.weights + (1 - share) * equal, gap=None, loss=None)
 

@@ -1,0 +1,41 @@
+"""A metric of your own: a Python file with `metric(y, p, groups)`."""
+
+from __future__ import annotations
+
+import inspect
+import runpy
+from pathlib import Path
+from typing import get_args
+
+from foldpack.errors import FoldpackError
+from foldpack.metrics.registry import METRICS, Metric, Needs, get_metric
+
+
+def find_metric(name: str) -> Metric:
+    """A metric of the registry, or of a file when the name ends in .py."""
+    return load_metric(Path(name)) if name.endswith(".py") else get_metric(name)
+
+
+def load_metric(path: Path) -> Metric:
+    """Run a file and take its `metric(y, p)` or `metric(y, p, groups)`; the file's stem is the metric's name.
+
+    The file may also set `greater_is_better` (True) and `needs` ("probs": what `registry.Needs` lists, but labels:
+    a threshold can only be swept for an F-beta). The file is run as code: only use one that you trust.
+    """
+    if not path.is_file():
+        raise FoldpackError(f"metric {path}: there is no such file; built-in metrics are {', '.join(sorted(METRICS))}")
+    try:
+        names = runpy.run_path(str(path))
+    except Exception as failure:
+        raise FoldpackError(f"metric {path}: the file failed: {type(failure).__name__}: {failure}") from failure
+    function = names.get("metric")
+    if not callable(function):
+        raise FoldpackError(f"metric {path}: the file defines no function metric(y, p, groups)")
+    needs = names.get("needs", "probs")
+    allowed = [one for one in get_args(Needs) if one != "labels"]
+    if needs not in allowed:
+        raise FoldpackError(f"metric {path}: needs = {needs!r}; allowed are {', '.join(allowed)}")
+    arguments = len(inspect.signature(function).parameters)
+    if arguments not in (2, 3):
+        raise FoldpackError(f"metric {path}: metric takes {arguments} arguments; it must take (y, p) or (y, p, groups)")
+    return Metric(path.stem, function, needs, bool(names.get("greater_is_better", True)), uses_groups=arguments == 3)

@@ -1,0 +1,112 @@
+"""`ensembles/<name>.yml` of predictions that are not our runs, and how any ensemble is applied to arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from foldpack.ensemble.spaces import from_blend_space, to_blend_space
+from foldpack.ensemble.thresholds import cut_grades, decide
+from foldpack.errors import DataError
+from foldpack.files import write_atomic
+from foldpack.spec import EnsembleSpec, HexDigest, MetricSpec, SpecError, parse_spec
+from foldpack.strict_model import StrictModel, parse_strict
+from foldpack.strict_yaml import dump_strict, load_strict
+
+
+class ArrayMember(StrictModel):
+    """One member's share. sha256: of its out-of-fold file, or of the digests of its folds' files."""
+
+    name: str
+    weight: float  # below 0 only where signed weights were asked for
+    sha256: HexDigest
+
+
+class ArrayBlend(StrictModel):
+    """As `spec.BlendSpec`, and "linear" for real values."""
+
+    space: Literal["probability", "logit", "geometric", "rank", "power", "linear"]
+    power: Annotated[float, Field(gt=0)] = 1.0
+    scale: float = 1.0
+    bias: float = 0.0
+
+
+class ArrayEnsemble(StrictModel):
+    """A blend of anyone's predictions."""
+
+    version: Literal[1] = 1
+    name: str
+    kind: Literal["exclusive", "labels", "values"]  # one class an item; any number of labels; a real value
+    metric: MetricSpec
+    blend: ArrayBlend
+    threshold: float | list[float] | None = None
+    min_labels: Annotated[int, Field(ge=0)] = 1
+    max_labels: Annotated[int, Field(ge=1)] | None = None
+    cuts: list[float] | None = None  # between grades
+    members: Annotated[list[ArrayMember], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _weights_sum(self) -> ArrayEnsemble:
+        if abs(sum(member.weight for member in self.members)) < 1e-9:
+            raise ValueError("the weights of the members sum to 0")
+        return self
+
+
+def write_array_ensemble(path: Path, spec: ArrayEnsemble) -> None:
+    """Write the YAML atomically."""
+    write_atomic(path, dump_strict(spec.model_dump(mode="json", exclude_none=True)))
+
+
+def read_any_ensemble(path: Path) -> ArrayEnsemble | EnsembleSpec:
+    """Read an ensemble of arrays or of runs. Raises SpecError or YamlError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failure:
+        raise SpecError(f"{path}: cannot read the ensemble ({failure}); make it with ./ensemble_search.py") from None
+    data = load_strict(text, str(path))
+    if isinstance(data, dict) and "kind" in data:
+        return parse_strict(ArrayEnsemble, data, path, SpecError)
+    return parse_spec(data, path)
+
+
+def array_view(spec: ArrayEnsemble | EnsembleSpec) -> ArrayEnsemble:
+    """An ensemble of runs seen as one of arrays: its members in the order of the YAML."""
+    if isinstance(spec, ArrayEnsemble):
+        return spec
+    members = [ArrayMember(name=one.run, weight=one.weight, sha256=one.folds[0].sha256) for one in spec.members]
+    return ArrayEnsemble(
+        name=spec.name,
+        kind="exclusive" if spec.task == "multiclass" else "labels",
+        metric=spec.metric,
+        blend=ArrayBlend(**spec.blend.model_dump()),
+        threshold=spec.threshold,
+        min_labels=spec.min_labels,
+        max_labels=spec.max_labels,
+        members=members,
+    )
+
+
+def apply_ensemble(spec: ArrayEnsemble, predictions: list[np.ndarray]) -> np.ndarray:
+    """Blend members' probabilities (or values), each (n, C) or (n,), in the order of the YAML -> the same shape."""
+    if len(predictions) != len(spec.members):
+        names = ", ".join(member.name for member in spec.members)
+        raise DataError(f"{len(predictions)} inputs for the {len(spec.members)} members of {spec.name}: {names}")
+    blend, exclusive = spec.blend, spec.kind == "exclusive"
+    total = np.zeros(predictions[0].shape, dtype=np.float32)
+    for member, probs in zip(spec.members, predictions, strict=True):
+        if probs.shape != total.shape:
+            raise DataError(f"the input for {member.name} has shape {probs.shape}, the first has {total.shape}")
+        total += np.float32(member.weight) * to_blend_space(probs, blend.space, blend.power, exclusive)
+    weights = np.float32(sum(member.weight for member in spec.members))
+    return from_blend_space(total / weights, blend.space, blend.power, blend.scale, blend.bias, exclusive)
+
+
+def decide_ensemble(spec: ArrayEnsemble, blended: np.ndarray) -> np.ndarray | None:
+    """(n, C) bool labels or (n,) int grades; None where the metric takes the numbers themselves."""
+    if spec.threshold is not None:
+        table = blended if blended.ndim == 2 else blended[:, None]
+        return decide(table, np.asarray(spec.threshold), spec.min_labels, spec.max_labels)
+    return None if spec.cuts is None else cut_grades(blended, np.array(spec.cuts))

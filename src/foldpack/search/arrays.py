@@ -1,0 +1,195 @@
+"""The search on files: ./ensemble_search.py NAME a.npy b.npy --labels y.npy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from foldpack.data.runs import write_array
+from foldpack.errors import DataError
+from foldpack.metrics.registry import Metric
+from foldpack.search.array_spec import (
+    ArrayBlend,
+    ArrayEnsemble,
+    ArrayMember,
+    apply_ensemble,
+    array_view,
+    decide_ensemble,
+    read_any_ensemble,
+)
+from foldpack.search.cells import Cells, Kind, dense_cells
+from foldpack.search.find import Found, Progress, SearchOptions, find_ensemble
+from foldpack.search.inputs import Table, align, read_member, read_table
+from foldpack.search.lint import checked_probs, duplicate_notes, require_alike, score_notes
+from foldpack.search.report import Report, report_numbers
+from foldpack.spec import MetricSpec
+
+RANDOM_FOLDS = 5  # where no folds are given
+
+
+@dataclass(frozen=True)
+class ArrayInputs:
+    """What was read: cells of all members, their names and digests, folds, and what was noticed."""
+
+    cells: Cells
+    names: list[str]
+    digests: list[str]
+    folds: np.ndarray
+    notes: list[str]
+
+
+def read_arrays(
+    files: list[Path], labels: Path, metric: Metric, groups: Path | None = None, folds: Path | None = None
+) -> ArrayInputs:
+    """Read and check members' out-of-fold predictions and the labels. Raises DataError naming file and row.
+
+    Without folds, five are made: of whole groups when there are groups, else of single rows, in a fixed shuffle.
+    """
+    truth = read_table(labels)
+    rows = len(truth.values)
+    group = None if groups is None else _column(groups, truth, "groups")
+    fold = make_folds(rows, group) if folds is None else _fold_numbers(_column(folds, truth, "folds"), folds)
+    if group is not None:
+        _require_whole_groups(group, fold)
+    names, tables = member_names(files), [read_member(path, fold if folds else None, rows) for path in files]
+    kind, targets = read_targets(truth.values, metric, one_column=tables[0].values.ndim == 1)
+    notes, members = [], []
+    for name, table in zip(names, tables, strict=True):
+        probs, found = checked_probs(align(table, truth.ids, name), kind, name)
+        members.append(probs)
+        notes += found
+    require_alike([one.shape for one in members], names)
+    cells = dense_cells(np.stack(members), targets, group)
+    return ArrayInputs(cells, names, [table.digest() for table in tables], fold, notes)
+
+
+def read_targets(values: np.ndarray, metric: Metric, one_column: bool = False) -> tuple[Kind, np.ndarray]:
+    """Labels as they were read -> what `dense_cells` wants for this metric. Raises DataError when they do not fit.
+
+    one_column: whether the predictions are one number an item, which makes (n,) labels 0/1.
+    """
+    if metric.needs in ("values", "grades"):
+        return "values", values.astype(np.float64)
+    whole = np.issubdtype(values.dtype, np.bool_) or np.all(values == np.round(values))
+    if not whole:
+        raise DataError(f"metric {metric.name!r} needs class numbers or 0/1 labels; the labels hold other numbers")
+    if values.ndim == 2 or one_column:
+        if not np.isin(values, (0, 1)).all():
+            raise DataError(f"metric {metric.name!r} needs 0/1 labels, got {values.min()} to {values.max()}")
+        return "labels", values.astype(bool)
+    return "exclusive", values.astype(np.int64)
+
+
+def member_names(files: list[Path]) -> list[str]:
+    """File names without endings; with their folder where two are the same. Raises DataError for one file twice."""
+    if len({path.resolve() for path in files}) != len(files):
+        raise DataError("a file of predictions is named twice; name each once")
+    stems = [path.stem for path in files]
+    return [stem if stems.count(stem) == 1 else f"{path.parent.name}/{stem}"
+            for stem, path in zip(stems, files, strict=True)]  # fmt: skip
+
+
+def make_folds(rows: int, groups: np.ndarray | None) -> np.ndarray:
+    """(rows,) int in 0..4: groups, or rows, dealt out in a fixed shuffle."""
+    owner = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return np.random.default_rng(0).permutation(int(owner.max()) + 1)[owner] % RANDOM_FOLDS
+
+
+def _column(path: Path, truth: Table, what: str) -> np.ndarray:
+    """(n,) of a file of folds or groups, in the order of the labels. A `fold` column of a table is found by name."""
+    if path.suffix.lower() == ".csv":
+        frame = pd.read_csv(path)
+        name = what.rstrip("s")
+        if name in frame.columns and frame.shape[1] > 1:
+            ids = frame["id"].astype(str).tolist() if "id" in frame.columns else None
+            column = align(Table(frame[name].to_numpy(), ids, (path,)), truth.ids, str(path))
+        else:
+            column = frame.iloc[:, -1].to_numpy()
+    else:
+        column = align(read_table(path), truth.ids, str(path))
+    if column.shape != (len(truth.values),):
+        raise DataError(f"{path}: shape {column.shape}, but there are {len(truth.values)} labels; give one a row")
+    return column
+
+
+def _fold_numbers(column: np.ndarray, path: Path) -> np.ndarray:
+    if not np.all(column == np.round(column)):
+        raise DataError(f"{path}: folds must be whole numbers")
+    return column.astype(np.int64)
+
+
+def _require_whole_groups(groups: np.ndarray, folds: np.ndarray) -> None:
+    pairs = pd.DataFrame({"group": groups, "fold": folds}).drop_duplicates()
+    doubled = pairs["group"][pairs["group"].duplicated()]
+    if len(doubled):
+        raise DataError(f"group '{doubled.iloc[0]}' lies in several folds; scores would not be honest")
+
+
+def array_ensemble(name: str, inputs: ArrayInputs, found: Found) -> ArrayEnsemble:
+    """The YAML of what was found."""
+    blend, decision, choice = found.blend, found.decision, found.choice
+    threshold = decision.threshold.tolist() if isinstance(decision.threshold, np.ndarray) else decision.threshold
+    nested = None if choice is None or np.isnan(choice.mean) else choice
+    return ArrayEnsemble(
+        name=name,
+        kind=inputs.cells.kind,
+        metric=MetricSpec(
+            name=found.metric.name,
+            oof=round(found.score, 6),
+            nested=None if nested is None else round(nested.mean, 6),
+            nested_se=None if nested is None else round(nested.se, 6),
+            uniform=round(found.uniform_score, 6),
+        ),
+        blend=ArrayBlend.model_validate(
+            {"space": blend.solver.space, "power": blend.solver.power, "scale": blend.scale, "bias": blend.bias}
+        ),
+        threshold=threshold,
+        min_labels=found.rule.min_labels,
+        max_labels=found.rule.max_labels,
+        cuts=None if decision.cuts is None else decision.cuts.tolist(),
+        members=[ArrayMember(name=inputs.names[m], weight=float(blend.weights[m]), sha256=inputs.digests[m])
+                 for m in found.used],
+    )  # fmt: skip
+
+
+def search_arrays(
+    name: str,
+    files: list[Path],
+    labels: Path,
+    metric: Metric,
+    groups: Path | None = None,
+    folds: Path | None = None,
+    options: SearchOptions | None = None,
+    progress: Progress | None = None,
+) -> tuple[ArrayEnsemble, dict]:
+    """Search the blend of files. Returns the ensemble and the numbers of the report."""
+    inputs = read_arrays(files, labels, metric, groups, folds)
+    found = find_ensemble(inputs.cells, metric, inputs.folds, options, progress)
+    notes = inputs.notes + duplicate_notes(found.correlation, inputs.names)
+    notes += score_notes(found.single_scores, inputs.names, metric)
+    return array_ensemble(name, inputs, found), report_numbers(Report(name, found, inputs.names, notes))
+
+
+def blend_files(ensemble: Path, files: list[Path], out: Path, decided: Path | None = None) -> tuple[int, ...]:
+    """Apply a found ensemble to other predictions of its members, in the order of the YAML. Returns the shape.
+
+    out: .npy for the blended probabilities (or values); decided: .npy for the labels or grades they lead to.
+    """
+    spec = array_view(read_any_ensemble(ensemble))
+    tables = [read_table(path) for path in files]
+    first = tables[0]
+    members = [checked_probs(align(table, first.ids, str(path)), spec.kind, str(path))[0]
+               for table, path in zip(tables, files, strict=True)]  # fmt: skip
+    blended = apply_ensemble(spec, members)
+    write_array(out, blended)
+    if decided is not None:
+        answer = decide_ensemble(spec, blended)
+        if answer is None:
+            raise DataError(f"{ensemble}: metric {spec.metric.name!r} takes the numbers themselves; there is no "
+                            "threshold to decide with, leave --decided out")  # fmt: skip
+        write_array(decided, answer)
+    return blended.shape
+

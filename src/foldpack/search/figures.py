@@ -1,0 +1,116 @@
+"""Figures of the report as SVG text. The same numbers give the same bytes."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#2f6db3", "#d9822b", "#999999"
+WIDTH = 6.4  # inches: text stays readable when a phone shows the whole width
+
+
+def svg_text(figure: Figure) -> str:
+    """A figure as an <svg> element, without dates or random ids."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "foldpack", "svg.fonttype": "none", "font.size": 13}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _axes(height: float):
+    with matplotlib.rc_context({"font.size": 13}):
+        figure = Figure(figsize=(WIDTH, height))
+        axes = figure.add_subplot()
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure, axes
+
+
+def score_figure(scores: dict, metric: str) -> str:
+    """In-sample, nested, uniform and best single as bars; the gap of the first two is the optimism."""
+    keys = {"best single": "best_single", "uniform": "uniform", "nested": "nested", "in-sample": "in_sample"}
+    bars = [(label, scores[key]) for label, key in keys.items() if scores.get(key) is not None]
+    figure, axes = _axes(0.5 + 0.5 * len(bars))
+    labels, values = [label for label, _ in bars], np.array([value for _, value in bars])
+    errors = [scores.get("nested_se") or 0 if label == "nested" else 0 for label in labels]
+    colors = [{"nested": BLUE, "in-sample": ORANGE}.get(label, GREY) for label in labels]
+    axes.barh(labels, values, xerr=errors, color=colors, capsize=4)
+    room = max(float(np.ptp(values)), 1e-3 * float(np.abs(values).max()), 1e-9)
+    axes.set_xlim(values.min() - 0.5 * room, values.max() + 0.6 * room)
+    for place, value in enumerate(values):
+        axes.text(value + 0.05 * room, place, f"{value:.4f}", va="center")
+    axes.set_xlabel(metric)
+    return svg_text(figure)
+
+
+def weight_figure(members: list[dict]) -> str:
+    """Weights with their intervals."""
+    figure, axes = _axes(0.6 + 0.36 * len(members))
+    weights = np.array([member["weight"] for member in members])
+    low, high = (np.array([member[key] for member in members]) for key in ("weight_low", "weight_high"))
+    places = np.arange(len(members))[::-1]
+    axes.barh(places, weights, color=BLUE)
+    axes.hlines(places, low, high, color=ORANGE, linewidth=3)
+    axes.set_yticks(places, [member["name"] for member in members])
+    axes.set_xlabel("weight")
+    return svg_text(figure)
+
+
+def front_figure(front: list[dict], limit_hours: float | None, metric: str) -> str:
+    """Score against hours, the limit as a line; empty without costs."""
+    if not front:
+        return ""
+    figure, axes = _axes(3.2)
+    axes.plot([point["hours"] for point in front], [point["score"] for point in front], "o-", color=BLUE)
+    if limit_hours is not None:
+        axes.axvline(limit_hours, color=ORANGE, linestyle="--")
+        axes.text(limit_hours, axes.get_ylim()[0], f" limit {limit_hours:g} h", color=ORANGE, va="bottom")
+    axes.set_xlabel("hours")
+    axes.set_ylabel(metric)
+    return svg_text(figure)
+
+
+def curve_figure(curve: list[list[float]], threshold: object) -> str:
+    """Score against the threshold; empty where there is none."""
+    if not curve:
+        return ""
+    figure, axes = _axes(2.8)
+    tried, scores = np.array(curve).T
+    axes.semilogx(tried, scores, color=BLUE)
+    if isinstance(threshold, float):
+        axes.axvline(threshold, color=ORANGE, linestyle="--")
+    axes.set_xlabel("threshold")
+    return svg_text(figure)
+
+
+def correlation_figure(correlation: list[list[float]], names: list[str]) -> str:
+    """A heat map of the members' correlations; empty for one member."""
+    if len(names) < 2:
+        return ""
+    table = np.array([[np.nan if one is None else one for one in row] for row in correlation], dtype=float)
+    side = min(WIDTH, 1.5 + 0.5 * len(names))
+    figure, axes = _axes(side)
+    image = axes.imshow(table, cmap="Blues", vmin=min(0.0, float(np.nanmin(table))), vmax=1)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    if len(names) <= 12:
+        for (row, column), value in np.ndenumerate(table):
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=9,
+                      color="white" if value > 0.7 else "black")  # fmt: skip
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return svg_text(figure)
+
+
+def importance_figure(importance: dict[str, float]) -> str:
+    """Feature importance of level 2, the greatest 20; empty without a level 2."""
+    if not importance:
+        return ""
+    top = sorted(importance.items(), key=lambda pair: (-pair[1], pair[0]))[:20][::-1]
+    figure, axes = _axes(0.6 + 0.32 * len(top))
+    axes.barh([name for name, _ in top], [value for _, value in top], color=BLUE)
+    axes.set_xlabel("share of the gain")
+    return svg_text(figure)

@@ -1,0 +1,185 @@
+"""The search on files, from the arguments to the YAML, and the YAML applied to other files."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from foldpack.errors import DataError, FoldpackError
+from foldpack.metrics.plugin import find_metric
+from foldpack.metrics.registry import get_metric
+from foldpack.search.array_spec import read_any_ensemble, write_array_ensemble
+from foldpack.search.arrays import blend_files, make_folds, read_arrays, search_arrays
+from foldpack.search.inputs import fold_siblings, read_table
+from foldpack.search.report import report_html, report_json, report_lines
+
+RNG = np.random.default_rng(91)
+N = 150
+LABELS = RNG.random((N, 5)) < 0.25
+LABELS[:, 0] |= ~LABELS.any(axis=1)  # an item without labels cannot score 1
+PROBS = [1 / (1 + np.exp(-(2 * LABELS - 1 + RNG.normal(0, s, LABELS.shape)))) for s in (1, 1.1, 1.5)]
+F2 = get_metric("f2")
+
+
+@pytest.fixture
+def files(tmp_path):
+    np.save(tmp_path / "y.npy", LABELS)
+    for k, probs in enumerate(PROBS):
+        np.save(tmp_path / f"model{'abc'[k]}.npy", probs)
+    return tmp_path
+
+
+def members(folder):
+    return [folder / f"model{k}.npy" for k in "abc"]
+
+
+def test_the_search_of_files_and_its_yaml_give_the_reported_score(files):
+    spec, numbers = search_arrays("best", members(files), files / "y.npy", F2)
+    write_array_ensemble(files / "best.yml", spec)
+    assert read_any_ensemble(files / "best.yml") == spec
+    order = [files / f"{member.name}.npy" for member in spec.members]
+    assert blend_files(files / "best.yml", order, files / "out.npy", files / "decided.npy") == (N, 5)
+    assert F2(LABELS, np.load(files / "decided.npy")) == pytest.approx(spec.metric.oof, abs=1e-6)
+    assert numbers["scores"]["in_sample"] == pytest.approx(spec.metric.oof, abs=1e-6)
+
+
+def test_the_report_holds_the_same_numbers_in_text_json_and_html(files):
+    _, numbers = search_arrays("best", members(files), files / "y.npy", F2)
+    nested = numbers["scores"]["nested"]
+    assert json.loads(report_json(numbers)) == json.loads(json.dumps(numbers))
+    page = report_html(numbers)
+    assert page.count("<svg") == 4 and "http-equiv" not in page and "<script" not in page
+    assert f"{nested:.5f}" in page and f"nested {nested:.4f}" in "\n".join(report_lines(numbers))
+    assert page == report_html(numbers)
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_tables_with_ids_are_put_into_the_order_of_the_labels(files, ending):
+    ids = [f"item{k}" for k in range(N)]
+    pd.DataFrame(LABELS.astype(int), index=pd.Index(ids, name="id")).reset_index().to_csv(files / "y.csv", index=False)
+    shuffled = RNG.permutation(N)
+    paths = []
+    for k, probs in enumerate(PROBS):
+        paths.append(files / f"other{'abc'[k]}.{ending}")
+        if ending == "csv":
+            frame = pd.DataFrame(probs[shuffled])
+            frame.insert(0, "id", np.array(ids)[shuffled])
+            frame.to_csv(paths[-1], index=False)
+        else:
+            np.savez(paths[-1], probs)
+    read = read_arrays(paths, files / "y.csv", F2)
+    assert read.cells.dense(read.cells.values[1]) == pytest.approx(PROBS[1], abs=1e-6)
+
+
+def test_one_folds_file_finds_the_others(files):
+    folds = np.arange(N) % 3
+    np.save(files / "folds.npy", folds)
+    for name, probs in zip("abc", PROBS, strict=True):
+        for fold in range(3):
+            np.save(files / f"oof_{name}.f{fold}.npy", probs[folds == fold])
+    assert [fold for fold, _ in fold_siblings(files / "oof_a.f1.npy")] == [0, 1, 2]
+    given = [files / f"oof_{name}.f0.npy" for name in "abc"]
+    read = read_arrays(given, files / "y.npy", F2, folds=files / "folds.npy")
+    assert read.cells.dense(read.cells.values[2]) == pytest.approx(PROBS[2], abs=1e-6)
+    assert (read.folds == folds).all()
+    with pytest.raises(DataError, match="one of 3 folds; say with --folds which row"):
+        read_arrays(given, files / "y.npy", F2)
+    (files / "oof_a.f2.npy").unlink()
+    with pytest.raises(DataError, match=r"no file for fold 2 beside it; found folds \[0, 1\]"):
+        read_arrays(given, files / "y.npy", F2, folds=files / "folds.npy")
+
+
+def test_what_is_wrong_with_the_inputs_is_named(files):
+    broken = PROBS[0].copy()
+    broken[7, 2] = np.nan
+    np.save(files / "nan.npy", broken)
+    with pytest.raises(DataError, match="nan: NaN or infinity, first in row 7"):
+        read_arrays([files / "nan.npy"], files / "y.npy", F2)
+    np.save(files / "short.npy", PROBS[0][:50])
+    with pytest.raises(DataError, match="short.npy: 50 rows, the labels have 150"):
+        read_arrays([files / "short.npy"], files / "y.npy", F2)
+    np.save(files / "narrow.npy", PROBS[0][:, :4])
+    with pytest.raises(DataError, match=r"narrow: shape \(150, 4\), but modela has \(150, 5\)"):
+        read_arrays([files / "modela.npy", files / "narrow.npy"], files / "y.npy", F2)
+    with pytest.raises(DataError, match="named twice"):
+        read_arrays([files / "modela.npy"] * 2, files / "y.npy", F2)
+    with pytest.raises(DataError, match="there is no such file"):
+        read_table(files / "nowhere.npy")
+    with pytest.raises(DataError, match="cannot read a .txt"):
+        read_table(files / "a.txt")
+    np.save(files / "groups.npy", np.arange(N) // 2)
+    np.save(files / "folds.npy", np.arange(N) % 5)
+    with pytest.raises(DataError, match="group '0' lies in several folds"):
+        read_arrays(members(files), files / "y.npy", F2, files / "groups.npy", files / "folds.npy")
+
+
+def test_copies_perfect_scores_and_logits_are_noticed(files):
+    np.save(files / "copy.npy", PROBS[0])
+    np.save(files / "leak.npy", LABELS.astype(float))
+    np.save(files / "logits.npy", np.log(PROBS[2] / (1 - PROBS[2])))
+    paths = [files / f"{name}.npy" for name in ("modela", "copy", "leak", "logits")]
+    notes = search_arrays("best", paths, files / "y.npy", F2)[1]["notes"]
+    assert any("modela and copy are nearly the same" in note for note in notes)
+    assert any("leak: f2 is exactly 1" in note for note in notes)
+    assert any(note.startswith("logits: numbers from -") and note.endswith("are taken as logits") for note in notes)
+
+
+def test_groups_stay_in_one_fold():
+    groups = np.repeat(np.arange(30), 5)
+    folds = make_folds(150, groups)
+    assert all(len(np.unique(folds[groups == g])) == 1 for g in range(30))
+    assert len(np.unique(folds)) == 5
+
+
+def test_a_metric_of_ten_lines_runs_through_the_whole_search(files):
+    (files / "half_f1.py").write_text(
+        "import numpy as np\n\ngreater_is_better = True\n\ndef metric(y, p, groups):\n"
+        "    decided = p >= 0.5\n    return float((y & decided).sum() / max(1, (y | decided).sum()))\n"
+    )
+    metric = find_metric(str(files / "half_f1.py"))
+    spec, numbers = search_arrays("best", members(files), files / "y.npy", metric)
+    assert spec.metric.name == "half_f1"
+    assert numbers["scores"]["in_sample"] >= numbers["scores"]["best_single_in_sample"]
+
+
+def test_a_metric_file_that_does_not_fit_is_named(tmp_path):
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(FoldpackError, match="defines no function metric"):
+        find_metric(str(tmp_path / "empty.py"))
+    (tmp_path / "five.py").write_text("def metric(a, b, c, d, e): return 0")
+    with pytest.raises(FoldpackError, match="metric takes 5 arguments"):
+        find_metric(str(tmp_path / "five.py"))
+    (tmp_path / "needs.py").write_text("needs = 'labels'\ndef metric(y, p): return 0")
+    with pytest.raises(FoldpackError, match="needs = 'labels'; allowed are probs, grades, values"):
+        find_metric(str(tmp_path / "needs.py"))
+    with pytest.raises(FoldpackError, match="there is no such file; built-in metrics are"):
+        find_metric(str(tmp_path / "none.py"))
+
+
+def test_values_and_grades_and_classes_are_searched_and_applied(tmp_path):
+    truth = RNG.normal(size=N)
+    grades = np.clip(np.round(truth + 2), 0, 4)
+    classes = RNG.integers(0, 3, N)
+    scores = [RNG.normal(size=(N, 3)) + 1.5 * np.eye(3)[classes] for _ in range(2)]
+    for name, y, predictions in (
+        ("rmse", truth, [truth + RNG.normal(0, 1, N) for _ in range(2)]),
+        ("qwk", grades, [truth + RNG.normal(0, 0.5, N) for _ in range(2)]),
+        ("accuracy", classes, scores),
+        ("auc", classes == 1, [s[:, 1] for s in scores]),
+    ):
+        np.save(tmp_path / "y.npy", y)
+        paths = []
+        for k, one in enumerate(predictions):
+            paths.append(tmp_path / f"{name}_{'ab'[k]}.npy")
+            np.save(paths[-1], one)
+        metric = get_metric(name)
+        spec, _ = search_arrays(name, paths, tmp_path / "y.npy", metric)
+        write_array_ensemble(tmp_path / "e.yml", spec)
+        used = [tmp_path / f"{member.name}.npy" for member in spec.members]
+        decided = tmp_path / "decided.npy" if name == "qwk" else None
+        blend_files(tmp_path / "e.yml", used, tmp_path / "out.npy", decided)
+        answer = np.load(decided or tmp_path / "out.npy")
+        assert metric(y.astype(int) if name == "qwk" else y, answer) == pytest.approx(spec.metric.oof, abs=2e-6)
+        with pytest.raises(DataError, match="inputs for the"):
+            blend_files(tmp_path / "e.yml", used * 2, tmp_path / "out.npy")
