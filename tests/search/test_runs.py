@@ -1,0 +1,92 @@
+"""The search of finished runs."""
+
+import numpy as np
+import pytest
+
+from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof_rows
+from foldpack.ensemble.answers import answer_cells
+from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.errors import DataError
+from foldpack.metrics.registry import get_metric
+from foldpack.search.decision import LabelRule
+from foldpack.search.ensemble import RunSearch, search_ensemble, search_runs
+from foldpack.search.find import SearchOptions
+from foldpack.spec import parse_spec, spec_to_dict
+
+N, CLASSES = 160, [f"c{k}" for k in range(6)]
+DIGEST = "0" * 64
+
+
+def write_run(folder, name, task, targets, sharpness, seed, classes=CLASSES, seconds=0.01):
+    rng = np.random.default_rng(seed)
+    truth = targets if task == "multilabel" else targets[:, None] == np.arange(len(classes))
+    logits = np.array([sharpness * truth - 1 + rng.normal(0, 1, truth.shape) for _ in range(2)]).astype(np.float16)
+    (folder / name).mkdir(parents=True)
+    fold = np.arange(len(targets)) % 4
+    write_oof_rows(folder / name / "oof.csv", [f"i{k}" for k in range(len(targets))], fold)
+    digests = [write_array(folder / name / f"{what}.npy", array) for what, array in
+               (("oof", logits), ("targets", targets))]  # fmt: skip
+    folds = [FoldMeta(fold=k, items=int((fold == k).sum()), score=0.5, epoch=1, sha256=DIGEST) for k in range(4)]
+    write_meta(folder / name, RunMeta(
+        run=name, competition="digits" if task == "multiclass" else "imet", task=task, classes=classes,
+        prior=truth.mean(axis=0).tolist(), size=32, views=["identity", "hflip"],
+        metric="accuracy" if task == "multiclass" else "f2", score=0.5, folds=folds, seconds_per_image=seconds,
+        config_sha256=DIGEST, folds_sha256=DIGEST, oof_sha256=digests[0], targets_sha256=digests[1],
+        versions={"torch": "2", "timm": "1"},
+    ))  # fmt: skip
+    return logits
+
+
+@pytest.fixture
+def runs(tmp_path):
+    rng = np.random.default_rng(1)
+    return tmp_path, {"multiclass": rng.integers(0, 6, N), "multilabel": rng.random((N, 6)) < 0.25}
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_the_kernels_blend_of_the_oof_gives_the_score_in_the_yaml(runs, task):
+    folder, targets = runs
+    logits = {name: write_run(folder, name, task, targets[task], s, k)
+              for k, (name, s) in enumerate((("a", 1.5), ("b", 2.0), ("c", 0.5)))}  # fmt: skip
+    spec, lines = search_ensemble("best", [folder / name for name in logits], None, 9.0)
+    assert parse_spec(spec_to_dict(spec)) == spec
+    probs = np.stack([merge_views(logits[member.run], task) for member in spec.members])
+    weights = np.array([member.weight for member in spec.members])
+    blended = blend_probs(probs, weights, spec.blend, task == "multiclass")
+    cells = answer_cells(blended, CLASSES, task, spec.threshold, spec.min_labels, spec.max_labels)
+    if task == "multilabel":
+        decided = np.array([[name in cell.split() for name in CLASSES] for cell in cells])
+        assert get_metric("f2")(targets[task], decided) == pytest.approx(spec.metric.oof, abs=1e-6)
+    else:
+        right = np.mean([CLASSES[true] == cell for true, cell in zip(targets[task], cells, strict=True)])
+        assert right == pytest.approx(spec.metric.oof, abs=1e-6)
+    assert any(line.strip().startswith("nested") for line in lines)
+
+
+def test_a_limit_of_hours_and_images_leaves_runs_out_and_the_plan_names_units(runs):
+    folder, targets = runs
+    for k, (name, seconds) in enumerate((("a", 0.01), ("b", 0.02), ("c", 0.05))):
+        write_run(folder, name, "multilabel", targets["multilabel"], 1.5 + 0.2 * k, k, seconds=seconds)
+    asked = RunSearch(hours=3.0, images=40_000, device_factor=1.5, options=SearchOptions(rule=LabelRule(1, 3)))
+    spec, numbers = search_runs("best", [folder / name for name in "abc"], asked)
+    hours = {member["name"]: member["hours"] for member in numbers["members"]}
+    assert sum(hours[member.run] for member in spec.members) <= 3.0
+    assert len(spec.members) < 3 and len(numbers["front"]) >= 3
+    assert spec.budget.hours == 3.0 and spec.max_labels == 3
+    planned = {(unit.run, unit.fold) for unit in spec.plan.units}
+    assert planned == {(member.run, fold.fold) for member in spec.members for fold in member.folds}
+    assert spec.plan.prefixes[-1].oof == pytest.approx(spec.metric.oof, abs=1e-6)
+
+
+def test_runs_that_do_not_belong_together_and_metrics_that_do_not_fit_are_named(runs):
+    folder, targets = runs
+    write_run(folder, "a", "multilabel", targets["multilabel"], 1.5, 0)
+    write_run(folder, "other", "multilabel", targets["multilabel"][:100], 1.5, 1)
+    write_run(folder, "renamed", "multilabel", targets["multilabel"], 1.5, 1, [f"d{k}" for k in range(6)])
+    for other, what in (("other", "ids"), ("renamed", "classes")):
+        with pytest.raises(DataError, match=f"runs 'a' and '{other}' differ in their {what}"):
+            search_ensemble("best", [folder / "a", folder / other], None, 9.0)
+    with pytest.raises(DataError, match="metric 'accuracy' needs probs; it does not fit a multilabel competition"):
+        search_ensemble("best", [folder / "a"], "accuracy", 9.0)
+    with pytest.raises(DataError, match="a run is named twice: a, a"):
+        search_ensemble("best", [folder / "a", folder / "a"], None, 9.0)
