@@ -28,8 +28,8 @@ def decode_image(path: Path, size: int) -> np.ndarray:
             if rgb.size != (size, size):
                 rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
             return np.asarray(rgb)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as failure:
-        raise ImageError(f"{path}: cannot decode the image ({failure})") from None
+    except Exception as failure:  # Pillow's readers raise whatever their format's code stumbles over
+        raise ImageError(f"{path}: cannot decode the image ({str(failure) or type(failure).__name__})") from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

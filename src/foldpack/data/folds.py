@@ -31,7 +31,7 @@ def multilabel_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed
 
 
 def grouped_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
-    """All items of a group in one fold, folds of equal size. groups: (n,) of anything hashable."""
+    """All items of a group in one fold, folds of equally many groups. groups: (n,) of anything hashable."""
     splitter = GroupKFold(n_folds, shuffle=True, random_state=seed)
     return _fold_of_row(splitter.split(np.zeros(len(groups)), targets[:, 0] if targets.ndim > 1 else targets, groups),
                         len(groups))
@@ -110,8 +110,9 @@ def read_folds(path: Path) -> pd.DataFrame:
         raise DataError(f"{path}: column '{missing[0]}' is missing, got: {', '.join(table.columns)}")
     if repeated := table["id"][table["id"].duplicated()].tolist():
         raise DataError(f"{path}: id '{repeated[0]}' stands there more than once; every item has one fold")
-    if not table["fold"].str.fullmatch(r"\d+").all():
-        wrong = table["fold"][~table["fold"].str.fullmatch(r"\d+")].iloc[0]
+    sound = table["fold"].str.fullmatch("[0-9]{1,9}")
+    if not sound.all():
+        wrong = table["fold"][~sound].iloc[0]
         raise DataError(f"{path}: fold '{wrong}' is not a number from 0 on")
     _check_note(path)
     return table.assign(fold=table["fold"].astype(np.int64))
