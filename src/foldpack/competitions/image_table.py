@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +33,15 @@ class ImageTable:
 
 
 def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Read a CSV, every value a str. Raises DataError when it is missing, lacks a column or repeats an id."""
+    """Read a CSV, every value a str. Raises DataError when it is missing, lacks a column or repeats an id.
+
+    A row with more values than the header has names is an error, not a shift of all columns.
+    """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as failure:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    except (OSError, ValueError, pd.errors.ParserWarning) as failure:
         raise DataError(f"{path}: cannot read the table ({failure}); is this the competition's folder?") from None
     missing = [name for name in columns if name not in table.columns]
     if missing:
@@ -51,14 +58,19 @@ def read_train_table(layout: ImageTable, root: Path) -> tuple[Items, list[str]]:
     table = read_table(path, [layout.id_column, layout.label_column])
     if not len(table):
         raise DataError(f"{path}: the table has no rows; is the download complete?")
+    labels = table[layout.label_column].tolist()
+    if layout.task == "multiclass" and "" in labels:
+        item = table[layout.id_column].tolist()[labels.index("")]
+        raise DataError(f"{path}: id '{item}' has no {layout.label_column} ({labels.count('')} of {len(labels)} rows "
+                        "have none); each needs one, so fill them in or drop these rows")
     items = items_in(layout, root / layout.train_folder, table[layout.id_column].tolist())
     require_images(items, path)
-    return items, table[layout.label_column].tolist()
+    return items, labels
 
 
 def require_images(items: Items, source: Path) -> None:
     """Raises DataError naming the first item whose image is not on disk."""
-    missing = [(item, path) for item, path in zip(items.ids, items.paths, strict=True) if not path.is_file()]
+    missing = [(item, path) for item, path in zip(items.ids, items.paths, strict=True) if not os.path.isfile(path)]
     if missing:
         item, path = missing[0]
         raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing); "
@@ -77,15 +89,28 @@ def read_test_items(layout: ImageTable, root: Path) -> Items:
 
 
 def class_names(layout: ImageTable, root: Path, labels: list[str]) -> list[str]:
-    """All classes, in the column order of every probability matrix."""
-    if layout.class_csv is not None:
-        path = root / layout.class_csv
-        try:
-            return pd.read_csv(path, dtype=str, keep_default_na=False).iloc[:, 0].tolist()
-        except (OSError, ValueError, IndexError) as failure:
-            raise DataError(f"{path}: cannot read the classes ({failure})") from None
-    seen = {word for text in labels for word in label_words(layout, text)}
-    return sorted(seen, key=lambda word: (not word.isdigit(), int(word) if word.isdigit() else 0, word))
+    """All classes, in the column order of every probability matrix. Raises DataError for fewer than two."""
+    if layout.class_csv is None:
+        seen = {word for text in labels for word in label_words(layout, text)}
+        names = sorted(seen, key=lambda word: (not word.isdecimal(), int(word) if word.isdecimal() else 0, word))
+        source = root / layout.train_csv
+    else:
+        source = root / layout.class_csv
+        names = read_class_table(source)
+    if len(names) < 2:
+        raise DataError(f"{source}: {len(names)} classes ({', '.join(names)}); at least two are needed")
+    return names
+
+
+def read_class_table(path: Path) -> list[str]:
+    """The first column of a CSV. Raises DataError when it is unreadable or names a class twice."""
+    try:
+        names = pd.read_csv(path, dtype=str, keep_default_na=False).iloc[:, 0]
+    except (OSError, ValueError, IndexError) as failure:
+        raise DataError(f"{path}: cannot read the classes ({failure}); is this the competition's folder?") from None
+    if repeated := names[names.duplicated()].tolist():
+        raise DataError(f"{path}: class '{repeated[0]}' stands there more than once; name each once")
+    return names.tolist()
 
 
 def label_words(layout: ImageTable, text: str) -> list[str]:

@@ -100,6 +100,15 @@ def write_oof_rows(path: Path, ids: list[str], fold: np.ndarray) -> None:
     write_atomic(path, pd.DataFrame({"id": ids, "fold": fold}).to_csv(index=False, lineterminator="\n"))
 
 
+def read_oof_rows(path: Path) -> pd.DataFrame:
+    """Read `oof.csv`: `id` str, `fold` int64. Raises DataError."""
+    try:
+        rows = pd.read_csv(path, dtype={"id": str, "fold": np.int64}, keep_default_na=False)
+        return rows[["id", "fold"]]
+    except (OSError, ValueError, KeyError) as failure:
+        raise DataError(f"{path}: cannot read the rows ({failure}); train the run again") from None
+
+
 def write_meta(folder: Path, meta: RunMeta) -> None:
     """Write `meta.json`, which finishes the run."""
     write_atomic(folder / "meta.json", json.dumps(meta.model_dump(mode="json"), indent=1) + "\n")
@@ -127,7 +136,7 @@ def read_run(folder: Path) -> Run:
         if not (folder / name).exists() or sha256_file(folder / name) != digest:
             raise DataError(f"{folder / name}: missing or changed since the run was finished; train the run again")
     logits, targets = read_array(folder / "oof.npy"), read_array(folder / "targets.npy")
-    rows = pd.read_csv(folder / "oof.csv", dtype={"id": str, "fold": np.int64}, keep_default_na=False)
+    rows = read_oof_rows(folder / "oof.csv")
     if logits.shape != (len(meta.views), len(rows), len(meta.classes)) or len(targets) != len(rows):
         raise DataError(f"{folder / 'oof.npy'}: shape {logits.shape} does not fit {len(meta.views)} views, "
                         f"{len(rows)} rows and {len(meta.classes)} classes; train the run again")

@@ -1,0 +1,175 @@
+"""Competitions of images and a CSV: every error names the file, what is wrong and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from foldpack.competitions.digits import DIGITS
+from foldpack.competitions.image_table import (
+    check_submission,
+    class_names,
+    encode_labels,
+    read_table,
+    read_test_items,
+    read_train_table,
+    submission_text,
+    write_submission,
+)
+from foldpack.competitions.imet import IMET
+from foldpack.competitions.registry import COMPETITIONS, get_competition
+from foldpack.errors import DataError
+
+
+def make_digits(root: Path, train: str = "id,label\na,1\nb,0\n", sample: str = "id,label\nx,0\ny,0\n") -> Path:
+    for folder in ("train", "test"):
+        (root / folder).mkdir(parents=True)
+    for name in ("train/a.png", "train/b.png", "test/x.png", "test/y.png"):
+        (root / name).touch()
+    (root / "train.csv").write_bytes(train.encode())
+    (root / "sample_submission.csv").write_bytes(sample.encode())
+    return root
+
+
+def test_items_and_labels_in_the_order_of_the_table(tmp_path: Path) -> None:
+    items, labels = read_train_table(DIGITS, make_digits(tmp_path, "label,id,extra\n1,b,NA\n007,a,\n"))
+    assert items.ids == ["b", "a"] and labels == ["1", "007"]
+    assert items.paths == [tmp_path / "train/b.png", tmp_path / "train/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ("id,lable\na,1\n", "train.csv: column 'label' is missing, got: id, lable; needed: id, label"),
+        ("name,label\na,1\n", "column 'id' is missing, got: name, label; needed: id, label"),
+        ("id,label\na,1\na,1\n", "train.csv: id 'a' stands there more than once; ids must be unique"),
+        ("id,label\n", "train.csv: the table has no rows; is the download complete?"),
+        ("", "train.csv: cannot read the table (No columns to parse from file); is this the competition's folder?"),
+        ("id,label\na,1\nc,1\nd,2\n", "id 'c' has no image at {root}/train/c.png (2 of 3 are missing); complete the dow"),
+        ("id,label\na,1\n,1\n", "id '' has no image at"),
+        ("id,label\na,1\nb,\n", "train.csv: id 'b' has no label (1 of 2 rows have none); each needs one"),
+        ("id,label\na,1,x\nb,0,x\n", "train.csv: cannot read the table ("),  # would shift all columns
+        ("id,label\na,1\nb,0,x\n", "train.csv: cannot read the table ("),
+        ("id,label\n\"a,1\n", "train.csv: cannot read the table ("),
+        (f"id,label\n{'a' * 300},1\n", "has no image at"),
+        ("id,label\na\0b,1\n", "has no image at"),
+    ],
+)
+def test_faults_of_a_training_table(tmp_path: Path, train: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_train_table(DIGITS, make_digits(tmp_path, train))
+    assert message.format(root=tmp_path) in str(caught.value)
+    assert str(tmp_path / "train.csv") in str(caught.value)
+
+
+def test_a_missing_folder_a_folder_for_a_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="train.csv: cannot read the table .*; is this the competition's folder"):
+        read_train_table(DIGITS, tmp_path / "nothing")
+    (tmp_path / "train.csv").mkdir()
+    with pytest.raises(DataError, match="cannot read the table"):
+        read_train_table(DIGITS, tmp_path)
+    (tmp_path / "other.csv").write_bytes(b"id,label\n\xff\xfe,1\n")
+    with pytest.raises(DataError, match="cannot read the table"):
+        read_table(tmp_path / "other.csv", ["id"])
+
+
+def test_a_folder_that_may_not_be_read_is_a_missing_image(tmp_path: Path, monkeypatch) -> None:
+    def deny(*args: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    root = make_digits(tmp_path)
+    monkeypatch.setattr("os.stat", deny)
+    with pytest.raises(DataError, match="id 'a' has no image at"):
+        read_train_table(DIGITS, root)
+
+
+def test_windows_line_ends_quotes_and_a_byte_order_mark(tmp_path: Path) -> None:
+    items, labels = read_train_table(DIGITS, make_digits(tmp_path, '\ufeffid,label\r\n"a","1"\r\nb,0\r\n'))
+    assert items.ids == ["a", "b"] and labels == ["1", "0"]
+
+
+def test_test_items_may_lack_their_image(tmp_path: Path) -> None:
+    items = read_test_items(DIGITS, make_digits(tmp_path, sample="id,label\nz,0\nx,0\n"))
+    assert items.ids == ["z", "x"] and items.paths[0] == tmp_path / "test/z.png"
+    assert len(read_test_items(DIGITS, make_digits(tmp_path / "empty", sample="id,label\n"))) == 0
+
+
+def test_numbers_are_sorted_as_numbers_and_words_follow(tmp_path: Path) -> None:
+    assert class_names(DIGITS, tmp_path, ["10", "9", "b", "a", "9", "²"]) == ["9", "10", "a", "b", "²"]
+
+
+def test_one_class_is_too_few(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train.csv: 1 classes \(7\); at least two are needed"):
+        class_names(DIGITS, tmp_path, ["7", "7"])
+
+
+def test_classes_from_a_table(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("attribute_id,attribute_name\n3,x\n1,NA\n")
+    assert class_names(IMET, tmp_path, ["1"]) == ["3", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "labels.csv: cannot read the classes"), ("", "cannot read the classes"),
+     ("id\n1\n2\n1\n", "class '1' stands there more than once; name each once"),
+     ("id\n1\n", r"1 classes \(1\); at least two are needed")],
+)
+def test_faults_of_a_class_table(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        class_names(IMET, tmp_path, [])
+
+
+def test_labels_become_indices_or_a_matrix() -> None:
+    assert encode_labels(DIGITS, ["b", "a"], ["a", "b"]).tolist() == [1, 0]
+    matrix = encode_labels(IMET, ["2 1", "", "2"], ["1", "2", "3"])
+    assert matrix.dtype == bool and matrix.tolist() == [[True, True, False], [False] * 3, [False, True, False]]
+
+
+def test_a_label_that_is_no_class() -> None:
+    with pytest.raises(DataError, match="row 2 of the training table: class '9' is not among the 2 classes of labels.csv"):
+        encode_labels(IMET, ["1", "1 9"], ["1", "2"])
+
+
+def test_a_submission_reads_back_and_is_checked(tmp_path: Path) -> None:
+    root, path = make_digits(tmp_path), tmp_path / "submission.csv"
+    write_submission(path, DIGITS, ["x", "y"], ["1", "0"])
+    assert path.read_bytes() == b"id,label\nx,1\ny,0\n"
+    check_submission(path, DIGITS, root, ["0", "1"])
+    assert submission_text(DIGITS, [], []) == "id,label\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,label\ny,1\nx,0\n", "its 2 ids differ from the 2 ids of sample_submission.csv"),
+        ("id,label\nx,1\n", "its 1 ids differ from the 2 ids"),
+        ("id,label\nx,1\ny,7\n", "id 'y' is answered with '7', which is not a class"),
+        ("id,label\nx,1\ny,\n", "id 'y' is answered with '', which is not a class"),
+        ("id,label,more\nx,1,1\ny,0,1\n", "columns id, label, more; allowed: id, label"),
+        ("label,id\n1,x\n0,y\n", "columns label, id; allowed: id, label"),
+        ("id,lab", "column 'label' is missing"),
+    ],
+)
+def test_a_wrong_submission_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    root, path = make_digits(tmp_path), tmp_path / "submission.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        check_submission(path, DIGITS, root, ["0", "1"])
+
+
+def test_a_multilabel_answer_may_be_empty_or_long(tmp_path: Path) -> None:
+    (tmp_path / "sample_submission.csv").write_text("id,attribute_ids\nx,0\ny,0\n")
+    path = tmp_path / "submission.csv"
+    write_submission(path, IMET, ["x", "y"], ["1 2", ""])
+    check_submission(path, IMET, tmp_path, ["1", "2"])
+    with pytest.raises(DataError, match="answered with '2', which is not a class"):
+        check_submission(path, IMET, tmp_path, ["1"])
+
+
+def test_the_registry_knows_its_competitions_by_their_names() -> None:
+    assert all(get_competition(name).name == name for name in COMPETITIONS)
+    with pytest.raises(DataError, match="unknown competition 'digit': did you mean 'digits'. Allowed: digits, imet"):
+        get_competition("digit")
