@@ -37,7 +37,7 @@ def render_header(made: Provenance, modules: int, pack_id: str, spec: dict[str, 
     rows += [("Carries", each) for each in carried]
     rows.append(("Wheels", wheels))
     for label, value in rows:
-        if value:
+        if comment_text(value):
             lines += header_row(label, value)
     return lines
 

@@ -42,13 +42,14 @@ DYNAMIC_NAMES = {
 }
 DYNAMIC_CALLS = {
     "importlib.import_module": "use a dict literal as registry",
-    "importlib.resources.": "embed the data as a constant",
-    "pkgutil.": "embed the data as a constant",
     "sys.modules": "use a dict literal as registry",
     "inspect.": "the script has other modules and files than the source",
     "sys._getframe": "pass the value as an argument",
     "operator.attrgetter": "write a lambda with the attribute",
 }
+DATA_CALLS = ("importlib.resources.files", "importlib.resources.read_text", "importlib.resources.read_binary",
+              "importlib.resources.path", "importlib.resources.open_text", "importlib.resources.open_binary",
+              "pkgutil.get_data")  # fmt: skip
 DYNAMIC_ATTRIBUTES = {
     "__subclasses__": "use a dict literal as registry",
     "__module__": "it is another one in the script",
@@ -206,11 +207,20 @@ class BodyChecker:
             if not (isinstance(node.args[1], ast.Constant) and isinstance(node.args[1].value, str)):
                 shown = ast.unparse(node.args[1])
                 self.refuse(node, 5, f"{name} by the string {shown}", "name the attribute, or use a dict literal")
+        if matches(name, DATA_CALLS) and self.reads_package_data(node):
+            self.refuse(node, 5, f"{name} of the package's data", "embed the data as a constant")
         if name == "vars" and not node.args:
             self.refuse(node, 5, "vars() of the module", "use a dict literal as registry")
         pickled = any(keyword.arg == "allow_pickle" and not is_false(keyword.value) for keyword in node.keywords)
         if name in PICKLE_CALLS and (name != "numpy.load" or pickled) or last_name(node.func) == "to_pickle":
             self.refuse(node, 6, f"{name or '.to_pickle'} reads or writes pickle", PICKLE_MEND)
+
+    def reads_package_data(self, node: ast.Call) -> bool:
+        """Whether a call that reads data files names the project's package, or does not say whose data it reads."""
+        first = node.args[0] if node.args else None
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            return first.value.partition(".")[0] == self.graph.layout.package
+        return not isinstance(first, ast.Name) or first.id not in self.module.top_imports
 
     def check_pickle_import(self, node: ast.Import | ast.ImportFrom) -> None:
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -41,19 +43,28 @@ def pack_project(root: Path, spec: dict[str, object] | None = None, entry: str =
 def run_script(script: Path, folder: Path, *arguments: str, python: str = sys.executable) -> Ran:
     """Run a script as `python -I` in an (empty) folder, with a fixed hash seed."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [python, "-I", str(script), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, env=clean_environment())
-    return Ran(done.returncode, done.stdout, done.stderr)
+    return run_command([python, "-I", str(script), *arguments], folder)
+
+
+def run_command(command: list[str], folder: Path) -> Ran:
+    """Run in a session of its own, so that workers end with it when it takes more than a minute."""
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(),
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return Ran(process.returncode, out, err)
 
 
 def run_package(root: Path, entry: str = "kernels/go.py", call: str = "main()") -> Ran:
     """Run the entry's main from the package itself, without packing."""
     code = f"import sys; sys.path[:0] = [{str(root / 'src')!r}, {str((root / entry).parent)!r}]\n"
     code += f"from {Path(entry).stem} import main\nraise SystemExit({call})"
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=120, env=clean_environment()
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
+    return run_command([sys.executable, "-I", "-c", code], root)
 
 
 def clean_environment() -> dict[str, str]:
