@@ -51,7 +51,8 @@ from foldpack.sealed_errors import (
     WrongKeyError,
     WrongRoleError,
 )
-from foldpack.sealed_format import DataKey, data_key_from_hex
+from foldpack.sealed_format import DataKey
+from foldpack.sealed_keys import data_key_from_hex
 from foldpack.sealed_prefetch import SealedPrefetch
 
 KEY = DataKey(bytes(range(32)))
@@ -319,9 +320,10 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_a_folder_and_a_pipe_are_not_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.sealed")
-    for path in (tmp_path, tmp_path / "pipe.sealed"):
-        with pytest.raises(UnreadableSealedError, match="not a regular file; give the path of one file"):
-            content_of(path)
+    with pytest.raises(UnreadableSealedError, match=r"pipe\.sealed: not a regular file; give the path of one file"):
+        content_of(tmp_path / "pipe.sealed")
+    with pytest.raises(UnreadableSealedError, match=r"cannot be opened \(Is a directory\); check the path"):
+        content_of(tmp_path)
 
 
 def test_no_permission(sealed_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,8 +116,9 @@ def seal(module: ModuleType, folder: Path, content: bytes = bytes(3000), **optio
     return folder / "a.sealed"
 
 
-def refuses_a_folder(module: ModuleType, folder: Path) -> bool:
-    return refused(lambda: module.read_sealed_header(folder), "UnreadableSealedError")
+def refuses_a_pipe(module: ModuleType, folder: Path) -> bool:
+    os.mkfifo(folder / "pipe")
+    return refused(lambda: module.read_sealed_header(folder / "pipe"), "UnreadableSealedError")
 
 
 def refuses_what_shrinks(module: ModuleType, folder: Path) -> bool:
@@ -189,8 +190,8 @@ def refused(act: Callable[[], Any], expected: str) -> bool:
 
 
 OTHER_GUARDS: list[tuple[Guard, Callable[[ModuleType, Path], bool]]] = [
-    (Guard("regular file", "sealed_disk", "if not stat.S_ISREG(os.fstat(descriptor).st_mode):", "if False:"),
-     refuses_a_folder),
+    (Guard("regular file", "sealed_disk", "if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):", "if False:"),
+     refuses_a_pipe),
     (Guard("short read", "sealed", "if fill_sealed(file, piece, path) < len(piece):",
            "if fill_sealed(file, piece, path) < 0:"), refuses_what_shrinks),
     (Guard("pickles", "sealed_disk", "if start.startswith(SEALED_PICKLE_STARTS):", "if False:"), refuses_pickles),

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from foldpack.errors import FoldpackError
 from foldpack.files import write_atomic
+from foldpack.sealed_disk import create_private_file, sweep_sealed_leftovers
 from foldpack.sealed_format import DataKey, key_id_of
 
 KEYRING_FORMAT = "foldpack keyring"
@@ -144,6 +145,7 @@ class Keyring:
         content = {"format": KEYRING_FORMAT, "version": KEYRING_VERSION, "master": master, "keys": keys}
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sweep_sealed_leftovers(self.path)
             write_atomic(self.path, json.dumps(content, indent=1) + "\n", 0o600)
         except OSError as failure:
             raise KeyringUnreadableError(
@@ -271,16 +273,14 @@ def _keyring_lock(path: Path) -> Iterator[None]:
     """Keep other processes from changing the keyring meanwhile. Waits for them."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = create_private_file(path.with_name(path.name + ".lock"))
     except OSError as failure:
         raise KeyringUnreadableError(
             f"{path}: cannot lock the keyring ({failure.strerror}); check the folder, or give --keyring"
         ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _entry_context(entry: KeyEntry) -> bytes:

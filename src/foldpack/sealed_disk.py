@@ -26,16 +26,25 @@ SEALED_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"
 def open_for_sealing(path: Path) -> Iterator[FileIO]:
     """Open for unbuffered reading; only a regular file, without waiting for a pipe."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open(path, "rb", buffering=0, opener=_open_without_waiting)
     except OSError as failure:
         raise UnreadableSealedError(
             f"{path}: cannot be opened ({failure.strerror}); check the path and its permissions"
         ) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UnreadableSealedError(f"{path}: not a regular file; give the path of one file")
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UnreadableSealedError(f"{path}: not a regular file; give the path of one file")
         yield file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Opening a named pipe would otherwise wait for a writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _open_privately(path: str, flags: int) -> int:
+    """For the owner only from the first moment."""
+    return os.open(path, flags, 0o600)
 
 
 def fill_sealed(file: FileIO, view: memoryview, path: Path) -> int:
@@ -92,8 +101,7 @@ def _sealed_write_failure(failure: OSError, target: Path, size: int) -> SealedEr
 
 def create_private_file(path: Path) -> FileIO:
     """A new file for its owner only; `atomic_path` sets the final mode."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    return os.fdopen(descriptor, "wb", buffering=0)
+    return open(path, "wb", buffering=0, opener=_open_privately)
 
 
 def write_whole(file: FileIO, data: memoryview | bytes) -> None:

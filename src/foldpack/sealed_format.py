@@ -75,16 +75,6 @@ class SealedInfo:
     header: bytes = field(repr=False)  # the whole of it
 
 
-def data_key_from_hex(text: str, source: str) -> DataKey:
-    """64 hex digits -> key. `source` is named in the error; the text is not."""
-    if not re.fullmatch("[0-9a-f]{64}", text):
-        raise SealedKeyFormatError(
-            f"{source}: a data key is 64 hexadecimal digits, got {len(text)} characters; "
-            "write the keys again with `foldpack keys export`"
-        )
-    return DataKey(bytes.fromhex(text))
-
-
 def derive_sealed_key(key: bytes, salt: bytes | None, purpose: bytes, size: int = 32) -> DataKey:
     """HKDF-SHA256 (RFC 5869) of a data key for one purpose."""
     if len(key) != 32:

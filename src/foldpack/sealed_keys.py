@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from foldpack.files import write_atomic
 from foldpack.sealed_errors import SealedKeyFormatError, UnreadableSealedError
-from foldpack.sealed_format import DataKey, data_key_from_hex
+from foldpack.sealed_format import DataKey
 
 KEYS_FORMAT = "foldpack keys"
 KEYS_VERSION = 1
+
+
+def data_key_from_hex(text: str, source: str) -> DataKey:
+    """64 hex digits -> key. `source` is named in the error; the text is not."""
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise SealedKeyFormatError(
+            f"{source}: a data key is 64 hexadecimal digits, got {len(text)} characters; "
+            "write the keys again with `foldpack keys export`"
+        )
+    return DataKey(bytes.fromhex(text))
 
 
 def keys_to_text(keys: Mapping[str, bytes]) -> str:
