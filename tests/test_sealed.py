@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from second_decoder import decode
 
@@ -28,6 +28,7 @@ from foldpack.sealed import (
     seal_file,
     verify_sealed,
 )
+from foldpack.sealed_disk import SEALED_PICKLE_STARTS
 from foldpack.sealed_errors import (
     DamagedChunkError,
     EmptySealedError,
@@ -92,6 +93,7 @@ def content_of(path: Path, key: bytes = KEY, role: str = ROLE, pin: str | None =
 def test_what_is_sealed_opens_to_the_same_in_both_decoders(
     content: bytes, key: bytes, role: str, log2_chunk: int
 ) -> None:
+    assume(not content.startswith(SEALED_PICKLE_STARTS))
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name, "a"), Path(name, "a.sealed")
         source.write_bytes(content)
@@ -451,6 +453,14 @@ def test_pickles_are_not_sealed(tmp_path: Path, start: bytes) -> None:
     with pytest.raises(SealSourceError, match=r"a\.pth: a pickle or zip archive, .*foldpack convert"):
         seal_file(tmp_path / "a.pth", tmp_path / "a.sealed", KEY, ROLE)
     assert os.listdir(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize("header_size", [640, 896, 1152, 1408])
+def test_a_safetensors_header_that_begins_like_a_pickle_is_sealed(tmp_path: Path, header_size: int) -> None:
+    (tmp_path / "a").write_bytes(header_size.to_bytes(8, "little") + b"{}".ljust(header_size) + bytes(9))
+    assert (tmp_path / "a").read_bytes().startswith(SEALED_PICKLE_STARTS)
+    seal_file(tmp_path / "a", tmp_path / "a.sealed", KEY, ROLE)
+    assert content_of(tmp_path / "a.sealed") == (tmp_path / "a").read_bytes()
 
 
 def test_an_empty_source(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ OTHER_GUARDS: list[tuple[Guard, Callable[[ModuleType, Path], bool]]] = [
      refuses_a_pipe),
     (Guard("short read", "sealed", "if fill_sealed(file, piece, path) < len(piece):",
            "if fill_sealed(file, piece, path) < 0:"), refuses_what_shrinks),
-    (Guard("pickles", "sealed_disk", "if start.startswith(SEALED_PICKLE_STARTS):", "if False:"), refuses_pickles),
+    (Guard("pickles", "sealed_disk", "if start.startswith(SEALED_PICKLE_STARTS) and not safetensors:", "if False:"), refuses_pickles),
     (Guard("empty source", "sealed_disk", "if not start:", "if False:"), refuses_an_empty_source),
     (Guard("reading back", "sealed", "info = _sealed_read_back(file, temporary, key, role, source, progress)",
            "info = read_sealed_header(temporary)"), reads_back),

@@ -70,10 +70,12 @@ def read_sealed_start(file: FileIO, size: int, path: Path) -> bytes:
 def open_seal_source(source: Path) -> Iterator[FileIO]:
     """Open what is to be sealed; refuse what is empty or a pickle."""
     with open_for_sealing(source) as file:
-        start = read_sealed_start(file, 4, source)
+        start = read_sealed_start(file, 9, source)
         if not start:
             raise SealSourceError(f"{source}: the file is empty, nothing to seal; write it again")
-        if start.startswith(SEALED_PICKLE_STARTS):
+        # A safetensors header of 640 bytes begins like a pickle; after its size comes the brace of its JSON.
+        safetensors = start[4:] == b"\0\0\0\0{"
+        if start.startswith(SEALED_PICKLE_STARTS) and not safetensors:
             raise SealSourceError(
                 f"{source}: a pickle or zip archive, which is never sealed; make it safetensors with `foldpack convert`"
             )
