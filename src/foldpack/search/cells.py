@@ -24,7 +24,8 @@ class Cells:
 
     values: (M, N) float32, every member's probability (or value); row, column: (N,) int32; targets: (items,) int64
     for "exclusive", (items, classes) bool for "labels", (items,) float64 for "values"; y: (N,) bool, the truth of a
-    cell (not for "values"); full: every cell is there; groups: (items,) what belongs together, or None.
+    cell (not for "values"); full: every cell is there; groups: (items,) what belongs together, or None;
+    floor: no member's probability in a dropped cell is above it.
     """
 
     kind: Kind
@@ -36,6 +37,7 @@ class Cells:
     targets: np.ndarray
     full: bool
     groups: np.ndarray | None = None
+    floor: float = 0.0
 
     @property
     def members(self) -> int:
@@ -82,6 +84,7 @@ class Cells:
             self.targets[chosen],
             self.full,
             None if self.groups is None else self.groups[chosen],
+            self.floor,
         )
 
     def take_members(self, chosen: np.ndarray) -> Cells:

@@ -13,7 +13,8 @@ from foldpack.ensemble.blend import merge_views
 from foldpack.errors import DataError
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import Metric
-from foldpack.search.cells import Cells, dense_cells
+from foldpack.search.cells import Cells
+from foldpack.search.compact import Stream, compact_cells
 from foldpack.search.cost import Machine, MemberCost
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
 from foldpack.search.lint import duplicate_notes, score_notes
@@ -72,10 +73,11 @@ def search_runs(
     require_same_rows(runs)
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta.task)
-    cells, folds = run_cells(runs), runs[0].fold
+    cells, folds = run_cells(runs, progress), runs[0].fold
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
     names = [run.meta.run for run in runs]
     notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
+    notes += floor_notes(cells, found)
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
     limit = asked.hours if asked.images is not None else None
@@ -83,10 +85,30 @@ def search_runs(
     return run_spec(name, runs, found, asked), numbers
 
 
-def run_cells(runs: list[Run]) -> Cells:
-    """The runs' probabilities, mean of their views."""
-    targets = np.asarray(runs[0].targets)
-    return dense_cells(np.stack([merge_views(np.asarray(run.logits), run.meta.task) for run in runs]), targets)
+def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
+    """The runs' probabilities, mean of their views; in a compact store where they are too many for memory."""
+
+    def stream_of(run: Run) -> Stream:
+        return lambda first, end: merge_views(np.asarray(run.logits[:, first:end]), run.meta.task)
+
+    report = None if progress is None else lambda share: progress("reading", share)
+    classes = len(runs[0].meta.classes)
+    return compact_cells([stream_of(run) for run in runs], np.asarray(runs[0].targets), classes, progress=report)
+
+
+def floor_notes(cells: Cells, found: Found) -> list[str]:
+    """What a compact store cannot promise: decisions below the blend of its floor, scores that need every cell."""
+    if cells.full:
+        return []
+    if found.metric.needs != "labels":
+        exact = found.metric.name in ("accuracy", "map1", "map3", "top5_accuracy", "log_loss")
+        if exact and cells.kind == "exclusive":
+            return []
+        return [f"{found.metric.name} counts cells with probabilities up to {cells.floor:.3g} as 0: not all fit memory"]
+    bound = found.blend.of_floor(cells.floor, exclusive=False)
+    if found.blend.solver.space != "rank" and float(np.min(found.decision.threshold)) > bound:  # type: ignore[arg-type]
+        return []
+    return [f"the threshold is not above {bound:.3g}, what dropped cells can reach: the kernel may select more labels"]
 
 
 def run_options(runs: list[Run], asked: RunSearch) -> SearchOptions:

@@ -52,6 +52,15 @@ class Blend:
         """(N,) float32 blended predictions of cells that lie in the solver's space."""
         return finish_blend(cells, self.weights.astype(np.float32) @ cells.values, self.solver, self.scale, self.bias)
 
+    def of_floor(self, floor: float, exclusive: bool) -> float:
+        """The most that this blend can make of a cell in which no member is above `floor` (not for ranks)."""
+        solver = self.solver
+        one = to_blend_space(np.array([floor], dtype=np.float32), solver.space, solver.power, exclusive)
+        total = np.float32(self.weights.sum()) * one
+        if exclusive and solver.space in ("logit", "geometric"):
+            return float(np.exp(self.scale * total[0]))  # over an item's norm, which is at least the best class's part
+        return float(from_blend_space(total, solver.space, solver.power, self.scale, self.bias)[0])
+
     def shrunk(self, share: float) -> Blend:
         """A blend that keeps `share` of the way from equal weights to these."""
         if share == 1:

@@ -1,0 +1,93 @@
+"""The compact store gives the same blend and score as all cells, in bounded memory."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from foldpack.metrics.registry import get_metric
+from foldpack.search.cells import dense_cells
+from foldpack.search.compact import compact_cells
+from foldpack.search.decision import LabelRule, fit_decision
+from foldpack.search.solvers import Solver, fit_blend, in_space
+
+RNG = np.random.default_rng(101)
+N, C = 1500, 60
+LABELS = RNG.random((N, C)) < 0.04
+PROBS = np.array([1 / (1 + np.exp(-(3.5 * LABELS - 4 + RNG.normal(0, s, (N, C))))) for s in (1, 1.1, 1.3)])
+PROBS = PROBS.astype(np.float32)
+CLASSES = RNG.integers(0, C, N)
+SCORES = np.array([RNG.normal(size=(N, C)) + 3 * np.eye(C)[CLASSES] for _ in range(3)])
+SOFT = (np.exp(SCORES) / np.exp(SCORES).sum(axis=2, keepdims=True)).astype(np.float32)
+
+
+def streams(probs):
+    return [lambda a, b, member=member: member[a:b] for member in probs]
+
+
+def test_a_store_that_fits_keeps_every_cell():
+    cells = compact_cells(streams(PROBS), LABELS, C)
+    assert cells.full and cells.values.shape == (3, N * C)
+
+
+@pytest.mark.parametrize("space", ["probability", "logit"])
+def test_a_small_store_gives_the_same_f2_and_threshold_for_a_blend(space):
+    solver, f2 = Solver(space, "certified"), get_metric("f2")
+    small, whole = compact_cells(streams(PROBS), LABELS, C, store_bytes=400_000), dense_cells(PROBS, LABELS)
+    assert not small.full and small.values.nbytes <= 400_000 and small.floor > 0
+    there, all_there = in_space(small, solver), in_space(whole, solver)
+    blend = fit_blend(there, solver, f2, LabelRule())
+    decision, score = fit_decision(there, blend.of(there), f2, LabelRule())
+    decision_all, score_all = fit_decision(all_there, blend.of(all_there), f2, LabelRule())
+    assert decision.threshold > blend.of_floor(small.floor, exclusive=False)
+    assert score == pytest.approx(score_all, abs=1e-12)
+    assert decision.threshold == pytest.approx(decision_all.threshold, abs=1e-3)
+    fitted_on_all = fit_blend(all_there, solver, f2, LabelRule())
+    best = fit_decision(all_there, fitted_on_all.of(all_there), f2, LabelRule())[1]
+    assert score > best - 0.01
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log_loss"])
+def test_a_small_store_gives_the_same_scores_of_classes(name):
+    metric, solver = get_metric(name), Solver("probability", "certified")
+    small, whole = compact_cells(streams(SOFT), CLASSES, C, store_bytes=150_000), dense_cells(SOFT, CLASSES)
+    assert not small.full
+    blends = [fit_blend(cells, solver, metric, LabelRule()) for cells in (small, whole)]
+    assert blends[0].weights == pytest.approx(blends[1].weights, abs=1e-9)
+    scores = [fit_decision(cells, blends[0].of(cells), metric, LabelRule())[1] for cells in (small, whole)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-9)
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+from foldpack.metrics.registry import get_metric
+from foldpack.search.compact import compact_cells
+from foldpack.search.find import find_ensemble
+
+members, items, classes = (int(one) for one in sys.argv[1:4])
+def stream(member):
+    def rows(a, b):
+        rng = np.random.default_rng([member, a])
+        logits = rng.normal(-6, 1.5, (b - a, classes)).astype(np.float32)
+        return 1 / (1 + np.exp(-(logits + 7 * targets[a:b])))
+    return rows
+targets = np.random.default_rng(0).random((items, classes), dtype=np.float32) < 3 / classes
+cells = compact_cells([stream(m) for m in range(members)], targets, classes)
+assert not cells.full
+if members <= 10:
+    found = find_ensemble(cells, get_metric("f2"), np.arange(items) % 5)
+    assert found.score > 0.5
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+def peak_gigabytes(*sizes):
+    done = subprocess.run([sys.executable, "-c", MEMORY, *map(str, sizes)], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+@pytest.mark.slow
+def test_forty_members_of_imet_size_stay_below_two_gigabytes():
+    assert peak_gigabytes(40, 110_000, 1103) < 2.0
