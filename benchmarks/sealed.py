@@ -64,13 +64,13 @@ def copy_raw(source: Path, target: Path) -> None:
 
 
 def decrypt_into(path: Path, buffer: bytearray) -> None:
-    """A sealed file into a buffer that is there already."""
-    position = 0
+    """A sealed file into a buffer that is there already, through the reader's chunks: one copy more than needed."""
+    view, position = memoryview(buffer), 0
     with open_for_sealing(path) as file:
         header = read_sealed_start(file, SEALED_HEADER_BYTES, path)
         info = parse_sealed_header(header, path.stat().st_size, path)
         for chunk in sealed_chunks(file, info, unlock_sealed(info, KEY, ROLE, None, path), path):
-            buffer[position : position + len(chunk)] = chunk
+            view[position : position + len(chunk)] = chunk
             position += len(chunk)
 
 

@@ -244,9 +244,11 @@ def _sealed_collect(chunks: Iterator[memoryview | bytes], info: SealedInfo, path
     memory = _sealed_memory_file()
     if memory is None:
         buffer, position = bytearray(info.plain_size), 0
+        view = memoryview(buffer)  # assigning to a slice of the bytearray itself would copy twice
         for chunk in chunks:
-            buffer[position : position + len(chunk)] = chunk
+            view[position : position + len(chunk)] = chunk
             position += len(chunk)
+        view.release()
         return SealedPlaintext(info, str(path), None, buffer)
     try:
         for chunk in chunks:
