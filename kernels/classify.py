@@ -1,8 +1,9 @@
 """Classify images with an ensemble of sealed fold models, inside a time limit.
 
 On Kaggle it takes no arguments. Anywhere else `--input DIR --output DIR --hours H` replace /kaggle/input,
-/kaggle/working and the budget of the spec, and `--probs FILE` saves the blended probabilities. Exit codes: 0 only with a checked submission; 1 when no unit was finished
-in time (the submission is then the training prior); 2 when an input is missing or does not fit.
+/kaggle/working and the budget of the spec, and `--probs FILE` saves the blended probabilities.
+Exit codes: 0 only with a checked submission; 1 when no unit was finished in time (the submission is then the training
+prior); 2 when an input is missing or does not fit.
 """
 
 from __future__ import annotations

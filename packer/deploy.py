@@ -7,8 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from foldpack.competitions.registry import get_competition
 from foldpack.files import write_atomic
 from foldpack.keyring import Keyring
+from foldpack.predict.views import require_views
 from foldpack.spec import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from packer.pack import inject_keys, pack_entry
 from packer.stage import SealedStore, lay_out_dataset, seal_members
@@ -36,11 +38,14 @@ def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner:
     project: the folder with `src/` and `kernels/`. Raises SpecError, DataError, StageError, PackError, SealedError.
     """
     spec = read_spec(spec_path)
+    get_competition(spec.competition)
+    for member in spec.members:
+        require_views(member.views)
     store = SealedStore(build / "sealed", keyring)
     sealed_spec, keys = seal_members(spec, runs, store)
     entry = project / "kernels" / ENTRY_OF_TASK[spec.task]
     packed = pack_entry(entry, project / "src", "foldpack", spec=spec_to_dict(sealed_spec),
-                        command=f"./deploy_kernel.py {spec_path.as_posix()}")
+                        command=f"./deploy_kernel.py {Path(*spec_path.parts[-2:]).as_posix()}")
     folder = build / spec.name
     dataset = f"{owner}/{dataset_name(spec.name)}"
     lay_out_dataset(sealed_spec, store, folder / "weights", dataset)
@@ -55,18 +60,18 @@ def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner:
 
 def dataset_name(name: str) -> str:
     """The weights dataset of an ensemble: lower case, 6 to 50 characters, as Kaggle wants it."""
-    return f"{kaggle_slug(name)[:42]}-weights"
+    return f"{kaggle_slug(name, 42)}-weights"
 
 
-def kaggle_slug(name: str) -> str:
-    """Letters, digits and single dashes; what Kaggle makes of a title."""
+def kaggle_slug(name: str, longest: int) -> str:
+    """Letters, digits and single dashes, none at an end; what Kaggle makes of a title. longest: in characters."""
     words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
-    return "-".join(words)
+    return "-".join(words)[:longest].rstrip("-")
 
 
 def kernel_metadata(spec: EnsembleSpec, owner: str, dataset: str, code_file: str) -> dict[str, object]:
     """`kernel-metadata.json`. Private and offline are always written out: the client's own defaults vary."""
-    slug = f"{kaggle_slug(spec.name)[:43]}-kernel"
+    slug = f"{kaggle_slug(spec.name, 43)}-kernel"
     return {
         "id": f"{owner}/{slug}",
         "title": slug.replace("-", " "),

@@ -91,21 +91,28 @@ def seal_members(spec: EnsembleSpec, runs: Path, store: SealedStore) -> tuple[En
 
     Raises StageError when a run is gone or its weights changed since the search.
     """
+    checkpoints = {(member.run, fold.fold): require_checkpoint(runs, spec, member, fold)
+                   for member in spec.members for fold in member.folds}  # all, before the first is sealed
     keys: dict[str, str] = {}
     members = []
     for member in spec.members:
         folds = []
         for fold in member.folds:
-            entry = store.entry(require_checkpoint(runs, member, fold), fold.sha256, fold_role(member.run, fold.fold))
+            checkpoint = checkpoints[member.run, fold.fold]
+            entry = store.entry(checkpoint, fold.sha256, fold_role(member.run, fold.fold))
             keys[entry.file] = bytes(store.keyring.data_key(entry.file_id)).hex()
             folds.append(fold.model_copy(update={"file": entry.file, "header": entry.header}))
         members.append(member.model_copy(update={"folds": folds}))
     return spec.model_copy(update={"members": members}), keys
 
 
-def require_checkpoint(runs: Path, member: MemberSpec, fold: FoldSpec) -> Path:
+def require_checkpoint(runs: Path, spec: EnsembleSpec, member: MemberSpec, fold: FoldSpec) -> Path:
     """The checkpoint that the ensemble was fitted on. Raises StageError, or DataError for a missing run."""
-    read_meta(runs / member.run)
+    meta = read_meta(runs / member.run)
+    if (meta.classes, meta.task, meta.size) != (spec.classes, spec.task, member.size):
+        raise StageError(f"{runs / member.run}: {meta.task}, {len(meta.classes)} classes and {meta.size} px do not fit "
+                         f"the ensemble '{spec.name}' ({spec.task}, {len(spec.classes)} classes, {member.size} px); "
+                         "run ./ensemble_search.py again")
     path = checkpoint_path(runs / member.run, fold.fold)
     if not path.is_file():
         raise StageError(f"{path}: the weights of fold {fold.fold} are missing; train the run again and search again")

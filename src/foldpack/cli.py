@@ -11,7 +11,7 @@ import typer
 from foldpack.cli_errors import run_app
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import read_table
-from foldpack.config import read_config
+from foldpack.config import ConfigError, read_config
 from foldpack.data.digits_source import write_digits
 from foldpack.recipe import (
     FoldsConfig,
@@ -19,6 +19,7 @@ from foldpack.recipe import (
     make_recipe_folds,
     run_recipe,
 )
+from foldpack.strict_model import parse_strict
 from foldpack.train.run import train_run
 
 app = typer.Typer(add_completion=False, no_args_is_help=True,
@@ -62,7 +63,8 @@ def folds(
     out: Annotated[Path, typer.Option(help="where to write")] = Path("folds.csv"),
 ) -> None:
     """Split the training items: id, fold and the labels of each."""
-    chosen = FoldsConfig(kind=kind, count=count, seed=seed, group_column=group_column)
+    chosen = parse_strict(FoldsConfig, {"kind": kind, "count": count, "seed": seed, "group_column": group_column},
+                          "foldpack folds", ConfigError)
     make_recipe_folds(RecipeConfig(name="folds", competition=competition, folds=chosen, runs=["-"]), data, out, print)
 
 

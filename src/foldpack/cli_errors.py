@@ -8,11 +8,13 @@ import typer
 
 from foldpack.errors import FoldpackError
 
+INTERRUPTED = 130  # the exit code of Ctrl-C
+
 
 def run_app(app: typer.Typer, args: list[str] | None = None) -> int:
     """Run a typer application -> exit code.
 
-    0, or the code of `typer.Exit`; 2 for FoldpackError and wrong usage; 130 for Ctrl-C.
+    0, or the code of `typer.Exit`; 2 for FoldpackError, wrong usage, and files that the system denies; 130 for Ctrl-C.
     """
     app.pretty_exceptions_enable = False  # its tracebacks print local variables, which may hold keys
     command = typer.main.get_command(app)
@@ -21,13 +23,20 @@ def run_app(app: typer.Typer, args: list[str] | None = None) -> int:
     except FoldpackError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; finished parts are kept", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, typer.Abort):  # some versions of typer turn the first into the second
+        result = INTERRUPTED
+    except OSError as failure:
+        if failure.filename is None:
+            raise
+        print(f"error: {failure.filename}: {failure.strerror}; check the path, its owner and the room on the disk",
+              file=sys.stderr)
+        return 2
     except Exception as failure:
         show = getattr(failure, "show", None)  # click's own errors: wrong usage
         if show is None:
             raise
         show()
         return int(getattr(failure, "exit_code", 2))
+    if result == INTERRUPTED:  # and others into this code
+        print("interrupted; finished parts are kept", file=sys.stderr)
     return result if isinstance(result, int) else 0

@@ -25,6 +25,7 @@ class OptimConfig(StrictModel):
     name: str = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    kwargs: dict[str, str | int | float | bool | list[float]] = {}  # more for the optimiser, such as `fused: true`
     schedule: str = "cosine"
     warmup_epochs: Annotated[int, Field(ge=0)] = 1
     min_lr: Annotated[float, Field(ge=0)] = 1e-6
@@ -83,7 +84,7 @@ class RunConfig(StrictModel):
 
     @model_validator(mode="after")
     def _steps_fit(self) -> RunConfig:
-        if self.net.pretrained and self.net.kwargs.get("num_classes") is not None:
+        if "num_classes" in self.net.kwargs:
             raise ValueError("num_classes follows from the labels; leave it out of net.kwargs")
         return self
 

@@ -149,6 +149,14 @@ class EnsembleSpec(StrictModel):
         names = [member.run for member in self.members]
         if len(set(names)) != len(names):
             raise ValueError(f"a run is named twice among the members: {', '.join(names)}")
+        for member in self.members:
+            numbers = [fold.fold for fold in member.folds]
+            if len(set(numbers)) != len(numbers):
+                raise ValueError(f"run '{member.run}' names a fold twice: {numbers}")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("a class is named twice")
+        if self.max_labels is not None and self.max_labels < self.min_labels:
+            raise ValueError(f"at least {self.min_labels} and at most {self.max_labels} labels an item do not fit")
         if not sum(member.weight for member in self.members) > 0:
             raise ValueError("the weights of the members sum to 0")
         return self

@@ -46,7 +46,7 @@ def test_items_and_labels_in_the_order_of_the_table(tmp_path: Path) -> None:
         ("id,label\na,1\na,1\n", "train.csv: id 'a' stands there more than once; ids must be unique"),
         ("id,label\n", "train.csv: the table has no rows; is the download complete?"),
         ("", "train.csv: cannot read the table (No columns to parse from file); is this the competition's folder?"),
-        ("id,label\na,1\nc,1\nd,2\n", "id 'c' has no image at {root}/train/c.png (2 of 3 are missing); complete the dow"),
+        ("id,label\na,1\nc,1\nd,2\n", "id 'c' has no image at {root}/train/c.png (2 of 3 are missing); complete"),
         ("id,label\na,1\n,1\n", "id '' has no image at"),
         ("id,label\na,1\nb,\n", "train.csv: id 'b' has no label (1 of 2 rows have none); each needs one"),
         ("id,label\na,1,x\nb,0,x\n", "train.csv: cannot read the table ("),  # would shift all columns
@@ -129,7 +129,7 @@ def test_labels_become_indices_or_a_matrix() -> None:
 
 
 def test_a_label_that_is_no_class() -> None:
-    with pytest.raises(DataError, match="row 2 of the training table: class '9' is not among the 2 classes of labels.csv"):
+    with pytest.raises(DataError, match="row 2 of the training table: class '9' is not among the 2 classes of labels"):
         encode_labels(IMET, ["1", "1 9"], ["1", "2"])
 
 

@@ -97,7 +97,7 @@ def test_no_group_is_ever_split(groups: list[int], n_folds: int, seed: int) -> N
         ("stratified", CLASSES, None, 1, "1 folds from 200 items: at least 2 folds"),
         ("multilabel", LABELS, None, 201, "201 folds from 200 items: at least 2 folds and as many items as folds"),
         ("grouped", CLASSES, np.array(["a", "b"] * 100), 3, "3 folds from 2 groups: at least 2 folds and as many gro"),
-        ("stratified", np.arange(200) % 60, None, 5, "5 stratified folds, but the largest class has 4 items; use fewer"),
+        ("stratified", np.arange(200) % 60, None, 5, "5 stratified folds, but the largest class has 4 items; use"),
         ("stratified", np.zeros(0, dtype=int), None, 2, "2 folds from 0 items"),
     ],
 )

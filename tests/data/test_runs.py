@@ -61,7 +61,7 @@ def test_no_run_and_an_unfinished_run_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such run; train it with `foldpack train`"):
         read_run(tmp_path / "one")
     (write_run(tmp_path / "one") / "meta.json").unlink()
-    with pytest.raises(DataError, match=r"not finished \(no meta.json\); `foldpack train` takes it up where it stopped"):
+    with pytest.raises(DataError, match=r"not finished \(no meta.json\); `foldpack train` takes it up where"):
         read_run(tmp_path / "one")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 import timm
 import torch
 from torch import nn
 
-from foldpack.errors import FoldpackError, did_you_mean
+from foldpack.errors import FoldpackError
 from foldpack.spec import NetConfig
 
 
@@ -23,21 +25,37 @@ def build_classifier(net: NetConfig, n_classes: int, pretrained: bool = False) -
     if net.arch.split(".")[0] not in known:
         raise ModelError(f"unknown network '{net.arch}': {_nearest_archs(net.arch, known)}")
     try:
-        return timm.create_model(net.arch, pretrained=pretrained, num_classes=n_classes, **net.kwargs)
+        built = timm.create_model(net.arch, pretrained=pretrained, num_classes=n_classes, **net.kwargs)
+        return built.to(memory_format=torch.channels_last)  # the order in which decoded pixels lie in memory
     except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as failure:
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
         raise ModelError(f"network '{net.arch}' with {dict(net.kwargs)} cannot be built: {reason}") from None
 
 
+def require_output(config: NetConfig, net: nn.Module, n_classes: int) -> None:
+    """Try one black image. Raises ModelError when the network does not take this size or gives no logit a class."""
+    net.eval()
+    try:
+        with torch.inference_mode():
+            shape = tuple(net(torch.zeros(1, 3, config.size, config.size)).shape)
+    except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as failure:
+        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+        raise ModelError(f"network '{config.arch}' does not take images of {config.size} px: {reason}; change "
+                         "net.size, or name the size in net.kwargs where the network has such an argument") from None
+    if shape != (1, n_classes):
+        raise ModelError(f"network '{config.arch}' gives {shape} for one image, not {(1, n_classes)}; it is no "
+                         "classifier")
+
+
 def _nearest_archs(arch: str, known: list[str]) -> str:
-    same_start = [name for name in known if name[:4] == arch[:4]][:8]
-    return did_you_mean(arch, known if not same_start else same_start) if same_start else (
-        f"timm {timm.__version__} knows {len(known)} names; list them with timm.list_models()")
+    near = get_close_matches(arch.split(".")[0], known, n=4)
+    hint = f"did you mean '{near[0]}'? Near it: {', '.join(near)}; " if near else ""
+    return f"{hint}timm {timm.__version__} knows {len(known)} names, list them with timm.list_models()"
 
 
 def normalise(pixels: torch.Tensor, net: NetConfig) -> torch.Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, in the range the network was trained on."""
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in channels-last order, in the range the network was trained on."""
     mean = torch.tensor(net.mean, device=pixels.device) * 255.0
     std = torch.tensor(net.std, device=pixels.device) * 255.0
     scaled = (pixels.float() - mean) / std
-    return scaled.permute(0, 3, 1, 2).contiguous()
+    return scaled.permute(0, 3, 1, 2)

@@ -32,14 +32,14 @@ def files_named(root: Path, wanted: str, suffix: bool = False) -> Iterator[Path]
 def find_competition(root: Path, layout: ImageTable, slug: str) -> Path:
     """The folder that holds the competition's sample submission. Raises InputError saying what was looked for.
 
-    Of several candidates the one with the slug in its path is taken, else the first.
+    Of several candidates the one with the slug in its path below `root` is taken, else the first.
     """
     wanted = {layout.id_column, layout.label_column}
     found = [path.parent for path in files_named(root, layout.sample_csv) if wanted <= _header_of(path)]
     if not found:
         raise InputError(f"no {layout.sample_csv} with columns {', '.join(sorted(wanted))} below {root}; "
                          f"attach the competition '{slug}' to the kernel")
-    return next((folder for folder in found if slug in folder.parts), found[0])
+    return next((folder for folder in found if slug in folder.relative_to(root).parts), found[0])
 
 
 def _header_of(path: Path) -> set[str]:

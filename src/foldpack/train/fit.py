@@ -151,8 +151,8 @@ def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
     """timm's optimiser factory; biases and norms are not decayed. Raises ConfigError for an unknown name."""
     optim = config.optim
     try:
-        return create_optimizer_v2(net, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay)
-    except (ValueError, AssertionError, RuntimeError) as failure:
+        return create_optimizer_v2(net, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay, **optim.kwargs)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as failure:
         raise ConfigError(f"run '{config.run}': optimiser '{optim.name}' cannot be built: {failure}; timm lists its "
                           "names with timm.optim.list_optimizers()") from None
 

@@ -35,17 +35,18 @@ from foldpack.data.runs import (
 from foldpack.ensemble.blend import merge_views
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.metrics.registry import get_metric
+from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
-from foldpack.models.classifier import ModelError, build_classifier
+from foldpack.models.classifier import ModelError, build_classifier, require_output
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import require_views
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import score_probs
-from foldpack.train.fit import FoldResult, fit_fold
+from foldpack.train.fit import FoldResult, build_optimizer, build_scheduler, fit_fold
 from foldpack.train.losses import build_loss
 
 Say = Callable[[str], None]
+MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
 
 
 def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print) -> RunMeta:
@@ -56,7 +57,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     layout = get_competition(config.competition)
     check_names(config, layout)
     data = load_training_set(config, layout, data_root, folds_csv)
-    chosen = chosen_folds(config, data.fold)
+    chosen = chosen_folds(config, data.fold, folds_csv)
     folder = runs / config.run
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
@@ -78,16 +79,29 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 def check_names(config: RunConfig, layout: ImageTable) -> None:
     """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
     metric = get_metric(config.metric)
-    if (metric.needs == "labels") != (layout.task == "multilabel"):
-        raise ConfigError(f"metric '{metric.name}' does not fit the {layout.task} competition '{layout.name}'")
+    if metric.needs in ("grades", "values") or (metric.needs == "labels") != (layout.task == "multilabel"):
+        raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {layout.task} competition "
+                          f"'{layout.name}'; choose one of: {', '.join(metrics_of_task(layout.task))}")
     build_loss(config.loss, layout.task)
     require_views(config.views)
-    build_classifier(config.net, 2)
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
+    net = build_classifier(config.net, 2)
+    require_output(config.net, net, 2)
+    build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+
+
+def metrics_of_task(task: str) -> list[str]:
+    """The metrics that a run of this task can follow."""
+    needs = "labels" if task == "multilabel" else "probs"
+    return sorted(name for name, metric in METRICS.items() if metric.needs == needs)
 
 
 def load_training_set(config: RunConfig, layout: ImageTable, root: Path, folds_csv: Path) -> TrainingSet:
     """Join folds.csv (ids, folds, labels) with the images. Raises DataError."""
     table = read_folds(folds_csv)
+    if not len(table):
+        raise DataError(f"{folds_csv}: the table has no rows; make the folds with `foldpack folds`")
     if layout.label_column not in table.columns:
         raise DataError(f"{folds_csv}: label column '{layout.label_column}' is missing, got: "
                         f"{', '.join(table.columns)}; make the folds with `foldpack folds`")
@@ -103,14 +117,17 @@ def load_training_set(config: RunConfig, layout: ImageTable, root: Path, folds_c
     return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, layout.task)
 
 
-def chosen_folds(config: RunConfig, fold: np.ndarray) -> list[int]:
-    """The folds to train. Raises ConfigError for one that no item is in."""
-    existing = sorted(int(k) for k in np.unique(fold))
+def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[int]:
+    """The folds to train. Raises ConfigError for one that no item is in, DataError when too few items are left."""
+    existing, sizes = np.unique(fold, return_counts=True)
+    if len(existing) < 2 or len(fold) - sizes.max() < MIN_TRAINING_ITEMS:
+        raise DataError(f"{folds_csv}: {len(fold)} items in folds {existing.tolist()} of {sizes.tolist()} items; at "
+                        f"least 2 folds are needed, and {MIN_TRAINING_ITEMS} items outside each")
     if config.folds is None:
-        return existing
+        return existing.tolist()
     strange = [k for k in config.folds if k not in existing]
     if strange or not config.folds:
-        raise ConfigError(f"run '{config.run}': folds {config.folds}; folds.csv has {existing}")
+        raise ConfigError(f"run '{config.run}': folds {config.folds}; {folds_csv} has {existing.tolist()}")
     return sorted(set(config.folds))
 
 

@@ -1,0 +1,145 @@
+"""Time, order of work, and where the inputs are."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foldpack.competitions.digits import DIGITS
+from foldpack.predict.deadline import Deadline, OutOfTime, process_age
+from foldpack.predict.finder import SEARCH_DEPTH, InputError, files_named, find_competition, find_sealed
+from foldpack.predict.units import plan_units
+from foldpack.sealed import new_data_key, seal_file
+from foldpack.spec import EnsembleSpec, parse_spec
+
+
+class Clock:
+    """Seconds that pass only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_deadline_counts_from_the_start_of_the_process_and_keeps_its_margin() -> None:
+    clock = Clock()
+    deadline = Deadline(hours=1.0, margin=0.1, clock=clock, already_run=40.0)
+    assert deadline.elapsed() == 40.0 and deadline.left() == pytest.approx(3600 * 0.9 - 40)
+    clock.now += 3199
+    deadline.check()
+    assert deadline.left() == pytest.approx(1)
+    clock.now += 1
+    with pytest.raises(OutOfTime, match="out of time after 3240 s"):
+        deadline.check()
+    clock.now += 500
+    assert deadline.left() == pytest.approx(-500)
+
+
+def test_no_hours_are_over_at_once() -> None:
+    with pytest.raises(OutOfTime):
+        Deadline(0.0, 0.06, Clock()).check()
+
+
+def test_the_age_of_a_process_counts_from_its_start() -> None:
+    code = "import time; time.sleep(0.5); from foldpack.predict.deadline import process_age; print(process_age())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.4 < float(done.stdout) < 60
+    assert process_age() > 0.4
+
+
+def test_without_proc_the_age_is_0(monkeypatch) -> None:
+    def fail(*args: object, **options: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    assert process_age() == 0.0
+
+
+def make_spec(*members: tuple[str, float, int]) -> EnsembleSpec:
+    return parse_spec({
+        "name": "best", "competition": "digits", "slug": "s", "task": "multiclass", "classes": ["a", "b"],
+        "prior": [0.5, 0.5], "metric": {"name": "accuracy", "oof": 0.9},
+        "members": [{"run": run, "weight": weight, "views": ["identity"], "size": 32, "seconds_per_image": 0.1,
+                     "folds": [{"fold": k, "sha256": "a" * 64} for k in range(folds)]}
+                    for run, weight, folds in members]})
+
+
+def test_first_one_fold_of_each_heaviest_first() -> None:
+    units = plan_units(make_spec(("light", 1.0, 2), ("heavy", 3.0, 3), ("none", 0.0, 2)))
+    assert [unit.role for unit in units] == ["heavy/fold0", "light/fold0", "heavy/fold1", "light/fold1", "heavy/fold2"]
+    assert [unit.weight for unit in units] == pytest.approx([0.25, 0.125, 0.25, 0.125, 0.25])
+    assert sum(unit.weight for unit in units) == pytest.approx(1)
+
+
+def write_sample(folder: Path, text: str = "id,label\n") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "sample_submission.csv").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("place", ["competitions/foldpack-digits", "foldpack-digits", "", "a/b/c/d/e"])
+def test_the_competition_is_found_wherever_it_is_mounted(tmp_path: Path, place: str) -> None:
+    folder = write_sample(tmp_path / "input" / place)
+    assert find_competition(tmp_path / "input", DIGITS, "foldpack-digits") == folder
+
+
+def test_of_two_samples_the_one_below_the_slug_is_taken(tmp_path: Path) -> None:
+    root = tmp_path / "the-slug" / "input"  # the slug above the root must not count
+    write_sample(root / "a-dataset")
+    folder = write_sample(root / "competitions" / "the-slug" / "data")
+    assert find_competition(root, DIGITS, "the-slug") == folder
+    assert find_competition(root, DIGITS, "other") == root / "a-dataset"
+
+
+@pytest.mark.parametrize("text", ["id,target\n", "", "\xff", "label\n"])
+def test_a_sample_of_another_competition_does_not_count(tmp_path: Path, text: str) -> None:
+    write_sample(tmp_path / "a", text)
+    with pytest.raises(InputError) as caught:
+        find_competition(tmp_path, DIGITS, "foldpack-digits")
+    assert str(caught.value) == (f"no sample_submission.csv with columns id, label below {tmp_path}; "
+                                 "attach the competition 'foldpack-digits' to the kernel")
+    shutil.rmtree(tmp_path / "a")
+    with pytest.raises(InputError, match="attach the competition"):
+        find_competition(tmp_path / "nothing", DIGITS, "foldpack-digits")
+
+
+def test_files_are_found_in_a_fixed_order_and_not_below_the_depth(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*"abcdefgh")
+    deep.mkdir(parents=True)
+    for folder in (deep, deep.parent, tmp_path / "a", tmp_path):
+        (folder / "x.sealed").touch()
+        (folder / "x.csv").touch()
+    found = list(files_named(tmp_path, ".sealed", suffix=True))
+    assert found == [tmp_path / "x.sealed", tmp_path / "a" / "x.sealed", deep.parent / "x.sealed"]
+    assert len(deep.relative_to(tmp_path).parts) == SEARCH_DEPTH + 1
+    assert list(files_named(tmp_path, "x.csv"))[0] == tmp_path / "x.csv"
+
+
+def seal(folder: Path, name: str, role: str) -> str:
+    (folder / "plain").write_bytes(role.encode())
+    return seal_file(folder / "plain", folder / name, new_data_key(), role).header_sha256
+
+
+def test_sealed_files_are_found_by_what_they_are(tmp_path: Path, capsys) -> None:
+    one, two = seal(tmp_path, "one.sealed", "a/fold0"), seal(tmp_path, "two.sealed", "a/fold1")
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    shutil.move(tmp_path / "one.sealed", tmp_path / "deep" / "er" / "other name.sealed")
+    shutil.copy(tmp_path / "two.sealed", tmp_path / "deep" / "two.sealed")
+    (tmp_path / "broken.sealed").write_bytes(b"nothing")
+    found = find_sealed(tmp_path, {one: "a/fold0", two: "a/fold1"})
+    assert found == {one: tmp_path / "deep" / "er" / "other name.sealed", two: tmp_path / "two.sealed"}
+    assert "not usable as weights: " in capsys.readouterr().out
+
+
+def test_all_missing_weights_are_named(tmp_path: Path) -> None:
+    one = seal(tmp_path, "one.sealed", "a/fold0")
+    with pytest.raises(InputError) as caught:
+        find_sealed(tmp_path, {"0" * 64: "b/fold0", one: "a/fold0", "1" * 64: "b/fold1"})
+    assert str(caught.value) == (f"sealed weights of b/fold0, b/fold1 are not below {tmp_path}; attach the weights "
+                                 "dataset in the version that this kernel was packed with")

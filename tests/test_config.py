@@ -1,0 +1,152 @@
+"""Settings files are strict: every fault is one line that names the file, the key and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from foldpack.config import ConfigError, RunConfig, config_hash, config_text, parse_config, read_config
+from foldpack.errors import FoldpackError, did_you_mean
+from foldpack.strict_model import StrictModel, parse_strict
+from foldpack.strict_yaml import YamlError, load_strict
+
+GOOD: dict = {"run": "one", "competition": "digits", "net": {"arch": "resnet18", "size": 32},
+              "loss": {"name": "cross_entropy"}, "metric": "accuracy"}
+
+
+def faults(**changes: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({**GOOD, **changes}, "x.yml")
+    return str(caught.value)
+
+
+def test_every_value_is_spelled_out_and_reads_back(tmp_path: Path) -> None:
+    config = parse_config({**GOOD, "optim": {"lr": 3.0e-3}, "folds": [1]}, "x.yml")
+    (tmp_path / "x.yml").write_text(config_text(config))
+    assert read_config(tmp_path / "x.yml") == config
+    assert "warmup_epochs: 1" in config_text(config) and "mixup: 0.0" in config_text(config)
+
+
+def test_every_configuration_of_the_project_reads() -> None:
+    files = sorted((Path(__file__).parents[1] / "configs").glob("*/*.yml"))
+    runs = [path for path in files if path.name != "recipe.yml"]
+    assert runs and all(read_config(path).run == path.stem for path in runs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": 3}, "x.yml: unknown key 'epoch': did you mean 'epochs'? Allowed: accumulate, "),
+        ({"net": {"arch": "a", "siz": 32}}, "unknown key 'net.siz': did you mean 'size'? Allowed: arch, kwargs, mean,"),
+        ({"net": {"arch": "a", "siz": 32}}, "key 'net.size' is missing"),
+        ({"optim": {"wdecay": 1.0}}, "unknown key 'optim.wdecay': did you mean 'weight_decay'? Allowed: clip_norm, "),
+        ({"zzz": 1}, "unknown key 'zzz': Allowed: accumulate"),
+        ({"epochs": "3"}, "epochs: input should be a valid integer, got '3'"),
+        ({"epochs": 3.0}, "epochs: input should be a valid integer, got 3.0"),
+        ({"epochs": True}, "epochs: input should be a valid integer, got True"),
+        ({"epochs": 0}, "epochs: input should be greater than or equal to 1, got 0"),
+        ({"optim": {"lr": float("nan")}}, "optim.lr: input should be a finite number, got nan"),
+        ({"optim": {"lr": float("inf")}}, "optim.lr: input should be a finite number, got inf"),
+        ({"optim": {"lr": 0.0}}, "optim.lr: input should be greater than 0, got 0.0"),
+        ({"optim": None}, "optim: input should be a valid dictionary or instance of OptimConfig, got None"),
+        ({"loss": {"name": "focal"}}, "loss.name: input should be 'cross_entropy', 'bce' or 'asymmetric', got 'focal'"),
+        ({"precision": False}, "precision: input should be 'no', 'fp16' or 'bf16', got False"),
+        ({"views": []}, "views: list should have at least 1 item"),
+        ({"views": "identity"}, "views: input should be a valid list, got 'identity'"),
+        ({"folds": [0, "1"]}, "folds.1: input should be a valid integer, got '1'"),
+        ({"run": "a b"}, "run: string should match pattern"),
+        ({"run": "../x"}, "run: string should match pattern"),
+        ({"run": ""}, "run: string should match pattern"),
+        ({"net": {"arch": "a", "size": 32, "std": [1.0, 1.0]}}, "net: mean and std need three numbers each, std above"),
+        ({"net": {"arch": "a", "size": 32, "std": [1.0, 0.0, 1.0]}}, "net: mean and std need three numbers each"),
+        ({"net": {"arch": "a", "size": 32, "kwargs": {"num_classes": 3}}}, "num_classes follows from the labels"),
+        ({"augment": {"hflip": 1.5}}, "augment.hflip: input should be less than or equal to 1, got 1.5"),
+    ],
+)
+def test_each_fault_is_named(changes: dict, message: str) -> None:
+    text = faults(**changes)
+    assert message in text and text.startswith("x.yml: ") and "\n" not in text
+
+
+def test_all_faults_are_told_at_once_and_long_values_are_cut() -> None:
+    text = faults(epochs="x" * 500, seeed=1)
+    assert "epochs: " in text and "unknown key 'seeed': did you mean 'seed'?" in text
+    assert "..." in text and "x" * 100 not in text
+
+
+class Inner(StrictModel):
+    """A part."""
+
+    size: int
+
+
+class Outer(StrictModel):
+    """A whole of parts."""
+
+    parts: list[Inner] = []
+    named: dict[str, Inner] = {}
+    maybe: Inner | None = None
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"parts": [{"size": 1}, {"sise": 1, "size": 1}]}, "unknown key 'parts.1.sise': did you mean 'size'? Allowed:"),
+        ({"named": {"a": {"siz": 1, "size": 1}}}, "unknown key 'named.a.siz': did you mean 'size'? Allowed: size"),
+        ({"maybe": {"siz": 1, "size": 1}}, "unknown key 'maybe.siz': did you mean 'size'? Allowed: size"),
+        ({"part": []}, "unknown key 'part': did you mean 'parts'? Allowed: maybe, named, parts"),
+        ({"parts": [{"size": 1}, {}]}, "key 'parts.1.size' is missing"),
+    ],
+)
+def test_keys_inside_lists_mappings_and_options(data: dict, message: str) -> None:
+    with pytest.raises(FoldpackError) as caught:
+        parse_strict(Outer, data, "y", FoldpackError)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("data", "kind"), [([], "list"), (None, "NoneType"), ("a", "str"), (3, "int")])
+def test_anything_but_a_mapping_is_refused(data: object, kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"x.yml: expected a mapping of keys to values, got {kind}"):
+        parse_config(data, "x.yml")
+
+
+def test_settings_are_frozen() -> None:
+    config = parse_config(GOOD, "x.yml")
+    with pytest.raises(ValidationError, match="frozen"):
+        config.epochs = 3
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing.yml: cannot read it .*No such file"):
+        read_config(tmp_path / "nothing.yml")
+    with pytest.raises(ConfigError, match="cannot read it .*Is a directory"):
+        read_config(tmp_path)
+    (tmp_path / "x.yml").write_bytes(b"run: \xff\n")
+    with pytest.raises(ConfigError, match="x.yml: cannot read it"):
+        read_config(tmp_path / "x.yml")
+    (tmp_path / "x.yml").write_text("run: [\n")
+    with pytest.raises(YamlError, match="x.yml:"):
+        read_config(tmp_path / "x.yml")
+
+
+def test_the_hash_follows_what_decides_the_weights() -> None:
+    def of(**changes: object) -> str:
+        return config_hash(parse_config({**GOOD, **changes}, "x"))
+
+    assert of() == of(epochs=20) == of(folds=[0]) == of(workers=4)
+    different = [of(), of(epochs=21), of(seed=1), of(net={"arch": "resnet18", "size": 64}), of(optim={"lr": 0.1}),
+                 of(run="two"), of(views=["hflip"])]
+    assert len(set(different)) == len(different) and all(len(one) == 64 for one in different)
+
+
+def test_did_you_mean() -> None:
+    assert did_you_mean("rms", ["mae", "rmse"]) == "did you mean 'rmse'? Allowed: mae, rmse"
+    assert did_you_mean("qqq", ["accuracy", "auc"]) == "Allowed: accuracy, auc"
+
+
+def test_a_config_that_names_its_yaml_line(tmp_path: Path) -> None:
+    with pytest.raises(YamlError, match="x.yml:2: key 'run' is already set in line 1"):
+        load_strict("run: a\nrun: b\n", "x.yml")
+    assert isinstance(parse_config(GOOD, tmp_path), RunConfig)

@@ -1,0 +1,99 @@
+"""The ensemble YAML: it reads back as it was written, and parts that do not fit each other are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from foldpack.spec import EnsembleSpec, SpecError, fold_role, parse_spec, read_spec, spec_to_dict, write_spec
+from foldpack.strict_yaml import YamlError
+
+
+def member(run: str = "one", **changes: object) -> dict:
+    return {"run": run, "weight": 0.1 + 0.2, "views": ["identity"], "size": 32, "seconds_per_image": 1e-05,
+            "folds": [{"fold": 0, "sha256": "a" * 64}, {"fold": 1, "sha256": "b" * 64}], **changes}
+
+
+def good(**changes: object) -> dict:
+    return {"name": "best", "competition": "digits", "slug": "digit-recognizer", "task": "multiclass",
+            "metric": {"name": "accuracy", "oof": 0.9}, "classes": ["0", "no"], "prior": [0.25, 0.75],
+            "members": [member()], **changes}
+
+
+def test_a_spec_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    spec = parse_spec(good(threshold=0.1, task="multilabel", max_labels=3,
+                           blend={"space": "logit", "scale": 1.25, "bias": -0.5}))
+    write_spec(tmp_path / "ensembles" / "best.yml", spec)
+    assert read_spec(tmp_path / "ensembles" / "best.yml") == spec
+    assert spec.members[0].weight == 0.1 + 0.2  # to the last bit
+    assert parse_spec(spec_to_dict(spec)) == spec
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    data = spec_to_dict(parse_spec(good()))
+    assert "threshold" not in data and "nested" not in data["metric"] and "file" not in data["members"][0]["folds"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prior": [1.0]}, "prior has 1 numbers for 2 classes"),
+        ({"task": "multilabel"}, "a multilabel ensemble needs a threshold"),
+        ({"task": "multilabel", "threshold": [0.1]}, "1 thresholds for 2 classes"),
+        ({"members": [member(), member("two"), member()]}, "a run is named twice among the members: one, two, one"),
+        ({"members": [member(folds=[{"fold": 1, "sha256": "a" * 64}] * 2)]}, "run 'one' names a fold twice: [1, 1]"),
+        ({"members": [member(weight=0.0)]}, "the weights of the members sum to 0"),
+        ({"members": []}, "members: list should have at least 1 item"),
+        ({"members": [member(weight=-0.1)]}, "members.0.weight: input should be greater than or equal to 0"),
+        ({"members": [member(), member("two", wieght=1)]}, "unknown key 'members.1.wieght': did you mean 'weight'?"),
+        ({"members": [member(folds=[{"fold": 0, "sha256": "A" * 64}])]}, "members.0.folds.0.sha256: string should mat"),
+        ({"members": [member(views=[])]}, "members.0.views: list should have at least 1 item"),
+        ({"members": [member("a/b")]}, "members.0.run: string should match pattern"),
+        ({"classes": ["a", "a"]}, "a class is named twice"),
+        ({"classes": ["a"], "prior": [1.0]}, "classes: list should have at least 2 items"),
+        ({"max_labels": 1, "min_labels": 2}, "at least 2 and at most 1 labels an item do not fit"),
+        ({"budget": {"hours": 0}}, "budget.hours: input should be greater than 0"),
+        ({"budget": {"hours": 25}}, "budget.hours: input should be less than or equal to 24"),
+        ({"budget": {"margin": 1.0}}, "budget.margin: input should be less than 1"),
+        ({"version": 2}, "version: input should be 1, got 2"),
+        ({"task": "boxes"}, "task: input should be 'multiclass' or 'multilabel', got 'boxes'"),
+        ({"memebers": []}, "unknown key 'memebers': did you mean 'members'?"),
+        ({"metric": {"name": "f2", "oof": float("nan")}}, "metric.oof: input should be a finite number"),
+        ({"name": "x" * 81}, "name: string should match pattern"),
+    ],
+)
+def test_each_fault_is_named(changes: dict, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(good(**changes), "best.yml")
+    assert message in str(caught.value) and str(caught.value).startswith("best.yml: ")
+
+
+def test_unreadable_files_say_what_makes_them(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="best.yml: cannot read the ensemble .*; make it with ./ensemble_search.py"):
+        read_spec(tmp_path / "best.yml")
+    (tmp_path / "best.yml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="cannot read the ensemble"):
+        read_spec(tmp_path / "best.yml")
+    (tmp_path / "best.yml").write_text("name: a\nname: b\n")
+    with pytest.raises(YamlError, match="best.yml:2"):
+        read_spec(tmp_path / "best.yml")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "best.yml"
+    write_spec(path, parse_spec(good()))
+    before = path.read_bytes()
+
+    def fail(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_spec(path, parse_spec(good(name="other")))
+    assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == ["best.yml"]
+
+
+def test_the_role_names_run_and_fold() -> None:
+    assert fold_role("one", 3) == "one/fold3"
+    assert isinstance(parse_spec(good()), EnsembleSpec)
