@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ class Layout:
     src: Path
     package: str
     entry: Path
+    known_paths: dict[str, Path | None] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def root(self) -> Path:
@@ -27,16 +29,25 @@ class Layout:
 
     def shown(self, path: Path) -> str:
         """A path that does not depend on the machine or the working folder."""
-        path = path.resolve()
+        path = Path(os.path.realpath(path))
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+
+    def shown_module(self, path: Path) -> str:
+        """The same for a file below `src`, without asking the disk."""
+        return os.path.join(self.shown_src, os.path.relpath(path, self.src)).removeprefix("./")
+
+    @cached_property
+    def shown_src(self) -> str:
+        """The folder of the package relative to the project: "src", or "." when it is the project itself."""
+        return os.path.relpath(os.path.realpath(self.src), self.root)
 
     def module_path(self, name: str) -> Path | None:
         """The file of a dotted module of the package, None when there is none."""
-        stem = self.src.joinpath(*name.split("."))
-        for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
-            if path.is_file():
-                return path
-        return None
+        if name not in self.known_paths:
+            stem = os.path.join(self.src, *name.split("."))
+            found = next((path for path in (f"{stem}.py", f"{stem}/__init__.py") if os.path.isfile(path)), None)
+            self.known_paths[name] = None if found is None else Path(found)
+        return self.known_paths[name]
 
     def owns(self, each: Import) -> bool:
         """Whether an import is first-party: of the package, or relative."""
@@ -98,7 +109,8 @@ class GraphReader:
     def read(self, path: Path, name: str) -> Module | Violation:
         known = self.cache.get(path)
         if known is None:
-            known = self.cache[path] = read_module(path, self.layout.shown(path), name)
+            shown = self.layout.shown_module(path) if name else self.layout.shown(path)
+            known = self.cache[path] = read_module(path, shown, name)
         return known
 
     def read_entry(self) -> None:

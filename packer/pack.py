@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packer.errors import PackError
 from packer.graph import Graph, Layout, read_graph
@@ -19,7 +22,9 @@ from packer.report import PackReport, make_report, size_breakdown
 from packer.rules import check_graph
 from packer.runtime import RUNTIME_FILES, runtime_module
 from packer.shake import shake
-from packer.vendor import Carried, archive_lines, collect_carried
+
+if TYPE_CHECKING:
+    from packer.vendor import Carried
 
 __all__ = ["PackError", "PackResult", "WheelSet", "inject_keys", "pack_entry", "source_commit"]
 
@@ -71,19 +76,26 @@ def pack_entry(
         refuse_secret_fields(spec)
     wheels = wheels or read_wheels(spec or {})
     check_wheels(wheels)
-    carried = collect_carried([*vendor, *read_vendor(spec or {})], image)
+    carried: Sequence[Carried] = []
+    archive: list[str] = []
+    if wanted := [*vendor, *read_vendor(spec or {})]:
+        from packer.vendor import archive_lines, collect_carried  # slow to import, and most packs carry nothing
+
+        carried = collect_carried(wanted, image)
+        archive = archive_lines(carried)
     provided = frozenset().union(*(each.roots for each in carried), wheels.roots if wheels else ())
     layout = Layout(src, package, entry)
-    graph = read_graph(layout)
-    violations = check_graph(graph, provided, with_spec=spec is not None)
+    with uncollected():
+        graph = read_graph(layout)
+        violations = check_graph(graph, provided, with_spec=spec is not None)
     if violations:
         raise PackError.from_violations(violations)
     shaken = shake(graph)
     pack_id = compute_pack_id(graph, spec, carried, wheels)
-    made = Provenance(layout.shown(entry), package, source_folder(layout), " ".join(command.split()), commit)
+    made = Provenance(layout.shown(entry), package, layout.shown_src, " ".join(command.split()), commit)
     wheel_row = f"{wheels.dataset}: {', '.join(wheels.packages)}" if wheels else ""
     header = render_header(made, len(graph.modules), pack_id, spec, [str(each) for each in carried], wheel_row)
-    additions = Additions(archive_lines(carried), *((wheels.dataset, wheels.packages) if wheels else ()))
+    additions = Additions(archive, *((wheels.dataset, wheels.packages) if wheels else ()))
     text, table = render_script(header, shaken, spec, additions)
     refuse_secrets(text, "the packed script")
     report = make_report(shaken, table, text, image)
@@ -92,9 +104,16 @@ def pack_entry(
     return PackResult(text, pack_id, report)
 
 
-def source_folder(layout: Layout) -> str:
-    """The folder that holds the package, relative to the project."""
-    return layout.src.resolve().relative_to(layout.root).as_posix()
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage collection inside: syntax trees are many small objects that all stay, and collecting finds nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def read_vendor(spec: dict[str, object]) -> list[str]:

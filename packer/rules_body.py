@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
 
 from packer.errors import Violation
 from packer.graph import Graph
-from packer.scope import bound_names, dotted_name, last_name
+from packer.scope import FunctionNode, bound_names, dotted_name, last_name, walk_nodes
 from packer.source import Module, Statement, place_name
 
 # Calls that do something, or whose answer differs from run to run. A trailing dot: all below it.
@@ -47,6 +46,7 @@ DYNAMIC_CALLS = {
     "sys._getframe": "pass the value as an argument",
     "operator.attrgetter": "write a lambda with the attribute",
 }
+WATCHED_ROOTS = frozenset(name.partition(".")[0] for name in DYNAMIC_CALLS) | {"torch", "pkgutil"}
 DATA_CALLS = ("importlib.resources.files", "importlib.resources.read_text", "importlib.resources.read_binary",
               "importlib.resources.path", "importlib.resources.open_text", "importlib.resources.open_binary",
               "pkgutil.get_data")  # fmt: skip
@@ -58,6 +58,13 @@ DYNAMIC_ATTRIBUTES = {
 PICKLE_MODULES = frozenset({"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"})
 PICKLE_CALLS = ("torch.load", "torch.save", "torch.jit.load", "pandas.read_pickle", "numpy.load")
 PICKLE_MEND = "use safetensors for arrays, booster text or JSON for the rest"
+# A module without any of these words and imports cannot break rules 5 and 6, so that its tree need not be walked.
+NOTEWORTHY = (
+    *DYNAMIC_NAMES, *DYNAMIC_ATTRIBUTES, *PICKLE_MODULES, "getattr", "setattr", "delattr", "vars", "_pickle",
+    "torch.load", "torch.save", "torch.jit", "sys.modules", "_getframe",
+    *(("f'", 'f"', "F'", 'F"') if sys.version_info >= (3, 12) else ()),
+)  # fmt: skip
+HARMLESS_IMPORTS = frozenset({("torch", "torch"), ("torch.nn", "nn"), ("torch.nn.functional", "F"), ("sys", "sys")})
 MUTATORS = frozenset({"append", "add", "update", "setdefault", "insert", "extend", "register", "__setitem__"})
 
 
@@ -79,19 +86,29 @@ class BodyChecker:
 
     def check(self) -> None:
         last = 0
+        checked: list[ast.stmt] = []
         for statement in self.module.statements:
             if statement.first <= last:
                 self.refuse(statement.node, 4, "two statements on one line", "put each on a line of its own")
             last = statement.node.end_lineno or statement.first
             if statement.kind == "guard" and self.module is self.graph.entry:
                 continue
+            checked.append(statement.node)
             if statement.kind in ("code", "guard"):
                 self.check_statement(statement)
-                decorators = {id(each) for node in ast.walk(statement.node) for each in decorator_calls(node)}
-                for node in import_time_nodes(statement.node):
-                    self.check_import_time(node, id(node) in decorators)
-            for inner in ast.walk(statement.node):
-                self.check_node(inner)
+                self.check_import_time(statement.node)
+        if self.is_noteworthy():
+            self.check_nodes(walk_nodes(checked))
+
+    def is_noteworthy(self) -> bool:
+        """Whether anything in the module's text or imports calls for a look at every node."""
+        text = self.module.text
+        if not text.isascii() or any(word in text for word in NOTEWORTHY):  # fullwidth letters spell the same
+            return True
+        return any(
+            each.root in WATCHED_ROOTS and (each.meaning, each.bound) not in HARMLESS_IMPORTS
+            for each in self.module.imports
+        )
 
     def check_statement(self, statement: Statement) -> None:
         """Rule 4: a module body holds imports, constants, functions and classes."""
@@ -128,20 +145,24 @@ class BodyChecker:
         statements = module.defined.get(name, [])
         return statements[-1].node if statements else None
 
-    def check_import_time(self, node: ast.AST, decorates: bool) -> None:
-        """Rule 4: evaluated while the module is imported."""
-        name = ""
-        if isinstance(node, (ast.Name, ast.Attribute)):
-            name = self.resolve(node) if matches(self.resolve(node), IMPORT_READS) else ""
-        elif isinstance(node, ast.Call):
-            name = self.resolve(node.func) if matches(self.resolve(node.func), IMPORT_CALLS) else ""
-        if name:
-            self.refuse(node, 4, f"{name} at import", "do it in a function that main calls")
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not decorates:
-            called = self.first_party(node.func.id)
-            if isinstance(called, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                mend = "call it in main and pass the value on"
-                self.refuse(node, 4, f"{node.func.id}() is called at import", mend)
+    def check_import_time(self, statement: ast.stmt) -> None:
+        """Rule 4: nothing acts while the module is imported, and no function of the project is called."""
+        nodes: list[ast.AST] = []
+        decorators: set[int] = set()
+        import_time_nodes(statement, nodes, decorators)
+        for node in nodes:
+            name = ""
+            if isinstance(node, (ast.Name, ast.Attribute)):
+                name = self.resolve(node)
+            elif isinstance(node, ast.Call):
+                name = self.resolve(node.func)
+            if matches(name, IMPORT_CALLS if isinstance(node, ast.Call) else IMPORT_READS):
+                self.refuse(node, 4, f"{name} at import", "do it in a function that main calls")
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and id(node) not in decorators:
+                called = self.first_party(node.func.id)
+                if isinstance(called, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    mend = "call it in main and pass the value on"
+                    self.refuse(node, 4, f"{node.func.id}() is called at import", mend)
 
     def check_decorators(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         """Rule 4: no decorator that registers, for what is registered is not named and would be left out."""
@@ -161,9 +182,9 @@ class BodyChecker:
                 if keyword.arg == "metaclass" and self.first_party(last_name(keyword.value)) is not None:
                     self.refuse(keyword.value, 4, "a metaclass of its own acts at import", "use a plain class")
 
-    def mutates(self, function: ast.AST) -> bool:
+    def mutates(self, function: FunctionNode) -> bool:
         """Whether a function changes a constant of some module: stores into it, or calls a mutating method of it."""
-        inner = bound_names(getattr(function, "body", []))
+        inner = bound_names(function)
         for node in ast.walk(function):
             target: ast.expr | None = None
             if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
@@ -182,24 +203,36 @@ class BodyChecker:
             if isinstance(statements[0].node, (ast.Assign, ast.AnnAssign))
         }  # fmt: skip
 
-    def check_node(self, node: ast.AST) -> None:
+    def check_nodes(self, nodes: dict[type, list[ast.AST]]) -> None:
         """Rules 5 and 6, anywhere in the module."""
-        if isinstance(node, ast.Name) and node.id in DYNAMIC_NAMES:
-            if isinstance(node.ctx, ast.Load):
-                self.refuse(node, 5, f"{node.id}", DYNAMIC_NAMES[node.id])
-        elif isinstance(node, ast.Attribute) and node.attr in DYNAMIC_ATTRIBUTES:
-            self.refuse(node, 5, f".{node.attr}", DYNAMIC_ATTRIBUTES[node.attr])
-        elif isinstance(node, ast.Call):
-            self.check_call(node)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            self.check_pickle_import(node)
-        elif isinstance(node, ast.JoinedStr) and sys.version_info >= (3, 12):
-            self.check_f_string(node)
-        if isinstance(node, (ast.Name, ast.Attribute)):
-            name = self.resolve(node)
-            for pattern, mend in DYNAMIC_CALLS.items():
-                if matches(name, (pattern,)):
-                    self.refuse(node, 5, name, mend)
+        watched = {each.bound for each in self.module.plain_imports if each.root in WATCHED_ROOTS}
+        for node in nodes.get(ast.Name, []):
+            if isinstance(node, ast.Name):
+                if node.id in DYNAMIC_NAMES and isinstance(node.ctx, ast.Load):
+                    self.refuse(node, 5, f"{node.id}", DYNAMIC_NAMES[node.id])
+                if node.id in watched:
+                    self.check_dynamic(node)
+        for node in nodes.get(ast.Attribute, []):
+            if isinstance(node, ast.Attribute):
+                if node.attr in DYNAMIC_ATTRIBUTES:
+                    self.refuse(node, 5, f".{node.attr}", DYNAMIC_ATTRIBUTES[node.attr])
+                if watched:
+                    self.check_dynamic(node)
+        for node in nodes.get(ast.Call, []):
+            if isinstance(node, ast.Call):
+                self.check_call(node)
+        for node in [*nodes.get(ast.Import, []), *nodes.get(ast.ImportFrom, [])]:
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                self.check_pickle_import(node)
+        for node in nodes.get(ast.JoinedStr, []):
+            if sys.version_info >= (3, 12) and isinstance(node, ast.JoinedStr):
+                self.check_f_string(node)
+
+    def check_dynamic(self, node: ast.Name | ast.Attribute) -> None:
+        name = self.resolve(node)
+        for pattern, mend in DYNAMIC_CALLS.items():
+            if matches(name, (pattern,)):
+                self.refuse(node, 5, name, mend)
 
     def check_call(self, node: ast.Call) -> None:
         name = self.resolve(node.func)
@@ -249,7 +282,7 @@ class BodyChecker:
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a dotted name is one of the patterns, or below one that ends with a dot."""
-    return any(name == pattern or (pattern[-1] == "." and f"{name}.".startswith(pattern)) for pattern in patterns)
+    return name in patterns or (bool(name) and any(f"{name}.".startswith(each) for each in patterns if each[-1] == "."))
 
 
 def is_plain_target(target: ast.expr) -> bool:
@@ -264,25 +297,23 @@ def is_false(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is False
 
 
-def import_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """What Python evaluates when the statement runs: not the bodies of functions, not annotations."""
+def import_time_nodes(node: ast.AST, found: list[ast.AST], decorators: set[int]) -> None:
+    """Collect what Python evaluates when the statement runs: not the bodies of functions, not annotations.
+
+    decorators: gets the ids of the calls that decorate something.
+    """
+    found.append(node)
+    inner: list[ast.AST | None]
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-        decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-        inner: list[ast.AST | None] = [*decorators, *node.args.defaults, *node.args.kw_defaults]
+        inner = [*getattr(node, "decorator_list", []), *node.args.defaults, *node.args.kw_defaults]
     elif isinstance(node, ast.AnnAssign):
         inner = [node.target, node.value]
     else:
         inner = list(ast.iter_child_nodes(node))
-    yield node
+    decorators.update(id(each) for each in getattr(node, "decorator_list", []))
     for child in inner:
         if child is not None:
-            yield from import_time_nodes(child)
-
-
-def decorator_calls(node: ast.AST) -> list[ast.Call]:
-    """The decorators of a function or class that are written as calls."""
-    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    return [each for each in decorators if isinstance(each, ast.Call)]
+            import_time_nodes(child, found, decorators)
 
 
 def describe_statement(node: ast.stmt) -> tuple[str, str]:

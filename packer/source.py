@@ -13,9 +13,11 @@ from functools import cached_property
 from pathlib import Path
 
 from packer.errors import Violation
-from packer.scope import Uses, bound_names, find_uses
+from packer.scope import Uses, find_uses
 
 OLDEST_GRAMMAR = (3, 10)
+# Without a match, no import stands inside a block: it would be indented, or follow a colon or semicolon.
+INNER_IMPORT = re.compile(r"(?m)^[ \t\f]+(?:import|from)\b|[:;][ \t\f]*(?:\\\n[ \t\f]*)*(?:import|from)\b")
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,15 @@ class Module:
     @cached_property
     def imports(self) -> list[Import]:
         """Every import of the file in its order, wherever it stands."""
-        return list(find_imports(self.tree.body, ""))
+        nested = INNER_IMPORT.search(self.text) is not None
+        return list(find_imports(self.tree.body, "", nested))
 
     @cached_property
     def top_imports(self) -> dict[str, Import]:
         """Imports at the top of the module, by the name that they define."""
         return {each.bound: each for each in self.plain_imports}
 
-    @property
+    @cached_property
     def plain_imports(self) -> list[Import]:
         """Imports at the top of the module but `__future__`; some may bind the same (`import os`, `import os.path`)."""
         return [each for each in self.imports if not each.place and each.module != "__future__"]
@@ -145,8 +148,9 @@ def cut_statements(module: Module) -> Iterator[Statement]:
         if number + 1 == len(body):
             end = last_written_line(lines, end)
         kind = statement_kind(node, number)
-        names = tuple(sorted(bound_names([node]))) if kind == "code" else ()
-        yield Statement(node, kind, start, first, end, names, find_uses(node))
+        uses = find_uses(node) if kind != "import" else Uses()
+        names = tuple(sorted(uses.bound)) if kind == "code" else ()
+        yield Statement(node, kind, start, first, end, names, uses)
         start = end + 1
 
 
@@ -203,7 +207,8 @@ def is_main_guard(node: ast.stmt) -> bool:
     return ast.unparse(node.test) in ("__name__ == '__main__'", "'__main__' == __name__")
 
 
-def find_imports(body: list[ast.stmt], place: str) -> Iterator[Import]:
+def find_imports(body: list[ast.stmt], place: str, nested: bool) -> Iterator[Import]:
+    """Imports of a block; with nested, those in the blocks inside it too."""
     for node in body:
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -211,10 +216,10 @@ def find_imports(body: list[ast.stmt], place: str) -> Iterator[Import]:
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 yield Import(node.module or "", alias.name, alias.asname or "", node.level, node.lineno, place)
-        else:
+        elif nested:
             inside = place or place_name(node)
             for block in inner_blocks(node):
-                yield from find_imports(block, inside)
+                yield from find_imports(block, inside, nested)
 
 
 def place_name(node: ast.stmt) -> str:
