@@ -25,6 +25,7 @@ from foldpack.sealed_store import (
     sealed_files,
     verify_with_keyring,
 )
+from foldpack.train.halve import halve_run
 from foldpack.weight_files import convert_pth, halve_weights
 
 
@@ -34,8 +35,8 @@ def register(app: typer.Typer) -> None:
     app.command("seal")(seal)
     app.command("open")(open_)
     app.command("inspect")(inspect)
-    app.command("verify")(verify)
     app.command("convert")(convert)
+    app.command("halve")(halve)
     app.add_typer(keys_app, name="keys")
 
 
@@ -127,6 +128,18 @@ def convert(
     typer.echo(f"{source} -> {out}  {count} tensors")
     if left_out:
         typer.echo(f"left out, as they are no tensors: {', '.join(left_out[:20])}")
+
+
+def halve(
+    run: Annotated[Path, typer.Argument(help="a finished run, runs/RUN")],
+    out: Annotated[Path, typer.Option(help="the run to write, such as runs/RUN_fp16")],
+    data: Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")],
+    folds_csv: Annotated[Path, typer.Option("--folds", help="made by `foldpack folds`")] = Path("folds.csv"),
+) -> None:
+    """Make a run in half precision, predicted out of fold with its rounded weights, and tell what rounding cost."""
+    before, after = halve_run(run, out, data, folds_csv)
+    change = f"{after - before:+.6f}"
+    typer.echo(f"{run} -> {out}  oof {before:.6f} -> {after:.6f}, change {change}; see {out / 'halved.json'}")
 
 
 @contextmanager

@@ -1,0 +1,77 @@
+"""A run in half precision: weights rounded to fp16, out-of-fold predictions made with the rounded weights.
+
+The result is a run like any other, so the search sees what the kernel will get, and the cost of rounding is measured.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from foldpack.competitions.registry import get_competition
+from foldpack.config import config_hash, config_text, read_config
+from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_array
+from foldpack.ensemble.blend import merge_views
+from foldpack.errors import DataError
+from foldpack.files import sha256_file, write_atomic
+from foldpack.metrics.registry import get_metric
+from foldpack.models.checkpoint import read_checkpoint, restore_net, save_checkpoint
+from foldpack.predict.loop import pick_device, predict_logits
+from foldpack.train.evaluate import score_probs
+from foldpack.train.run import RunTrainer, Say, load_training_set
+from foldpack.weight_files import RoundingReport, round_to_half
+
+
+def halve_run(source: Path, target: Path, data_root: Path, folds_csv: Path, say: Say = print) -> tuple[float, float]:
+    """Write `target`, the run of `source` in half precision -> OOF score before and after.
+
+    `target/halved.json` records both, and what rounding did to each fold. Raises DataError, ConfigError, ModelError,
+    and HalfPrecisionError for weights that fp16 cannot hold.
+    """
+    before = read_meta(source)
+    folds_sha256 = sha256_file(folds_csv) if folds_csv.is_file() else ""
+    if folds_sha256 != before.folds_sha256:
+        raise DataError(f"{folds_csv}: not the folds that {source} was trained on; give its own folds file")
+    if target.exists():
+        raise DataError(f"{target}: exists already; choose another name, or remove it")
+    config = read_config(source / "config.yml").model_copy(update={"run": target.name})
+    data = load_training_set(config, get_competition(config.competition), data_root, folds_csv)
+    target.mkdir(parents=True)
+    write_atomic(target / "config.yml", config_text(config))
+    trainer = RunTrainer(config, data, target, folds_sha256, say)
+    reports = {fold.fold: halve_fold(source, trainer, fold.fold) for fold in before.folds}
+    after = trainer.finish(sorted(reports))
+    write_atomic(target / "halved.json", record_text(before, after, reports))
+    return before.score, after.score
+
+
+def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
+    """Round one fold's weights, predict its items with them, and write both into the trainer's folder."""
+    path, config, data = checkpoint_path(source, fold), trainer.config, trainer.data
+    weights, info = read_checkpoint(path)
+    rounded, report = round_to_half(weights, str(path))
+    device = pick_device()
+    net = restore_net(rounded, info, str(path)).to(device)
+    rows = np.flatnonzero(data.fold == fold)
+    logits = predict_logits(net, info.net, data.pixels[rows], config.views, device, config.batch_size)
+    score = score_probs(get_metric(config.metric), data.targets[rows], merge_views(logits, data.task))
+    write_array(trainer.part(fold), logits.astype(config.oof_dtype))
+    renamed = {"run": config.run, "score": score, "config_sha256": config_hash(config)}
+    save_checkpoint(checkpoint_path(trainer.folder, fold), rounded, info.model_copy(update=renamed))
+    return report
+
+
+def record_text(before: RunMeta, after: RunMeta, reports: dict[int, RoundingReport]) -> str:
+    """`halved.json`: from which run, the OOF scores before and after, and the rounding of each fold."""
+    content = {
+        "run": before.run,
+        "metric": before.metric,
+        "oof_before": before.score,
+        "oof_after": after.score,
+        "oof_change": after.score - before.score,
+        "folds": {str(fold): asdict(report) for fold, report in sorted(reports.items())},
+    }
+    return json.dumps(content, indent=1) + "\n"
