@@ -285,12 +285,14 @@ def _sealed_read_back(
         f"{source}: the sealed file, read back, differs from it; seal it when nothing writes to it, "
         "and check the disk if this happens twice"
     )
+    again = bytearray()
     file.seek(0)
     try:
         with open_for_sealing(sealed) as written:
             info = _sealed_parse(written, sealed)
             for chunk in sealed_chunks(written, info, unlock_sealed(info, key, role, None, sealed), sealed):
-                again = bytearray(len(chunk))
+                if len(again) != len(chunk):
+                    again = bytearray(len(chunk))
                 if fill_sealed(file, memoryview(again), source) < len(chunk) or again != chunk:
                     raise differs
                 if progress:
