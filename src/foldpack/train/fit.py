@@ -6,10 +6,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
@@ -81,6 +83,7 @@ class FoldTraining:
         self.config = config
         self.data = data
         self.metric: Metric = get_metric(config.metric)
+        AcceleratorState._reset_state()  # it is global, and refuses another precision than the run before had
         self.accelerator = Accelerator(mixed_precision=config.precision,
                                        gradient_accumulation_steps=config.accumulate)
         self.inside = np.flatnonzero(data.fold == fold)
@@ -93,11 +96,12 @@ class FoldTraining:
         optimizer = build_optimizer(config, net)
         self.loss = build_loss(config.loss, data.task)
         self.net, self.optimizer, self.loader = self.accelerator.prepare(net, optimizer, loader)
+        # Without the wrapper that predicts in mixed precision: the kernel has none either. `epoch` brings its own.
+        self.plain: nn.Module = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
         self.updates_per_epoch = math.ceil(len(self.loader) / config.accumulate)
         self.scheduler = build_scheduler(config, self.optimizer, self.updates_per_epoch)
         self.mixer = BatchMixer(config.augment, self.accelerator.device)
-        self.ema = ModelEmaV3(self.accelerator.unwrap_model(self.net), config.ema, use_warmup=True) \
-            if config.ema else None
+        self.ema = ModelEmaV3(self.plain, config.ema, use_warmup=True) if config.ema else None
         self.updates = 0
 
     def epoch(self, epoch: int) -> float:
@@ -131,11 +135,11 @@ class FoldTraining:
         if self.scheduler is not None:
             self.scheduler.step_update(self.updates)
         if self.ema is not None:
-            self.ema.update(self.accelerator.unwrap_model(self.net), step=self.updates)
+            self.ema.update(self.plain, step=self.updates)
 
     def evaluate(self, epoch: int) -> FoldResult:
         """Predict the items of the fold with the averaged weights if there are any, else with the current ones."""
-        net: nn.Module = self.ema.module if self.ema is not None else self.accelerator.unwrap_model(self.net)
+        net: nn.Module = self.ema.module if self.ema is not None else self.plain
         net.eval()
         pixels = self.data.pixels[self.inside]
         started = time.monotonic()
@@ -150,8 +154,9 @@ class FoldTraining:
 def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
     """timm's optimiser factory; biases and norms are not decayed. Raises ConfigError for an unknown name."""
     optim = config.optim
+    kwargs: dict[str, Any] = dict(optim.kwargs)
     try:
-        return create_optimizer_v2(net, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay, **optim.kwargs)
+        return create_optimizer_v2(net, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay, **kwargs)
     except (TypeError, ValueError, AssertionError, RuntimeError) as failure:
         raise ConfigError(f"run '{config.run}': optimiser '{optim.name}' cannot be built: {failure}; timm lists its "
                           "names with timm.optim.list_optimizers()") from None
