@@ -32,7 +32,7 @@ def main() -> None:
     """Take the arguments apart, close the doors, run the script as __main__."""
     blocked, script = sys.argv[1].split(","), sys.argv[2]
     sys.argv = sys.argv[2:]
-    sys.meta_path.insert(0, ImportBlocker(blocked))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, ImportBlocker(blocked))
     sys.addaudithook(refuse_network)
     runpy.run_path(script, run_name="__main__")
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from foldpack.cli_errors import run_app
 from foldpack.keyring import Keyring
+from foldpack.pack_cli import verify
 from foldpack.sealed_cli import register
 from foldpack.sealed_keys import read_keys_file
 
@@ -27,6 +28,7 @@ def foldpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     app = typer.Typer()
     register(app)
+    app.command()(verify)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         capfd.readouterr()

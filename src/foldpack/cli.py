@@ -13,17 +13,22 @@ from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import read_table
 from foldpack.config import ConfigError, read_config
 from foldpack.data.digits_source import write_digits
+from foldpack.pack_cli import register as register_pack_commands
 from foldpack.recipe import (
     FoldsConfig,
     RecipeConfig,
     make_recipe_folds,
     run_recipe,
 )
+from foldpack.sealed_cli import register as register_sealed_commands
 from foldpack.strict_model import parse_strict
 from foldpack.train.run import train_run
 
 app = typer.Typer(add_completion=False, no_args_is_help=True,
                   help="Train fold models, blend them, and pack them into one Kaggle kernel.")
+
+register_sealed_commands(app)
+register_pack_commands(app)
 
 DataOption = Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")]
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]

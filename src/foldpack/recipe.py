@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -14,11 +15,21 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from foldpack.competitions.image_table import ImageTable, class_names, encode_labels, read_train_table
+from foldpack.competitions.image_table import (
+    ImageTable,
+    class_names,
+    class_titles,
+    encode_labels,
+    read_train_table,
+)
 from foldpack.competitions.registry import get_competition
 from foldpack.config import ConfigError, RunConfig, read_config, read_text
 from foldpack.data.folds import make_folds, write_folds
+from foldpack.data.items import Items
+from foldpack.data.pairs import Pairing, find_pairs, share_labels
 from foldpack.errors import DataError, FoldpackError, did_you_mean
+from foldpack.predict.canvas import decode_items
+from foldpack.project import project_root
 from foldpack.spec import Name, read_spec
 from foldpack.strict_model import StrictModel, parse_strict
 from foldpack.strict_yaml import load_strict
@@ -32,6 +43,16 @@ class RecipeError(FoldpackError):
     """A step of a recipe that failed."""
 
 
+class PairsConfig(StrictModel):
+    """Every subject was drawn twice and nobody says which drawings belong together: see `foldpack.data.pairs`."""
+
+    size: Annotated[int, Field(ge=16)]  # side at which the drawings are compared, pixels
+    incomplete: str  # labels whose title starts so are missing in part of the training items; all others never are
+    keep: Annotated[float, Field(gt=0, le=1)]  # share of the incomplete labels that an item still carries
+    merge: Annotated[float, Field(gt=0, lt=1)] = 0.1  # a rival at least so likely joins the group too
+    share_labels: bool = False  # give both drawings of a pair the labels of either
+
+
 class FoldsConfig(StrictModel):
     """How a recipe splits its training items."""
 
@@ -39,6 +60,7 @@ class FoldsConfig(StrictModel):
     count: Annotated[int, Field(ge=2)]
     seed: int = 0
     group_column: str | None = None  # a column of the training CSV
+    pairs: PairsConfig | None = None  # find the groups among the images
 
 
 class RecipeConfig(StrictModel):
@@ -62,15 +84,6 @@ class RecipeResult:
     rehearsal: Rehearsal
 
 
-def project_root() -> Path:
-    """The checkout with `kernels/` and `configs/`: the folder we stand in, one above it, or the installed source."""
-    here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
-        if (folder / "kernels").is_dir() and (folder / "configs").is_dir():
-            return folder
-    raise RecipeError(f"{here}: no foldpack checkout here (a folder with kernels/ and configs/); go to your clone")
-
-
 def read_recipe(project: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]]:
     """A recipe and the configurations of its runs. Raises ConfigError, with "did you mean" for an unknown name."""
     known = sorted(path.parent.name for path in (project / "configs").glob("*/recipe.yml"))
@@ -89,26 +102,48 @@ def read_recipe(project: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]
 def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say) -> None:
     """Read the training table, split it, write folds.csv."""
     layout = get_competition(recipe.competition)
-    table, groups = folds_table(layout, data, recipe.folds)
-    labels = table[layout.label_column].tolist()
-    targets = encode_labels(layout, labels, class_names(layout, data, labels))
+    items, labels = read_train_table(layout, data)
+    table = pd.DataFrame({"id": items.ids, layout.label_column: labels})
+    classes = class_names(layout, data, labels)
+    targets = encode_labels(layout, labels, classes)
+    if recipe.folds.pairs is not None:
+        pairing = pair_items(layout, data, items, targets, recipe.folds.pairs, say)
+        if recipe.folds.pairs.share_labels:
+            targets = share_labels(targets, pairing.partner)
+            table[layout.label_column] = [" ".join(classes[k] for k in np.flatnonzero(row)) for row in targets]
+        table["group"] = pairing.groups
+    elif recipe.folds.group_column is not None:
+        table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column)
+    groups = table["group"].to_numpy() if "group" in table else None
     fold = make_folds(recipe.folds.kind, targets, groups, recipe.folds.count, recipe.folds.seed)
-    write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **recipe.folds.model_dump()})
+    made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
+    write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by})
     say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {recipe.folds.kind}")
 
 
-def folds_table(layout: ImageTable, data: Path, folds: FoldsConfig) -> tuple[pd.DataFrame, np.ndarray | None]:
-    """(table with `id`, the label column and perhaps `group`; group of every row or None)."""
-    items, labels = read_train_table(layout, data)
-    table = pd.DataFrame({"id": items.ids, layout.label_column: labels})
-    if folds.group_column is None:
-        return table, None
-    train = pd.read_csv(data / layout.train_csv, dtype=str, keep_default_na=False)
-    if folds.group_column not in train.columns:
-        raise DataError(f"{data / layout.train_csv}: group column '{folds.group_column}' is missing, got: "
-                        f"{', '.join(train.columns)}")
-    groups = train[folds.group_column]
-    return table.assign(group=groups), groups.to_numpy()
+def pair_items(layout: ImageTable, data: Path, items: Items, targets: np.ndarray, pairs: PairsConfig,
+               say: Say) -> Pairing:
+    """Decode the training images and find the two drawings of each subject. Raises DataError."""
+    if layout.task != "multilabel":
+        raise DataError(f"competition '{layout.name}' is {layout.task}; pairs are found among multi-label items only")
+    complete = np.array([not title.startswith(pairs.incomplete) for title in class_titles(layout, data)])
+    if complete.all() or not complete.any():
+        raise DataError(f"pairs.incomplete '{pairs.incomplete}': it fits {int((~complete).sum())} of {len(complete)} "
+                        "classes; some must be complete and some not")
+    canvas = decode_items(items, pairs.size, os.cpu_count() or 1)
+    if canvas.reasons:
+        raise DataError(f"{canvas.reasons[0]}; {len(canvas.reasons)} training images are broken")
+    pairing = find_pairs(canvas.pixels, targets, complete, pairs.keep, pairs.merge)
+    say("pairs: " + ", ".join(f"{name} {value:.4g}" for name, value in pairing.evidence.items()))
+    return pairing
+
+
+def read_groups(train_csv: Path, column: str) -> list[str]:
+    """The group of every training row. Raises DataError when the column is missing."""
+    train = pd.read_csv(train_csv, dtype=str, keep_default_na=False)
+    if column not in train.columns:
+        raise DataError(f"{train_csv}: group column '{column}' is missing, got: {', '.join(train.columns)}")
+    return train[column].tolist()
 
 
 def run_recipe(name: str, data: Path, work: Path, say: Say = print) -> RecipeResult:

@@ -77,10 +77,10 @@ def make_folds(kind: str, targets: np.ndarray, groups: np.ndarray | None, n_fold
         raise DataError(f"folds of kind '{kind}' need one class an item; use one of: {', '.join(MULTI_LABEL_KINDS)}")
     if kind in MULTI_LABEL_KINDS and targets.ndim != 2:
         raise DataError(f"folds of kind '{kind}' need a label matrix; use one of: {', '.join(SINGLE_LABEL_KINDS)}")
-    count, unit = (len(np.unique(groups)), "groups") if "grouped" in kind else (len(targets), "items")
+    filled = np.arange(len(targets)) if groups is None else groups
+    count, unit = (len(np.unique(filled)), "groups") if "grouped" in kind else (len(targets), "items")
     if n_folds < 2 or count < n_folds:
         raise DataError(f"{n_folds} folds from {count} {unit}: at least 2 folds and as many {unit} as folds are needed")
-    filled = np.zeros(len(targets), dtype=np.int64) if groups is None else groups
     return FOLD_KINDS[kind](targets, filled, n_folds, seed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from typing import Any
 
 import timm
 import torch
@@ -24,8 +25,9 @@ def build_classifier(net: NetConfig, n_classes: int, pretrained: bool = False) -
     known = timm.list_models()
     if net.arch.split(".")[0] not in known:
         raise ModelError(f"unknown network '{net.arch}': {_nearest_archs(net.arch, known)}")
+    kwargs: dict[str, Any] = dict(net.kwargs)
     try:
-        built = timm.create_model(net.arch, pretrained=pretrained, num_classes=n_classes, **net.kwargs)
+        built = timm.create_model(net.arch, pretrained=pretrained, num_classes=n_classes, **kwargs)
         return built.to(memory_format=torch.channels_last)  # the order in which decoded pixels lie in memory
     except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as failure:
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
