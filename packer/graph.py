@@ -19,7 +19,7 @@ class Layout:
     src: Path
     package: str
     entry: Path
-    known_paths: dict[str, Path | None] = field(default_factory=dict, compare=False, repr=False)
+    listings: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def root(self) -> Path:
@@ -32,9 +32,12 @@ class Layout:
         path = Path(os.path.realpath(path))
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
-    def shown_module(self, path: Path) -> str:
-        """The same for a file below `src`, without asking the disk."""
-        return os.path.join(self.shown_src, os.path.relpath(path, self.src)).removeprefix("./")
+    def shown_module(self, name: str, path: Path) -> str:
+        """The same for the file of a module, without asking the disk."""
+        parts = name.split(".")
+        parts += ["__init__.py"] if path.name == "__init__.py" else []
+        shown = os.path.join(self.shown_src, *parts).removeprefix("./")
+        return shown if path.name == "__init__.py" else f"{shown}.py"
 
     @cached_property
     def shown_src(self) -> str:
@@ -43,11 +46,27 @@ class Layout:
 
     def module_path(self, name: str) -> Path | None:
         """The file of a dotted module of the package, None when there is none."""
-        if name not in self.known_paths:
-            stem = os.path.join(self.src, *name.split("."))
-            found = next((path for path in (f"{stem}.py", f"{stem}/__init__.py") if os.path.isfile(path)), None)
-            self.known_paths[name] = None if found is None else Path(found)
-        return self.known_paths[name]
+        *folders, last = name.split(".")
+        folder = os.path.join(*folders) if folders else ""
+        names = self.listing(folder)
+        if f"{last}.py" in names:
+            return self.src / folder / f"{last}.py"
+        if last in names and "__init__.py" in self.listing(os.path.join(folder, last)):
+            return self.src / folder / last / "__init__.py"
+        return None
+
+    def listing(self, folder: str) -> frozenset[str]:
+        """Names in a folder below `src`, read once; empty for what is no folder."""
+        known = self.listings.get(folder)
+        if known is None:
+            above, _, name = folder.rpartition("/")
+            there = not folder or name in self.listing(above)
+            try:
+                known = frozenset(os.listdir(self.src / folder)) if there else frozenset()
+            except OSError:
+                known = frozenset()
+            self.listings[folder] = known
+        return known
 
     def owns(self, each: Import) -> bool:
         """Whether an import is first-party: of the package, or relative."""
@@ -109,7 +128,7 @@ class GraphReader:
     def read(self, path: Path, name: str) -> Module | Violation:
         known = self.cache.get(path)
         if known is None:
-            shown = self.layout.shown_module(path) if name else self.layout.shown(path)
+            shown = self.layout.shown_module(name, path) if name else self.layout.shown(path)
             known = self.cache[path] = read_module(path, shown, name)
         return known
 
@@ -135,10 +154,12 @@ class GraphReader:
         parts = name.split(".")
         for length in range(1, len(parts) + 1):
             package = ".".join(parts[:length])
-            path = self.layout.src.joinpath(*parts[:length], "__init__.py")
-            if package in self.packages or not path.is_file():
+            if package in self.packages:
                 continue
             self.packages.add(package)
+            if "__init__.py" not in self.layout.listing("/".join(parts[:length])):
+                continue
+            path = self.layout.src.joinpath(*parts[:length], "__init__.py")
             found = self.read(path, package)
             if isinstance(found, Violation):
                 self.graph.violations.append(found)

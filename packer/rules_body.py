@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 
 from packer.errors import Violation
@@ -59,11 +60,11 @@ PICKLE_MODULES = frozenset({"pickle", "_pickle", "cPickle", "dill", "cloudpickle
 PICKLE_CALLS = ("torch.load", "torch.save", "torch.jit.load", "pandas.read_pickle", "numpy.load")
 PICKLE_MEND = "use safetensors for arrays, booster text or JSON for the rest"
 # A module without any of these words and imports cannot break rules 5 and 6, so that its tree need not be walked.
-NOTEWORTHY = (
-    *DYNAMIC_NAMES, *DYNAMIC_ATTRIBUTES, *PICKLE_MODULES, "getattr", "setattr", "delattr", "vars", "_pickle",
-    "torch.load", "torch.save", "torch.jit", "sys.modules", "_getframe",
-    *(("f'", 'f"', "F'", 'F"') if sys.version_info >= (3, 12) else ()),
-)  # fmt: skip
+NOTEWORTHY = {
+    **{word: rf"(?<![.\w]){word}\b" for word in (*DYNAMIC_NAMES, "getattr", "setattr", "delattr", "vars")},
+    **{word: word for word in (*DYNAMIC_ATTRIBUTES, "_pickle", "torch.load", "torch.save", "torch.jit", "sys.modules")},
+    **{word: word for word in ("_getframe", *(("f'", 'f"', "F'", 'F"') if sys.version_info >= (3, 12) else ()))},
+}
 HARMLESS_IMPORTS = frozenset({("torch", "torch"), ("torch.nn", "nn"), ("torch.nn.functional", "F"), ("sys", "sys")})
 MUTATORS = frozenset({"append", "add", "update", "setdefault", "insert", "extend", "register", "__setitem__"})
 
@@ -97,13 +98,20 @@ class BodyChecker:
             if statement.kind in ("code", "guard"):
                 self.check_statement(statement)
                 self.check_import_time(statement.node)
+        for each in self.module.imports:
+            if each.root in PICKLE_MODULES and not each.level and each.place != "the main guard":
+                self.found.append(
+                    Violation(self.module.shown, each.line, 6, f"import of {each.module}", PICKLE_MEND)
+                )
         if self.is_noteworthy():
             self.check_nodes(walk_nodes(checked))
 
     def is_noteworthy(self) -> bool:
         """Whether anything in the module's text or imports calls for a look at every node."""
         text = self.module.text
-        if not text.isascii() or any(word in text for word in NOTEWORTHY):  # fullwidth letters spell the same
+        if not text.isascii():  # fullwidth letters spell the same names
+            return True
+        if any(word in text and re.search(pattern, text) for word, pattern in NOTEWORTHY.items()):
             return True
         return any(
             each.root in WATCHED_ROOTS and (each.meaning, each.bound) not in HARMLESS_IMPORTS
@@ -221,9 +229,6 @@ class BodyChecker:
         for node in nodes.get(ast.Call, []):
             if isinstance(node, ast.Call):
                 self.check_call(node)
-        for node in [*nodes.get(ast.Import, []), *nodes.get(ast.ImportFrom, [])]:
-            if isinstance(node, (ast.Import, ast.ImportFrom)):
-                self.check_pickle_import(node)
         for node in nodes.get(ast.JoinedStr, []):
             if sys.version_info >= (3, 12) and isinstance(node, ast.JoinedStr):
                 self.check_f_string(node)
@@ -254,12 +259,6 @@ class BodyChecker:
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
             return first.value.partition(".")[0] == self.graph.layout.package
         return not isinstance(first, ast.Name) or first.id not in self.module.top_imports
-
-    def check_pickle_import(self, node: ast.Import | ast.ImportFrom) -> None:
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-        for name in names:
-            if name.partition(".")[0] in PICKLE_MODULES:
-                self.refuse(node, 6, f"import of {name}", PICKLE_MEND)
 
     def check_f_string(self, node: ast.JoinedStr) -> None:
         """Rule 0: Python before 3.12 cannot read a quote, backslash or comment of its own kind inside the braces."""
@@ -308,6 +307,8 @@ def import_time_nodes(node: ast.AST, found: list[ast.AST], decorators: set[int])
         inner = [*getattr(node, "decorator_list", []), *node.args.defaults, *node.args.kw_defaults]
     elif isinstance(node, ast.AnnAssign):
         inner = [node.target, node.value]
+    elif isinstance(node, (ast.Name, ast.Constant)):
+        return
     else:
         inner = list(ast.iter_child_nodes(node))
     decorators.update(id(each) for each in getattr(node, "decorator_list", []))

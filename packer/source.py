@@ -168,8 +168,9 @@ def first_line(node: ast.stmt, lines: list[str]) -> int:
 def last_line(node: ast.stmt, lines: list[str]) -> int:
     """The line where a statement ends, with the lines that a trailing backslash joins to it."""
     end, column = node.end_lineno or node.lineno, node.end_col_offset or 0
-    rest = lines[end - 1].encode("utf-8")[column:].decode("utf-8")
-    while re.fullmatch(r"[^#]*\\[ \t]*", rest) and end < len(lines):
+    line = lines[end - 1]
+    rest = line[column:] if line.isascii() else line.encode("utf-8")[column:].decode("utf-8")
+    while "\\" in rest and re.fullmatch(r"[^#]*\\[ \t]*", rest) and end < len(lines):
         end += 1
         rest = lines[end - 1]
     return end
@@ -178,7 +179,7 @@ def last_line(node: ast.stmt, lines: list[str]) -> int:
 def last_indented_comment(lines: list[str], end: int, following: int) -> int:
     last = end
     for line in range(end + 1, following):
-        if re.match(r"[ \t]+#", lines[line - 1]):
+        if lines[line - 1][:1] in (" ", "\t") and lines[line - 1].lstrip().startswith("#"):
             last = line
     return last
 
