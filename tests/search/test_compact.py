@@ -40,12 +40,24 @@ def test_a_small_store_gives_the_same_f2_and_threshold_for_a_blend(space):
     blend = fit_blend(there, solver, f2, LabelRule())
     decision, score = fit_decision(there, blend.of(there), f2, LabelRule())
     decision_all, score_all = fit_decision(all_there, blend.of(all_there), f2, LabelRule())
-    assert decision.threshold > blend.of_floor(small.floor, exclusive=False)
+    hidden = there.dense(blend.of(there)) == 0
+    assert all_there.dense(blend.of(all_there))[hidden].max() < decision.threshold
     assert score == pytest.approx(score_all, abs=1e-12)
     assert decision.threshold == pytest.approx(decision_all.threshold, abs=1e-3)
     fitted_on_all = fit_blend(all_there, solver, f2, LabelRule())
     best = fit_decision(all_there, fitted_on_all.of(all_there), f2, LabelRule())[1]
     assert score > best - 0.01
+
+
+def test_a_store_that_is_too_small_gives_a_real_score_at_a_threshold_above_its_floor():
+    """All true cells are kept, but those below the floor must not be selected: the false ones beside them are gone."""
+    f2, solver = get_metric("f2"), Solver("probability", "certified")
+    small, whole = compact_cells(streams(PROBS), LABELS, C, store_bytes=60_000), dense_cells(PROBS, LABELS)
+    blend = fit_blend(small, solver, f2, LabelRule(min_labels=0))
+    decision, score = fit_decision(small, blend.of(small), f2, LabelRule(min_labels=0))
+    decided = whole.dense(blend.of(whole)) >= decision.threshold
+    assert score == pytest.approx(f2(LABELS, decided), abs=1e-9)
+    assert decision.threshold > small.floor
 
 
 @pytest.mark.parametrize("name", ["accuracy", "log_loss"])

@@ -29,7 +29,7 @@ def true_class_probs(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     y (n,) int with p (n, C) -> (n,); y (n, C) bool with p (n, C), or y (n,) with p (n,) -> p where true, else 1 - p.
     """
     if p.ndim == 2 and y.ndim == 1:
-        return np.take_along_axis(p, y[:, None], axis=1)[:, 0]
+        return p[np.arange(len(y)), y]
     return np.where(y.astype(bool), p, 1 - p)
 
 

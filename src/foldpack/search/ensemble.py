@@ -97,7 +97,7 @@ def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
 
 
 def floor_notes(cells: Cells, found: Found) -> list[str]:
-    """What a compact store cannot promise: decisions below the blend of its floor, scores that need every cell."""
+    """What a compact store cannot promise: a best threshold below its floor, scores that need every cell."""
     if cells.full:
         return []
     if found.metric.needs != "labels":
@@ -105,10 +105,11 @@ def floor_notes(cells: Cells, found: Found) -> list[str]:
         if exact and cells.kind == "exclusive":
             return []
         return [f"{found.metric.name} counts cells with probabilities up to {cells.floor:.3g} as 0: not all fit memory"]
-    bound = found.blend.of_floor(cells.floor, exclusive=False)
-    if found.blend.solver.space != "rank" and float(np.min(found.decision.threshold)) > bound:  # type: ignore[arg-type]
+    tried = [threshold for threshold, _ in found.curve]
+    scores = [score for _, score in found.curve]
+    if scores and int(np.argmax(scores)) > len(tried) // 4:
         return []
-    return [f"the threshold is not above {bound:.3g}, what dropped cells can reach: the kernel may select more labels"]
+    return [f"only probabilities above {cells.floor:.3g} fit memory; the best threshold may be lower"]
 
 
 def run_options(runs: list[Run], asked: RunSearch) -> SearchOptions:

@@ -14,7 +14,7 @@ import numpy as np
 from foldpack.search.cells import Cells
 from foldpack.search.logit import bce_terms, nonnegative_qp, softmax_terms
 from foldpack.search.simplex import log_loss_terms, simplex_qp
-from foldpack.search.solvers import Blend
+from foldpack.search.solvers import Blend, seen_cells
 
 BLOCKS = 64
 
@@ -66,13 +66,14 @@ class LocalModel:
 def local_model(cells: Cells, blend: Blend) -> LocalModel:
     """The quadratic at a certified blend. cells: in the blend's space; blocks never split a group."""
     solver = blend.solver
+    cells = seen_cells(cells, solver)
     simplex = solver.space == "probability" or (solver.space == "linear" and solver.method == "certified")
     biased = not simplex and cells.kind != "exclusive"
     center = blend.weights if simplex else blend.weights * blend.scale
     center = np.append(center, blend.bias) if biased else center
     block = item_blocks(cells)
     order = np.argsort(block[cells.row], kind="stable")
-    edges = np.searchsorted(block[cells.row][order], np.arange(block.max() + 2))
+    edges = np.searchsorted(block[cells.row][order], np.arange(int(block.max()) + 2))
     terms = [_block_terms(cells, order[a:b], center, simplex) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     rows = cells.items if cells.kind == "exclusive" else len(cells.row)
     gradients, hessians = (np.array(part) / rows for part in zip(*terms, strict=True))

@@ -103,14 +103,15 @@ def newton_on_simplex(
             break
         step = simplex_qp(hessian, hessian @ weights - gradient, weights).weights - weights
         promised = float(gradient @ step)
-        length = 1.0
-        while value(weights + length * step) > height + 1e-4 * length * promised and length > 1e-6:
-            length /= 2
-        moved = weights + length * step
-        moved_height, gradient_there, hessian_there = function(moved)
-        if moved_height > height:  # rounding: no further progress can be seen
+        length, there = 1.0, function(weights + step)  # the whole step is nearly always right
+        if there[0] > height + 1e-4 * promised:
+            length = 0.5
+            while value(weights + length * step) > height + 1e-4 * length * promised and length > 1e-6:
+                length /= 2
+            there = function(weights + length * step)
+        if there[0] > height:  # rounding: no further progress can be seen
             break
-        weights, height, gradient, hessian = moved, moved_height, gradient_there, hessian_there
+        weights, (height, gradient, hessian) = weights + length * step, there
         gap = simplex_gap(weights, gradient)
     return Solution(weights, height, gap)
 

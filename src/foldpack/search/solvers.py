@@ -52,15 +52,6 @@ class Blend:
         """(N,) float32 blended predictions of cells that lie in the solver's space."""
         return finish_blend(cells, self.weights.astype(np.float32) @ cells.values, self.solver, self.scale, self.bias)
 
-    def of_floor(self, floor: float, exclusive: bool) -> float:
-        """The most that this blend can make of a cell in which no member is above `floor` (not for ranks)."""
-        solver = self.solver
-        one = to_blend_space(np.array([floor], dtype=np.float32), solver.space, solver.power, exclusive)
-        total = np.float32(self.weights.sum()) * one
-        if exclusive and solver.space in ("logit", "geometric"):
-            return float(np.exp(self.scale * total[0]))  # over an item's norm, which is at least the best class's part
-        return float(from_blend_space(total, solver.space, solver.power, self.scale, self.bias)[0])
-
     def shrunk(self, share: float) -> Blend:
         """A blend that keeps `share` of the way from equal weights to these."""
         if share == 1:
@@ -86,6 +77,8 @@ def default_solvers(cells: Cells, metric: Metric, spaces: list[str] | None = Non
             solvers.append(Solver("probability", "greedy"))
         others = [Solver("geometric", "greedy"), Solver("rank", "greedy"), Solver("power", "greedy", 0.5),
                   Solver("power", "greedy", 2.0)]  # fmt: skip
+    if not cells.full:  # softmax and ranks need every class
+        solvers = [one for one in solvers if cells.kind == "labels" or one.space == "probability"]
     if spaces is None:
         return solvers
     known = sorted({solver.space for solver in solvers + others})
@@ -111,7 +104,15 @@ def in_space(cells: Cells, solver: Solver) -> Cells:
 
 
 def finish_blend(cells: Cells, total: np.ndarray, solver: Solver, scale: float = 1.0, bias: float = 0.0) -> np.ndarray:
-    """(N,) sums in the solver's space -> (N,) predictions."""
+    """(N,) sums in the solver's space -> (N,) predictions.
+
+    total: with weights of sum 1. In a compact store of labels, what dropped cells could reach as well becomes 0: below
+    that only a part of the cells is known, all the true ones among them.
+    """
+    if not cells.full and cells.kind == "labels":
+        hidden = total <= space_floor(cells, solver)
+        blended = from_blend_space(total, solver.space, solver.power, scale, bias)
+        return np.where(hidden, np.float32(0), blended)
     if solver.space in ("probability", "rank"):
         return total
     if cells.kind != "exclusive":
@@ -120,6 +121,25 @@ def finish_blend(cells: Cells, total: np.ndarray, solver: Solver, scale: float =
         table = total.reshape(cells.items, cells.classes)
         return from_blend_space(table, solver.space, solver.power, scale, bias, exclusive=True).reshape(-1)
     return _softmax_by_item(cells, total, solver, scale)
+
+
+def space_floor(cells: Cells, solver: Solver) -> np.float32:
+    """The floor of a compact store in the solver's space; ranks have none that could be known."""
+    if solver.space == "rank":
+        raise FoldpackError("blend space 'rank' needs every cell, and not all fit memory; leave it out")
+    floor = np.array([cells.floor], dtype=np.float32)
+    return to_blend_space(floor, solver.space, solver.power, cells.kind == "exclusive")[0]
+
+
+def seen_cells(cells: Cells, solver: Solver) -> Cells:
+    """The cells to fit on: of a compact store of labels those that the members' predictions alone have chosen.
+
+    The store also keeps every true cell; a fit that saw these and not the false ones beside them would be misled.
+    """
+    if cells.full or cells.kind != "labels":
+        return cells
+    seen = cells.values.max(axis=0) > space_floor(cells, solver)
+    return replace(cells, values=cells.values[:, seen], row=cells.row[seen], column=cells.column[seen])
 
 
 def _softmax_by_item(cells: Cells, total: np.ndarray, solver: Solver, scale: float) -> np.ndarray:
@@ -143,6 +163,7 @@ def fit_blend(cells: Cells, solver: Solver, metric: Metric, rule: LabelRule, sta
         return Blend(solver, _greedy(cells, solver, metric, rule))
     if cells.kind == "values":
         return _fit_values(cells, solver)
+    cells = seen_cells(cells, solver)
     if solver.space == "probability":
         begin = None if start is None else start.weights
         if cells.kind == "exclusive":

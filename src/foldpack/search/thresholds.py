@@ -93,13 +93,15 @@ def _prepare(cells: Cells, blend: np.ndarray, min_labels: int, max_labels: int |
     macro = average == "macro"
     groups, group = (cells.classes, cells.column) if macro else (cells.items, cells.row)
     true = cells.targets.sum(axis=0 if macro else 1)
-    if min_labels <= 0 and (max_labels is None or max_labels >= cells.classes):
+    if cells.full and min_labels <= 0 and (max_labels is None or max_labels >= cells.classes):
         zero = np.zeros(groups, dtype=np.int64)
         return Sweep(blend, cells.y, group, zero, zero, true)
     always, never = forced_cells(cells, blend, min_labels, max_labels)
     hits = np.bincount(group[always & cells.y], minlength=groups)
     selected = np.bincount(group[always], minlength=groups)
     open_to = ~(always | never)
+    if not cells.full:  # 0 stands for "not above what dropped cells can reach": see `solvers.finish_blend`
+        open_to &= blend > 0
     return Sweep(blend[open_to], cells.y[open_to], group[open_to], hits, selected, true)
 
 
@@ -194,6 +196,6 @@ def _midway(scores: np.ndarray, lowest: float) -> float:
         return float(scores.max()) + 1.0
     below = scores[scores < lowest]
     if not len(below):
-        return lowest - 1e-3
+        return lowest - 1e-6 * abs(lowest)
     middle = (lowest + float(below.max())) / 2
     return middle if scores.dtype.type(middle) > below.max() else lowest  # neighbours have no number between them
