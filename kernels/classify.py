@@ -26,7 +26,8 @@ from foldpack.competitions.image_table import (
 from foldpack.competitions.registry import get_competition
 from foldpack.data.items import Items
 from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.blend import RunningBlend, merge_views
+from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.member_blend import MemberBlend
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import parse_checkpoint_info, restore_net
 from foldpack.predict.canvas import Canvas, decode_items
@@ -35,6 +36,7 @@ from foldpack.predict.finder import find_competition, find_sealed
 from foldpack.predict.loop import pick_device, predict_logits
 from foldpack.predict.units import Unit, plan_units
 from foldpack.sealed import load_sealed_tensors
+from foldpack.sealed_prefetch import SealedPrefetch
 from foldpack.spec import EnsembleSpec, parse_spec
 
 BATCH_SIZE = {"cuda": 64, "cpu": 32}
@@ -65,24 +67,25 @@ class ClassifyKernel:
         self.root = find_competition(paths.input, self.layout, spec.slug)
         self.items: Items = read_test_items(self.layout, self.root)
         self.prior = np.asarray(spec.prior, dtype=np.float32)
-        self.blend = RunningBlend(len(self.items), len(spec.classes), spec.blend, spec.task == "multiclass")
+        self.blend = MemberBlend(spec, len(self.items))
         self.canvases: dict[int, Canvas] = {}
         self.device = torch.device("cpu")
+        self.files: dict[str, Path] = {}  # sealed weights by header hash
         self.seconds: dict[str, float] = {}  # of the last unit of each run
 
     def say(self, text: str) -> None:
         """One line of the log, with the seconds since the start."""
         print(f"[{self.deadline.elapsed():7.1f} s] {text}", flush=True)
 
-    def submit(self, probs: np.ndarray) -> None:
+    def submit(self, probs: np.ndarray, threshold: float | list[float] | None) -> None:
         """Replace the submission. probs: (n, C)."""
         spec = self.spec
-        answers = answer_cells(probs, spec.classes, spec.task, spec.threshold, spec.min_labels, spec.max_labels)
+        answers = answer_cells(probs, spec.classes, spec.task, threshold, spec.min_labels, spec.max_labels)
         write_submission(self.paths.submission, self.layout, self.items.ids, answers)
 
     def submit_fallback(self) -> None:
         """The training prior for every item: valid from the first second."""
-        self.submit(np.tile(self.prior, (len(self.items), 1)))
+        self.submit(np.tile(self.prior, (len(self.items), 1)), self.spec.threshold)
 
     def canvas(self, size: int) -> Canvas:
         """All items decoded at this size, once."""
@@ -96,10 +99,13 @@ class ClassifyKernel:
             self.canvases[size] = canvas
         return self.canvases[size]
 
-    def predict(self, unit: Unit, path: Path) -> np.ndarray:
+    def load(self, unit: Unit) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """Weights and metadata of one unit, decrypted in memory and verified."""
+        key = bytes.fromhex(self.keys[str(unit.fold.file)])
+        return load_sealed_tensors(self.files[str(unit.fold.header)], key, unit.role, unit.fold.header)
+
+    def predict(self, unit: Unit, weights: dict[str, torch.Tensor], metadata: dict[str, str]) -> np.ndarray:
         """(n, C) float32 probabilities of one unit."""
-        weights, metadata = load_sealed_tensors(path, bytes.fromhex(self.keys[str(unit.fold.file)]), unit.role,
-                                                unit.fold.header)
         info = parse_checkpoint_info(metadata, unit.role)
         net = restore_net(weights, info, unit.role).to(self.device)
         canvas = self.canvas(info.net.size)
@@ -111,25 +117,32 @@ class ClassifyKernel:
 
     def run(self, units: list[Unit]) -> None:
         """Predict unit after unit while time lasts; every finished unit is in the submission at once."""
-        files = find_sealed(self.paths.input, {str(unit.fold.header): unit.role for unit in units})
+        self.files = find_sealed(self.paths.input, {str(unit.fold.header): unit.role for unit in units})
         self.device = pick_device()
         self.say(f"{len(self.items)} items, {len(units)} units, on {self.device}")
-        for number, unit in enumerate(units, 1):
-            expected = self.seconds.get(unit.member.run, 0.0)
-            if expected > self.deadline.left():
-                self.say(f"left out {unit.role}: needs {expected:.0f} s, {self.deadline.left():.0f} s are left")
-                continue
-            started = time.monotonic()
-            try:
-                probs = self.predict(unit, files[str(unit.fold.header)])
-            except OutOfTime:
-                self.say(f"stopped inside {unit.role}: the deadline has come")
-                break
-            self.blend.add(probs, unit.weight)
-            self.submit(self.blend.result())
-            self.seconds[unit.member.run] = time.monotonic() - started
-            self.say(f"unit {number}/{len(units)} {unit.role}: {self.seconds[unit.member.run]:.1f} s, "
-                     f"{self.deadline.left():.0f} s left")
+        with SealedPrefetch(self.load) as prefetch:
+            for number, unit in enumerate(units):
+                expected = self.seconds.get(unit.member.run, 0.0)
+                if expected > self.deadline.left():
+                    self.say(f"left out {unit.role}: needs {expected:.0f} s, {self.deadline.left():.0f} s are left")
+                    continue
+                started = time.monotonic()
+                loaded = prefetch.take(unit)
+                if number + 1 < len(units):
+                    prefetch.start(units[number + 1])  # decrypts while this one predicts
+                try:
+                    probs = self.predict(unit, *loaded)
+                except OutOfTime:
+                    self.say(f"stopped inside {unit.role}: the deadline has come")
+                    return
+                self.finish(unit, probs, time.monotonic() - started)
+
+    def finish(self, unit: Unit, probs: np.ndarray, seconds: float) -> None:
+        """Blend a finished unit and hand in what there is."""
+        self.blend.add(unit.member.run, probs)
+        self.submit(self.blend.result(), self.blend.rule().threshold)
+        self.seconds[unit.member.run] = seconds
+        self.say(f"unit {self.blend.parts} {unit.role}: {seconds:.1f} s, {self.deadline.left():.0f} s left")
 
 
 def kernel_options(argv: list[str] | None, spec: EnsembleSpec) -> argparse.Namespace:

@@ -14,7 +14,7 @@ from foldpack.predict.deadline import Deadline, OutOfTime, process_age
 from foldpack.predict.finder import SEARCH_DEPTH, InputError, files_named, find_competition, find_sealed
 from foldpack.predict.units import plan_units
 from foldpack.sealed import new_data_key, seal_file
-from foldpack.spec import EnsembleSpec, parse_spec
+from foldpack.spec import EnsembleSpec, SpecError, parse_spec
 
 
 class Clock:
@@ -70,11 +70,32 @@ def make_spec(*members: tuple[str, float, int]) -> EnsembleSpec:
                     for run, weight, folds in members]})
 
 
-def test_first_one_fold_of_each_heaviest_first() -> None:
-    units = plan_units(make_spec(("light", 1.0, 2), ("heavy", 3.0, 3), ("none", 0.0, 2)))
-    assert [unit.role for unit in units] == ["heavy/fold0", "light/fold0", "heavy/fold1", "light/fold1", "heavy/fold2"]
-    assert [unit.weight for unit in units] == pytest.approx([0.25, 0.125, 0.25, 0.125, 0.25])
-    assert sum(unit.weight for unit in units) == pytest.approx(1)
+def roles(spec: EnsembleSpec) -> list[str]:
+    return [unit.role for unit in plan_units(spec)]
+
+
+def test_without_a_plan_first_one_fold_of_each_heaviest_first() -> None:
+    spec = make_spec(("light", 1.0, 2), ("heavy", 3.0, 3), ("none", 0.0, 2))
+    assert roles(spec) == ["heavy/fold0", "light/fold0", "heavy/fold1", "light/fold1", "heavy/fold2"]
+
+
+def planned(*units: tuple[str, int]) -> EnsembleSpec:
+    plan = {"units": [{"run": run, "fold": fold} for run, fold in units],
+            "prefixes": [{"members": [{"run": "a", "weight": 1.0}], "oof": 0.5}]}
+    spec = make_spec(("a", 1.0, 2), ("b", 3.0, 2), ("none", 0.0, 1))
+    return parse_spec({**spec.model_dump(exclude_none=True), "plan": plan})
+
+
+def test_a_plan_goes_first_and_what_it_leaves_out_follows() -> None:
+    assert roles(planned(("a", 1), ("b", 0))) == ["a/fold1", "b/fold0", "a/fold0", "b/fold1"]
+
+
+@pytest.mark.parametrize("strange", [("a", 7), ("c", 0), ("none", 0)])
+def test_a_plan_that_names_what_is_not_there(strange: tuple[str, int]) -> None:
+    with pytest.raises(SpecError) as caught:
+        plan_units(planned(("a", 0), strange))
+    assert f"plan.units names fold {strange[1]} of run '{strange[0]}'" in str(caught.value)
+    assert str(caught.value).endswith("run ./ensemble_search.py again")
 
 
 def write_sample(folder: Path, text: str = "id,label\n") -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foldpack.spec import EnsembleSpec, FoldSpec, MemberSpec, fold_role
+from foldpack.spec import EnsembleSpec, FoldSpec, MemberSpec, SpecError, fold_role
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,6 @@ class Unit:
 
     member: MemberSpec
     fold: FoldSpec
-    weight: float  # share of this fold in the finished blend
 
     @property
     def role(self) -> str:
@@ -22,13 +21,17 @@ class Unit:
 
 
 def plan_units(spec: EnsembleSpec) -> list[Unit]:
-    """First one fold of every member, heaviest first, then the second fold of each, and so on. Weight 0 is left out."""
-    total = sum(member.weight for member in spec.members)
-    members = sorted((m for m in spec.members if m.weight > 0), key=lambda m: -m.weight)
-    depth = max(len(member.folds) for member in members)
-    return [
-        Unit(member, member.folds[k], member.weight / total / len(member.folds))
-        for k in range(depth)
-        for member in members
-        if k < len(member.folds)
-    ]
+    """All units in the plan's order; units that the plan does not name follow, one fold of every member at a time.
+
+    Members of weight 0 are left out. Raises SpecError for a planned unit that is not among the members.
+    """
+    members = {member.run: member for member in spec.members if member.weight > 0}
+    folds = {(run, fold.fold): Unit(member, fold) for run, member in members.items() for fold in member.folds}
+    planned = [(unit.run, unit.fold) for unit in spec.plan.units] if spec.plan is not None else []
+    if strange := [key for key in planned if key not in folds]:
+        raise SpecError(f"plan.units names fold {strange[0][1]} of run '{strange[0][0]}', which has no weight here; "
+                        "run ./ensemble_search.py again")
+    by_weight = sorted(members.values(), key=lambda member: -member.weight)
+    depth = max(len(member.folds) for member in by_weight)
+    rounds = [(m.run, m.folds[k].fold) for k in range(depth) for m in by_weight if k < len(m.folds)]
+    return [folds[key] for key in dict.fromkeys([*planned, *rounds])]

@@ -1,0 +1,64 @@
+"""The blend of whatever is finished: members by the plan's weights for exactly those that are there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foldpack.ensemble.spaces import from_blend_space, to_blend_space
+from foldpack.spec import EnsembleSpec, PrefixSpec, ShareSpec
+
+
+class MemberBlend:
+    """Sums the folds of each member in the ensemble's blend space; valid after every unit.
+
+    A member counts as the mean of its finished folds. As long as members are missing, the weights, scale, bias and
+    threshold are those that the search refitted for the members present; a set that the plan does not foresee (a unit
+    was left out) takes the finished blend's weights, renormalised.
+    """
+
+    def __init__(self, spec: EnsembleSpec, n_items: int) -> None:
+        self._spec = spec
+        self._exclusive = spec.task == "multiclass"
+        self._shape = (n_items, len(spec.classes))
+        self._sums: dict[str, np.ndarray] = {}
+        self._folds: dict[str, int] = {}
+        self.parts = 0
+
+    def add(self, run: str, probs: np.ndarray) -> None:
+        """Add one finished unit. probs: (n, C) float32 in [0, 1]."""
+        if run not in self._sums:
+            self._sums[run] = np.zeros(self._shape, dtype=np.float64)
+            self._folds[run] = 0
+        self._sums[run] += to_blend_space(probs, self._spec.blend.space, self._spec.blend.power, self._exclusive)
+        self._folds[run] += 1
+        self.parts += 1
+
+    def rule(self) -> PrefixSpec:
+        """Weights, scale, bias and threshold for the members present."""
+        return rule_for(self._spec, set(self._sums))
+
+    def result(self) -> np.ndarray:
+        """(n, C) float32 probabilities of what is finished. Raises ValueError before the first unit."""
+        rule = self.rule()
+        shares = {share.run: share.weight for share in rule.members if share.run in self._sums}
+        total = sum(shares.values())
+        if not total > 0:
+            raise ValueError("no finished unit has any weight")
+        mean = np.zeros(self._shape, dtype=np.float64)
+        for run, weight in shares.items():
+            mean += weight / total / self._folds[run] * self._sums[run]
+        blend = self._spec.blend
+        return from_blend_space(mean.astype(np.float32), blend.space, blend.power, rule.scale, rule.bias,
+                                self._exclusive)
+
+
+def rule_for(spec: EnsembleSpec, present: set[str]) -> PrefixSpec:
+    """How to blend these runs: the plan's prefix with exactly these members, else the finished blend's weights."""
+    weighted = {member.run for member in spec.members if member.weight > 0}
+    if spec.plan is not None and present != weighted:
+        for prefix in spec.plan.prefixes:
+            if {share.run for share in prefix.members} == present:
+                return prefix
+    members = [ShareSpec(run=m.run, weight=m.weight) for m in spec.members if m.run in present or not present]
+    return PrefixSpec(members=members, scale=spec.blend.scale, bias=spec.blend.bias, threshold=spec.threshold,
+                      oof=spec.metric.oof)
