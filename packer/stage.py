@@ -60,11 +60,14 @@ class SealedStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         key = new_data_key()
         temporary = self.folder / f"sealing.{os.getpid()}"
-        info = seal_file(checkpoint, temporary, key, role)
-        self.keyring.add(info.file_id, key, role, info.header_sha256)
-        self.keyring.save()  # before the sealed file gets its name: a file without its key is worth nothing
-        made = SealedEntry(f"{info.file_id}.sealed", info.header_sha256, info.file_id)
-        os.replace(temporary, self.folder / made.file)
+        try:
+            info = seal_file(checkpoint, temporary, key, role)
+            self.keyring.add(info.file_id, key, role, info.header_sha256)
+            self.keyring.save()  # before the sealed file gets its name: a file without its key is worth nothing
+            made = SealedEntry(f"{info.file_id}.sealed", info.header_sha256, info.file_id)
+            os.replace(temporary, self.folder / made.file)
+        finally:
+            temporary.unlink(missing_ok=True)
         self.index[name] = made
         files = {name: vars(entry) for name, entry in sorted(self.index.items())}
         index = {"version": INDEX_VERSION, "files": files}
