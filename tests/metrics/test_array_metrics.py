@@ -95,7 +95,7 @@ def test_a_loss_gains_by_falling():
 
 
 def test_an_unknown_metric_names_the_nearest():
-    with pytest.raises(FoldpackError, match="metric 'log_los' is not known: did you mean 'log_loss'. Allowed: accuracy"):
+    with pytest.raises(FoldpackError, match="metric 'log_los' is not known: did you mean 'log_loss'. Allowed: acc"):
         get_metric("log_los")
 
 
