@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from foldpack.competitions.registry import get_competition
 from foldpack.data.runs import Run, read_run
@@ -26,11 +28,14 @@ from foldpack.spec import (
     FoldSpec,
     MemberSpec,
     MetricSpec,
+    Name,
     PlanSpec,
     PrefixSpec,
     ShareSpec,
+    SpecError,
     UnitSpec,
 )
+from foldpack.strict_model import StrictModel, parse_strict
 
 ORDER_IMAGES = 10_000  # where the number of images is not given: the plan's order hardly depends on it
 
@@ -54,6 +59,14 @@ class RunSearch:
     options: SearchOptions = field(default_factory=SearchOptions)
 
 
+class EnsembleSettings(StrictModel):
+    """What the YAML takes over as it is, checked before the search."""
+
+    name: Name
+    hours: Annotated[float, Field(gt=0, le=24)]
+    slug: Name | None
+
+
 def search_ensemble(
     name: str, folders: list[Path], metric_name: str | None, hours: float, slug: str | None = None
 ) -> tuple[EnsembleSpec, list[str]]:
@@ -69,6 +82,7 @@ def search_runs(
 
     Raises DataError when the runs do not belong together.
     """
+    parse_strict(EnsembleSettings, {"name": name, "hours": asked.hours, "slug": asked.slug}, "ensemble", SpecError)
     runs = [read_run(folder) for folder in folders]
     require_same_rows(runs)
     metric = find_metric(asked.metric or runs[0].meta.metric)

@@ -1,0 +1,211 @@
+"""`runs/<run>/` while it is trained: what a finished run holds, and what is kept when it is taken up again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_house import tiny_config, write_small_folds
+
+from foldpack.competitions.digits import DIGITS
+from foldpack.competitions.imet import IMET
+from foldpack.config import ConfigError, RunConfig, read_config
+from foldpack.data.digits_source import write_digits
+from foldpack.data.runs import read_array, read_run
+from foldpack.ensemble.blend import merge_views
+from foldpack.errors import DataError, FoldpackError
+from foldpack.models.checkpoint import read_checkpoint
+from foldpack.models.classifier import ModelError
+from foldpack.predict.views import ViewError
+from foldpack.train.run import check_names, chosen_folds, train_run
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 digits in 3 folds, and the run `tiny` trained on them. Read only."""
+    root = tmp_path_factory.mktemp("run")
+    write_digits(root / "data", root / "answers.csv", 100)
+    write_small_folds(root / "data", root / "folds.csv", 3)
+    train_run(quick(), root / "data", root / "folds.csv", root / "runs", print)
+    return root
+
+
+def quick(**changes: object) -> RunConfig:
+    """A net of one patch: trains in no time."""
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+    return tiny_config("tiny", **{"net": net, "epochs": 1, "views": ["hflip", "identity"], **changes})
+
+
+def again(place: Path, tmp_path: Path, config: RunConfig, folds_csv: Path | None = None) -> tuple[list[str], Path]:
+    """Train on a copy of the runs. Returns what was said and the run's folder."""
+    said: list[str] = []
+    if not (tmp_path / "runs").exists():
+        shutil.copytree(place / "runs", tmp_path / "runs")
+    train_run(config, place / "data", folds_csv or place / "folds.csv", tmp_path / "runs", said.append)
+    return said, tmp_path / "runs" / config.run
+
+
+def kept(said: list[str]) -> list[int]:
+    """The folds that were not trained again."""
+    return [fold for fold in range(3) if f"tiny fold {fold}: finished before, kept" in said]
+
+
+def test_a_finished_run_holds_everything(place: Path) -> None:
+    folder = place / "runs" / "tiny"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["config.yml", "log.jsonl", "meta.json", "oof.csv", "oof.npy", "targets.npy"]
+        + [f"fold{k}.{end}" for k in range(3) for end in ("safetensors", "oof.npy")])
+    run, table = read_run(folder), pd.read_csv(place / "folds.csv", dtype=str)
+    assert run.ids == table["id"].tolist() and run.fold.tolist() == table["fold"].astype(int).tolist()
+    assert run.targets.tolist() == table["label"].astype(int).tolist()
+    assert run.logits.shape == (2, 80, 10) and run.logits.dtype == np.float32
+    for fold in range(3):
+        assert (run.logits[:, run.fold == fold] == read_array(folder / f"fold{fold}.oof.npy")).all()
+    hits = merge_views(run.logits, "multiclass").argmax(axis=1) == run.targets
+    assert run.meta.score == pytest.approx(hits.mean()) and run.meta.metric == "accuracy"
+    assert [one.score for one in run.meta.folds] == pytest.approx([hits[run.fold == k].mean() for k in range(3)])
+    assert [one.items for one in run.meta.folds] == np.bincount(run.fold).tolist()
+    assert sum(run.meta.prior) == pytest.approx(1, abs=1e-5) and run.meta.views == ["hflip", "identity"]
+    assert read_config(folder / "config.yml") == quick()
+    entries = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [entry["fold"] for entry in entries if "epoch" in entry] == [0, 1, 2]
+    assert all(entry["seconds_per_image"] > 0 for entry in entries if "best_epoch" in entry)
+
+
+def test_a_run_that_is_done_is_kept_as_it_is(place: Path, tmp_path: Path) -> None:
+    said, folder = again(place, tmp_path, quick())
+    assert kept(said) == [0, 1, 2]
+    for name in ("meta.json", "oof.npy", "oof.csv", "targets.npy", "fold1.safetensors"):
+        assert (folder / name).read_bytes() == (place / "runs/tiny" / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["fold1.safetensors", "fold1.oof.npy"])
+@pytest.mark.parametrize("content", [None, b"broken"])
+def test_only_what_is_lost_or_broken_is_trained_again(place, tmp_path, name: str, content: bytes | None) -> None:
+    path = Path(shutil.copytree(place / "runs", tmp_path / "runs")) / "tiny" / name
+    path.unlink() if content is None else path.write_bytes(content)
+    said, folder = again(place, tmp_path, quick())
+    assert kept(said) == [0, 2]
+    assert (folder / "oof.npy").read_bytes() == (place / "runs/tiny/oof.npy").read_bytes()  # the same seed
+
+
+def test_another_configuration_is_trained_anew(place: Path, tmp_path: Path) -> None:
+    said, folder = again(place, tmp_path, quick(oof_dtype="float16", seed=9))
+    assert kept(said) == []
+    run = read_run(folder)
+    assert run.logits.dtype == np.float16 and read_config(folder / "config.yml").seed == 9
+    assert read_checkpoint(folder / "fold0.safetensors")[1].config_sha256 == run.meta.config_sha256
+
+
+def test_other_folds_are_trained_anew(place: Path, tmp_path: Path) -> None:
+    shutil.copy(place / "folds.csv", tmp_path / "folds.csv")
+    table = pd.read_csv(tmp_path / "folds.csv", dtype=str).iloc[:-1]
+    table.to_csv(tmp_path / "folds.csv", index=False)
+    said, folder = again(place, tmp_path, quick(), tmp_path / "folds.csv")
+    assert kept(said) == [] and read_run(folder).logits.shape == (2, 79, 10)
+
+
+def test_more_folds_of_the_same_configuration_join_those_that_are_done(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    _, folder = again(place, tmp_path, quick(folds=[1]))
+    run = read_run(folder)
+    assert set(run.fold) == {1} and len(run.ids) == run.logits.shape[1] == 27 and len(run.meta.folds) == 1
+    said, folder = again(place, tmp_path, quick(folds=[2, 1]))
+    assert kept(said) == [1] and set(read_run(folder).fold) == {1, 2}
+
+
+def test_an_interrupted_run_is_unfinished_and_keeps_its_folds(place: Path, tmp_path: Path, monkeypatch) -> None:
+    import foldpack.train.run as module
+
+    real = module.fit_fold
+
+    def stop_at_fold_1(config, data, fold, log):
+        if fold == 1:
+            raise KeyboardInterrupt
+        return real(config, data, fold, log)
+
+    monkeypatch.setattr(module, "fit_fold", stop_at_fold_1)
+    with pytest.raises(KeyboardInterrupt):
+        again(place, tmp_path, quick(seed=4))
+    with pytest.raises(DataError, match="not finished"):
+        read_run(tmp_path / "runs" / "tiny")
+    assert not (tmp_path / "runs/tiny/fold1.safetensors").exists()
+    monkeypatch.setattr(module, "fit_fold", real)
+    assert kept(again(place, tmp_path, quick(seed=4))[0]) == [0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"metric": "acuracy"}, FoldpackError, "metric 'acuracy' is not known: did you mean 'accuracy'"),
+        ({"metric": "f2"}, ConfigError, "metric 'f2' of labels does not fit the multiclass competition 'digits'; choo"),
+        ({"metric": "rmse"}, ConfigError, "metric 'rmse' of values does not fit the multiclass competition 'digits'"),
+        ({"metric": "qwk"}, ConfigError, "metric 'qwk' of grades does not fit"),
+        ({"loss": {"name": "bce"}}, ConfigError, "loss 'bce' does not fit a multiclass competition; allowed: cross_en"),
+        ({"views": ["hflip", "rot90"]}, ViewError, "unknown view 'rot90'"),
+        ({"net": {"arch": "resnet10", "size": 32}}, ModelError, "unknown network 'resnet10': did you mean 'resnet10t'"),
+        ({"net": {"arch": "vit_tiny_patch16_224", "size": 32}}, ModelError, "does not take images of 32 px"),
+        ({"optim": {"name": "adamwx"}}, ConfigError, "optimiser 'adamwx' cannot be built"),
+        ({"optim": {"schedule": "cosin"}}, ConfigError, "schedule 'cosin' cannot be built"),
+        ({"precision": "fp16"}, ConfigError, "precision fp16 needs a GPU, and there is none; allowed here: no, bf16"),
+    ],
+)
+def test_names_are_checked_before_a_finished_run_is_touched(place, monkeypatch, changes, kind, message) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in (place / "runs/tiny").iterdir())
+    with pytest.raises(kind) as caught:
+        train_run(quick(**changes), place / "data", place / "folds.csv", place / "runs", print)
+    assert message in str(caught.value)
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in (place / "runs/tiny").iterdir()) == before
+
+
+def test_a_multilabel_competition_takes_metrics_of_labels() -> None:
+    check_names(quick(competition="imet", metric="f2", loss={"name": "bce"}), IMET)
+    with pytest.raises(ConfigError, match="metric 'accuracy' of probs does not fit the multilabel competition 'imet'"):
+        check_names(quick(competition="imet"), IMET)
+    assert DIGITS.task == "multiclass"
+
+
+@pytest.mark.parametrize(
+    ("folds", "fold", "kind", "message"),
+    [
+        ([3], [0, 1, 0, 1], ConfigError, r"run 'tiny': folds \[3\]; f.csv has \[0, 1\]"),
+        ([], [0, 1, 0, 1], ConfigError, r"run 'tiny': folds \[\]; f.csv has \[0, 1\]"),
+        (None, [0, 0, 0], DataError, r"f.csv: 3 items in folds \[0\] of \[3\] items; at least 2 folds are needed"),
+        (None, [], DataError, r"f.csv: 0 items in folds \[\] of \[\] items"),
+        (None, [0, 0, 0, 1], DataError, r"f.csv: 4 items in folds \[0, 1\] of \[3, 1\] items; .* 2 items outside each"),
+    ],
+)
+def test_folds_that_cannot_be_trained(folds, fold, kind, message) -> None:
+    with pytest.raises(kind, match=message):
+        chosen_folds(quick(folds=folds), np.array(fold, dtype=np.int64), Path("f.csv"))
+
+
+def test_folds_are_trained_in_order_and_once() -> None:
+    assert chosen_folds(quick(folds=[2, 0, 2]), np.array([0, 1, 2, 0, 1, 2]), Path("f")) == [0, 2]
+    assert chosen_folds(quick(), np.array([5, 1, 5, 1]), Path("f")) == [1, 5]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data, folds: (data / "train" / "digit_0001.png").unlink(), "folds.csv: id 'digit_0001' has no image a"),
+        (lambda data, folds: (data / "train" / "digit_0001.png").write_bytes(b"x"),
+         "digit_0001.png: cannot decode the image .*; 1 training images are broken: mend them or drop their rows from"),
+        (lambda data, folds: folds.write_text(folds.read_text().replace("id,fold,label", "id,fold,target", 1)),
+         "folds.csv: label column 'label' is missing, got: id, fold, target; make the folds with `foldpack folds`"),
+        (lambda data, folds: folds.write_text("id,fold,label\n"), "folds.csv: the table has no rows; make the folds"),
+        (lambda data, folds: folds.unlink(), "folds.csv: cannot read the folds .*; make them with `foldpack folds`"),
+    ],
+)
+def test_data_that_does_not_fit_leaves_no_run_behind(place, tmp_path, damage, message) -> None:
+    data = Path(shutil.copytree(place / "data", tmp_path / "data"))
+    folds_csv = Path(shutil.copy(place / "folds.csv", tmp_path / "folds.csv"))
+    damage(data, folds_csv)
+    with pytest.raises(DataError, match=message):
+        train_run(quick(), data, folds_csv, tmp_path / "runs", print)
+    assert not (tmp_path / "runs").exists()
