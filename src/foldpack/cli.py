@@ -1,28 +1,21 @@
-"""The `foldpack` command."""
+"""The `foldpack` command.
+
+Commands that train import torch, timm and albumentations only when they are called: it takes seconds, and `foldpack
+check` in a pre-commit hook should not wait for it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from foldpack.cli_errors import run_app
-from foldpack.competitions.digits import DIGITS
-from foldpack.competitions.image_table import read_table
 from foldpack.config import ConfigError, read_config
-from foldpack.data.digits_source import write_digits
 from foldpack.pack_cli import register as register_pack_commands
-from foldpack.recipe import (
-    FoldsConfig,
-    RecipeConfig,
-    make_recipe_folds,
-    run_recipe,
-)
 from foldpack.sealed_cli import register as register_sealed_commands
 from foldpack.strict_model import parse_strict
-from foldpack.train.run import train_run
 
 app = typer.Typer(add_completion=False, no_args_is_help=True,
                   help="Train fold models, blend them, and pack them into one Kaggle kernel.")
@@ -37,11 +30,14 @@ WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, run
 @app.command()
 def demo(work: WorkOption = Path(".")) -> None:
     """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
+    from foldpack.data.digits_source import share_right, write_digits
+    from foldpack.recipe import run_recipe
+
     data, answers = work / "build/digits/competition", work / "build/digits/answers.csv"
     write_digits(data, answers)
     result = run_recipe("digits", data, work)
     print(f"oof accuracy {result.oof:.4f}")
-    print(f"kernel accuracy {share_equal(result.submission, answers):.4f}")
+    print(f"kernel accuracy {share_right(result.submission, answers):.4f}")
     print(f"submission {result.submission}")
 
 
@@ -52,6 +48,8 @@ def recipe(
     work: WorkOption = Path("."),
 ) -> None:
     """Folds, training, search, packing and rehearsal of one recipe. Runs again where it was stopped."""
+    from foldpack.recipe import run_recipe
+
     result = run_recipe(name, data, work)
     print(f"oof {result.metric} {result.oof:.4f}")
     print(f"submission {result.submission}")
@@ -68,6 +66,8 @@ def folds(
     out: Annotated[Path, typer.Option(help="where to write")] = Path("folds.csv"),
 ) -> None:
     """Split the training items: id, fold and the labels of each."""
+    from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+
     chosen = parse_strict(FoldsConfig, {"kind": kind, "count": count, "seed": seed, "group_column": group_column},
                           "foldpack folds", ConfigError)
     make_recipe_folds(RecipeConfig(name="folds", competition=competition, folds=chosen, runs=["-"]), data, out, print)
@@ -81,15 +81,9 @@ def train(
     runs: Annotated[Path, typer.Option(help="folder that holds the runs")] = Path("runs"),
 ) -> None:
     """Train all folds of one run. Finished folds of the same configuration are kept."""
+    from foldpack.train.run import train_run
+
     train_run(read_config(config), data, folds_csv, runs)
-
-
-def share_equal(submission: Path, answers: Path) -> float:
-    """Accuracy of a digits submission against the labels that were held out. Raises DataError."""
-    columns = [DIGITS.id_column, DIGITS.label_column]
-    joined = pd.merge(read_table(submission, columns), read_table(answers, columns), on=DIGITS.id_column,
-                      suffixes=("", "_true"), how="right")
-    return float((joined[DIGITS.label_column] == joined[f"{DIGITS.label_column}_true"]).mean())
 
 
 def main() -> None:

@@ -25,8 +25,6 @@ from foldpack.sealed_store import (
     sealed_files,
     verify_with_keyring,
 )
-from foldpack.train.halve import halve_run
-from foldpack.weight_files import convert_pth, halve_weights
 
 
 def register(app: typer.Typer) -> None:
@@ -115,6 +113,8 @@ def convert(
     fp16: Annotated[bool, typer.Option("--fp16", help="round 32 and 64 bit floats to half precision")] = False,
 ) -> None:
     """Turn foreign weights into safetensors, with weights_only=True, and optionally halve them."""
+    from foldpack.weight_files import convert_pth, halve_weights  # brings torch
+
     if source.suffix == ".safetensors":
         if not fp16:
             raise SealedError(f"{source}: is safetensors already; give --fp16 to halve it, or seal it as it is")
@@ -137,6 +137,8 @@ def halve(
     folds_csv: Annotated[Path, typer.Option("--folds", help="made by `foldpack folds`")] = Path("folds.csv"),
 ) -> None:
     """Make a run in half precision, predicted out of fold with its rounded weights, and tell what rounding cost."""
+    from foldpack.train.halve import halve_run  # brings torch, which no other command here needs
+
     before, after = halve_run(run, out, data, folds_csv)
     change = f"{after - before:+.6f}"
     typer.echo(f"{run} -> {out}  oof {before:.6f} -> {after:.6f}, change {change}; see {out / 'halved.json'}")

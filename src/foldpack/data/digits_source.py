@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from foldpack.competitions.digits import DIGITS
+from foldpack.competitions.image_table import read_table
 from foldpack.files import write_atomic
 
 SIDE = 32  # pixels; the originals have 8
@@ -50,3 +51,11 @@ def write_digits(root: Path, answers: Path, count: int | None = None) -> None:
     ):
         table = pd.DataFrame({DIGITS.id_column: [ids[row] for row in rows], DIGITS.label_column: column})
         write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def share_right(submission: Path, answers: Path) -> float:
+    """Accuracy of a digits submission against the labels that were held out. Raises DataError."""
+    columns = [DIGITS.id_column, DIGITS.label_column]
+    joined = pd.merge(read_table(submission, columns), read_table(answers, columns), on=DIGITS.id_column,
+                      suffixes=("", "_true"), how="right")
+    return float((joined[DIGITS.label_column] == joined[f"{DIGITS.label_column}_true"]).mean())
