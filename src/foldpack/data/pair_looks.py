@@ -1,153 +1,115 @@
-"""What a small drawing looks like, and in which of two styles it is drawn: the evidence that `pairs` weighs.
+"""What a small drawing looks like, in numbers that survive a change of drawing style: evidence that `pairs` weighs.
 
-Pure functions of uint8 images. The background must be one flat colour.
+Pure functions of uint8 images. The background must be one flat colour. The numbers below were chosen on imet-mini at
+64x64 pixels; how much each look counts is learned (`pair_scores`).
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
+BACKGROUND_STEP = 12  # largest channel difference to the background's colour that a flat background still shows
+CORNER_WEIGHT = 8  # votes of a corner on the background's colour: objects touch edges more often than corners
 MIN_OBJECT = 20  # pixels; a smaller object means that the background guess failed
-GREY = np.array([60.0, 0.0, 0.0], np.float32)  # what replaces the background, in CIE Lab
+
+BOX = 32  # side to which an object's bounding box is brought, so that place and size of the drawing do not count
+GREY = np.array([60.0, 0.0, 0.0], np.float32)  # what replaces the background, in CIE Lab: the same for both drawings
+COLOUR_GRID = 8  # cells a side for the colours
+BLUR_GRID, BLUR = 10, 2.5  # cells a side, and sigma in box pixels: wide enough to wash out outlines and shading
+EDGE_GRID, EDGE_BLUR = 16, 1.5  # cells a side, and sigma: so that edges a pixel or two apart still match
+TURN_CELLS, TURN_BINS = 4, 6  # cells a side and directions of 30 degrees each
+BIN_BLUR = 0.7  # sigma in bins, so that slightly different colours still match
+L_EDGES = np.linspace(0, 100.1, 6)  # of the histogram: CIE Lab of sRGB has L in 0..100, a and b within these limits
+A_EDGES = np.linspace(-100, 100, 9)
+B_EDGES = np.linspace(-110, 110, 9)
+FLAT_NORM = 1e-3  # added to a norm: a box without any edge becomes zeros, not NaN
+NO_SPREAD = 1e-9  # added to a spread: a look that is the same for all images stays finite
 
 
-def object_mask(image):
-    """(h,w) bool: pixels off the flat background colour (the commonest colour on the border, corners count more)."""
-    im = image.astype(np.int16)
-    corners = im[[0, 0, -1, -1], [0, -1, 0, -1]]
-    rim = np.concatenate([im[0], im[-1], im[:, 0], im[:, -1], np.repeat(corners, 8, axis=0)])
+def object_mask(image: np.ndarray) -> np.ndarray:
+    """(h,w,3) uint8 RGB -> (h,w) bool: pixels off the background, the commonest colour on the image's rim.
+
+    All True where fewer than `MIN_OBJECT` pixels are left.
+    """
+    wide = image.astype(np.int16)
+    corners = np.repeat(wide[[0, 0, -1, -1], [0, -1, 0, -1]], CORNER_WEIGHT, axis=0)
+    rim = np.concatenate([wide[0], wide[-1], wide[:, 0], wide[:, -1], corners])
     colours, counts = np.unique(rim, axis=0, return_counts=True)
-    mask = np.abs(im - colours[counts.argmax()]).max(-1) > 12
+    mask = np.abs(wide - colours[counts.argmax()]).max(-1) > BACKGROUND_STEP
     return mask if mask.sum() >= MIN_OBJECT else np.ones_like(mask)
 
 
-def describe(images, masks):
-    """Five (n,d) float arrays, each divided by its own median distance: colours 8x8, blurred colours 10x10,
-    edge strength 16x16, edge directions 4x4x6 (all on the object's own box) and a Lab histogram of the object."""
-    rows = [describe_one(im, mask) for im, mask in zip(images, masks, strict=True)]
-    looks = [np.stack(column) for column in zip(*rows, strict=True)]
-    return [look / median_distance(look) for look in looks]
+def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """(h,w) bool with a True pixel -> first and last row, first and last column with one, all inclusive."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
 
 
-def median_distance(x):
-    """Median distance between far-apart rows (n//2 apart, so the choice is fixed)."""
-    return np.median(np.linalg.norm(x - np.roll(x, len(x) // 2, axis=0), axis=1)) + 1e-9
+def describe(images: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
+    """The looks of every image, by name, each (n,d) float and divided by its own typical distance.
+
+    images: (n,h,w,3) uint8 RGB; masks: (n,h,w) bool. `colours`, `blurred` (both CIE Lab), `edges` (strength) and
+    `turns` (strength by direction) are grids over the object's bounding box; `histogram` is of the object's colours.
+    """
+    rows = [describe_one(image, mask) for image, mask in zip(images, masks, strict=True)]
+    looks = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return {name: look / typical_distance(look) for name, look in looks.items()}
 
 
-def describe_one(image, mask):
+def describe_one(image: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
+    """The looks of one image, each (d,) float. image: (h,w,3) uint8 RGB; mask: (h,w) bool."""
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    part = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+    top, bottom, left, right = bounding_box(mask)
+    part = np.s_[top : bottom + 1, left : right + 1]
     box = np.where(mask[part][..., None], lab[part], GREY)
-    small = cv2.resize(box, (32, 32), interpolation=cv2.INTER_AREA)
-    blurred = cv2.resize(cv2.GaussianBlur(small, (0, 0), 2.5), (10, 10), interpolation=cv2.INTER_AREA)
-    light = small[..., 0]
-    gx, gy = cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1)
-    strength = np.hypot(gx, gy)
-    edges = cv2.resize(cv2.GaussianBlur(strength, (0, 0), 1.5), (16, 16))
-    bins = np.minimum((np.arctan2(gy, gx) % np.pi) / np.pi * 6, 5).astype(int)
-    turns = np.stack([(strength * (bins == k)).reshape(4, 8, 4, 8).sum((1, 3)) for k in range(6)])
-    colour = np.histogramdd(
-        lab[mask], [np.linspace(0, 100.1, 6), np.linspace(-100, 100, 9), np.linspace(-110, 110, 9)]
-    )[0]
-    colour = np.stack([cv2.GaussianBlur(plane, (0, 0), 0.7) for plane in colour])
-    square = pad_square(box)
-    colours = cv2.resize(square, (8, 8), interpolation=cv2.INTER_AREA)
-    return (
-        colours.ravel(),
-        blurred.ravel(),
-        edges.ravel() / (np.linalg.norm(edges) + 1e-3),
-        turns.ravel() / (np.linalg.norm(turns) + 1e-3),
-        np.sqrt(colour.ravel() / colour.sum()),
-    )
+    small = shrink(box, BOX)
+    edges, turns = edge_looks(small[..., 0])
+    return {
+        "colours": shrink(pad_square(box), COLOUR_GRID).ravel(),
+        "blurred": shrink(cv2.GaussianBlur(small, (0, 0), BLUR), BLUR_GRID).ravel(),
+        "edges": edges,
+        "turns": turns,
+        "histogram": colour_histogram(lab[mask]),
+    }
 
 
-def pad_square(box):
-    h, w = box.shape[:2]
-    side = max(h, w)
-    out = np.broadcast_to(GREY, (side, side, 3)).copy()
-    y, x = (side - h) // 2, (side - w) // 2
-    out[y : y + h, x : x + w] = box
-    return out
+def shrink(picture: np.ndarray, side: int) -> np.ndarray:
+    """(h,w,c) float32 -> (side,side,c) float32, means of areas."""
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def neighbour_steps(image, mask):
-    """Largest channel difference of each pair of neighbouring object pixels."""
-    im = image.astype(np.int16)
-    right = np.abs(im[:, 1:] - im[:, :-1]).max(-1)[mask[:, 1:] & mask[:, :-1]]
-    down = np.abs(im[1:] - im[:-1]).max(-1)[mask[1:] & mask[:-1]]
-    return np.concatenate([right, down])
+def edge_looks(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(BOX,BOX) float32 lightness -> how strong its edges are where, and in which direction; both 1-D, of norm 1."""
+    across, down = cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1)
+    strength = np.hypot(across, down)
+    edges = cv2.resize(cv2.GaussianBlur(strength, (0, 0), EDGE_BLUR), (EDGE_GRID, EDGE_GRID))
+    half_turns = (np.arctan2(down, across) % np.pi) / np.pi  # 0..1; opposite directions are the same edge
+    bins = np.minimum(half_turns * TURN_BINS, TURN_BINS - 1).astype(int)
+    cell = BOX // TURN_CELLS
+    turns = np.stack([(strength * (bins == k)).reshape(TURN_CELLS, cell, TURN_CELLS, cell).sum((1, 3))
+                      for k in range(TURN_BINS)])
+    return (edges.ravel() / (np.linalg.norm(edges) + FLAT_NORM),
+            turns.ravel() / (np.linalg.norm(turns) + FLAT_NORM))
 
 
-def object_colours(image, mask):
-    """Colours (rounded to 6 steps of 256) that fill at least 2 % of the object, and the share of each."""
-    q = (image[mask].astype(np.int64) + 2) // 6
-    values, counts = np.unique(q @ [2048, 45, 1], return_counts=True)
-    share = counts / len(q)
-    return values[share >= 0.02], share[share >= 0.02]
+def colour_histogram(lab: np.ndarray) -> np.ndarray:
+    """(pixels,3) float32 CIE Lab -> (320,) float: roots of the shares, so that distances are Hellinger's."""
+    counts = np.histogramdd(lab, [L_EDGES, A_EDGES, B_EDGES])[0]
+    counts = np.stack([cv2.GaussianBlur(plane, (0, 0), BIN_BLUR) for plane in counts])
+    return np.sqrt(counts.ravel() / counts.sum())
 
 
-def flatness(images, masks):
-    """(n,) float: first guess of the flat style: equal neighbours, few colours, colours that many images use."""
-    palette = [object_colours(im, m) for im, m in zip(images, masks, strict=True)]
-    used = dict(zip(*np.unique(np.concatenate([v for v, _ in palette]), return_counts=True), strict=True))
-    equal = np.array([(neighbour_steps(im, m) == 0).mean() for im, m in zip(images, masks, strict=True)])
-    few = np.array([(share**2).sum() for _, share in palette])
-    common = np.array([(share * np.log([used[v] for v in values])).sum() for values, share in palette])
-    return sum((a - a.mean()) / (a.std() + 1e-9) for a in (equal, few, common))
+def pad_square(box: np.ndarray) -> np.ndarray:
+    """(h,w,3) float32 -> (side,side,3), the box in the middle of grey, so that its proportions are kept."""
+    height, width = box.shape[:2]
+    side = max(height, width)
+    square = np.broadcast_to(GREY, (side, side, 3)).copy()
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = box
+    return square
 
 
-def style_clues(images, masks, colours):
-    """(n,d) float, standardised: step sizes, margins of the object, exact shared colours, Lab histogram."""
-    edges = [0, 1, 3, 6, 10, 16, 24, 40, 70, 110, 256]
-    steps, margins, palette = [], [], []
-    for im, m in zip(images, masks, strict=True):
-        steps.append(np.sqrt(np.histogram(neighbour_steps(im, m), edges)[0] / m.sum()))
-        ys, xs = np.flatnonzero(m.any(1)), np.flatnonzero(m.any(0))
-        gaps = np.array([ys[0], len(m) - 1 - ys[-1], xs[0], m.shape[1] - 1 - xs[-1]])
-        margins.append(np.concatenate([np.log1p(gaps), gaps <= 1, gaps == 2, gaps == 3]))
-        palette.append(object_colours(im, m))
-    values, counts = np.unique(np.concatenate([v for v, _ in palette]), return_counts=True)
-    shared = values[counts >= 12]
-    exact = np.zeros((len(images), len(shared)))
-    for row, (v, share) in enumerate(palette):
-        known = np.isin(v, shared)
-        exact[row, np.searchsorted(shared, v[known])] = np.sqrt(share[known])
-    plain = np.concatenate([np.stack(steps), np.stack(margins)], axis=1)
-    plain = (plain - plain.mean(0)) / (plain.std(0) + 1e-6)
-    colours = (colours - colours.mean(0)) / (colours.std(0) + 1e-3 * colours.std() + 1e-9)
-    return np.concatenate([plain, exact * 6, np.clip(colours, -8, 8) * 0.5], axis=1)
-
-
-def style_from_halves(clues, style, sets, rounds=10):
-    """Refine a first guess: each candidate set holds both styles equally often, so its upper half is the flat style."""
-    for _ in range(rounds):
-        upper, far = np.zeros(len(style), int), np.ones(len(style))
-        for s in sets:
-            upper[s[np.argsort(-style[s], kind="stable")[: len(s) // 2]]] = 1
-            far[s] = np.abs(style[s] - np.median(style[s]))
-        far = np.minimum(far / np.median(far), 2)
-        style = logistic(0.003).fit(clues, upper, sample_weight=far).decision_function(clues)
-    return style
-
-
-def style_from_pairs(clues, style, partner, folds=5):
-    """Each pair has one drawing of each style; scores come from a model that has not seen the pair (5 folds)."""
-    a = np.flatnonzero(partner > np.arange(len(partner)))
-    b = partner[a]
-    a, b = np.where(style[a] > style[b], a, b), np.where(style[a] > style[b], b, a)
-    rows, flat = np.concatenate([a, b]), np.repeat([1, 0], len(a))
-    gap = np.tile(np.minimum(np.abs(style[a] - style[b]), 3), 2)
-    part = np.tile(np.arange(len(a)) % folds, 2)
-    out = logistic(0.01).fit(clues[rows], flat, sample_weight=gap).decision_function(clues)
-    for k in range(folds):
-        fit = part != k
-        model = logistic(0.01).fit(clues[rows[fit]], flat[fit], sample_weight=gap[fit])
-        out[rows[~fit]] = model.decision_function(clues[rows[~fit]])
-    return out
-
-
-def logistic(c):
-    return LogisticRegression(C=c, max_iter=60)
+def typical_distance(look: np.ndarray) -> np.floating:
+    """Median distance between the rows of an (n,d) array and those n//2 further on, a choice without chance."""
+    return np.median(np.linalg.norm(look - np.roll(look, len(look) // 2, axis=0), axis=1)) + NO_SPREAD
