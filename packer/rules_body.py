@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
+import tokenize
 
 from packer.errors import Violation
 from packer.graph import Graph
@@ -63,7 +65,7 @@ PICKLE_MEND = "use safetensors for arrays, booster text or JSON for the rest"
 NOTEWORTHY = {
     **{word: rf"(?<![.\w]){word}\b" for word in (*DYNAMIC_NAMES, "getattr", "setattr", "delattr", "vars")},
     **{word: word for word in (*DYNAMIC_ATTRIBUTES, "_pickle", "torch.load", "torch.save", "torch.jit", "sys.modules")},
-    **{word: word for word in ("_getframe", *(("f'", 'f"', "F'", 'F"') if sys.version_info >= (3, 12) else ()))},
+    "_getframe": "_getframe",
 }
 HARMLESS_IMPORTS = frozenset({("torch", "torch"), ("torch.nn", "nn"), ("torch.nn.functional", "F"), ("sys", "sys")})
 MUTATORS = frozenset({"append", "add", "update", "setdefault", "insert", "extend", "register", "__setitem__"})
@@ -103,6 +105,8 @@ class BodyChecker:
                 self.found.append(
                     Violation(self.module.shown, each.line, 6, f"import of {each.module}", PICKLE_MEND)
                 )
+        if sys.version_info >= (3, 12):
+            self.check_f_strings()
         if self.is_noteworthy():
             self.check_nodes(walk_nodes(checked))
 
@@ -229,9 +233,6 @@ class BodyChecker:
         for node in nodes.get(ast.Call, []):
             if isinstance(node, ast.Call):
                 self.check_call(node)
-        for node in nodes.get(ast.JoinedStr, []):
-            if sys.version_info >= (3, 12) and isinstance(node, ast.JoinedStr):
-                self.check_f_string(node)
 
     def check_dynamic(self, node: ast.Name | ast.Attribute) -> None:
         name = self.resolve(node)
@@ -260,23 +261,22 @@ class BodyChecker:
             return first.value.partition(".")[0] == self.graph.layout.package
         return not isinstance(first, ast.Name) or first.id not in self.module.top_imports
 
-    def check_f_string(self, node: ast.JoinedStr) -> None:
-        """Rule 0: Python before 3.12 cannot read a quote, backslash or comment of its own kind inside the braces."""
-        text = self.segment(node).lstrip("fFrR")
-        quote = text[:3] if text[:3] in ('"""', "'''") else text[:1]
-        for value in ast.walk(node):
-            if isinstance(value, ast.FormattedValue):
-                inside = self.segment(value.value)
-                if quote in inside or "\\" in inside or "#" in inside or (len(quote) == 1 and "\n" in inside):
-                    self.refuse(node, 0, f"f-string that needs Python 3.12: {{{inside}}}", "use a variable")
-                    return
-
-    def segment(self, node: ast.expr) -> str:
-        lines = self.module.lines[node.lineno - 1 : node.end_lineno]
-        encoded = [line.encode("utf-8") for line in lines]
-        encoded[-1] = encoded[-1][: node.end_col_offset]
-        encoded[0] = encoded[0][node.col_offset :]
-        return b"\n".join(encoded).decode("utf-8")
+    def check_f_strings(self) -> None:
+        """Rule 0: before Python 3.12, braces hold no quote of the outer kind, backslash, comment or line end."""
+        quotes: list[str] = []  # of the f-strings that are open
+        for token in tokenize.generate_tokens(io.StringIO(self.module.text).readline):
+            kind = tokenize.tok_name[token.type]
+            if quotes and kind in ("STRING", "FSTRING_START", "COMMENT", "NL"):
+                wrong = kind == "COMMENT" or any(outer in token.string for outer in quotes)
+                wrong = wrong or (kind == "STRING" and "\\" in token.string)
+                if wrong or (kind == "NL" and any(len(outer) == 1 for outer in quotes)):
+                    found = "f-string that needs Python 3.12"
+                    self.found.append(Violation(self.module.shown, token.start[0], 0, found, "use a variable"))
+            if kind == "FSTRING_START":
+                opening = token.string.lstrip("fFrR")
+                quotes.append(opening[:3] if len(opening) >= 3 else opening[:1])
+            elif kind == "FSTRING_END":
+                quotes.pop()
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:

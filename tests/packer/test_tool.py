@@ -341,3 +341,22 @@ def test_verify_takes_vendor_and_commit_from_the_header(project: Path) -> None:
     text = pack_project(project, {"x": 1}).text
     assert verify_script(text, project).identical
     assert not verify_script(text.replace("print(used", "print(1, used"), project).identical
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="older Pythons refuse these by themselves")
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("X = f\"{'a'}\"", False), ("X = 'a' f\"{D['k']}\"", False), ("X = f'{D['k']}'", True),
+        ("X = f\"{'\\n'}\"", True),
+        ('X = f"""{D["k"]} {\n1}"""', False), ('X = f"{1 # c\n}"', True), ('X = f"{\n1}"', True),
+        ("X = f\"{f'{f\"{1}\"}'}\"", True), ("X = f\"{1!r:{'4'}}\"", False),
+    ],
+)  # fmt: skip
+def test_f_strings_of_newer_grammar_are_refused(line: str, refused: bool, project: Path) -> None:
+    (project / "src/toy/a.py").write_text(A.replace("LIMIT = 3", f"D = {{'k': 1}}\n{line}\nLIMIT = 3"))
+    if refused:
+        with pytest.raises(PackError, match="rule 0: f-string that needs Python 3.12; use a variable"):
+            pack_project(project, {"x": 1})
+    else:
+        assert pack_project(project, {"x": 1}).report.size
