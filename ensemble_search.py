@@ -13,12 +13,13 @@ from foldpack.errors import FoldpackError
 from foldpack.files import write_atomic
 from foldpack.metrics.plugin import find_metric
 from foldpack.search.array_spec import write_array_ensemble
-from foldpack.search.arrays import search_arrays
+from foldpack.search.arrays import ArraySearch, search_arrays
 from foldpack.search.cost import parse_hours
 from foldpack.search.decision import LabelRule
 from foldpack.search.ensemble import RunSearch, search_runs
 from foldpack.search.find import SearchOptions
 from foldpack.search.inputs import is_prediction_file
+from foldpack.search.level2 import Level2Options
 from foldpack.search.progress import stage_bars
 from foldpack.search.report import report_html, report_json, report_lines
 from foldpack.spec import write_spec
@@ -43,6 +44,7 @@ def search(
     spaces: Annotated[str | None, typer.Option(help="blend spaces to try, with commas; default: by metric")] = None,
     min_labels: Annotated[int, typer.Option(help="of an item, for metrics of labels")] = 1,
     max_labels: Annotated[int | None, typer.Option(help="of an item, for metrics of labels")] = None,
+    level2: Annotated[bool, typer.Option(help="files only: also boosters on top, used if they gain")] = False,
     class_thresholds: Annotated[bool, typer.Option(help="a threshold for each class")] = False,
     slug: Annotated[str | None, typer.Option(help="runs only: the competition on Kaggle")] = None,
 ) -> None:
@@ -54,10 +56,14 @@ def search(
         if all(is_prediction_file(one) for one in inputs):
             if labels is None or metric is None:
                 raise FoldpackError("files of predictions need --labels and --metric")
-            files = [Path(one) for one in inputs]
-            arrays, numbers = search_arrays(name, files, labels, find_metric(metric), groups, folds, options, progress)
+            boosters = Level2Options() if level2 else None
+            wanted = ArraySearch([Path(one) for one in inputs], labels, find_metric(metric), groups, folds, options,
+                                 boosters)  # fmt: skip
+            arrays, numbers = search_arrays(target, wanted, progress)
             write_array_ensemble(target, arrays)
         else:
+            if level2:
+                raise FoldpackError("--level2 works on files of predictions only; kernels do not apply it yet")
             asked = RunSearch(metric, parse_hours(hours), images=images, device_factor=device_factor, devices=devices,
                               slug=slug, options=options)  # fmt: skip
             spec, numbers = search_runs(name, [runs / one for one in inputs], asked, progress)

@@ -10,8 +10,9 @@ from foldpack.errors import DataError, FoldpackError
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import get_metric
 from foldpack.search.array_spec import read_any_ensemble, write_array_ensemble
-from foldpack.search.arrays import blend_files, make_folds, read_arrays, search_arrays
+from foldpack.search.arrays import ArraySearch, blend_files, make_folds, read_arrays, search_arrays
 from foldpack.search.inputs import fold_siblings, read_table
+from foldpack.search.level2 import Level2Options
 from foldpack.search.report import report_html, report_json, report_lines
 
 RNG = np.random.default_rng(91)
@@ -35,7 +36,7 @@ def members(folder):
 
 
 def test_the_search_of_files_and_its_yaml_give_the_reported_score(files):
-    spec, numbers = search_arrays("best", members(files), files / "y.npy", F2)
+    spec, numbers = search_arrays(files / "best.yml", ArraySearch(members(files), files / "y.npy", F2))
     write_array_ensemble(files / "best.yml", spec)
     assert read_any_ensemble(files / "best.yml") == spec
     order = [files / f"{member.name}.npy" for member in spec.members]
@@ -45,7 +46,7 @@ def test_the_search_of_files_and_its_yaml_give_the_reported_score(files):
 
 
 def test_the_report_holds_the_same_numbers_in_text_json_and_html(files):
-    _, numbers = search_arrays("best", members(files), files / "y.npy", F2)
+    _, numbers = search_arrays(files / "best.yml", ArraySearch(members(files), files / "y.npy", F2))
     nested = numbers["scores"]["nested"]
     assert json.loads(report_json(numbers)) == json.loads(json.dumps(numbers))
     page = report_html(numbers)
@@ -119,7 +120,7 @@ def test_copies_perfect_scores_and_logits_are_noticed(files):
     np.save(files / "leak.npy", LABELS.astype(float))
     np.save(files / "logits.npy", np.log(PROBS[2] / (1 - PROBS[2])))
     paths = [files / f"{name}.npy" for name in ("modela", "copy", "leak", "logits")]
-    notes = search_arrays("best", paths, files / "y.npy", F2)[1]["notes"]
+    notes = search_arrays(files / "best.yml", ArraySearch(paths, files / "y.npy", F2))[1]["notes"]
     assert any("modela and copy are nearly the same" in note for note in notes)
     assert any("leak: f2 is exactly 1" in note for note in notes)
     assert any(note.startswith("logits: numbers from -") and note.endswith("are taken as logits") for note in notes)
@@ -138,7 +139,7 @@ def test_a_metric_of_ten_lines_runs_through_the_whole_search(files):
         "    decided = p >= 0.5\n    return float((y & decided).sum() / max(1, (y | decided).sum()))\n"
     )
     metric = find_metric(str(files / "half_f1.py"))
-    spec, numbers = search_arrays("best", members(files), files / "y.npy", metric)
+    spec, numbers = search_arrays(files / "best.yml", ArraySearch(members(files), files / "y.npy", metric))
     assert spec.metric.name == "half_f1"
     assert numbers["scores"]["in_sample"] >= numbers["scores"]["best_single_in_sample"]
 
@@ -174,7 +175,7 @@ def test_values_and_grades_and_classes_are_searched_and_applied(tmp_path):
             paths.append(tmp_path / f"{name}_{'ab'[k]}.npy")
             np.save(paths[-1], one)
         metric = get_metric(name)
-        spec, _ = search_arrays(name, paths, tmp_path / "y.npy", metric)
+        spec, _ = search_arrays(tmp_path / "e.yml", ArraySearch(paths, tmp_path / "y.npy", metric))
         write_array_ensemble(tmp_path / "e.yml", spec)
         used = [tmp_path / f"{member.name}.npy" for member in spec.members]
         decided = tmp_path / "decided.npy" if name == "qwk" else None
@@ -183,3 +184,27 @@ def test_values_and_grades_and_classes_are_searched_and_applied(tmp_path):
         assert metric(y.astype(int) if name == "qwk" else y, answer) == pytest.approx(spec.metric.oof, abs=2e-6)
         with pytest.raises(DataError, match="inputs for the"):
             blend_files(tmp_path / "e.yml", used * 2, tmp_path / "out.npy")
+
+
+def test_level_two_of_files_is_written_applied_and_refused_when_changed(tmp_path):
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 8, 900)
+    truth, paths = y[:, None] == np.arange(8), []
+    for name, half in (("low", np.arange(8) < 4), ("high", np.arange(8) >= 4)):  # each knows half of the classes
+        scores = rng.normal(0, 1, truth.shape) + np.where(half, 2.5, 0.5) * truth
+        scores[:, ~half] *= 1.5
+        paths.append(tmp_path / f"{name}.npy")
+        np.save(paths[-1], np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True))
+    np.save(tmp_path / "y.npy", y)
+    fast = Level2Options(lightgbm={"num_leaves": 7, "learning_rate": 0.2}, xgboost={"max_depth": 3, "eta": 0.3})
+    asked = ArraySearch(paths, tmp_path / "y.npy", get_metric("accuracy"), level2=fast)
+    spec, numbers = search_arrays(tmp_path / "best.yml", asked)
+    assert numbers["level2"]["believed"] and spec.level2.nested > numbers["scores"]["nested"]
+    assert "it is used" in report_lines(numbers)[-1] and "What level 2 looks at" in report_html(numbers)
+    write_array_ensemble(tmp_path / "best.yml", spec)
+    used = [tmp_path / f"{member.name}.npy" for member in spec.members]
+    blend_files(tmp_path / "best.yml", used, tmp_path / "out.npy")
+    assert np.mean(np.load(tmp_path / "out.npy").argmax(axis=1) == y) > numbers["scores"]["in_sample"]
+    (tmp_path / "best" / spec.level2.boosters[0].file).write_text("other")
+    with pytest.raises(DataError, match="missing or changed since the search"):
+        blend_files(tmp_path / "best.yml", used, tmp_path / "out.npy")

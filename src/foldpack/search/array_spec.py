@@ -34,6 +34,26 @@ class ArrayBlend(StrictModel):
     bias: float = 0.0
 
 
+class BoosterSpec(StrictModel):
+    """One booster's text file in the folder named like the YAML."""
+
+    kind: Literal["lightgbm", "xgboost"]
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]
+    sha256: HexDigest
+
+
+class Level2Spec(StrictModel):
+    """The model on top of the blend: see `ensemble.candidates`."""
+
+    top: Annotated[int, Field(ge=1)]  # classes that each member puts forward
+    reject: Annotated[int, Field(ge=0)] | None = None  # the class "none of these", a candidate for every item
+    prior: list[float]  # share of each class in the training labels
+    threshold: float | list[float] | None = None  # in place of the blend's
+    nested: float
+    nested_se: float
+    boosters: Annotated[list[BoosterSpec], Field(min_length=1)]
+
+
 class ArrayEnsemble(StrictModel):
     """A blend of anyone's predictions."""
 
@@ -47,6 +67,7 @@ class ArrayEnsemble(StrictModel):
     max_labels: Annotated[int, Field(ge=1)] | None = None
     cuts: list[float] | None = None  # between grades
     members: Annotated[list[ArrayMember], Field(min_length=1)]
+    level2: Level2Spec | None = None
 
     @model_validator(mode="after")
     def _weights_sum(self) -> ArrayEnsemble:
@@ -105,8 +126,12 @@ def apply_ensemble(spec: ArrayEnsemble, predictions: list[np.ndarray]) -> np.nda
 
 
 def decide_ensemble(spec: ArrayEnsemble, blended: np.ndarray) -> np.ndarray | None:
-    """(n, C) bool labels or (n,) int grades; None where the metric takes the numbers themselves."""
-    if spec.threshold is not None:
+    """(n, C) bool labels or (n,) int grades; None where the metric takes the numbers themselves.
+
+    blended: the blend, or level 2 where the ensemble has one.
+    """
+    threshold = spec.threshold if spec.level2 is None else spec.level2.threshold
+    if threshold is not None:
         table = blended if blended.ndim == 2 else blended[:, None]
-        return decide(table, np.asarray(spec.threshold), spec.min_labels, spec.max_labels)
+        return decide(table, np.asarray(threshold), spec.min_labels, spec.max_labels)
     return None if spec.cuts is None else cut_grades(blended, np.array(spec.cuts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,11 @@ from foldpack.search.array_spec import (
 from foldpack.search.cells import Cells, Kind, dense_cells
 from foldpack.search.find import Found, Progress, SearchOptions, find_ensemble
 from foldpack.search.inputs import Table, align, read_member, read_table
+from foldpack.search.level2 import Level2, Level2Options, class_prior, fit_level2
+from foldpack.search.level2_files import apply_level2, level2_numbers, write_level2
 from foldpack.search.lint import checked_probs, duplicate_notes, require_alike, score_notes
 from foldpack.search.report import Report, report_numbers
+from foldpack.search.solvers import in_space
 from foldpack.spec import MetricSpec
 
 RANDOM_FOLDS = 5  # where no folds are given
@@ -155,22 +158,51 @@ def array_ensemble(name: str, inputs: ArrayInputs, found: Found) -> ArrayEnsembl
     )  # fmt: skip
 
 
-def search_arrays(
-    name: str,
-    files: list[Path],
-    labels: Path,
-    metric: Metric,
-    groups: Path | None = None,
-    folds: Path | None = None,
-    options: SearchOptions | None = None,
-    progress: Progress | None = None,
-) -> tuple[ArrayEnsemble, dict]:
-    """Search the blend of files. Returns the ensemble and the numbers of the report."""
-    inputs = read_arrays(files, labels, metric, groups, folds)
-    found = find_ensemble(inputs.cells, metric, inputs.folds, options, progress)
+@dataclass(frozen=True)
+class ArraySearch:
+    """What a search of files is asked for. metric: fitted for; level2: also try a level 2, and with which options."""
+
+    files: list[Path]
+    labels: Path
+    metric: Metric
+    groups: Path | None = None
+    folds: Path | None = None
+    options: SearchOptions = field(default_factory=SearchOptions)
+    level2: Level2Options | None = None
+
+
+def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = None) -> tuple[ArrayEnsemble, dict]:
+    """Search the blend of files. target: the YAML to be written, whose stem is the ensemble's name.
+
+    Returns the ensemble and the numbers of the report; boosters of a level 2 that is believed are written here.
+    """
+    metric, name = asked.metric, target.stem
+    inputs = read_arrays(asked.files, asked.labels, metric, asked.groups, asked.folds)
+    found = find_ensemble(inputs.cells, metric, inputs.folds, asked.options, progress)
     notes = inputs.notes + duplicate_notes(found.correlation, inputs.names)
     notes += score_notes(found.single_scores, inputs.names, metric)
-    return array_ensemble(name, inputs, found), report_numbers(Report(name, found, inputs.names, notes))
+    spec, level2 = array_ensemble(name, inputs, found), {}
+    if asked.level2 is not None:
+        fitted = _fit_level2(inputs, found, asked.level2, progress)
+        level2 = level2_numbers(fitted, metric)
+        notes += fitted.notes
+        if fitted.believed(metric):
+            prior = class_prior(inputs.cells.targets, inputs.cells.classes)
+            spec = spec.model_copy(update={"level2": write_level2(target, fitted, prior)})
+    return spec, report_numbers(Report(name, found, inputs.names, notes, level2=level2))
+
+
+def _fit_level2(inputs: ArrayInputs, found: Found, options: Level2Options, progress: Progress | None) -> Level2:
+    """Level 2 on the members that have weight."""
+    cells = inputs.cells
+    if cells.kind == "values" or cells.classes < 2:
+        raise DataError("level 2 chooses among classes; it needs predictions of two or more classes an item")
+    used = cells.take_members(found.used)
+    blended = replace(found.blend, weights=found.blend.weights[found.used]).of(in_space(used, found.blend.solver))
+    report = None if progress is None else lambda share: progress("level 2", share)
+    return fit_level2(np.stack([cells.dense(member) for member in used.values]), cells.dense(blended), cells.targets,
+                      inputs.folds, found.metric, found.rule, options, [inputs.names[m] for m in found.used],
+                      report)  # fmt: skip
 
 
 def blend_files(ensemble: Path, files: list[Path], out: Path, decided: Path | None = None) -> tuple[int, ...]:
@@ -184,6 +216,8 @@ def blend_files(ensemble: Path, files: list[Path], out: Path, decided: Path | No
     members = [checked_probs(align(table, first.ids, str(path)), spec.kind, str(path))[0]
                for table, path in zip(tables, files, strict=True)]  # fmt: skip
     blended = apply_ensemble(spec, members)
+    if spec.level2 is not None:
+        blended = apply_level2(ensemble, spec.level2, np.stack(members), blended)
     write_array(out, blended)
     if decided is not None:
         answer = decide_ensemble(spec, blended)

@@ -234,6 +234,8 @@ def report_lines(numbers: dict) -> list[str]:
                      f"best single {scores['best_single']:.4f}: all fitted without the scored fold")  # fmt: skip
     if isinstance(numbers["threshold"], float):
         lines.append(f"  threshold {numbers['threshold']:.4f}")
+    if numbers["level2"]:
+        lines.append(f"  {numbers['level2']['verdict']}")
     return lines
 
 
