@@ -69,7 +69,7 @@ def flatness(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return standardise(equal, NO_SPREAD) + standardise(few, NO_SPREAD) + standardise(common, NO_SPREAD)
 
 
-def standardise(values: np.ndarray, floor: float | np.ndarray) -> np.ndarray:
+def standardise(values: np.ndarray, floor: float) -> np.ndarray:
     """(n,) or (n,d) -> the same shape: mean 0 and, but for `floor`, standard deviation 1 along the images."""
     return (values - values.mean(0)) / (values.std(0) + floor)
 
@@ -83,7 +83,8 @@ def style_clues(images: np.ndarray, masks: np.ndarray, histogram: np.ndarray) ->
              for image, mask in zip(images, masks, strict=True)]
     margins = [margin_clues(mask) for mask in masks]
     plain = standardise(np.concatenate([np.stack(steps), np.stack(margins)], axis=1), PLAIN_FLOOR)
-    colours = standardise(histogram, HISTOGRAM_FLOOR * histogram.std() + NO_SPREAD)
+    spread = histogram.std(0) + HISTOGRAM_FLOOR * histogram.std() + NO_SPREAD
+    colours = (histogram - histogram.mean(0)) / spread
     colours = np.clip(colours, -COLOURS_LIMIT, COLOURS_LIMIT) * COLOURS_WEIGHT
     return np.concatenate([plain, palette_clues(images, masks) * PALETTE_WEIGHT, colours], axis=1)
 
