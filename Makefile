@@ -35,6 +35,9 @@ test: setup ## run the tests
 test-slow: setup ## run the long tests too
 	$(BIN)/python -m pytest
 
+test-matrix: setup ## test sealed weights under the oldest and the newest cryptography
+	$(BIN)/python tests/run_matrix.py
+
 check: setup ## ruff, mypy and the rules for packable code
 	$(BIN)/ruff check .
 	$(BIN)/mypy src packer

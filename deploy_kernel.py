@@ -30,7 +30,10 @@ def deploy(
         made = build_kernel(ensemble, project, runs, build, owner or default_owner() or NO_OWNER, ring)
     print(f"pack {made.pack_id[:12]}: {made.script} ({made.script.stat().st_size:,} bytes, with its keys, keep it "
           f"private) and {made.keyless.name} (without)")
-    print(f"weights {made.weights}: {len(list(made.weights.glob('*.sealed')))} sealed files for dataset {made.dataset}")
+    count = len(list(made.weights.glob("*.sealed")))
+    print(f"weights {made.weights}: {count} sealed files for dataset {made.dataset}")
+    if len(made.datasets) > 1:
+        print(f"keys {made.folder / 'keys'}: for dataset {made.datasets[1]}, which must stay private")
     if made.dataset.startswith(f"{NO_OWNER}/"):
         print(f"no Kaggle credentials found: '{NO_OWNER}' stands for your user name; give --owner NAME before you push")
     if not dry_run:

@@ -32,10 +32,11 @@ from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import parse_checkpoint_info, restore_net
 from foldpack.predict.canvas import Canvas, decode_items
 from foldpack.predict.deadline import Deadline, OutOfTime, process_age
-from foldpack.predict.finder import find_competition, find_sealed
+from foldpack.predict.finder import find_competition, find_keys, find_sealed
 from foldpack.predict.loop import pick_device, predict_logits
 from foldpack.predict.units import Unit, plan_units
 from foldpack.sealed import load_sealed_tensors
+from foldpack.sealed_format import DataKey
 from foldpack.sealed_prefetch import SealedPrefetch
 from foldpack.spec import EnsembleSpec, parse_spec
 
@@ -70,6 +71,7 @@ class ClassifyKernel:
         self.blend = MemberBlend(spec, len(self.items))
         self.canvases: dict[int, Canvas] = {}
         self.device = torch.device("cpu")
+        self.found_keys: dict[str, DataKey] = {}  # by file id
         self.files: dict[str, Path] = {}  # sealed weights by header hash
         self.seconds: dict[str, float] = {}  # of the last unit of each run
 
@@ -101,7 +103,7 @@ class ClassifyKernel:
 
     def load(self, unit: Unit) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """Weights and metadata of one unit, decrypted in memory and verified."""
-        key = bytes.fromhex(self.keys[str(unit.fold.file)])
+        key = self.found_keys[Path(str(unit.fold.file)).stem]
         return load_sealed_tensors(self.files[str(unit.fold.header)], key, unit.role, unit.fold.header)
 
     def predict(self, unit: Unit, weights: dict[str, torch.Tensor], metadata: dict[str, str]) -> np.ndarray:
@@ -117,6 +119,7 @@ class ClassifyKernel:
 
     def run(self, units: list[Unit]) -> None:
         """Predict unit after unit while time lasts; every finished unit is in the submission at once."""
+        self.found_keys = find_keys(self.paths.input, self.spec, self.keys)
         self.files = find_sealed(self.paths.input, {str(unit.fold.header): unit.role for unit in units})
         self.device = pick_device()
         self.say(f"{len(self.items)} items, {len(units)} units, on {self.device}")

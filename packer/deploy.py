@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from foldpack.keyring import Keyring
 from foldpack.predict.views import require_views
 from foldpack.spec import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from packer.pack import inject_keys, pack_entry
-from packer.stage import SealedStore, lay_out_dataset, seal_members
+from packer.stage import SealedStore, lay_out_keys, lay_out_weights, seal_members
 
 ENTRY_OF_TASK = {"multiclass": "classify.py", "multilabel": "classify.py"}
 NO_OWNER = "your-kaggle-name"
@@ -27,9 +28,14 @@ class Build:
     script: Path  # with its keys, mode 0600
     keyless: Path  # the same without keys: may be published
     weights: Path  # the dataset to upload
-    dataset: str  # its slug, owner/name
+    datasets: list[str]  # slugs, owner/name: of the weights, and of the keys when they have a dataset of their own
     pack_id: str
     spec: EnsembleSpec
+
+    @property
+    def dataset(self) -> str:
+        """The slug of the weights dataset."""
+        return self.datasets[0]
 
 
 def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner: str, keyring: Keyring) -> Build:
@@ -47,20 +53,26 @@ def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner:
     packed = pack_entry(entry, project / "src", "foldpack", spec=spec_to_dict(sealed_spec),
                         command=f"./deploy_kernel.py {Path(*spec_path.parts[-2:]).as_posix()}")
     folder = build / spec.name
-    dataset = f"{owner}/{dataset_name(spec.name)}"
-    lay_out_dataset(sealed_spec, store, folder / "weights", dataset)
+    datasets = [f"{owner}/{dataset_name(spec.name)}"]
+    lay_out_weights(sealed_spec, store, folder / "weights", datasets[0])
+    if spec.keys == "dataset":
+        datasets.append(f"{owner}/{dataset_name(spec.name, 'keys')}")
+        lay_out_keys(keys, folder / "keys", datasets[1])
+        keys = {}
+    elif (folder / "keys").exists():
+        shutil.rmtree(folder / "keys")
     script, keyless = folder / f"{spec.name}.py", folder / f"{spec.name}.keyless.py"
     write_atomic(keyless, packed.text)
     write_atomic(script, inject_keys(packed.text, keys), mode=0o600)
     write_spec(folder / "spec.yml", sealed_spec)
-    metadata = kernel_metadata(spec, owner, dataset, script.name)
+    metadata = kernel_metadata(spec, owner, datasets, script.name)
     write_atomic(folder / "kernel-metadata.json", json.dumps(metadata, indent=1) + "\n")
-    return Build(folder, script, keyless, folder / "weights", dataset, packed.pack_id, sealed_spec)
+    return Build(folder, script, keyless, folder / "weights", datasets, packed.pack_id, sealed_spec)
 
 
-def dataset_name(name: str) -> str:
-    """The weights dataset of an ensemble: lower case, 6 to 50 characters, as Kaggle wants it."""
-    return f"{kaggle_slug(name, 42)}-weights"
+def dataset_name(name: str, what: str = "weights") -> str:
+    """The weights or keys dataset of an ensemble: lower case, 6 to 50 characters, as Kaggle wants it."""
+    return f"{kaggle_slug(name, 42)}-{what}"
 
 
 def kaggle_slug(name: str, longest: int) -> str:
@@ -69,7 +81,7 @@ def kaggle_slug(name: str, longest: int) -> str:
     return "-".join(words)[:longest].rstrip("-")
 
 
-def kernel_metadata(spec: EnsembleSpec, owner: str, dataset: str, code_file: str) -> dict[str, object]:
+def kernel_metadata(spec: EnsembleSpec, owner: str, datasets: list[str], code_file: str) -> dict[str, object]:
     """`kernel-metadata.json`. Private and offline are always written out: the client's own defaults vary."""
     slug = f"{kaggle_slug(spec.name, 43)}-kernel"
     return {
@@ -81,7 +93,7 @@ def kernel_metadata(spec: EnsembleSpec, owner: str, dataset: str, code_file: str
         "is_private": True,
         "enable_gpu": True,
         "enable_internet": False,
-        "dataset_sources": [dataset],
+        "dataset_sources": datasets,
         "competition_sources": [spec.slug],
         "kernel_sources": [],
         "model_sources": [],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from foldpack.data.runs import checkpoint_path, read_meta
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.keyring import KeyNotFoundError, Keyring
-from foldpack.sealed import SealedError, new_data_key, read_sealed_header, seal_file
-from foldpack.spec import EnsembleSpec, FoldSpec, MemberSpec, fold_role
+from foldpack.sealed import SealedError, SealedInfo, new_data_key, read_sealed_header, seal_file
+from foldpack.sealed_keys import write_keys_file
+from foldpack.spec import KEYS_FILE, EnsembleSpec, FoldSpec, MemberSpec, fold_role
 
 INDEX_VERSION = 1
 
@@ -58,16 +60,16 @@ class SealedStore:
         if known is not None and self._usable(known):
             return known
         self.folder.mkdir(parents=True, exist_ok=True)
-        key = new_data_key()
-        temporary = self.folder / f"sealing.{os.getpid()}"
-        try:
-            info = seal_file(checkpoint, temporary, key, role)
+        key, file_id = new_data_key(), secrets.token_bytes(16)
+
+        def keep_key(info: SealedInfo) -> None:
             self.keyring.add(info.file_id, key, role, info.header_sha256)
-            self.keyring.save()  # before the sealed file gets its name: a file without its key is worth nothing
-            made = SealedEntry(f"{info.file_id}.sealed", info.header_sha256, info.file_id)
-            os.replace(temporary, self.folder / made.file)
-        finally:
-            temporary.unlink(missing_ok=True)
+            self.keyring.save()
+
+        # The key is kept before the sealed file appears: a file without its key is worth nothing.
+        target = self.folder / f"{file_id.hex()}.sealed"
+        info = seal_file(checkpoint, target, key, role, file_id=file_id, before_publish=keep_key)
+        made = SealedEntry(target.name, info.header_sha256, info.file_id)
         self.index[name] = made
         files = {name: vars(entry) for name, entry in sorted(self.index.items())}
         index = {"version": INDEX_VERSION, "files": files}
@@ -124,14 +126,31 @@ def require_checkpoint(runs: Path, spec: EnsembleSpec, member: MemberSpec, fold:
     return path
 
 
-def lay_out_dataset(spec: EnsembleSpec, store: SealedStore, folder: Path, slug: str) -> None:
+def lay_out_weights(spec: EnsembleSpec, store: SealedStore, folder: Path, slug: str) -> None:
     """Fill `folder` with the sealed files of the spec and dataset-metadata.json, and nothing else. slug: owner/name."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    empty_folder(folder)
     for member in spec.members:
         for fold in member.folds:
             link_file(store.folder / str(fold.file), folder / str(fold.file))
+    write_dataset_metadata(folder, slug)
+
+
+def lay_out_keys(keys: dict[str, str], folder: Path, slug: str) -> None:
+    """Fill `folder` with the keys file of a second dataset, which must stay private. keys: hex by sealed file name."""
+    empty_folder(folder)
+    write_keys_file(folder / KEYS_FILE, {Path(name).stem: bytes.fromhex(key) for name, key in keys.items()})
+    write_dataset_metadata(folder, slug)
+
+
+def empty_folder(folder: Path) -> None:
+    """Make `folder`, or empty it."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def write_dataset_metadata(folder: Path, slug: str) -> None:
+    """`dataset-metadata.json`, as the kaggle client reads it. slug: owner/name."""
     metadata = {"title": slug.partition("/")[2], "id": slug, "licenses": [{"name": "other"}]}
     write_atomic(folder / "dataset-metadata.json", json.dumps(metadata, indent=1) + "\n")
 

@@ -173,15 +173,15 @@ def run_recipe(name: str, data: Path, work: Path, say: Say = print) -> RecipeRes
 
 def rehearse_build(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
     """Rehearse `build/<name>/` on a competition folder; the inputs stay in `build/<name>/rehearsal/input/`."""
-    dataset = read_dataset_slug(build / "weights")
+    folders = [folder for folder in (build / "weights", build / "keys") if folder.is_dir()]
     folder = build / "rehearsal"
-    inputs = lay_out_inputs(folder, (slug, data), {dataset: build / "weights"})
+    inputs = lay_out_inputs(folder, (slug, data), {read_dataset_slug(each): each for each in folders})
     return rehearse(build / f"{name}.py", folder, inputs)
 
 
-def read_dataset_slug(weights: Path) -> str:
+def read_dataset_slug(folder: Path) -> str:
     """owner/name from the staged dataset's metadata."""
-    metadata = load_strict(read_text(weights / "dataset-metadata.json"), str(weights / "dataset-metadata.json"))
+    metadata = load_strict(read_text(folder / "dataset-metadata.json"), str(folder / "dataset-metadata.json"))
     assert isinstance(metadata, dict)
     return str(metadata["id"])
 

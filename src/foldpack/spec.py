@@ -16,6 +16,7 @@ from foldpack.strict_model import StrictModel, parse_strict
 from foldpack.strict_yaml import dump_strict, load_strict
 
 TASKS = ("multiclass", "multilabel")
+KEYS_FILE = "foldpack-keys.json"  # in the private dataset of `keys: dataset`
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
 HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -137,6 +138,7 @@ class EnsembleSpec(StrictModel):
     prior: list[float]  # share of each class in the training labels, [0, 1]; answers for a broken image
     members: Annotated[list[MemberSpec], Field(min_length=1)]
     plan: PlanSpec | None = None
+    keys: Literal["inline", "dataset"] = "inline"  # where the kernel has its keys: in the script, or a second dataset
 
     @model_validator(mode="after")
     def _parts_fit(self) -> EnsembleSpec:

@@ -15,7 +15,7 @@ from foldpack.errors import DataError
 from foldpack.keyring import Keyring, KeyringUnreadableError
 from foldpack.sealed import read_sealed, read_sealed_header
 from foldpack.spec import EnsembleSpec, parse_spec
-from packer.stage import SealedStore, StageError, lay_out_dataset, link_file, seal_members
+from packer.stage import SealedStore, StageError, lay_out_weights, link_file, seal_members
 
 CLASSES = ["a", "b"]
 RUNS = ("one", "two")
@@ -158,7 +158,7 @@ def test_the_dataset_holds_the_sealed_files_flat_and_nothing_else(runs: Path, ri
     folder = tmp_path / "weights"
     (folder / "old").mkdir(parents=True)
     (folder / "old.sealed").touch()
-    lay_out_dataset(spec, SealedStore(runs.parent / "build" / "sealed", ring), folder, "someone/best-weights")
+    lay_out_weights(spec, SealedStore(runs.parent / "build" / "sealed", ring), folder, "someone/best-weights")
     assert names(folder) == sorted([*keys, "dataset-metadata.json"])
     metadata = json.loads((folder / "dataset-metadata.json").read_text())
     assert metadata["id"] == "someone/best-weights" and metadata["title"] == "best-weights"

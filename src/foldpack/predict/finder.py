@@ -10,7 +10,11 @@ import pandas as pd
 
 from foldpack.competitions.image_table import ImageTable
 from foldpack.errors import FoldpackError
-from foldpack.sealed import SealedError, read_sealed_header
+from foldpack.sealed import read_sealed_header
+from foldpack.sealed_errors import SealedError
+from foldpack.sealed_format import DataKey
+from foldpack.sealed_keys import data_key_from_hex, read_keys_file
+from foldpack.spec import KEYS_FILE, EnsembleSpec, fold_role
 
 SEARCH_DEPTH = 7  # folders below the input root
 
@@ -47,6 +51,26 @@ def _header_of(path: Path) -> set[str]:
         return set(pd.read_csv(path, nrows=0, dtype=str).columns)
     except (OSError, ValueError):
         return set()
+
+
+def find_keys(root: Path, spec: EnsembleSpec, inline: dict[str, str]) -> dict[str, DataKey]:
+    """The keys of the sealed files by file id, from the script or from the private dataset, as the spec says.
+
+    inline: hex keys by sealed file name. Raises InputError when a key is missing.
+    """
+    if spec.keys == "dataset":
+        paths = list(files_named(root, KEYS_FILE))
+        if not paths:
+            raise InputError(f"no {KEYS_FILE} below {root}; attach the private keys dataset to the kernel")
+        keys = {file_id: key for path in paths for file_id, key in read_keys_file(path).items()}
+    else:
+        keys = {Path(name).stem: data_key_from_hex(text, "KEYS") for name, text in inline.items()}
+    for member in spec.members:
+        for fold in member.folds:
+            if Path(str(fold.file)).stem not in keys:
+                raise InputError(f"no key for the weights of {fold_role(member.run, fold.fold)}; run the script that "
+                                 "holds its keys (mode 0600), not the keyless one, or attach the right keys dataset")
+    return keys
 
 
 def find_sealed(root: Path, headers: dict[str, str]) -> dict[str, Path]:

@@ -1,0 +1,169 @@
+"""`build/<name>/`: the same inputs give the same bytes, keys are in one private file only, failures change nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+from small_house import OWNER, PROJECT, House
+
+from foldpack.errors import DataError
+from foldpack.keyring import Keyring
+from foldpack.predict.finder import InputError, find_keys
+from foldpack.predict.views import ViewError
+from foldpack.spec import read_spec, spec_to_dict, write_spec
+from foldpack.strict_yaml import load_strict
+from packer.deploy import Build, build_kernel, dataset_name, default_owner, kaggle_slug, kernel_metadata
+from packer.errors import PackError
+
+
+def build_again(house: House, folder: Path, ensemble: Path | None = None) -> Build:
+    """Build with a copy of the keyring and of the sealed store."""
+    if not (folder / "keyring").exists():
+        shutil.copy2(house.keyring, folder / "keyring")
+        shutil.copytree(house.root / "build", folder / "build")
+    with Keyring.editing(folder / "keyring") as ring:
+        return build_kernel(ensemble or house.ensemble, PROJECT, house.runs, folder / "build", OWNER, ring)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_built(house: House) -> None:
+    build = house.build
+    sealed = sorted(str(fold.file) for member in build.spec.members for fold in member.folds)
+    assert sorted(files(build.folder)) == sorted(
+        ["kernel-metadata.json", "small.keyless.py", "small.py", "spec.yml"]
+        + [f"weights/{name}" for name in [*sealed, "dataset-metadata.json"]])
+    assert read_spec(build.folder / "spec.yml") == build.spec
+    assert len(sealed) == 4 and build.dataset == "someone/small-weights"
+
+
+def test_packing_twice_gives_identical_bytes(house: House, tmp_path: Path) -> None:
+    again = build_again(house, tmp_path)
+    assert again.pack_id == house.build.pack_id
+    assert files(again.folder) == files(house.build.folder)
+
+
+def test_the_place_of_the_ensemble_file_does_not_matter(house: House, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "ensembles"
+    other.mkdir(parents=True)
+    again = build_again(house, tmp_path, Path(shutil.copy(house.ensemble, other / "small.yml")))
+    assert again.keyless.read_bytes() == house.build.keyless.read_bytes()
+    assert str(house.root) not in house.build.keyless.read_text()  # no path of this machine
+
+
+def test_keys_are_in_the_private_script_and_nowhere_else(house: House) -> None:
+    keys = house.keys()
+    assert len(keys) == 4 and all(len(key) == 64 for key in keys.values())
+    script = house.build.script.read_text()
+    assert all(key in script for key in keys.values())
+    assert stat.S_IMODE(house.build.script.stat().st_mode) == 0o600
+    for path in house.root.rglob("*"):
+        if path.is_file() and path != house.build.script:
+            content = path.read_bytes()
+            assert not any(key.encode() in content or bytes.fromhex(key) in content for key in keys.values()), path
+
+
+def test_the_two_scripts_differ_in_one_line(house: House) -> None:
+    keyed, keyless = house.build.script.read_text().split("\n"), house.build.keyless.read_text().split("\n")
+    differing = [(one, other) for one, other in zip(keyed, keyless, strict=True) if one != other]
+    assert len(differing) == 1 and differing[0][1] == "KEYS: dict[str, str] = {}"
+
+
+def test_the_metadata_says_private_and_offline(house: House) -> None:
+    data = json.loads((house.build.folder / "kernel-metadata.json").read_text())
+    assert data["is_private"] is True and data["enable_internet"] is False and data["enable_gpu"] is True
+    assert data["id"] == "someone/small-kernel" and data["title"] == "small kernel" and data["code_file"] == "small.py"
+    assert data["dataset_sources"] == ["someone/small-weights"]
+    assert data["competition_sources"] == ["foldpack-digits"] and data["kernel_sources"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "kernel"),
+    [
+        ("best", "best-weights", "best-kernel"),
+        ("Best_of.all--9", "best-of-all-9-weights", "best-of-all-9-kernel"),
+        ("x" * 80, "x" * 42 + "-weights", "x" * 43 + "-kernel"),
+        ("x" * 41 + "_" + "y" * 9, "x" * 41 + "-weights", "x" * 41 + "-y-kernel"),
+        ("x" * 42 + "_" + "y" * 9, "x" * 42 + "-weights", "x" * 42 + "-kernel"),
+    ],
+)
+def test_names_are_as_kaggle_wants_them(house: House, name: str, dataset: str, kernel: str) -> None:
+    metadata = kernel_metadata(house.spec.model_copy(update={"name": name}), "me", ["me/w"], "x.py")
+    assert dataset_name(name) == dataset and metadata["id"] == f"me/{kernel}"
+    assert 6 <= len(dataset) <= 50 and 5 <= len(str(metadata["title"])) <= 50
+    assert kaggle_slug(str(metadata["title"]), 50) == kernel  # the title leads to the same slug
+
+
+def test_a_pack_that_fails_changes_nothing(house: House, tmp_path: Path, monkeypatch) -> None:
+    build_again(house, tmp_path)
+    before = files(tmp_path / "build")
+
+    def refuse(*args: object, **options: object) -> None:
+        raise PackError("src/foldpack/x.py:1: a rule is broken")
+
+    monkeypatch.setattr("packer.deploy.pack_entry", refuse)
+    with pytest.raises(PackError):
+        build_again(house, tmp_path)
+    assert files(tmp_path / "build") == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"competition": "digit"}, DataError, "unknown competition 'digit': did you mean 'digits'"),
+        ({"views": ["hflop"]}, ViewError, "unknown view 'hflop': did you mean 'hflip'"),
+    ],
+)
+def test_what_the_kernel_would_not_know_is_refused_here(house, tmp_path, changes, kind, message) -> None:
+    data = spec_to_dict(house.spec)
+    data["competition"] = changes.get("competition", data["competition"])
+    data["members"][0]["views"] = changes.get("views", ["identity"])
+    spec = house.spec.model_validate(data)
+    write_spec(tmp_path / "bad.yml", spec)
+    with Keyring.editing(tmp_path / "keyring") as ring, pytest.raises(kind, match=message):
+        build_kernel(tmp_path / "bad.yml", PROJECT, house.runs, tmp_path / "build", OWNER, ring)
+    assert not (tmp_path / "build").exists()
+
+
+def test_the_owner_comes_from_the_credentials(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("KAGGLE_USERNAME", raising=False)
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    assert default_owner() is None
+    for text, owner in (("{", None), ("[]", None), ('{"username": 3}', None), ('{"username": "me", "key": "k"}', "me")):
+        (tmp_path / "kaggle.json").write_text(text)
+        assert default_owner() == owner
+    monkeypatch.setenv("KAGGLE_USERNAME", "you")
+    assert default_owner() == "you"
+
+
+def test_the_embedded_spec_is_the_spec(house: House) -> None:
+    namespace: dict = {}
+    text = house.build.keyless.read_text()
+    start = text.index("SPEC: dict = ")
+    exec(text[start : text.index("\nKEYS:", start)], namespace)
+    assert namespace["SPEC"] == spec_to_dict(house.build.spec) == load_strict(
+        (house.build.folder / "spec.yml").read_text(), "spec.yml")
+
+
+def test_keys_in_a_dataset_of_their_own(house: House, tmp_path: Path) -> None:
+    """`keys: dataset`: the script holds no key, the private dataset holds those of its folds, and the kernel finds them."""
+    spec_path = tmp_path / "small.yml"
+    write_spec(spec_path, read_spec(house.ensemble).model_copy(update={"keys": "dataset"}))
+    build = build_again(house, tmp_path, spec_path)
+    keys_file = build.folder / "keys" / "foldpack-keys.json"
+    assert build.script.read_bytes() == build.keyless.read_bytes()
+    assert stat.S_IMODE(keys_file.stat().st_mode) == 0o600
+    assert build.datasets == ["someone/small-weights", "someone/small-keys"]
+    metadata = json.loads((build.folder / "kernel-metadata.json").read_text())
+    assert metadata["dataset_sources"] == build.datasets
+    found = find_keys(build.folder, build.spec, {})
+    assert {f"{file_id}.sealed": bytes(key).hex() for file_id, key in found.items()} == house.keys()
+    keys_file.unlink()
+    with pytest.raises(InputError, match="no foldpack-keys.json below .*; attach the private keys dataset"):
+        find_keys(build.folder, build.spec, {})
