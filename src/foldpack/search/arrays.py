@@ -211,6 +211,9 @@ def blend_files(ensemble: Path, files: list[Path], out: Path, decided: Path | No
     out: .npy for the blended probabilities (or values); decided: .npy for the labels or grades they lead to.
     """
     spec = array_view(read_any_ensemble(ensemble))
+    if len(files) != len(spec.members):
+        names = ", ".join(member.name for member in spec.members)
+        raise DataError(f"{len(files)} inputs for the {len(spec.members)} members of {ensemble}, in order: {names}")
     tables = [read_table(path) for path in files]
     first = tables[0]
     members = [checked_probs(align(table, first.ids, str(path)), spec.kind, str(path))[0]
