@@ -20,6 +20,7 @@ SECRET_TEXT = {
     "a Hugging Face token": ("hf_", r"\bhf_[A-Za-z]{34}\b"),
     "an AWS key": ("AKIA", r"\bAKIA[0-9A-Z]{16}\b"),
 }
+KEY_PLACES = ("inline", "dataset")  # `keys: dataset` says where the kernel has its keys, and is none
 SECRET_NAMES = frozenset({
     "key", "keys", "secret", "secrets", "token", "password", "passphrase", "credentials", "api_key", "apikey", "dek",
 })  # fmt: skip
@@ -82,7 +83,8 @@ def refuse_secrets(text: str, what: str) -> None:
 def refuse_secret_fields(spec: object) -> None:
     """Raise PackError when the spec has a field that is named like a secret and holds text."""
     for place, name, value in spec_fields(spec, "spec"):
-        if name.lower() in SECRET_NAMES and isinstance(value, (str, list, dict)) and value:
+        says_where = name == "keys" and value in KEY_PLACES
+        if name.lower() in SECRET_NAMES and isinstance(value, (str, list, dict)) and value and not says_where:
             raise PackError(f"{place}: a spec holds no secrets; keys are put into the script by themselves")
 
 
