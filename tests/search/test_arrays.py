@@ -11,6 +11,7 @@ from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import get_metric
 from foldpack.search.array_spec import read_any_ensemble, write_array_ensemble
 from foldpack.search.arrays import ArraySearch, blend_files, make_folds, read_arrays, search_arrays
+from foldpack.search.find import SearchOptions
 from foldpack.search.inputs import fold_siblings, read_table
 from foldpack.search.level2 import Level2Options
 from foldpack.search.report import report_html, report_json, report_lines
@@ -20,7 +21,7 @@ N = 150
 LABELS = RNG.random((N, 5)) < 0.25
 LABELS[:, 0] |= ~LABELS.any(axis=1)  # an item without labels cannot score 1
 PROBS = [1 / (1 + np.exp(-(2 * LABELS - 1 + RNG.normal(0, s, LABELS.shape)))) for s in (1, 1.1, 1.5)]
-F2 = get_metric("f2")
+F2, LOGIT = get_metric("f2"), SearchOptions(spaces=["logit"])  # one solver: these tests are about files
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def members(folder):
 
 
 def test_the_search_of_files_and_its_yaml_give_the_reported_score(files):
-    spec, numbers = search_arrays(files / "best.yml", ArraySearch(members(files), files / "y.npy", F2))
+    spec, numbers = search_arrays(files / "best.yml", ArraySearch(members(files), files / "y.npy", F2, options=LOGIT))
     write_array_ensemble(files / "best.yml", spec)
     assert read_any_ensemble(files / "best.yml") == spec
     order = [files / f"{member.name}.npy" for member in spec.members]
@@ -46,7 +47,7 @@ def test_the_search_of_files_and_its_yaml_give_the_reported_score(files):
 
 
 def test_the_report_holds_the_same_numbers_in_text_json_and_html(files):
-    _, numbers = search_arrays(files / "best.yml", ArraySearch(members(files), files / "y.npy", F2))
+    _, numbers = search_arrays(files / "best.yml", ArraySearch(members(files), files / "y.npy", F2, options=LOGIT))
     nested = numbers["scores"]["nested"]
     assert json.loads(report_json(numbers)) == json.loads(json.dumps(numbers))
     page = report_html(numbers)
@@ -120,7 +121,7 @@ def test_copies_perfect_scores_and_logits_are_noticed(files):
     np.save(files / "leak.npy", LABELS.astype(float))
     np.save(files / "logits.npy", np.log(PROBS[2] / (1 - PROBS[2])))
     paths = [files / f"{name}.npy" for name in ("modela", "copy", "leak", "logits")]
-    notes = search_arrays(files / "best.yml", ArraySearch(paths, files / "y.npy", F2))[1]["notes"]
+    notes = search_arrays(files / "best.yml", ArraySearch(paths, files / "y.npy", F2, options=LOGIT))[1]["notes"]
     assert any("modela and copy are nearly the same" in note for note in notes)
     assert any("leak: f2 is exactly 1" in note for note in notes)
     assert any(note.startswith("logits: numbers from -") and note.endswith("are taken as logits") for note in notes)
