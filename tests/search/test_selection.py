@@ -8,7 +8,7 @@ from foldpack.metrics.registry import get_metric
 from foldpack.search.cells import dense_cells
 from foldpack.search.decision import LabelRule, fit_decision, score_cells
 from foldpack.search.selection import choose, merged_folds, uniform_first
-from foldpack.search.solvers import Solver, default_solvers, equal_blend, fit_blend, in_space
+from foldpack.search.solvers import Blend, Solver, default_solvers, fit_blend, in_space
 
 RNG = np.random.default_rng(51)
 N = 400
@@ -55,7 +55,7 @@ def test_each_space_can_be_asked_for_and_scored(space):
         assert solver.space == space
         there = in_space(cells, solver)
         fitted = fit_blend(there, solver, metric, LabelRule())
-        equal = equal_blend(4, solver)
+        equal = Blend(solver, np.full(4, 0.25))
         scores = [fit_decision(there, blend.of(there), metric, LabelRule())[1] for blend in (fitted, equal)]
         assert scores[0] >= scores[1] - (0.01 if solver.method == "greedy" else 0.1)  # the loss is not the metric
 

@@ -156,7 +156,7 @@ def require_same_rows(runs: list[Run]) -> None:
 
 def require_metric_fits(metric: Metric, task: str) -> None:
     """Raises DataError for a metric of label sets on single-label data and the other way round."""
-    if (metric.needs == "labels") != (task == "multilabel") or metric.needs in ("grades", "values"):
+    if (metric.needs == "labels") != (task == "multilabel") or metric.needs not in ("probs", "labels"):
         raise DataError(f"metric '{metric.name}' needs {metric.needs}; it does not fit a {task} competition")
 
 

@@ -152,11 +152,6 @@ def _softmax_by_item(cells: Cells, total: np.ndarray, solver: Solver, scale: flo
     return lifted / np.maximum(np.add.reduceat(lifted, cells.starts), 1e-30)[cells.row]
 
 
-def equal_blend(members: int, solver: Solver) -> Blend:
-    """Equal weights in the solver's space."""
-    return Blend(solver, np.full(members, 1 / members))
-
-
 def fit_blend(cells: Cells, solver: Solver, metric: Metric, rule: LabelRule, start: Blend | None = None) -> Blend:
     """Fit a solver on cells that lie in its space already. start: a blend of the same solver to begin from."""
     if solver.method == "greedy":

@@ -79,7 +79,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 def check_names(config: RunConfig, layout: ImageTable) -> None:
     """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
     metric = get_metric(config.metric)
-    if metric.needs in ("grades", "values") or (metric.needs == "labels") != (layout.task == "multilabel"):
+    if metric.needs not in ("probs", "labels") or (metric.needs == "labels") != (layout.task == "multilabel"):
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {layout.task} competition "
                           f"'{layout.name}'; choose one of: {', '.join(metrics_of_task(layout.task))}")
     build_loss(config.loss, layout.task)
