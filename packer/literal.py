@@ -46,6 +46,8 @@ def literal_lines(value: object, lead: str, indent: int, tail: str, place: str) 
         return [f"{pad}{lead}[", *lines, f"{pad}]{tail}"]
     if isinstance(value, str):
         pieces = split_text(value, max(20, WIDTH - inner - 2))
+        if len(pieces) < 2:
+            return [flat]  # the key alone is longer than the line
         return [f"{pad}{lead}(", *(" " * inner + piece for piece in pieces), f"{pad}){tail}"]
     return [flat]
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from packer.errors import PackError
@@ -58,7 +58,9 @@ SPECS = st.dictionaries(
 HOSTILE = ['"', "'", '"""', "\\", "\\\"", "\n# x", "\r", "\u2028", "{x}", "]}", "\x00", "\ud800", "\\N{DASH}", "%s"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate])
+@example({"k" * 130: ""})
+@example({"k" * 130: "v" * 200})
 @given(SPECS | st.dictionaries(st.sampled_from(HOSTILE), st.lists(st.sampled_from(HOSTILE)).map("".join)))
 def test_the_literal_is_the_spec_and_nothing_else(spec: dict[str, object]) -> None:
     text = render_literal(spec, "SPEC: dict = ")
