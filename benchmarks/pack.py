@@ -272,8 +272,8 @@ def bench_cases(packers: list[Packer], folder: Path, limit: int) -> None:
             code, _ = run_case(each.command(given, project / "src", "toy", out), project, environment)
             if code or run_case([sys.executable, "-I", str(out)], project / "empty", environment) != expected:
                 lost[each.name].append(name)
-    print(f"\n{len(names)} cases of tests/packer/cases, packed and run with `python -I` (stickytape: the entry without its "
-          "`__future__` import):\n")
+    print(f"\n{len(names)} cases of tests/packer/cases, packed and run with `python -I`")
+    print("(stickytape gets the entry without its `__future__` import, which it cannot take):\n")
     for each in packers:
         missing = f"; lost: {', '.join(lost[each.name])}" if lost[each.name] else ""
         print(f"{each.name:12} {len(names) - len(lost[each.name])} of {len(names)}{missing}")
