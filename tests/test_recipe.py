@@ -193,3 +193,8 @@ def test_each_fault_of_a_recipe_is_named(tmp_path: Path, extra: str, message: st
     with pytest.raises(ConfigError) as caught:
         read_recipe(tmp_path, "museum")
     assert message in str(caught.value) and "recipe.yml" in str(caught.value)
+
+
+def test_groups_have_one_source() -> None:
+    with pytest.raises(ValueError, match="groups come from group_column or from pairs; give one of them"):
+        FoldsConfig(kind="multilabel_grouped", count=2, group_column="subject", pairs=PAIRS)

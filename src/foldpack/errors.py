@@ -19,7 +19,7 @@ class DataError(FoldpackError):
 def did_you_mean(word: str, allowed: list[str]) -> str:
     """The tail of an error message about a name that is not in a list.
 
-    `did_you_mean("f3", ["f1", "f2"])` -> `did you mean 'f2'? Allowed: f1, f2`
+    `did_you_mean("acuracy", ["accuracy", "f2"])` -> `did you mean 'accuracy'? Allowed: accuracy, f2`
     """
     close = get_close_matches(word, allowed, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from foldpack.competitions.image_table import (
     ImageTable,
@@ -48,7 +48,7 @@ class PairsConfig(StrictModel):
 
     size: Annotated[int, Field(ge=16)]  # side at which the drawings are compared, pixels
     incomplete: str  # labels whose title starts so are missing in part of the training items; all others never are
-    keep: Annotated[float, Field(gt=0, le=1)]  # share of the incomplete labels that an item still carries
+    keep: Annotated[float, Field(gt=0, lt=1)]  # share of the incomplete labels that an item still carries
     merge: Annotated[float, Field(gt=0, lt=1)] = 0.1  # a rival at least so likely joins the group too
     share_labels: bool = False  # give both drawings of a pair the labels of either
 
@@ -61,6 +61,12 @@ class FoldsConfig(StrictModel):
     seed: int = 0
     group_column: str | None = None  # a column of the training CSV
     pairs: PairsConfig | None = None  # find the groups among the images
+
+    @model_validator(mode="after")
+    def _one_source_of_groups(self) -> FoldsConfig:
+        if self.pairs is not None and self.group_column is not None:
+            raise ValueError("groups come from group_column or from pairs; give one of them")
+        return self
 
 
 class RecipeConfig(StrictModel):
