@@ -9,6 +9,7 @@ import pytest
 
 # Tiny networks are quickest on one thread, and several threads stall each other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # numbers are compared with those of the CPU
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or its import asks the network for a newer version
 
 

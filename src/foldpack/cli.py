@@ -81,9 +81,10 @@ def train(
     runs: Annotated[Path, typer.Option(help="folder that holds the runs")] = Path("runs"),
 ) -> None:
     """Train all folds of one run. Finished folds of the same configuration are kept."""
+    settings = read_config(config)  # before the seconds that the imports take
     from foldpack.train.run import train_run
 
-    train_run(read_config(config), data, folds_csv, runs)
+    train_run(settings, data, folds_csv, runs)
 
 
 @app.command()

@@ -152,7 +152,7 @@ def test_the_embedded_spec_is_the_spec(house: House) -> None:
 
 
 def test_keys_in_a_dataset_of_their_own(house: House, tmp_path: Path) -> None:
-    """`keys: dataset`: the script holds no key, the private dataset holds those of its folds, and the kernel finds them."""
+    """`keys: dataset`: no key in the script, those of its folds in the private dataset, and the kernel finds them."""
     spec_path = tmp_path / "small.yml"
     write_spec(spec_path, read_spec(house.ensemble).model_copy(update={"keys": "dataset"}))
     build = build_again(house, tmp_path, spec_path)
@@ -164,6 +164,10 @@ def test_keys_in_a_dataset_of_their_own(house: House, tmp_path: Path) -> None:
     assert metadata["dataset_sources"] == build.datasets
     found = find_keys(build.folder, build.spec, {})
     assert {f"{file_id}.sealed": bytes(key).hex() for file_id, key in found.items()} == house.keys()
+    holders = [path for path in build.folder.rglob("*") if path.is_file()
+               and any(key.encode() in path.read_bytes() for key in house.keys().values())]
+    assert holders == [keys_file]
     keys_file.unlink()
     with pytest.raises(InputError, match="no foldpack-keys.json below .*; attach the private keys dataset"):
         find_keys(build.folder, build.spec, {})
+    assert not (build_again(house, tmp_path).folder / "keys").exists()  # inline again: the folder is gone

@@ -1,0 +1,97 @@
+"""The one command: a small recipe from images to a scored offline kernel, and (slow) the demo itself."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_house import PROJECT, RUNS, House, tiny_config
+from test_bad_input import deploy, search
+
+from foldpack.cli import app as foldpack
+from foldpack.cli_errors import run_app
+from foldpack.config import config_text
+from foldpack.data.digits_source import share_right
+from foldpack.errors import DataError
+from foldpack.recipe import RecipeError, run_recipe, run_script
+from foldpack.spec import read_spec
+
+RECIPE = """
+name: small
+competition: digits
+slug: my-digits
+folds: {kind: stratified, count: 2}
+runs: [tiny_resnet, tiny_efficientnet]
+hours: 2.0
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose only recipe is small. Its scripts run in this process, to save their imports."""
+    root = tmp_path / "project"
+    (root / "configs" / "small").mkdir(parents=True)
+    (root / "configs" / "small" / "recipe.yml").write_text(RECIPE)
+    for run in RUNS:
+        (root / "configs" / "small" / f"{run}.yml").write_text(config_text(tiny_config(run)))
+    (root / "kernels").mkdir()
+    monkeypatch.chdir(root)
+
+    def in_process(script: Path, arguments: list[str], work: Path) -> None:
+        app = {"ensemble_search.py": search, "deploy_kernel.py": deploy}[script.name]
+        with monkeypatch.context() as patch:
+            patch.chdir(work)
+            assert run_app(app, arguments) == 0
+
+    monkeypatch.setattr("foldpack.recipe.run_script", in_process)
+    return root
+
+
+def test_a_recipe_walks_the_whole_house_and_takes_up_what_is_done(house: House, project: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    shutil.copytree(house.runs, work / "runs")  # the folds are the same, so nothing is trained again
+    said: list[str] = []
+    result = run_recipe("small", house.data, work, said.append)
+    kept = [line for line in said if line.endswith("finished before, kept")]
+    assert len(kept) == 4
+    assert result.metric == "accuracy" and 0.3 < result.oof < 1
+    assert result.submission == work / "build/small/rehearsal/output/submission.csv"
+    spec = read_spec(work / "ensembles" / "small.yml")
+    assert spec.slug == "my-digits" and spec.budget.hours == 2.0
+    assert sorted(path.name for path in work.iterdir()) == ["build", "ensembles", "folds", "runs"]
+    inputs = work / "build/small/rehearsal/input"
+    assert (inputs / "competitions/my-digits/sample_submission.csv").is_file()
+    assert len(list(inputs.glob("datasets/*/small-weights/*.sealed"))) == 2 * len(spec.members)
+    assert len(pd.read_csv(result.submission)) == 72
+    assert 0.3 < share_right(result.submission, house.answers) < 1
+    assert str(PROJECT) not in (work / "build/small/small.keyless.py").read_text()
+
+
+def test_a_script_that_fails_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "fail.py"
+    script.write_text("raise SystemExit(7)")
+    with pytest.raises(RecipeError, match="fail.py a b ended with exit code 7; see above"):
+        run_script(script, ["a", "b"], tmp_path)
+
+
+def test_the_score_counts_every_answer_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "answers.csv").write_text("id,label\na,1\nb,2\nc,3\nd,4\n")
+    (tmp_path / "submission.csv").write_text("id,label\nd,4\na,1\nb,0\n")
+    assert share_right(tmp_path / "submission.csv", tmp_path / "answers.csv") == 0.5
+    with pytest.raises(DataError, match="cannot read the table"):
+        share_right(tmp_path / "nothing.csv", tmp_path / "answers.csv")
+
+
+@pytest.mark.slow
+def test_the_demo_keeps_its_promise(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_app(foldpack, ["demo", "--work", str(tmp_path)]) == 0
+    lines = capfd.readouterr().out.splitlines()[-3:]
+    oof, kernel = (float(re.fullmatch(rf"{name} accuracy (0\.\d{{4}})", line)[1])  # type: ignore[index]
+                   for name, line in zip(("oof", "kernel"), lines, strict=False))
+    assert kernel >= 0.975 and abs(kernel - oof) <= 0.01
+    assert lines[2] == f"submission {tmp_path / 'build/digits/rehearsal/output/submission.csv'}"
+    assert len(pd.read_csv(lines[2].removeprefix("submission "))) == 360
