@@ -30,7 +30,7 @@ demo: setup ## train, blend, pack and rehearse on the embedded digits (under 5 m
 	@$(BIN)/foldpack demo
 
 test: setup ## run the tests
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
 
 test-slow: setup ## run the long tests too
 	$(BIN)/python -m pytest
