@@ -32,8 +32,10 @@ def deploy(
           f"private) and {made.keyless.name} (without)")
     count = len(list(made.weights.glob("*.sealed")))
     print(f"weights {made.weights}: {count} sealed files for dataset {made.dataset}")
-    if len(made.datasets) > 1:
+    if made.spec.keys == "dataset":
         print(f"keys {made.folder / 'keys'}: for dataset {made.datasets[1]}, which must stay private")
+    for warning in made.warnings:
+        print(f"warning: {warning}")
     if made.dataset.startswith(f"{NO_OWNER}/"):
         print(f"no Kaggle credentials found: '{NO_OWNER}' stands for your user name; give --owner NAME before you push")
     if not dry_run:

@@ -13,7 +13,7 @@ from foldpack.files import write_atomic
 from foldpack.keyring import Keyring
 from foldpack.predict.views import require_views
 from foldpack.spec import EnsembleSpec, read_spec, spec_to_dict, write_spec
-from packer.pack import inject_keys, pack_entry
+from packer.pack import inject_keys, pack_entry, source_commit
 from packer.stage import SealedStore, lay_out_keys, lay_out_weights, seal_members
 
 ENTRY_OF_TASK = {"multiclass": "classify.py", "multilabel": "classify.py"}
@@ -28,9 +28,10 @@ class Build:
     script: Path  # with its keys, mode 0600
     keyless: Path  # the same without keys: may be published
     weights: Path  # the dataset to upload
-    datasets: list[str]  # slugs, owner/name: of the weights, and of the keys when they have a dataset of their own
+    datasets: list[str]  # slugs, owner/name: the weights first, then keys and wheels where there are such
     pack_id: str
     spec: EnsembleSpec
+    warnings: list[str]  # of the packer, such as a script that is nearly too large
 
     @property
     def dataset(self) -> str:
@@ -51,7 +52,8 @@ def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner:
     sealed_spec, keys = seal_members(spec, runs, store)
     entry = project / "kernels" / ENTRY_OF_TASK[spec.task]
     packed = pack_entry(entry, project / "src", "foldpack", spec=spec_to_dict(sealed_spec),
-                        command=f"./deploy_kernel.py {Path(*spec_path.parts[-2:]).as_posix()}")
+                        command=f"./deploy_kernel.py {Path(*spec_path.parts[-2:]).as_posix()}",
+                        commit=source_commit(project, [project / "src", project / "kernels"]))
     folder = build / spec.name
     datasets = [f"{owner}/{dataset_name(spec.name)}"]
     lay_out_weights(sealed_spec, store, folder / "weights", datasets[0])
@@ -61,13 +63,16 @@ def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner:
         keys = {}
     elif (folder / "keys").exists():
         shutil.rmtree(folder / "keys")
+    if spec.wheels is not None:
+        datasets.append(spec.wheels.dataset)
     script, keyless = folder / f"{spec.name}.py", folder / f"{spec.name}.keyless.py"
     write_atomic(keyless, packed.text)
     write_atomic(script, inject_keys(packed.text, keys), mode=0o600)
     write_spec(folder / "spec.yml", sealed_spec)
     metadata = kernel_metadata(spec, owner, datasets, script.name)
     write_atomic(folder / "kernel-metadata.json", json.dumps(metadata, indent=1) + "\n")
-    return Build(folder, script, keyless, folder / "weights", datasets, packed.pack_id, sealed_spec)
+    return Build(folder, script, keyless, folder / "weights", datasets, packed.pack_id, sealed_spec,
+                 packed.report.warnings)
 
 
 def dataset_name(name: str, what: str = "weights") -> str:

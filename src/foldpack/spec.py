@@ -120,6 +120,13 @@ class PlanSpec(StrictModel):
     prefixes: Annotated[list[PrefixSpec], Field(min_length=1)]
 
 
+class WheelsSpec(StrictModel):
+    """Wheels that the kernel installs offline, before anything imports them, into a folder of its own."""
+
+    dataset: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]  # owner/slug
+    packages: Annotated[list[str], Field(min_length=1)]
+
+
 class EnsembleSpec(StrictModel):
     """A whole ensemble. One stage: `stages:` is left out."""
 
@@ -138,6 +145,8 @@ class EnsembleSpec(StrictModel):
     prior: list[float]  # share of each class in the training labels, [0, 1]; answers for a broken image
     members: Annotated[list[MemberSpec], Field(min_length=1)]
     plan: PlanSpec | None = None
+    vendor: list[str] | None = None  # pure-Python distributions to carry inside the script
+    wheels: WheelsSpec | None = None
     keys: Literal["inline", "dataset"] = "inline"  # where the kernel has its keys: in the script, or a second dataset
 
     @model_validator(mode="after")

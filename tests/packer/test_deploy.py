@@ -14,7 +14,7 @@ from foldpack.errors import DataError
 from foldpack.keyring import Keyring
 from foldpack.predict.finder import InputError, find_keys
 from foldpack.predict.views import ViewError
-from foldpack.spec import read_spec, spec_to_dict, write_spec
+from foldpack.spec import WheelsSpec, read_spec, spec_to_dict, write_spec
 from foldpack.strict_yaml import load_strict
 from packer.deploy import Build, build_kernel, dataset_name, default_owner, kaggle_slug, kernel_metadata
 from packer.errors import PackError
@@ -171,3 +171,15 @@ def test_keys_in_a_dataset_of_their_own(house: House, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no foldpack-keys.json below .*; attach the private keys dataset"):
         find_keys(build.folder, build.spec, {})
     assert not (build_again(house, tmp_path).folder / "keys").exists()  # inline again: the folder is gone
+
+
+def test_carried_packages_and_wheels_are_in_the_script_and_its_sources(house: House, tmp_path: Path) -> None:
+    spec_path = tmp_path / "small.yml"
+    wheels = WheelsSpec(dataset="someone/wheels", packages=["pyrage"])
+    write_spec(spec_path, read_spec(house.ensemble).model_copy(update={"vendor": ["six"], "wheels": wheels}))
+    build = build_again(house, tmp_path, spec_path)
+    metadata = json.loads((build.folder / "kernel-metadata.json").read_text())
+    assert metadata["dataset_sources"] == ["someone/small-weights", "someone/wheels"]
+    text = build.keyless.read_text()
+    assert "six" in text[:4000] and 'install_wheels("someone/wheels", ["pyrage"])' in text
+    assert build.warnings == []
