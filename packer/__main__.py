@@ -19,6 +19,7 @@ from packer.where import verify_script, where
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m packer",
         description="Pack an entry and all it reaches into one readable script. Exit codes: 0 done, 1 --verify found a "
@@ -57,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_verify(options: argparse.Namespace) -> int:
+    """Compare a script with what its sources give. Returns the exit code: 1 when they differ."""
     spec = None if options.spec is None else read_spec_data(options.spec)
     verdict = verify_script(read_text(options.entry), options.src.resolve().parent, spec)
     print("identical" if verdict.identical else verdict.difference)
@@ -64,6 +66,7 @@ def run_verify(options: argparse.Namespace) -> int:
 
 
 def run_pack(options: argparse.Namespace, argv: list[str]) -> int:
+    """Pack, explain or report, as asked. Returns the exit code."""
     if not options.package:
         raise PackError("--package is missing: name the package below --src whose modules may be packed")
     commit = source_commit(options.src, [path for path in (options.src, options.entry, options.spec) if path])
@@ -92,6 +95,7 @@ def run_pack(options: argparse.Namespace, argv: list[str]) -> int:
 
 
 def read_wheels_option(text: str | None) -> WheelSet | None:
+    """`OWNER/SLUG:NAME,...` -> WheelSet."""
     if text is None:
         return None
     dataset, _, packages = text.partition(":")
@@ -99,6 +103,7 @@ def read_wheels_option(text: str | None) -> WheelSet | None:
 
 
 def read_spec_data(path: Path) -> dict[str, object]:
+    """The mapping in a spec file. Raises PackError for anything else."""
     data = load_strict(read_text(path), str(path))
     if not isinstance(data, dict):
         raise PackError(f"{path}: a spec is a mapping; this file holds a {type(data).__name__}")
@@ -106,6 +111,7 @@ def read_spec_data(path: Path) -> dict[str, object]:
 
 
 def read_text(path: Path) -> str:
+    """The text of a file. Raises PackError when it cannot be read or is not UTF-8."""
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:

@@ -32,6 +32,7 @@ def normal_name(name: str) -> str:
 
 
 def is_stdlib(root: str) -> bool:
+    """Whether an import name belongs to the standard library."""
     return root in sys.stdlib_module_names
 
 

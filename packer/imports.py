@@ -44,6 +44,7 @@ def import_section(imports: list[tuple[str, str, str]]) -> list[str]:
 
 
 def from_lines(module: str, names: list[str], alias: str) -> list[str]:
+    """A `from` import of some names: one line if it fits, else one line a name."""
     line = f"from {module} import {', '.join(names)}" + (f" as {alias}" if alias else "")
     if len(line) <= WIDTH:
         return [line]

@@ -68,6 +68,7 @@ def find_keys_line(text: str, lines: list[str]) -> int:
 
 
 def is_keys(node: ast.stmt) -> bool:
+    """Whether a statement is the one that holds the keys."""
     return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "KEYS"
 
 

@@ -60,6 +60,7 @@ def script_parts(script: str) -> list[tuple[str, str]]:
 
 
 def setup_source(path: str) -> str:
+    """The first code cell: an empty place for the script."""
     return (
         "import pathlib\n\n"
         f'script = pathlib.Path("{path}")\n'
@@ -69,6 +70,7 @@ def setup_source(path: str) -> str:
 
 
 def run_source(path: str) -> str:
+    """The last cell: run the script and carry its exit code."""
     return (
         "import pathlib\nimport subprocess\nimport sys\n\n"
         f'script = pathlib.Path("{path}")\n'
@@ -84,10 +86,12 @@ def run_source(path: str) -> str:
 
 
 def heading(*lines: str) -> dict[str, object]:
+    """A text cell."""
     return {"cell_type": "markdown", "metadata": {}, "source": split_source("\n\n".join(lines))}
 
 
 def code(text: str) -> dict[str, object]:
+    """A code cell."""
     return {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": split_source(text)}
 
 

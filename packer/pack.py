@@ -136,6 +136,7 @@ def read_wheels(spec: dict[str, object]) -> WheelSet | None:
 
 
 def check_wheels(wheels: WheelSet | None) -> None:
+    """Raises PackError for wheels that must not be installed."""
     if wheels is None:
         return
     if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9-]+", wheels.dataset):

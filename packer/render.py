@@ -143,6 +143,7 @@ def table_size(pieces: list[Piece]) -> int:
 
 
 def table_lines(table: dict[str, list[Run]]) -> list[str]:
+    """The line table as source lines."""
     lines = [f"{LINES_NAME}: PackedLines = {{"]
     for path, runs in table.items():
         lines.append(f'    "{path.encode("unicode_escape").decode("ascii")}": [')

@@ -79,6 +79,8 @@ def body_violations(module: Module, graph: Graph) -> list[Violation]:
 
 
 class BodyChecker:
+    """Holds one module body against rules 0, 4, 5 and 6."""
+
     def __init__(self, module: Module, graph: Graph) -> None:
         self.module = module
         self.graph = graph
@@ -285,6 +287,7 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def is_plain_target(target: ast.expr) -> bool:
+    """Whether an assignment target consists of names only, also in tuples and lists."""
     if isinstance(target, (ast.Tuple, ast.List)):
         return all(is_plain_target(element) for element in target.elts)
     if isinstance(target, ast.Starred):
@@ -293,6 +296,7 @@ def is_plain_target(target: ast.expr) -> bool:
 
 
 def is_false(node: ast.expr) -> bool:
+    """Whether an expression is the constant False."""
     return isinstance(node, ast.Constant) and node.value is False
 
 

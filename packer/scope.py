@@ -267,6 +267,7 @@ HANDLERS: dict[type, Callable[[ScopeWalker, Any], None]] = {
 
 
 def all_arguments(arguments: ast.arguments) -> list[ast.arg]:
+    """Every argument of a function, in any position."""
     extra = [argument for argument in (arguments.vararg, arguments.kwarg) if argument is not None]
     return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *extra]
 

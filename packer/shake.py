@@ -91,6 +91,7 @@ def explain(shaken: Shaken, name: str) -> str:
 
 
 def explain_symbol(shaken: Shaken, module: Module, name: str) -> str:
+    """The chain of names that keeps one symbol in."""
     symbol: Symbol | None = (module.name, name)
     if symbol not in shaken.because:
         users = sorted(symbol_users(shaken, module, name))
@@ -104,6 +105,7 @@ def explain_symbol(shaken: Shaken, module: Module, name: str) -> str:
 
 
 def place(module: Module, name: str) -> str:
+    """Where a symbol is defined, for people."""
     return f"{name} ({module.shown}:{module.defined[name][0].first})"
 
 

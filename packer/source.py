@@ -177,6 +177,7 @@ def last_line(node: ast.stmt, lines: list[str]) -> int:
 
 
 def last_indented_comment(lines: list[str], end: int, following: int) -> int:
+    """The last indented comment line before the next statement; `end` if there is none."""
     last = end
     for line in range(end + 1, following):
         if lines[line - 1][:1] in (" ", "\t") and lines[line - 1].lstrip().startswith("#"):
@@ -194,6 +195,7 @@ def last_written_line(lines: list[str], end: int) -> int:
 
 
 def statement_kind(node: ast.stmt, number: int) -> str:
+    """What a top-level statement is."""
     if number == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return "doc" if isinstance(node.value.value, str) else "code"
     if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -224,6 +226,7 @@ def find_imports(body: list[ast.stmt], place: str, nested: bool) -> Iterator[Imp
 
 
 def place_name(node: ast.stmt) -> str:
+    """What surrounds an import, for messages."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         return f"function {node.name}"
     if isinstance(node, ast.ClassDef):

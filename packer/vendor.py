@@ -59,6 +59,7 @@ def collect_carried(names: Iterable[str], image: Image) -> list[Carried]:
 
 
 def collect_one(name: str) -> Carried:
+    """The files of one distribution."""
     try:
         found = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:

@@ -61,6 +61,7 @@ def verify_script(script: str, project: Path, spec: dict[str, object] | None = N
 
 
 def read_wheel_row(row: str) -> WheelSet:
+    """A row of the header -> WheelSet."""
     dataset, _, packages = row.partition(": ")
     return WheelSet(dataset, tuple(packages.split(", ")))
 
