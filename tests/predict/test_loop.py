@@ -15,7 +15,8 @@ from foldpack.models.classifier import build_classifier
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.deadline import OutOfTime
 from foldpack.predict.loop import pick_device, predict_logits
-from foldpack.predict.views import VIEWS, ViewError, require_views
+from foldpack.predict.view_pixels import apply_view
+from foldpack.predict.views import ViewError, parse_view, require_views
 from foldpack.spec import NetConfig
 
 CPU = torch.device("cpu")
@@ -62,9 +63,10 @@ def test_each_view_has_its_own_row() -> None:
 
 def test_flipping_is_left_to_right_not_upside_down() -> None:
     images = torch.arange(12.0).reshape(1, 1, 3, 4)
-    assert VIEWS["hflip"](images)[0, 0, 0].tolist() == [3.0, 2.0, 1.0, 0.0]
-    assert torch.equal(VIEWS["hflip"](VIEWS["hflip"](images)), images)
-    assert torch.equal(VIEWS["identity"](images), images)
+    hflip = parse_view("hflip")
+    assert apply_view(hflip, images)[0, 0, 0].tolist() == [3.0, 2.0, 1.0, 0.0]
+    assert torch.equal(apply_view(hflip, apply_view(hflip, images)), images)
+    assert torch.equal(apply_view(parse_view("identity"), images), images)
 
 
 def test_a_sliced_or_read_only_canvas_will_do(net: nn.Module) -> None:

@@ -146,7 +146,7 @@ def test_an_interrupted_run_is_unfinished_and_keeps_its_folds(place: Path, tmp_p
         ({"metric": "rmse"}, ConfigError, "metric 'rmse' of values does not fit the multiclass competition 'digits'"),
         ({"metric": "qwk"}, ConfigError, "metric 'qwk' of grades does not fit"),
         ({"loss": {"name": "bce"}}, ConfigError, "loss 'bce' does not fit a multiclass competition; allowed: cross_en"),
-        ({"views": ["hflip", "rot90"]}, ViewError, "unknown view 'rot90'"),
+        ({"views": ["hflip", "rot45"]}, ViewError, "unknown view 'rot45'"),
         ({"net": {"arch": "resnet10", "size": 32}}, ModelError, "unknown network 'resnet10': did you mean 'resnet10t'"),
         ({"net": {"arch": "vit_tiny_patch16_224", "size": 32}}, ModelError, "does not take images of 32 px"),
         ({"optim": {"name": "adamwx"}}, ConfigError, "optimiser 'adamwx' cannot be built"),

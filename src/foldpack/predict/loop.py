@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from foldpack.models.classifier import normalise
-from foldpack.predict.views import VIEWS, require_views
+from foldpack.predict.view_pixels import apply_view
+from foldpack.predict.views import parse_view, require_views
 from foldpack.spec import NetConfig
 
 
@@ -37,7 +38,7 @@ def predict_logits(
                 on_batch(start)
             batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + batch_size])).to(device)
             images = normalise(batch, config)
-            logits = [net(VIEWS[view](images)).float() for view in views]
+            logits = [net(apply_view(parse_view(view), images)).float() for view in views]
             parts.append(torch.stack(logits).cpu().numpy())  # (V, B, C)
     if not parts:
         raise ValueError("predict_logits needs at least one item; the caller answers an empty test set itself")

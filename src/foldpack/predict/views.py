@@ -1,38 +1,230 @@
-"""Test-time views: a transform of the image batch that leaves the label unchanged."""
+"""Test-time views by name: what is cut out of the image, and how it is turned. Pixels: `predict/view_pixels.py`.
+
+A view is a window of the image, in shares of its sides, and one of the eight turns of the square. A name is a step, or
+several joined by `+` and done from left to right: `hflip`, `scale:1.25`, `transpose+crop:top-left:0.875`. However many
+steps, there is one window and one turn, so pixels are resampled once at most. A group is a name that stands for several
+views: `d4`, `five-crop:0.875`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
+import hashlib
+import itertools
+import re
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fractions import Fraction
 
 from foldpack.errors import FoldpackError, did_you_mean
 
+# (transpose, then mirror left to right, then mirror top to bottom); rot90 is counter-clockwise
+VIEW_TURNS: dict[str, tuple[bool, bool, bool]] = {
+    "identity": (False, False, False),
+    "hflip": (False, True, False),
+    "vflip": (False, False, True),
+    "rot180": (False, True, True),
+    "rot90": (True, False, True),
+    "rot270": (True, True, False),
+    "transpose": (True, False, False),
+    "transverse": (True, True, True),
+}
+# Where a crop of a share of both sides lies: (left, top) as shares of the room that it leaves. `inner` is the centre
+# crop of the centre crop.
+CROP_PLACES: dict[str, tuple[Fraction, Fraction]] = {
+    "top-left": (Fraction(0), Fraction(0)),
+    "top-right": (Fraction(1), Fraction(0)),
+    "bottom-left": (Fraction(0), Fraction(1)),
+    "bottom-right": (Fraction(1), Fraction(1)),
+    "centre": (Fraction(1, 2), Fraction(1, 2)),
+    "inner": (Fraction(1, 2), Fraction(1, 2)),
+}
+VIEW_FORMS = (
+    "scale:FACTOR", "shift:RIGHT:DOWN", "crop:PLACE:SHARE", "crop:LEFT:TOP:SHARE", "crop:full",
+)  # fmt: skip
+VIEW_GROUPS = ("d4", "five-crop:SHARE", "seven-crop:SHARE", "random-crop:COUNT:seedN:SHARE")
+SCALE_LIMITS = (Fraction(1, 4), Fraction(4))
+SHIFT_LIMITS = (Fraction(-1, 2), Fraction(1, 2))
+SHARE_LIMITS = (Fraction(1, 10), Fraction(1))
+MAX_RANDOM_CROPS = 64
+WINDOW_LIMITS = (Fraction(1, 64), Fraction(64))  # sides of the window after all steps
+PLAIN_NUMBER = re.compile(r"-?[0-9]{1,4}(\.[0-9]{1,9})?")
+
+Window = tuple[Fraction, Fraction, Fraction, Fraction]  # left, top, right, bottom, in shares of the sides
+
 
 class ViewError(FoldpackError):
-    """A view that does not exist."""
+    """A view that does not exist, or a list of views that does not make sense."""
 
 
-def identity_view(images: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W) -> the same."""
-    return images
+@dataclass(frozen=True)
+class View:
+    """A window of the image, then a turn of what it shows. Equal when they show the same, whatever they are called."""
+
+    name: str = field(compare=False)
+    turn: tuple[bool, bool, bool] = (False, False, False)  # transpose, mirror left to right, mirror top to bottom
+    window: Window = (Fraction(0), Fraction(0), Fraction(1), Fraction(1))
+
+    @property
+    def is_turn(self) -> bool:
+        """Whether the whole image is shown: nothing is resampled where sizes agree."""
+        return self.window == (0, 0, 1, 1)
 
 
-def hflip_view(images: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W) -> mirrored left to right."""
-    return images.flip(-1)
+def parse_view(name: str) -> View:
+    """A name -> its view. Raises ViewError: what is wrong, what is allowed, what was probably meant."""
+    view = View(name)
+    for step in name.split("+"):
+        turn, window = _view_step(step, name)
+        view = View(name, join_turns(view.turn, turn), inner_window(view.window, undo_turn(view.turn, window)))
+    smallest, largest = WINDOW_LIMITS
+    left, top, right, bottom = view.window
+    if not (smallest <= right - left <= largest and smallest <= bottom - top <= largest):
+        raise ViewError(f"view '{name}' shows {float(right - left):g} of the image's width; "
+                        f"allowed: {float(smallest):g} to {float(largest):g}")
+    return view
 
 
-VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "identity": identity_view,
-    "hflip": hflip_view,
-}
+def _view_step(step: str, name: str) -> tuple[tuple[bool, bool, bool], Window]:
+    """One step -> its turn and its window."""
+    where = f"'{step}'" if step == name else f"'{step}' in '{name}'"
+    if step in VIEW_TURNS:
+        return VIEW_TURNS[step], (Fraction(0), Fraction(0), Fraction(1), Fraction(1))
+    kind, _, rest = step.partition(":")
+    fields = rest.split(":") if rest else []
+    if kind == "scale" and len(fields) == 1:
+        reach = 1 / _view_number(fields[0], "FACTOR", SCALE_LIMITS, where)
+        return VIEW_TURNS["identity"], ((1 - reach) / 2, (1 - reach) / 2, (1 + reach) / 2, (1 + reach) / 2)
+    if kind == "shift" and len(fields) == 2:
+        right = _view_number(fields[0], "RIGHT", SHIFT_LIMITS, where)
+        down = _view_number(fields[1], "DOWN", SHIFT_LIMITS, where)
+        return VIEW_TURNS["identity"], (-right, -down, 1 - right, 1 - down)
+    if kind == "crop" and fields:
+        return VIEW_TURNS["identity"], _crop_window(fields, where)
+    if step.partition(":")[0] in [group.partition(":")[0] for group in VIEW_GROUPS]:
+        raise ViewError(f"{where} is a group of views, and one view is needed here; its views: "
+                        f"{', '.join(_group_views(step, where))}")
+    forms = [form for form in VIEW_FORMS if form.partition(":")[0] == kind]
+    if forms:
+        raise ViewError(f"view {where}: write {' or '.join(forms)}, numbers as in crop:centre:0.875")
+    raise ViewError(f"unknown view {where}: {_near_view(step)}")
+
+
+def _near_view(step: str) -> str:
+    """The tail of the message about an unknown step: the nearest form by its first word, and all that is allowed."""
+    forms = {form.partition(":")[0]: form for form in (*VIEW_TURNS, *VIEW_GROUPS, *VIEW_FORMS[::-1])}
+    close = get_close_matches(step.partition(":")[0], list(forms), n=1)
+    hint = f"did you mean '{forms[close[0]]}'? " if close else ""
+    return f"{hint}Allowed: {', '.join([*VIEW_TURNS, *VIEW_FORMS, *VIEW_GROUPS])}"
+
+
+def _crop_window(fields: list[str], where: str) -> Window:
+    if fields == ["full"]:
+        return Fraction(0), Fraction(0), Fraction(1), Fraction(1)
+    if len(fields) == 2:
+        if fields[0] not in CROP_PLACES:
+            raise ViewError(f"view {where}: unknown place '{fields[0]}': {did_you_mean(fields[0], list(CROP_PLACES))}")
+        share = _view_number(fields[1], "SHARE", SHARE_LIMITS, where)
+        share = share * share if fields[0] == "inner" else share
+        left, top = ((1 - share) * place for place in CROP_PLACES[fields[0]])
+        return left, top, left + share, top + share
+    if len(fields) != 3:
+        raise ViewError(f"view {where}: write crop:PLACE:SHARE or crop:LEFT:TOP:SHARE")
+    share = _view_number(fields[2], "SHARE", SHARE_LIMITS, where)
+    left = _view_number(fields[0], "LEFT", (Fraction(0), 1 - share), where)
+    top = _view_number(fields[1], "TOP", (Fraction(0), 1 - share), where)
+    return left, top, left + share, top + share
+
+
+def _view_number(text: str, what: str, limits: tuple[Fraction, Fraction], where: str) -> Fraction:
+    """A plain decimal, exactly: 0.1 is one tenth."""
+    if not (PLAIN_NUMBER.fullmatch(text) and limits[0] <= Fraction(text) <= limits[1]):
+        raise ViewError(f"view {where}: {what} is '{text}'; allowed: a plain number from {float(limits[0]):g} to "
+                        f"{float(limits[1]):g}")
+    return Fraction(text)
+
+
+def join_turns(first: tuple[bool, bool, bool], then: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
+    """The one turn that does the same as two, one after the other."""
+    swap, across, down = first
+    if then[0]:
+        across, down = down, across
+    return swap != then[0], across != then[1], down != then[2]
+
+
+def undo_turn(turn: tuple[bool, bool, bool], window: Window) -> Window:
+    """A window of the turned image -> the same window of the image before the turn."""
+    swap, across, down = turn
+    left, top, right, bottom = window
+    if across:
+        left, right = 1 - right, 1 - left
+    if down:
+        top, bottom = 1 - bottom, 1 - top
+    return (top, left, bottom, right) if swap else (left, top, right, bottom)
+
+
+def inner_window(outer: Window, inner: Window) -> Window:
+    """A window of what `outer` shows -> the same window of the whole image."""
+    left, top, right, bottom = outer
+    wide, high = right - left, bottom - top
+    return left + inner[0] * wide, top + inner[1] * high, left + inner[2] * wide, top + inner[3] * high
 
 
 def require_views(names: list[str]) -> None:
-    """Raises ViewError for a name that is not in VIEWS, or one that is named twice."""
+    """Raises ViewError for a name that is no view, one that is named twice, or two that show the same."""
+    seen: dict[View, str] = {}
     for name in names:
-        if name not in VIEWS:
-            raise ViewError(f"unknown view '{name}': {did_you_mean(name, list(VIEWS))}")
-    if len(set(names)) != len(names):
-        raise ViewError(f"a view is named twice: {', '.join(names)}; name each once")
+        view = parse_view(name)
+        if seen.get(view) == name:
+            raise ViewError(f"a view is named twice: {', '.join(names)}; name each once")
+        if view in seen:
+            raise ViewError(f"views '{seen[view]}' and '{name}' show the same; keep one of them")
+        seen[view] = name
+
+
+def expand_views(names: list[str]) -> list[str]:
+    """Names and groups -> names of single views, in order, checked by `require_views`.
+
+    A group may be a step too: `hflip+five-crop:0.875` stands for five views, `d4+five-crop:0.875` for forty.
+    """
+    expanded: list[str] = []
+    for name in names:
+        steps = [_group_views(step, f"'{step}'") or [step] for step in name.split("+")]
+        for chosen in itertools.product(*steps):
+            kept = [step for step in chosen if step != "identity"] if len(chosen) > 1 else list(chosen)
+            expanded.append("+".join(kept) or "identity")
+    require_views(expanded)
+    return expanded
+
+
+def _group_views(step: str, where: str) -> list[str]:
+    """The views of a group; none for a step that is no group."""
+    kind, *fields = step.split(":")
+    forms = {group.partition(":")[0]: group for group in VIEW_GROUPS}
+    if kind not in forms:
+        return []
+    if len(fields) != forms[kind].count(":"):
+        raise ViewError(f"view {where}: write {forms[kind]}")
+    if kind == "d4":
+        return list(VIEW_TURNS)
+    if kind == "random-crop":
+        return _random_crops(fields[0], fields[1], fields[2], where)
+    _view_number(fields[0], "SHARE", SHARE_LIMITS, where)
+    places = [place for place in CROP_PLACES if kind == "seven-crop" or place != "inner"]
+    full = ["crop:full"] if kind == "seven-crop" else []
+    return [f"crop:{place}:{fields[0]}" for place in places] + full
+
+
+def _random_crops(count: str, seed: str, share: str, where: str) -> list[str]:
+    """Crops at places that depend on the seed alone, spelled out to four digits: nothing is drawn at run time."""
+    side = _view_number(share, "SHARE", SHARE_LIMITS, where)
+    if not re.fullmatch("[0-9]{1,3}", count) or not 1 <= int(count) <= MAX_RANDOM_CROPS:
+        raise ViewError(f"view {where}: COUNT is '{count}'; allowed: 1 to {MAX_RANDOM_CROPS}")
+    if not re.fullmatch("seed[0-9]{1,9}", seed):
+        raise ViewError(f"view {where}: the seed is '{seed}'; write it as seed7")
+    room = int((1 - side) * 10_000)  # positions, in steps of 0.0001
+    crops = []
+    for number in range(int(count)):
+        digest = hashlib.sha256(f"{int(seed[4:])}:{number}".encode("ascii")).digest()
+        left, top = (int.from_bytes(part, "big") * (room + 1) >> 64 for part in (digest[:8], digest[8:16]))
+        crops.append(f"crop:{left / 10_000:.4f}:{top / 10_000:.4f}:{share}")
+    return crops
