@@ -20,8 +20,10 @@ from foldpack.search.ensemble import RunSearch, search_runs
 from foldpack.search.find import SearchOptions
 from foldpack.search.inputs import is_prediction_file
 from foldpack.search.level2 import Level2Options
+from foldpack.search.level2_files import booster_folder
 from foldpack.search.progress import stage_bars
 from foldpack.search.report import report_html, report_json, report_lines
+from foldpack.search.tuning import Tuning
 from foldpack.spec import write_spec
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -44,34 +46,46 @@ def search(
     spaces: Annotated[str | None, typer.Option(help="blend spaces to try, with commas; default: by metric")] = None,
     min_labels: Annotated[int, typer.Option(help="of an item, for metrics of labels")] = 1,
     max_labels: Annotated[int | None, typer.Option(help="of an item, for metrics of labels")] = None,
-    level2: Annotated[bool, typer.Option(help="files only: also boosters on top, used if they gain")] = False,
+    level2: Annotated[bool, typer.Option(help="also boosters on top, used if they gain")] = False,
+    level2_trials: Annotated[int, typer.Option(min=0, help="tune them with optuna: trials of each study")] = 0,
+    study: Annotated[str | None, typer.Option(help="keep the trials: .db, .journal, or a database's URL")] = None,
     class_thresholds: Annotated[bool, typer.Option(help="a threshold for each class")] = False,
     slug: Annotated[str | None, typer.Option(help="runs only: the competition on Kaggle")] = None,
 ) -> None:
     """Write ensembles/NAME.yml and its report, and print what was found."""
     rule = LabelRule(min_labels, max_labels, class_thresholds)
     options = SearchOptions(rule=rule, spaces=None if spaces is None else spaces.split(","))
+    boosters = level2_options(name, level2, level2_trials, study)
     target = out / f"{name}.yml"
     with stage_bars() as progress:
         if all(is_prediction_file(one) for one in inputs):
             if labels is None or metric is None:
                 raise FoldpackError("files of predictions need --labels and --metric")
-            boosters = Level2Options() if level2 else None
             wanted = ArraySearch([Path(one) for one in inputs], labels, find_metric(metric), groups, folds, options,
                                  boosters)  # fmt: skip
             arrays, numbers = search_arrays(target, wanted, progress)
             write_array_ensemble(target, arrays)
         else:
-            if level2:
-                raise FoldpackError("--level2 works on files of predictions only; kernels do not apply it yet")
             asked = RunSearch(metric, parse_hours(hours), images=images, device_factor=device_factor, devices=devices,
-                              slug=slug, options=options)  # fmt: skip
+                              slug=slug, options=options, level2=boosters,
+                              boosters=booster_folder(target))  # fmt: skip
             spec, numbers = search_runs(name, [runs / one for one in inputs], asked, progress)
             write_spec(target, spec)
     write_atomic(out / f"{name}.report.json", report_json(numbers))
     write_atomic(out / f"{name}.report.html", report_html(numbers))
     print("\n".join(report_lines(numbers)))
     print(f"ensemble {target}")
+
+
+def level2_options(name: str, wanted: bool, trials: int, study: str | None) -> Level2Options | None:
+    """What --level2, --level2-trials and --study say. Raises FoldpackError for one that needs another."""
+    if not wanted and (trials or study):
+        raise FoldpackError("--level2-trials and --study tune level 2; give --level2 as well")
+    if study and not trials:
+        raise FoldpackError("--study keeps the trials of --level2-trials; say how many")
+    if not wanted:
+        return None
+    return Level2Options(tuning=Tuning(trials, study, name) if trials else None)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from foldpack.keyring import Keyring
 from foldpack.predict.views import require_views
 from foldpack.spec import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from packer.pack import inject_keys, pack_entry, source_commit
-from packer.stage import SealedStore, lay_out_keys, lay_out_weights, seal_members
+from packer.stage import SealedStore, lay_out_keys, lay_out_weights, seal_boosters, seal_members
 
 ENTRY_OF_TASK = {"multiclass": "classify.py", "multilabel": "classify.py"}
 NO_OWNER = "your-kaggle-name"
@@ -50,6 +50,8 @@ def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner:
         require_views(member.views)
     store = SealedStore(build / "sealed", keyring)
     sealed_spec, keys = seal_members(spec, runs, store)
+    sealed_spec, booster_keys = seal_boosters(sealed_spec, spec_path.with_suffix(""), store)
+    keys |= booster_keys
     entry = project / "kernels" / ENTRY_OF_TASK[spec.task]
     packed = pack_entry(entry, project / "src", "foldpack", spec=spec_to_dict(sealed_spec),
                         command=f"./deploy_kernel.py {Path(*spec_path.parts[-2:]).as_posix()}",

@@ -1,4 +1,4 @@
-"""Stage the weights dataset: seal every checkpoint of an ensemble once, lay the sealed files flat for upload."""
+"""Stage the weights dataset: seal what an ensemble needs once, lay the sealed files flat for upload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foldpack.files import sha256_file, write_atomic
 from foldpack.keyring import KeyNotFoundError, Keyring
 from foldpack.sealed import SealedError, SealedInfo, new_data_key, read_sealed_header, seal_file
 from foldpack.sealed_keys import write_keys_file
-from foldpack.spec import KEYS_FILE, EnsembleSpec, FoldSpec, MemberSpec, fold_role
+from foldpack.spec import KEYS_FILE, EnsembleSpec, FoldSpec, MemberSpec, booster_role, fold_role, sealed_parts
 
 INDEX_VERSION = 1
 
@@ -111,6 +111,27 @@ def seal_members(spec: EnsembleSpec, runs: Path, store: SealedStore) -> tuple[En
     return spec.model_copy(update={"members": members}), keys
 
 
+def seal_boosters(spec: EnsembleSpec, folder: Path, store: SealedStore) -> tuple[EnsembleSpec, dict[str, str]]:
+    """Seal the boosters of level 2, texts in `folder`. Returns the spec filled in, and the keys by file name.
+
+    Raises StageError when a text is gone or changed since the search.
+    """
+    if spec.level2 is None:
+        return spec, {}
+    for one in spec.level2.boosters:  # all, before the first is sealed
+        path = folder / one.file
+        if not path.is_file() or sha256_file(path) != one.sha256:
+            raise StageError(f"{path}: missing or changed since the search; run ./ensemble_search.py again")
+    keys: dict[str, str] = {}
+    boosters = []
+    for number, one in enumerate(spec.level2.boosters):
+        entry = store.entry(folder / one.file, one.sha256, booster_role(number))
+        keys[entry.file] = bytes(store.keyring.data_key(entry.file_id)).hex()
+        boosters.append(one.model_copy(update={"sealed": entry.file, "header": entry.header}))
+    level2 = spec.level2.model_copy(update={"boosters": boosters})
+    return spec.model_copy(update={"level2": level2}), keys
+
+
 def require_checkpoint(runs: Path, spec: EnsembleSpec, member: MemberSpec, fold: FoldSpec) -> Path:
     """The checkpoint that the ensemble was fitted on. Raises StageError, or DataError for a missing run."""
     meta = read_meta(runs / member.run)
@@ -129,9 +150,8 @@ def require_checkpoint(runs: Path, spec: EnsembleSpec, member: MemberSpec, fold:
 def lay_out_weights(spec: EnsembleSpec, store: SealedStore, folder: Path, slug: str) -> None:
     """Fill `folder` with the sealed files of the spec and dataset-metadata.json, and nothing else. slug: owner/name."""
     empty_folder(folder)
-    for member in spec.members:
-        for fold in member.folds:
-            link_file(store.folder / str(fold.file), folder / str(fold.file))
+    for part in sealed_parts(spec):
+        link_file(store.folder / part.file, folder / part.file)
     write_dataset_metadata(folder, slug)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,6 +34,8 @@ class NetConfig(StrictModel):
     size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
     kwargs: dict[str, str | int | float | bool | None | list[int]] = {}  # passed on to `timm.create_model`
     pretrained: bool = False  # start training from timm's weights; never used when a checkpoint is loaded
+    canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # decode at this side and resize from it; `size` if left out
+    decoder: Literal["pillow", "pillow-draft"] = "pillow"  # draft: JPEGs decoded at a reduced scale, so other pixels
     mean: list[float] = [0.485, 0.456, 0.406]  # per channel, of pixels in [0, 1]
     std: list[float] = [0.229, 0.224, 0.225]
 
@@ -40,7 +43,14 @@ class NetConfig(StrictModel):
     def _three_channels(self) -> NetConfig:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ValueError("mean and std need three numbers each, std above 0")
+        if self.canvas is not None and self.canvas < self.size:
+            raise ValueError(f"a canvas of {self.canvas} px is smaller than the network's input of {self.size} px")
         return self
+
+    @property
+    def canvas_size(self) -> int:
+        """Side of the decoded image, pixels."""
+        return self.canvas or self.size
 
 
 class FoldSpec(StrictModel):
@@ -60,6 +70,8 @@ class MemberSpec(StrictModel):
     views: Annotated[list[str], Field(min_length=1)]
     size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
     seconds_per_image: Annotated[float, Field(ge=0)]  # one fold, one view, measured where the OOF was made
+    canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # side of the decoded image; `size` if left out
+    decoder: Literal["pillow", "pillow-draft"] = "pillow"
     folds: Annotated[list[FoldSpec], Field(min_length=1)]
 
 
@@ -78,6 +90,7 @@ class BudgetSpec(StrictModel):
 
     hours: Annotated[float, Field(gt=0, le=24)] = 9.0
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.06  # share of the hours that is kept free at the end
+    on_error: Literal["auto", "fail", "stand"] = "auto"  # after an error: exit code, or the best submission so far counts
 
 
 class BlendSpec(StrictModel):
@@ -127,6 +140,32 @@ class WheelsSpec(StrictModel):
     packages: Annotated[list[str], Field(min_length=1)]
 
 
+class BoosterSpec(StrictModel):
+    """One booster of level 2. `sealed` and `header` are filled in when its text is sealed."""
+
+    kind: Literal["lightgbm", "xgboost"]
+    fold: Annotated[int, Field(ge=0)]  # the outer fold that it never saw
+    seed: Annotated[int, Field(ge=0)] = 0
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]*$")]  # its text, in the folder named like the YAML
+    sha256: HexDigest  # of the text
+    sealed: str | None = None  # opaque name of the sealed file
+    header: HexDigest | None = None  # SHA-256 of the sealed file's header
+
+
+class Level2Spec(StrictModel):
+    """The model on top of the blend, on the candidate table: `ensemble.candidates`. Present only where it gains."""
+
+    top: Annotated[int, Field(ge=1)]  # classes that each member puts forward
+    reject: Annotated[int, Field(ge=0)] | None = None  # the class "none of these", a candidate for every item
+    members: Annotated[list[str], Field(min_length=1)]  # in the order of the features
+    threshold: float | list[float] | None = None  # multilabel: in place of the blend's
+    nested: float  # the metric, each fold scored by boosters that never saw it
+    nested_se: float
+    gain: float  # over the blend, fold by fold; above 0 is better
+    gain_se: float
+    boosters: Annotated[list[BoosterSpec], Field(min_length=1)]
+
+
 class EnsembleSpec(StrictModel):
     """A whole ensemble. One stage: `stages:` is left out."""
 
@@ -145,6 +184,7 @@ class EnsembleSpec(StrictModel):
     prior: list[float]  # share of each class in the training labels, [0, 1]; answers for a broken image
     members: Annotated[list[MemberSpec], Field(min_length=1)]
     plan: PlanSpec | None = None
+    level2: Level2Spec | None = None  # boosters on top; where members are missing the blend stands
     vendor: list[str] | None = None  # pure-Python distributions to carry inside the script
     wheels: WheelsSpec | None = None
     keys: Literal["inline", "dataset"] = "inline"  # where the kernel has its keys: in the script, or a second dataset
@@ -171,6 +211,46 @@ class EnsembleSpec(StrictModel):
         if not sum(member.weight for member in self.members) > 0:
             raise ValueError("the weights of the members sum to 0")
         return self
+
+    @model_validator(mode="after")
+    def _level2_fits(self) -> EnsembleSpec:
+        if self.level2 is None:
+            return self
+        weighted = [member.run for member in self.members if member.weight > 0]
+        if strange := [run for run in self.level2.members if run not in weighted]:
+            raise ValueError(f"level2.members names '{strange[0]}', which has no weight here; search again")
+        if len(set(self.level2.members)) != len(self.level2.members):
+            raise ValueError("level2.members names a run twice")
+        if self.level2.reject is not None and self.level2.reject >= len(self.classes):
+            raise ValueError(f"level2.reject is class {self.level2.reject} of {len(self.classes)}, counted from 0")
+        if (self.level2.threshold is None) == (self.task == "multilabel"):
+            raise ValueError("level2 needs a threshold of its own where the task is multilabel, and only there")
+        if isinstance(self.level2.threshold, list) and len(self.level2.threshold) != len(self.classes):
+            raise ValueError(f"{len(self.level2.threshold)} thresholds of level2 for {len(self.classes)} classes")
+        return self
+
+
+@dataclass(frozen=True)
+class SealedPart:
+    """One sealed file that the kernel needs: what it is bound to, its opaque name, the hash of its header."""
+
+    role: str
+    file: str
+    header: str
+
+
+def sealed_parts(spec: EnsembleSpec) -> list[SealedPart]:
+    """Every sealed file of a sealed ensemble: folds, then the boosters of level 2."""
+    parts = [SealedPart(fold_role(member.run, fold.fold), str(fold.file), str(fold.header))
+             for member in spec.members for fold in member.folds]  # fmt: skip
+    boosters = spec.level2.boosters if spec.level2 is not None else []
+    return parts + [SealedPart(booster_role(number), str(one.sealed), str(one.header))
+                    for number, one in enumerate(boosters)]  # fmt: skip
+
+
+def booster_role(number: int) -> str:
+    """What the sealed text of a booster is bound to. number: its place in `level2.boosters`."""
+    return f"level2/{number}"
 
 
 def fold_role(run: str, fold: int) -> str:

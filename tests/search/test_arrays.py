@@ -199,7 +199,7 @@ def test_level_two_of_files_is_written_applied_and_refused_when_changed(tmp_path
         paths.append(tmp_path / f"{name}.npy")
         np.save(paths[-1], np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True))
     np.save(tmp_path / "y.npy", y)
-    fast = Level2Options(lightgbm={"num_leaves": 7, "learning_rate": 0.2}, xgboost={"max_depth": 3, "eta": 0.3})
+    fast = Level2Options(settings={"lightgbm": {"num_leaves": 7, "learning_rate": 0.2}, "xgboost": {"eta": 0.3}})
     asked = ArraySearch(paths, tmp_path / "y.npy", get_metric("accuracy"), level2=fast)
     spec, numbers = search_arrays(tmp_path / "best.yml", asked)
     assert numbers["level2"]["believed"] and spec.level2.nested > numbers["scores"]["nested"]

@@ -7,9 +7,31 @@ from foldpack.ensemble.candidates import CandidateTable, candidate_columns, cand
 from foldpack.ensemble.level2 import level2_probs
 from foldpack.errors import DataError, FoldpackError
 from foldpack.metrics.registry import get_metric
-from foldpack.search.level2 import Level2Options, candidate_truth, class_prior, fit_level2, presence_leaks
+from foldpack.search.cells import dense_cells
+from foldpack.search.level2 import (
+    Level2Options,
+    candidate_truth,
+    class_prior,
+    fit_level2,
+    presence_leaks,
+)
 
-FAST = Level2Options(lightgbm={"num_leaves": 7, "learning_rate": 0.2}, xgboost={"max_depth": 3, "eta": 0.3})
+SMALL = {"lightgbm": {"num_leaves": 7, "learning_rate": 0.2}, "xgboost": {"max_depth": 3, "eta": 0.3}}
+FAST = Level2Options(settings=SMALL)
+
+
+def rows_of(probs):
+    return lambda first, end: probs[..., first:end, :]
+
+
+def fit(probs, blend, targets, folds, metric, options=FAST, names=None, table=None):
+    """Level 2 of (M, n, C) probabilities and their (n, C) blend."""
+    table = table or candidate_table(probs, blend, class_prior(targets, probs.shape[2]), options.top)
+    return fit_level2(table, dense_cells(blend[None], targets), folds, metric, None, options, names)
+
+
+def dense(found):
+    return found.cells.dense(found.cells.values[0])
 
 
 def specialists(seed, items=900, classes=8):
@@ -43,12 +65,12 @@ def test_the_table_holds_the_union_of_the_members_best_and_the_reject_class():
 def test_level_two_beats_the_blend_of_specialists_and_the_kernel_gives_the_same_numbers():
     probs, y = specialists(1)
     folds, accuracy = np.arange(len(y)) % 3, get_metric("accuracy")
-    found = fit_level2(probs, probs.mean(axis=0), y, folds, accuracy, options=FAST, names=["a", "b"])
+    found = fit(probs, probs.mean(axis=0), y, folds, accuracy, names=["a", "b"])
     assert found.believed(accuracy) and found.mean > found.blend_per_fold.mean() + 0.02
     assert len(found.boosters) == 6 and sum(found.importance.values()) == pytest.approx(1)
     own = [(one.kind, one.text) for one in found.boosters if one.fold == 2]
-    again = level2_probs(own, probs, probs.mean(axis=0), class_prior(y, 8), FAST.top)
-    assert again[folds == 2] == pytest.approx(found.probs[folds == 2], abs=1e-6)
+    again = level2_probs(own, rows_of(probs), probs.mean(axis=0), class_prior(y, 8), FAST.top)
+    assert again[folds == 2] == pytest.approx(dense(found)[folds == 2], abs=1e-6)
     assert accuracy(y[folds == 2], again[folds == 2]) == pytest.approx(found.per_fold[2])
 
 
@@ -58,7 +80,7 @@ def test_level_two_of_labels_gets_its_own_threshold():
     good = np.array([np.arange(8) < 4, np.arange(8) >= 4])[:, None]
     scores = np.where(good, 3.0, 0.3) * (2 * labels - 1) + rng.normal(0, 1, (2, 900, 8)) * np.where(good, 1, 3)
     probs = (1 / (1 + np.exp(-scores))).astype(np.float32)
-    found = fit_level2(probs, probs.mean(axis=0), labels, np.arange(900) % 3, get_metric("f2"), options=FAST)
+    found = fit(probs, probs.mean(axis=0), labels, np.arange(900) % 3, get_metric("f2"))
     assert 0 < found.decision.threshold < 1
     assert found.believed(get_metric("f2"))
 
@@ -68,8 +90,8 @@ def test_noise_falls_back_to_the_blend():
     y = rng.integers(0, 6, 600)
     clear = 2.0 * (y[:, None] == np.arange(6)) + rng.normal(0, 1, (600, 6))
     probs = np.array([np.exp(clear) / np.exp(clear).sum(axis=1, keepdims=True)] * 2, dtype=np.float32)
-    gain, error = (found := fit_level2(probs, probs[0], y, np.arange(600) % 3, get_metric("accuracy"),
-                                       options=FAST)).gain(get_metric("accuracy"))  # fmt: skip
+    gain, error = (found := fit(probs, probs[0], y, np.arange(600) % 3, get_metric("accuracy"))).gain(
+        get_metric("accuracy"))  # fmt: skip
     assert found.believed(get_metric("accuracy")) == (gain > error)
     assert gain < 0.02
 
@@ -80,23 +102,23 @@ def test_a_class_added_only_where_it_is_right_is_not_believed():
     honest = candidate_table(probs, probs.mean(axis=0), class_prior(y, 8), 3)
     kept = (honest.label != 0) | (y[honest.item] == 0)  # class 0 stays a candidate only where it is the truth
     planted = CandidateTable(honest.item[kept], honest.label[kept], honest.features[kept])
-    found = fit_level2(probs, probs.mean(axis=0), y, folds, accuracy, options=FAST, table=planted)
+    found = fit(probs, probs.mean(axis=0), y, folds, accuracy, table=planted)
     assert found.gain(accuracy)[0] > found.gain(accuracy)[1]  # the leak pays in every fold
     assert not found.believed(accuracy)
     assert any("class 0 is a candidate" in note and "level 2 is not believed" in note for note in found.notes)
-    assert presence_leaks(honest, candidate_truth(honest, y), probs, y) == []
+    assert presence_leaks(honest, candidate_truth(honest, y), dense_cells(probs.mean(axis=0)[None], y)) == []
 
 
 def test_two_folds_are_too_few_and_an_unknown_booster_is_named():
     probs, y = specialists(5, items=60)
     with pytest.raises(DataError, match="level 2 needs three folds or more .* got 2"):
-        fit_level2(probs, probs.mean(axis=0), y, np.arange(60) % 2, get_metric("accuracy"))
+        fit(probs, probs.mean(axis=0), y, np.arange(60) % 2, get_metric("accuracy"))
     with pytest.raises(FoldpackError, match="kind 'catboost' is not known"):
-        level2_probs([("catboost", "")], probs, probs.mean(axis=0), class_prior(y, 8), 3)
+        level2_probs([("catboost", "")], rows_of(probs), probs.mean(axis=0), class_prior(y, 8), 3)
 
 
 def test_the_same_seed_gives_the_same_boosters():
     probs, y = specialists(6, items=200)
-    texts = [[one.text for one in fit_level2(probs, probs.mean(axis=0), y, np.arange(200) % 3, get_metric("accuracy"),
-                                             options=FAST).boosters] for _ in range(2)]  # fmt: skip
+    texts = [[one.text for one in fit(probs, probs.mean(axis=0), y, np.arange(200) % 3,
+                                      get_metric("accuracy")).boosters] for _ in range(2)]  # fmt: skip
     assert texts[0] == texts[1]

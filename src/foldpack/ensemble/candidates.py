@@ -7,9 +7,18 @@ instead of their numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+CANDIDATE_ROWS = 4096  # items of one block of the table
+# Log-odds are rounded: a booster's cut may be a value of the training rows itself, and a kernel whose probabilities
+# differ in the seventh digit would fall to the other side of it.
+CANDIDATE_DIGITS = 3
+
+# (first item, end item) -> (M, end - first, C) float32 probabilities of the members, in the order of the fit
+MemberRows = Callable[[int, int], np.ndarray]
 
 SHARED_FEATURES = (
     "mean", "min", "max", "spread", "blend", "blend_rank", "blend_gap", "in_top", "is_first", "class", "prior",
@@ -35,6 +44,19 @@ class CandidateTable:
 def candidate_columns(members: list[str]) -> list[str]:
     """Names of the features: score, rank and gap of every member, then what they share."""
     return [f"{what}:{name}" for name in members for what in ("score", "rank", "gap")] + list(SHARED_FEATURES)
+
+
+def candidate_blocks(
+    members: MemberRows, blend: Callable[[int, int], np.ndarray], prior: np.ndarray, items: int, top: int,
+    reject: int | None = None
+) -> Iterator[tuple[int, int, CandidateTable]]:
+    """(first item, end item, their table with items counted from 0) for all items, in blocks that fit in memory.
+
+    members, blend: (first, end) -> their rows, (M, rows, C) and (rows, C); see `candidate_table`.
+    """
+    for first in range(0, items, CANDIDATE_ROWS):
+        end = min(first + CANDIDATE_ROWS, items)
+        yield first, end, candidate_table(members(first, end), blend(first, end), prior, top, reject)
 
 
 def candidate_table(
@@ -64,6 +86,7 @@ def candidate_table(
     together = np.array(scores)
     blend_score, blend_rank, blend_gap = member_features(blend, item, label, top)
     columns += [together.mean(axis=0), together.min(axis=0), together.max(axis=0), together.std(axis=0)]
+    columns[-4:] = [column.round(CANDIDATE_DIGITS) for column in columns[-4:]]
     columns += [blend_score, blend_rank, blend_gap, inside, first, label.astype(np.float32), prior[label]]
     columns.append(np.bincount(item, minlength=items)[item])
     return CandidateTable(item, label, np.stack(columns, axis=1).astype(np.float32))
@@ -84,12 +107,13 @@ def member_features(
     probs: np.ndarray, item: np.ndarray, label: np.ndarray, top: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(log-odds, rank up to top + 1, gap to the best class) of each row, (R,) float32. probs: (n, C)."""
-    odds = log_odds(probs[item, label])
+    odds = log_odds(probs[item, label]).round(CANDIDATE_DIGITS)
     best = top_classes(probs, top)
     place = np.full(len(item), top + 1, dtype=np.float32)
     for rank in range(best.shape[1]):
         place[best[item, rank] == label] = rank + 1
-    return odds, place, odds - log_odds(probs.max(axis=1))[item]
+    gap = odds - log_odds(probs.max(axis=1)).round(CANDIDATE_DIGITS)[item]
+    return odds, place, gap.round(CANDIDATE_DIGITS)
 
 
 def log_odds(probs: np.ndarray) -> np.ndarray:

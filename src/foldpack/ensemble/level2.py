@@ -1,39 +1,55 @@
-"""Level 2 as the kernel applies it: boosters on the candidate table, read from text."""
+"""Level 2 as the kernel applies it: boosters on the candidate table, read from text.
+
+LightGBM and XGBoost are imported where a booster is read: a kernel without level 2 does not pay for them.
+"""
 
 from __future__ import annotations
 
-import lightgbm as lgb
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
-import xgboost as xgb
 
-from foldpack.ensemble.candidates import candidate_table
+from foldpack.ensemble.candidates import MemberRows, candidate_blocks
 from foldpack.errors import FoldpackError
+from foldpack.sealed import read_sealed
+from foldpack.sealed_format import DataKey
+from foldpack.spec import EnsembleSpec, booster_role
+
+# A booster that was read: (R, F) float32 features -> (R,) float32 probability that each candidate is right.
+BoosterScorer = Callable[[np.ndarray], np.ndarray]
 
 
-def read_lightgbm(text: str) -> lgb.Booster:
+def read_lightgbm(text: str) -> BoosterScorer:
     """A LightGBM booster from the text that `model_to_string` gave."""
-    return lgb.Booster(model_str=text)
+    import lightgbm as lgb
+
+    booster = lgb.Booster(model_str=text)
+    return lambda features: np.asarray(booster.predict(features, num_threads=0), dtype=np.float32)
 
 
-def read_xgboost(text: str) -> xgb.Booster:
+def read_xgboost(text: str) -> BoosterScorer:
     """An XGBoost booster from its JSON text."""
-    booster = xgb.Booster()
+    import xgboost as xgb
+
+    booster: Any = xgb.Booster()
     booster.load_model(bytearray(text.encode("utf-8")))
-    return booster
+    return lambda features: np.asarray(booster.inplace_predict(features), dtype=np.float32)
 
 
-def booster_scores(kind: str, text: str, features: np.ndarray) -> np.ndarray:
-    """(R,) float32 probability that each candidate is right. kind: "lightgbm" or "xgboost"; features: (R, F)."""
+def read_booster(kind: str, text: str) -> BoosterScorer:
+    """kind: "lightgbm" or "xgboost"."""
     if kind == "lightgbm":
-        return np.asarray(read_lightgbm(text).predict(features, num_threads=0), dtype=np.float32)
+        return read_lightgbm(text)
     if kind == "xgboost":
-        return read_xgboost(text).inplace_predict(features).astype(np.float32)
+        return read_xgboost(text)
     raise FoldpackError(f"a booster of kind {kind!r} is not known; level 2 has lightgbm and xgboost")
 
 
 def level2_probs(
     boosters: list[tuple[str, str]],
-    probs: np.ndarray,
+    members: MemberRows,
     blend: np.ndarray,
     prior: np.ndarray,
     top: int,
@@ -41,11 +57,35 @@ def level2_probs(
 ) -> np.ndarray:
     """(n, C) float32: the mean of the boosters for every candidate, 0 for the other classes.
 
-    boosters: (kind, text) of each; probs: (M, n, C), members in the order of the fit; blend: (n, C) their blend.
+    boosters: (kind, text) of each; blend: (n, C) float32, the blend of the members; prior: (C,) float32.
     """
-    table = candidate_table(probs, blend, prior, top, reject)
-    total = np.zeros(len(table.item), dtype=np.float64)
-    for kind, text in boosters:
-        total += booster_scores(kind, text, table.features)
-    mean = (total / len(boosters)).astype(np.float32)
-    return table.spread(mean, probs.shape[1], probs.shape[2])
+    scorers = [read_booster(kind, text) for kind, text in boosters]
+    answer = np.zeros(blend.shape, dtype=np.float32)
+    for first, end, table in candidate_blocks(members, lambda a, b: blend[a:b], prior, len(blend), top, reject):
+        total = np.zeros(len(table.item), dtype=np.float64)
+        for scorer in scorers:
+            total += scorer(table.features)
+        answer[first:end][table.item, table.label] = total / len(scorers)
+    return answer
+
+
+def apply_level2(spec: EnsembleSpec, texts: list[str], members: MemberRows, blend: np.ndarray) -> np.ndarray:
+    """(n, C) float32 of the level 2 of an ensemble, in place of its blend.
+
+    texts: of the boosters, in their order; members: rows of `level2.members`; blend: (n, C) of the finished blend.
+    """
+    level2 = spec.level2
+    if level2 is None:
+        raise FoldpackError(f"the ensemble '{spec.name}' has no level 2 to apply")
+    boosters: list[tuple[str, str]] = [(one.kind, text) for one, text in zip(level2.boosters, texts, strict=True)]
+    return level2_probs(boosters, members, blend, np.asarray(spec.prior, np.float32), level2.top, level2.reject)
+
+
+def read_booster_texts(spec: EnsembleSpec, files: dict[str, Path], keys: dict[str, DataKey]) -> list[str]:
+    """Decrypt the boosters in memory, in their order. files: by header hash; keys: by file id. Raises SealedError."""
+    texts = []
+    for number, one in enumerate(spec.level2.boosters if spec.level2 is not None else []):
+        key = keys[Path(str(one.sealed)).stem]
+        with read_sealed(files[str(one.header)], key, booster_role(number), one.header) as plain:
+            texts.append(plain.to_bytes().decode("utf-8"))
+    return texts

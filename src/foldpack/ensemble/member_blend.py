@@ -22,6 +22,7 @@ class MemberBlend:
         self._shape = (n_items, len(spec.classes))
         self._sums: dict[str, np.ndarray] = {}
         self._folds: dict[str, int] = {}
+        self._probs: dict[str, np.ndarray] = {}  # sums of probabilities, kept for level 2 only
         self.parts = 0
 
     def add(self, run: str, probs: np.ndarray) -> None:
@@ -31,11 +32,24 @@ class MemberBlend:
             self._folds[run] = 0
         self._sums[run] += to_blend_space(probs, self._spec.blend.space, self._spec.blend.power, self._exclusive)
         self._folds[run] += 1
+        if self._spec.level2 is not None and run in self._spec.level2.members:
+            kept = self._probs.get(run)
+            self._probs[run] = probs.astype(np.float32) if kept is None else kept + probs
         self.parts += 1
 
     def rule(self) -> PrefixSpec:
         """Weights, scale, bias and threshold for the members present."""
         return rule_for(self._spec, set(self._sums))
+
+    def level2_ready(self) -> bool:
+        """Whether there is a level 2, and every member that it was fitted on has a finished fold."""
+        level2 = self._spec.level2
+        return level2 is not None and all(run in self._probs for run in level2.members)
+
+    def member_rows(self, first: int, end: int) -> np.ndarray:
+        """(M, end - first, C) float32 probabilities of some items, for level 2: its members in the order of its fit."""
+        runs = self._spec.level2.members if self._spec.level2 is not None else []
+        return np.stack([self._probs[run][first:end] / np.float32(self._folds[run]) for run in runs])
 
     def result(self) -> np.ndarray:
         """(n, C) float32 probabilities of what is finished. Raises ValueError before the first unit."""

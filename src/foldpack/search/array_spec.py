@@ -12,7 +12,7 @@ from foldpack.ensemble.spaces import from_blend_space, to_blend_space
 from foldpack.ensemble.thresholds import cut_grades, decide
 from foldpack.errors import DataError
 from foldpack.files import write_atomic
-from foldpack.spec import EnsembleSpec, HexDigest, MetricSpec, SpecError, parse_spec
+from foldpack.spec import EnsembleSpec, HexDigest, Level2Spec, MetricSpec, SpecError, parse_spec
 from foldpack.strict_model import StrictModel, parse_strict
 from foldpack.strict_yaml import dump_strict, load_strict
 
@@ -34,26 +34,6 @@ class ArrayBlend(StrictModel):
     bias: float = 0.0
 
 
-class BoosterSpec(StrictModel):
-    """One booster's text file in the folder named like the YAML."""
-
-    kind: Literal["lightgbm", "xgboost"]
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]
-    sha256: HexDigest
-
-
-class Level2Spec(StrictModel):
-    """The model on top of the blend: see `ensemble.candidates`."""
-
-    top: Annotated[int, Field(ge=1)]  # classes that each member puts forward
-    reject: Annotated[int, Field(ge=0)] | None = None  # the class "none of these", a candidate for every item
-    prior: list[float]  # share of each class in the training labels
-    threshold: float | list[float] | None = None  # in place of the blend's
-    nested: float
-    nested_se: float
-    boosters: Annotated[list[BoosterSpec], Field(min_length=1)]
-
-
 class ArrayEnsemble(StrictModel):
     """A blend of anyone's predictions."""
 
@@ -68,11 +48,17 @@ class ArrayEnsemble(StrictModel):
     cuts: list[float] | None = None  # between grades
     members: Annotated[list[ArrayMember], Field(min_length=1)]
     level2: Level2Spec | None = None
+    prior: list[float] | None = None  # share of each class in the labels, for level 2
 
     @model_validator(mode="after")
     def _weights_sum(self) -> ArrayEnsemble:
         if abs(sum(member.weight for member in self.members)) < 1e-9:
             raise ValueError("the weights of the members sum to 0")
+        if self.level2 is not None and self.prior is None:
+            raise ValueError("level2 needs the prior of the classes")
+        names = [member.name for member in self.members]
+        if self.level2 is not None and (strange := [one for one in self.level2.members if one not in names]):
+            raise ValueError(f"level2.members names {strange[0]!r}, which is no member")
         return self
 
 
@@ -107,6 +93,8 @@ def array_view(spec: ArrayEnsemble | EnsembleSpec) -> ArrayEnsemble:
         min_labels=spec.min_labels,
         max_labels=spec.max_labels,
         members=members,
+        level2=spec.level2,
+        prior=spec.prior,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,9 @@ from foldpack.search.array_spec import (
 from foldpack.search.cells import Cells, Kind, dense_cells
 from foldpack.search.find import Found, Progress, SearchOptions, find_ensemble
 from foldpack.search.inputs import Table, align, read_member, read_table
-from foldpack.search.level2 import Level2, Level2Options, class_prior, fit_level2
-from foldpack.search.level2_files import apply_level2, level2_numbers, write_level2
+from foldpack.search.level2 import Level2Options, class_prior
+from foldpack.search.level2_files import booster_folder, level2_of_arrays, remove_boosters
+from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import checked_probs, duplicate_notes, require_alike, score_notes
 from foldpack.search.report import Report, report_numbers
 from foldpack.search.solvers import in_space
@@ -183,28 +184,34 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     found = find_ensemble(inputs.cells, metric, inputs.folds, asked.options, progress)
     notes = inputs.notes + duplicate_notes(found.correlation, inputs.names)
     notes += score_notes(found.single_scores, inputs.names, metric)
-    spec, level2 = array_ensemble(name, inputs, found), {}
+    spec = array_ensemble(name, inputs, found)
+    level2: dict = {}
+    folder = booster_folder(target)
     if asked.level2 is not None:
-        fitted = _fit_level2(inputs, found, asked.level2, progress)
-        level2 = level2_numbers(fitted, metric)
-        notes += fitted.notes
-        if fitted.believed(metric):
-            prior = class_prior(inputs.cells.targets, inputs.cells.classes)
-            spec = spec.model_copy(update={"level2": write_level2(target, fitted, prior)})
+        source = array_level2(inputs, found)
+        part, level2, more = add_level2(source, found, inputs.folds, asked.level2, folder, progress)
+        notes += more
+        if part is not None:
+            spec = spec.model_copy(update={"level2": part, "prior": np.asarray(source.prior).tolist()})
+    else:
+        remove_boosters(folder)
     return spec, report_numbers(Report(name, found, inputs.names, notes, level2=level2))
 
 
-def _fit_level2(inputs: ArrayInputs, found: Found, options: Level2Options, progress: Progress | None) -> Level2:
-    """Level 2 on the members that have weight."""
+def array_level2(inputs: ArrayInputs, found: Found) -> Level2Source:
+    """What level 2 is fitted on: the members that have weight."""
     cells = inputs.cells
-    if cells.kind == "values" or cells.classes < 2:
-        raise DataError("level 2 chooses among classes; it needs predictions of two or more classes an item")
     used = cells.take_members(found.used)
-    blended = replace(found.blend, weights=found.blend.weights[found.used]).of(in_space(used, found.blend.solver))
-    report = None if progress is None else lambda share: progress("level 2", share)
-    return fit_level2(np.stack([cells.dense(member) for member in used.values]), cells.dense(blended), cells.targets,
-                      inputs.folds, found.metric, found.rule, options, [inputs.names[m] for m in found.used],
-                      report)  # fmt: skip
+    tables = [cells.dense(member) for member in used.values]
+    blended = found.used_blend.of(in_space(used, found.blend.solver))
+    dense = cells.dense(blended)
+    return Level2Source(
+        [inputs.names[m] for m in found.used],
+        lambda first, end: np.stack([table[first:end] for table in tables]),
+        lambda first, end: dense[first:end],
+        cells.with_values(blended[None]),
+        None if cells.kind == "values" else class_prior(cells.targets, cells.classes),
+    )
 
 
 def blend_files(ensemble: Path, files: list[Path], out: Path, decided: Path | None = None) -> tuple[int, ...]:
@@ -222,7 +229,7 @@ def blend_files(ensemble: Path, files: list[Path], out: Path, decided: Path | No
                for table, path in zip(tables, files, strict=True)]  # fmt: skip
     blended = apply_ensemble(spec, members)
     if spec.level2 is not None:
-        blended = apply_level2(ensemble, spec.level2, np.stack(members), blended)
+        blended = level2_of_arrays(ensemble, spec, members, blended)
     write_array(out, blended)
     if decided is not None:
         answer = decide_ensemble(spec, blended)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from foldpack.competitions.registry import get_competition
 from foldpack.data.runs import Run, read_run
-from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.blend import blend_probs, merge_views
 from foldpack.errors import DataError
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import Metric
@@ -19,8 +19,12 @@ from foldpack.search.cells import Cells
 from foldpack.search.compact import Stream, compact_cells
 from foldpack.search.cost import Machine, MemberCost
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
+from foldpack.search.level2 import Level2Options
+from foldpack.search.level2_files import remove_boosters
+from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import duplicate_notes, score_notes
 from foldpack.search.report import Report, report_lines, report_numbers
+from foldpack.search.solvers import in_space
 from foldpack.spec import (
     BlendSpec,
     BudgetSpec,
@@ -46,7 +50,8 @@ class RunSearch:
 
     images: to predict in the kernel; None makes no front and keeps all runs that get weight.
 
-    hours: the kernel's limit; device_factor: how many times slower its device is; devices: how many it has.
+    hours: the kernel's limit; device_factor: how many times slower its device is; devices: how many it has;
+    level2: also try a level 2, its boosters written into the folder `boosters`.
     """
 
     metric: str | None = None
@@ -57,6 +62,8 @@ class RunSearch:
     devices: int = 1
     slug: str | None = None
     options: SearchOptions = field(default_factory=SearchOptions)
+    level2: Level2Options | None = None
+    boosters: Path | None = None
 
 
 class EnsembleSettings(StrictModel):
@@ -95,19 +102,50 @@ def search_runs(
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
     limit = asked.hours if asked.images is not None else None
-    numbers = report_numbers(Report(name, found, names, notes, limit))
-    return run_spec(name, runs, found, asked), numbers
+    spec = run_spec(name, runs, found, asked)
+    level2: dict = {}
+    if asked.level2 is not None and asked.boosters is not None:
+        source = run_level2(runs, cells, found, spec)
+        part, level2, more = add_level2(source, found, folds, asked.level2, asked.boosters, progress)
+        notes += more
+        spec = spec.model_copy(update={"level2": part})
+    elif asked.boosters is not None:
+        remove_boosters(asked.boosters)
+    return spec, report_numbers(Report(name, found, names, notes, limit, level2))
+
+
+def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) -> Level2Source:
+    """What level 2 is fitted on: the runs of the ensemble, row by row as the kernel will see them."""
+    used = [run_stream(runs[m]) for m in found.used]
+    weights = np.array([member.weight for member in spec.members])
+    part = cells.take_members(found.used)
+    blended = found.used_blend.of(in_space(part, found.blend.solver))
+
+    def members(first: int, end: int) -> np.ndarray:
+        return np.stack([stream(first, end) for stream in used])
+
+    def blend(first: int, end: int) -> np.ndarray:
+        if spec.blend.space == "rank":  # a rank among all items, not among these rows
+            return cells.dense(blended)[first:end]
+        return blend_probs(members(first, end), weights, spec.blend, spec.task == "multiclass")
+
+    if spec.blend.space == "rank" and not cells.full:
+        raise DataError("level 2 on a blend of ranks needs all predictions in memory; leave rank out of --spaces")
+    return Level2Source([member.run for member in spec.members], members, blend, part.with_values(blended[None]),
+                        np.asarray(spec.prior, dtype=np.float32))  # fmt: skip
 
 
 def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
     """The runs' probabilities, mean of their views; in a compact store where they are too many for memory."""
 
-    def stream_of(run: Run) -> Stream:
-        return lambda first, end: merge_views(np.asarray(run.logits[:, first:end]), run.meta.task)
-
     report = None if progress is None else lambda share: progress("reading", share)
     classes = len(runs[0].meta.classes)
-    return compact_cells([stream_of(run) for run in runs], np.asarray(runs[0].targets), classes, progress=report)
+    return compact_cells([run_stream(run) for run in runs], np.asarray(runs[0].targets), classes, progress=report)
+
+
+def run_stream(run: Run) -> Stream:
+    """(first, end) -> the run's probabilities of these rows, mean of its views."""
+    return lambda first, end: merge_views(np.asarray(run.logits[:, first:end]), run.meta.task)
 
 
 def floor_notes(cells: Cells, found: Found) -> list[str]:

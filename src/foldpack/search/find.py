@@ -87,6 +87,11 @@ class Found:
         """Indices of the members with weight."""
         return np.flatnonzero(self.blend.weights)
 
+    @property
+    def used_blend(self) -> Blend:
+        """The blend of the members with weight alone."""
+        return replace(self.blend, weights=self.blend.weights[self.used])
+
 
 def find_ensemble(
     cells: Cells,

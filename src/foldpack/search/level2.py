@@ -1,7 +1,8 @@
 """Fit level 2 and decide whether to believe it.
 
-For every outer fold a LightGBM and an XGBoost are trained on the other folds, one of which only says when to stop;
-their mean is scored on the outer fold, which has decided nothing. The kernel takes the mean of all of them.
+For every outer fold a LightGBM and an XGBoost are trained on the other folds, one of which only says when to stop
+(and, with `--level2-trials`, which settings are best); their mean is scored on the outer fold, which has decided
+nothing. The kernel takes the mean of all of them.
 """
 
 from __future__ import annotations
@@ -11,34 +12,34 @@ from dataclasses import dataclass, field
 
 import lightgbm as lgb
 import numpy as np
-import xgboost as xgb
 
-from foldpack.ensemble.candidates import CandidateTable, candidate_columns, candidate_table
-from foldpack.ensemble.level2 import booster_scores
+from foldpack.ensemble.candidates import CandidateTable, MemberRows, candidate_blocks, candidate_columns
+from foldpack.ensemble.level2 import read_booster
 from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
-from foldpack.search.cells import Cells, dense_cells
+from foldpack.search.boosters import BoosterFit, fit_booster
+from foldpack.search.cells import Cells
 from foldpack.search.decision import Decision, LabelRule, fit_decision, score_cells
 from foldpack.search.selection import standard_error
+from foldpack.search.tuning import Tuning, tuned_settings
 
-# Start values of lopuhin's level 2 (kuzushiji 2019); `tune_level2` moves them.
-LIGHTGBM = {"learning_rate": 0.05, "num_leaves": 41, "min_data_in_leaf": 20, "bagging_fraction": 0.8,
-            "bagging_freq": 5, "feature_fraction": 0.9, "lambda_l2": 1.0}  # fmt: skip
-XGBOOST = {"eta": 0.15, "max_depth": 8, "gamma": 0.01}
-ROUNDS, PATIENCE = 400, 20
-LEAK_ROWS, LEAK_PROB = 20, 0.5  # a class with so many rows, all true, although the members doubt it
+KINDS = ("lightgbm", "xgboost")
+LEAK_ROWS, LEAK_PROB = 20, 0.5  # a class with so many rows, all true, although the blend doubts it
 
 
 @dataclass(frozen=True)
 class Level2Options:
-    """top: classes a member puts forward; seeds: boosters of each kind a fold; reject: the class "none of these"."""
+    """top: classes a member puts forward; seeds: boosters of each kind a fold; reject: the class "none of these".
+
+    settings: by kind, over `boosters.SETTINGS`; tuning: search better ones inside every outer fold.
+    """
 
     top: int = 3
     seeds: int = 1
     reject: int | None = None
     threads: int = 1
-    lightgbm: dict = field(default_factory=dict)  # over LIGHTGBM
-    xgboost: dict = field(default_factory=dict)  # over XGBOOST
+    settings: dict[str, dict] = field(default_factory=dict)
+    tuning: Tuning | None = None
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,11 @@ class FoldBooster:
 
 @dataclass(frozen=True)
 class Level2:
-    """What came of the fit. believed: whether the nested gain over the blend is above one standard error."""
+    """What came of the fit."""
 
     boosters: list[FoldBooster]
     options: Level2Options
-    probs: np.ndarray  # (n, C) float32 out of fold, 0 where there is no candidate
+    cells: Cells  # one "member": level 2 out of fold; every candidate and every true cell, 0 where that is none
     decision: Decision
     per_fold: np.ndarray  # (K,) the metric, decision fitted on the other folds
     blend_per_fold: np.ndarray  # (K,) of the blend, its decision fitted on the other folds
@@ -78,58 +79,82 @@ class Level2:
         return float(ahead.mean()), standard_error(ahead)
 
     def believed(self, metric: Metric) -> bool:
-        """Above one standard error, and nothing in the table gives the truth away."""
+        """The nested gain is above one standard error, and nothing in the table gives the truth away."""
         gain, error = self.gain(metric)
         return not self.notes and gain > max(error, 1e-12)
 
 
 def fit_level2(
-    probs: np.ndarray,
-    blend: np.ndarray,
-    targets: np.ndarray,
+    table: CandidateTable,
+    blend: Cells,
     folds: np.ndarray,
     metric: Metric,
     rule: LabelRule | None = None,
     options: Level2Options | None = None,
     names: list[str] | None = None,
     progress: Callable[[float], None] | None = None,
-    table: CandidateTable | None = None,
 ) -> Level2:
-    """Fit level 2 on out-of-fold predictions.
+    """Fit level 2 on the candidates of out-of-fold predictions.
 
-    probs: (M, n, C) float32 of the members; blend: (n, C) their blend; targets: (n,) int or (n, C) bool; folds: (n,)
-    int, three or more. table: instead of the one made from the predictions, for features of your own.
+    blend: one "member", the blend that level 2 has to beat, with the targets; folds: (items,) int, three or more;
+    names: of the members, for the importance of their features.
     """
     rule, options = rule or LabelRule(), options or Level2Options()
     ids = np.unique(folds)
     if len(ids) < 3:
         raise DataError(f"level 2 needs three folds or more (to train, to stop, to score), got {len(ids)}")
-    prior = class_prior(targets, probs.shape[2])
-    table = table or candidate_table(probs, blend, prior, options.top, options.reject)
-    truth = candidate_truth(table, targets)
-    notes = presence_leaks(table, truth, probs, targets)
+    if rule.min_labels > options.top:
+        raise DataError(f"level 2 looks at {options.top} classes of each member: too few for {rule.min_labels} labels")
+    truth = candidate_truth(table, blend.targets)
+    notes = presence_leaks(table, truth, blend)
     scores, boosters = np.zeros(len(truth), dtype=np.float32), []
     for number, fold in enumerate(ids):
         stop = folds[table.item] == ids[(number + 1) % len(ids)]
         held = folds[table.item] == fold
-        pair = _fit_fold(table.features, truth, ~(held | stop), stop, int(fold), options)
-        outputs = [booster_scores(one.kind, one.text, table.features[held]) for one in pair]
+        task = BoosterFit(table.features, truth, ~(held | stop), stop, options.threads)
+        fitted = _fit_fold(task, int(fold), options)
+        outputs = [read_booster(one.kind, one.text)(table.features[held]) for one in fitted]
         scores[held] = np.mean(outputs, axis=0)
-        boosters += pair
+        boosters += fitted
         if progress:
             progress((number + 1) / len(ids))
-    out_of_fold = table.spread(scores, probs.shape[1], probs.shape[2])
-    cells, blend_cells = dense_cells(out_of_fold[None], targets), dense_cells(blend[None], targets)
+    cells = candidate_cells(table, scores, blend)
     return Level2(
         boosters,
         options,
-        out_of_fold,
+        cells,
         fit_decision(cells, cells.values[0], metric, rule)[0],
         score_by_fold(cells, folds, metric, rule),
-        score_by_fold(blend_cells, folds, metric, rule),
-        feature_importance(boosters, names or [str(m) for m in range(len(probs))]),
+        score_by_fold(blend, folds, metric, rule),
+        feature_importance(boosters, names),
         notes,
     )
+
+
+def gather_candidates(
+    members: MemberRows, blend: Callable[[int, int], np.ndarray], prior: np.ndarray, items: int, options: Level2Options
+) -> CandidateTable:
+    """The table of all items, from blocks of rows: see `candidate_blocks`."""
+    item, label, features = [], [], []
+    for first, _, table in candidate_blocks(members, blend, prior, items, options.top, options.reject):
+        item.append(table.item + np.int32(first))
+        label.append(table.label)
+        features.append(table.features)
+    return CandidateTable(np.concatenate(item), np.concatenate(label), np.concatenate(features))
+
+
+def candidate_cells(table: CandidateTable, scores: np.ndarray, blend: Cells) -> Cells:
+    """Level 2 as cells: every candidate with its score (R,), every true cell that is no candidate with 0."""
+    keys = table.item * np.int64(blend.classes) + table.label
+    if blend.targets.ndim == 2:
+        true = np.flatnonzero(blend.targets.reshape(-1))
+    else:
+        true = np.arange(blend.items) * np.int64(blend.classes) + blend.targets
+    every = np.union1d(keys, true)
+    values = np.zeros((1, len(every)), dtype=np.float32)
+    values[0, np.searchsorted(every, keys)] = scores
+    row, column = (part.astype(np.int32) for part in np.divmod(every, blend.classes))
+    return Cells(blend.kind, values, row, column, blend.items, blend.classes, blend.targets, False, blend.groups)
 
 
 def class_prior(targets: np.ndarray, classes: int) -> np.ndarray:
@@ -143,18 +168,26 @@ def candidate_truth(table: CandidateTable, targets: np.ndarray) -> np.ndarray:
     return targets[table.item, table.label] if targets.ndim == 2 else targets[table.item] == table.label
 
 
-def presence_leaks(table: CandidateTable, truth: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> list[str]:
-    """A line for every class whose mere presence among the candidates tells the truth, though members doubt it.
+def presence_leaks(table: CandidateTable, truth: np.ndarray, blend: Cells) -> list[str]:
+    """A line for every class whose mere presence among the candidates tells the truth, though the blend doubts it.
 
     Such a table was made with the labels at hand (a reject class that was added only where it is right, say): the
     kernel cannot make the same one, and the gain would be lost there.
     """
-    rows = np.bincount(table.label, minlength=probs.shape[2])
-    right = np.bincount(table.label[truth], minlength=probs.shape[2])
-    doubt = np.bincount(table.label, probs.mean(axis=0)[table.item, table.label], probs.shape[2]) / np.maximum(rows, 1)
-    suspects = np.flatnonzero((rows >= LEAK_ROWS) & (right == rows) & (doubt < LEAK_PROB))
-    return [f"class {c} is a candidate {rows[c]} times and right every time, though members give it {doubt[c]:.2f} on "
-            "average: its presence tells the truth, level 2 is not believed" for c in suspects]  # fmt: skip
+    rows = np.bincount(table.label, minlength=blend.classes)
+    right = np.bincount(table.label[truth], minlength=blend.classes)
+    given = np.bincount(table.label, blend_of_candidates(table, blend), blend.classes) / np.maximum(rows, 1)
+    suspects = np.flatnonzero((rows >= LEAK_ROWS) & (right == rows) & (given < LEAK_PROB))
+    return [f"class {c} is a candidate {rows[c]} times and right every time, though the blend gives it {given[c]:.2f} "
+            "on average: its presence tells the truth, level 2 is not believed" for c in suspects]  # fmt: skip
+
+
+def blend_of_candidates(table: CandidateTable, blend: Cells) -> np.ndarray:
+    """(R,) the blend's number for each candidate; 0 where a compact store has dropped it."""
+    known = blend.row * np.int64(blend.classes) + blend.column
+    wanted = table.item * np.int64(blend.classes) + table.label
+    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return np.where(known[place] == wanted, blend.values[0][place], 0)
 
 
 def score_by_fold(cells: Cells, folds: np.ndarray, metric: Metric, rule: LabelRule) -> np.ndarray:
@@ -169,50 +202,20 @@ def score_by_fold(cells: Cells, folds: np.ndarray, metric: Metric, rule: LabelRu
     return np.array(scores)
 
 
-def feature_importance(boosters: list[FoldBooster], names: list[str]) -> dict[str, float]:
-    """Share of LightGBM's gain by feature."""
-    columns = candidate_columns(names)
-    total = np.zeros(len(columns))
-    for one in boosters:
-        if one.kind == "lightgbm":
-            gains = lgb.Booster(model_str=one.text).feature_importance("gain")
-            total[: len(gains)] += gains[: len(columns)]
+def feature_importance(boosters: list[FoldBooster], names: list[str] | None) -> dict[str, float]:
+    """Share of LightGBM's gain by feature; names: of the members, or None for a table of one's own."""
+    gains = [lgb.Booster(model_str=one.text).feature_importance("gain") for one in boosters if one.kind == "lightgbm"]
+    total = np.sum(gains, axis=0)
+    columns = candidate_columns(names) if names is not None else [str(column) for column in range(len(total))]
     return dict(zip(columns, (total / max(total.sum(), 1e-12)).tolist(), strict=True))
 
 
-def _fit_fold(
-    features: np.ndarray, truth: np.ndarray, train: np.ndarray, stop: np.ndarray, fold: int, options: Level2Options
-) -> list[FoldBooster]:
+def _fit_fold(task: BoosterFit, fold: int, options: Level2Options) -> list[FoldBooster]:
     boosters = []
-    for seed in range(options.seeds):
-        text = fit_lightgbm(features, truth, train, stop, seed, options)
-        boosters.append(FoldBooster("lightgbm", fold, seed, text))
-        text = fit_xgboost(features, truth, train, stop, seed, options)
-        boosters.append(FoldBooster("xgboost", fold, seed, text))
+    for kind in KINDS:
+        settings = options.settings.get(kind, {})
+        if options.tuning is not None:
+            settings = settings | tuned_settings(kind, task, fold, settings, options.tuning)
+        for seed in range(options.seeds):
+            boosters.append(FoldBooster(kind, fold, seed, fit_booster(kind, task, seed, settings)[0]))
     return boosters
-
-
-def fit_lightgbm(features, truth, train, stop, seed: int, options: Level2Options) -> str:
-    """The booster's text, cut at its best round. train, stop: (R,) bool."""
-    settings = LIGHTGBM | options.lightgbm | {
-        "objective": "binary", "seed": seed, "deterministic": True, "force_row_wise": True, "verbosity": -1,
-        "num_threads": options.threads,
-    }  # fmt: skip
-    data = lgb.Dataset(features[train], truth[train].astype(np.int8), params=settings)
-    watch = lgb.Dataset(features[stop], truth[stop].astype(np.int8), reference=data, params=settings)
-    quiet: list[Callable] = [lgb.early_stopping(PATIENCE, verbose=False)]
-    booster = lgb.train(settings, data, ROUNDS, valid_sets=[watch], callbacks=quiet)
-    return booster.model_to_string(num_iteration=booster.best_iteration)
-
-
-def fit_xgboost(features, truth, train, stop, seed: int, options: Level2Options) -> str:
-    """The booster's JSON text, cut at its best round. train, stop: (R,) bool."""
-    settings = XGBOOST | options.xgboost | {
-        "objective": "binary:logistic", "eval_metric": "logloss", "seed": seed, "nthread": options.threads,
-        "verbosity": 0,
-    }  # fmt: skip
-    data, watch = (xgb.DMatrix(features[part], truth[part]) for part in (train, stop))
-    booster = xgb.train(settings, data, ROUNDS, evals=[(watch, "stop")], early_stopping_rounds=PATIENCE,
-                        verbose_eval=False)  # fmt: skip
-    best = booster[: booster.best_iteration + 1]
-    return bytes(best.save_raw("json")).decode("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,41 +11,75 @@ from foldpack.ensemble.level2 import level2_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.registry import Metric
-from foldpack.search.array_spec import BoosterSpec, Level2Spec
+from foldpack.search.array_spec import ArrayEnsemble
 from foldpack.search.level2 import Level2
+from foldpack.spec import BoosterSpec, Level2Spec
 
 ENDINGS = {"lightgbm": "txt", "xgboost": "json"}
+BOOSTER_FILE = re.compile(r"(lightgbm|xgboost)\.f\d+\.s\d+\.(txt|json)")
 
 
-def write_level2(yaml: Path, level2: Level2, prior: np.ndarray) -> Level2Spec:
-    """Write the boosters into the folder named like the YAML, and give its entry."""
+def booster_folder(yaml: Path) -> Path:
+    """Where the boosters of an ensemble lie."""
+    return yaml.with_suffix("")
+
+
+def write_level2(folder: Path, level2: Level2, metric: Metric, members: list[str]) -> Level2Spec:
+    """Write the boosters into a folder, in place of those of an earlier search, and give their entry in the YAML."""
+    remove_boosters(folder)
     boosters = []
     for one in level2.boosters:
-        path = yaml.with_suffix("") / f"{one.kind}.f{one.fold}.s{one.seed}.{ENDINGS[one.kind]}"
+        path = folder / f"{one.kind}.f{one.fold}.s{one.seed}.{ENDINGS[one.kind]}"
         write_atomic(path, one.text)
-        entry = {"kind": one.kind, "file": path.name, "sha256": sha256_file(path)}
+        entry = {"kind": one.kind, "fold": one.fold, "seed": one.seed, "file": path.name, "sha256": sha256_file(path)}
         boosters.append(BoosterSpec.model_validate(entry))
     threshold = level2.decision.threshold
+    gain, error = level2.gain(metric)
     return Level2Spec(
         top=level2.options.top,
         reject=level2.options.reject,
-        prior=[float(share) for share in prior],
+        members=members,
         threshold=threshold.tolist() if isinstance(threshold, np.ndarray) else threshold,
         nested=round(level2.mean, 6),
         nested_se=round(level2.se, 6),
+        gain=round(gain, 6),
+        gain_se=round(error, 6),
         boosters=boosters,
     )
 
 
-def apply_level2(yaml: Path, spec: Level2Spec, probs: np.ndarray, blended: np.ndarray) -> np.ndarray:
-    """(n, C) float32 of the level 2 of a YAML. probs: (M, n, C), members in its order. Raises DataError."""
+def remove_boosters(folder: Path) -> None:
+    """Delete what `write_level2` wrote; other files stay."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if BOOSTER_FILE.fullmatch(path.name):
+            path.unlink()
+
+
+def read_boosters(folder: Path, level2: Level2Spec) -> list[tuple[str, str]]:
+    """(kind, text) of each booster. Raises DataError when one is missing or changed."""
     texts: list[tuple[str, str]] = []
-    for one in spec.boosters:
-        path = yaml.with_suffix("") / one.file
+    for one in level2.boosters:
+        path = folder / one.file
         if not path.is_file() or sha256_file(path) != one.sha256:
             raise DataError(f"{path}: missing or changed since the search; run ./ensemble_search.py again")
         texts.append((one.kind, path.read_text(encoding="utf-8")))
-    return level2_probs(texts, probs, blended, np.array(spec.prior, dtype=np.float32), spec.top, spec.reject)
+    return texts
+
+
+def level2_of_arrays(yaml: Path, spec: ArrayEnsemble, members: list[np.ndarray], blended: np.ndarray) -> np.ndarray:
+    """(n, C) float32 of the level 2 of a YAML. members: (n, C) each, in its order. Raises DataError."""
+    level2 = spec.level2
+    assert level2 is not None and spec.prior is not None
+    names = [member.name for member in spec.members]
+    chosen = [members[names.index(one)] for one in level2.members]
+    return level2_probs(
+        read_boosters(booster_folder(yaml), level2),
+        lambda first, end: np.stack([member[first:end] for member in chosen]),
+        blended,
+        np.array(spec.prior, dtype=np.float32),
+        level2.top,
+        level2.reject,
+    )
 
 
 def level2_numbers(level2: Level2, metric: Metric) -> dict:

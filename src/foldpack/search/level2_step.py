@@ -1,0 +1,57 @@
+"""Level 2 as a step of the search, of files and of runs alike: fit, judge, write the boosters or leave the blend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foldpack.ensemble.candidates import MemberRows
+from foldpack.errors import DataError
+from foldpack.search.cells import Cells
+from foldpack.search.find import Found, Progress
+from foldpack.search.level2 import Level2Options, fit_level2, gather_candidates
+from foldpack.search.level2_files import level2_numbers, remove_boosters, write_level2
+from foldpack.spec import Level2Spec
+
+
+@dataclass(frozen=True)
+class Level2Source:
+    """What level 2 is fitted on. names: of the members, in order; members, blend: (first, end) -> their rows, as in
+
+    the kernel; cells: the blend, with the targets; prior: (C,) float32 share of each class, None for real values.
+    """
+
+    names: list[str]
+    members: MemberRows
+    blend: Callable[[int, int], np.ndarray]
+    cells: Cells
+    prior: np.ndarray | None
+
+
+def add_level2(
+    source: Level2Source,
+    found: Found,
+    folds: np.ndarray,
+    options: Level2Options,
+    folder: Path,
+    progress: Progress | None = None,
+) -> tuple[Level2Spec | None, dict, list[str]]:
+    """(entry of the YAML, or None where the blend stands; numbers of the report; notes).
+
+    folder: for the boosters' texts. Ctrl-C leaves the blend. Raises DataError where there is nothing to choose among.
+    """
+    if source.prior is None or source.cells.classes < 2:
+        raise DataError("level 2 chooses among classes; it needs predictions of two or more classes an item")
+    remove_boosters(folder)
+    report = None if progress is None else lambda share: progress("level 2", share)
+    try:
+        table = gather_candidates(source.members, source.blend, source.prior, source.cells.items, options)
+        fitted = fit_level2(table, source.cells, folds, found.metric, found.rule, options, source.names, report)
+    except KeyboardInterrupt:
+        return None, {}, ["level 2 was interrupted: the blend stands"]
+    believed = fitted.believed(found.metric)
+    part = write_level2(folder, fitted, found.metric, source.names) if believed else None
+    return part, level2_numbers(fitted, found.metric), fitted.notes
