@@ -1,0 +1,156 @@
+"""Bring a staged dataset to Kaggle exactly once, and wait until kernels get this very version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from packer.exits import DeployError, Exit
+from packer.journal import DatasetEntry, Journal
+from packer.kaggle_client import Answer, CallError, KaggleClient
+from packer.manifest import Staged
+from packer.upload import Uploads, progress_bars, upload_file
+
+READY_LOOKS = 60  # until a new version is current: about an hour at the default pace
+LICENSE = "other"
+Say = Callable[[str], None]
+
+
+class Dataset:
+    """One staged dataset and what Kaggle says of it. public: whether a new dataset may be seen by everybody."""
+
+    def __init__(self, client: KaggleClient, staged: Staged, public: bool, say: Say) -> None:
+        self.client, self.staged, self.say = client, staged, say
+        self.public = public and not staged.secret
+        owner, _, name = staged.slug.partition("/")
+        self.place: Answer = {"ownerSlug": owner, "datasetSlug": name}
+
+    def info(self) -> Answer | None:
+        """Kaggle's description, None when there is no such dataset (or it is another user's)."""
+        return self.client.ask_if_there("get_dataset", self.place)
+
+    def status(self) -> str:
+        """Kaggle's word for how far the newest version is processed, "" when there is none."""
+        return str((self.client.ask_if_there("get_dataset_status", self.place) or {}).get("status", ""))
+
+    def listing(self, version: int) -> dict[str, int]:
+        """Name -> bytes of a version's files."""
+        request = {**self.place, "datasetVersionNumber": version, "pageSize": 200}
+        pages = self.client.pages("list_dataset_files", request)
+        return {str(file["name"]): int(file["totalBytes"]) for page in pages for file in page["datasetFiles"] or []}
+
+    def current(self) -> int | None:
+        """The number of the current version if it holds the staged files, else None."""
+        info = self.info()
+        version = int((info or {}).get("currentVersionNumber") or 0)
+        return version if version and self.listing(version) == self.staged.files else None
+
+    def begun(self) -> int | None:
+        """The number of a version that holds the staged files or will when it is processed, else None."""
+        info = self.info() or {}
+        now = int(info.get("currentVersionNumber") or 0)
+        for version in info.get("versions") or []:
+            if version.get("versionNotes") == self.staged.notes and int(version.get("versionNumber") or 0) > now:
+                return int(version["versionNumber"])
+        return self.current()
+
+
+def ensure_dataset(dataset: Dataset, journal: Journal, uploads: Uploads) -> int:
+    """Upload a staged dataset unless its content is there; wait until it is current -> its version number.
+
+    Raises DeployError.
+    """
+    staged, info = dataset.staged, dataset.info()
+    check_visibility(dataset, info)
+    known = journal.data.datasets.get(staged.slug)
+    known = known if known is not None and known.content == staged.content else None
+    there = None if info is None else dataset.begun()
+    if there is None and known is not None and known.state == "intent":
+        there = dataset.client.settled(dataset.begun)  # a deploy that was killed may have got this far
+    if there is not None and known is None:
+        dataset.say(f"dataset {staged.slug}: these files are there already, version {there}")
+    before = int((info or {}).get("currentVersionNumber") or 0) if known is None else known.before
+    if there is None and (known is None or known.state != "created"):
+        before, there = create(dataset, journal, uploads)
+    if known is None or known.state != "ready":
+        journal.note_dataset(staged.slug, DatasetEntry(content=staged.content, state="created", before=before,
+                                                       version=there or 0))
+    version = wait_current(dataset)
+    journal.note_dataset(staged.slug, DatasetEntry(content=staged.content, state="ready", before=before,
+                                                   version=version))
+    uploads.forget(list(staged.files))
+    return version
+
+
+def check_visibility(dataset: Dataset, info: Answer | None) -> None:
+    """Keys must be private. Raises DeployError when Kaggle shows them to everybody."""
+    if info is None or info.get("isPrivate") is None:
+        return
+    private, slug = bool(info["isPrivate"]), dataset.staged.slug
+    if not private and dataset.staged.secret:
+        raise DeployError(f"dataset {slug} is public and would show your keys to everybody; make it private on its "
+                          "page, seal the weights again and deploy again", Exit.DATASET)
+    if private == dataset.public:
+        dataset.say(f"note: dataset {slug} is {'private' if private else 'public'} and stays so; change it on its page")
+
+
+def wait_processed(dataset: Dataset) -> None:
+    """Wait for an earlier version to be processed: Kaggle refuses a second one meanwhile. Raises DeployError."""
+    for _ in dataset.client.pace.looks(READY_LOOKS):
+        if dataset.status() in ("READY", "FAILED", "DELETED", ""):
+            return
+    raise DeployError(f"dataset {dataset.staged.slug}: an earlier version is still being processed; run the same "
+                      "command again later", Exit.DATASET)
+
+
+def create(dataset: Dataset, journal: Journal, uploads: Uploads) -> tuple[int, int | None]:
+    """Upload the files and make a dataset or a new version of it, once.
+
+    Returns the version before and, where Kaggle shows it already, the new one. Raises DeployError.
+    """
+    wait_processed(dataset)
+    before = int((dataset.info() or {}).get("currentVersionNumber") or 0)
+    staged = dataset.staged
+    dataset.say(f"dataset {staged.slug}: uploading {len(staged.files)} files, {staged.size / 1e6:,.1f} MB")
+    tokens = []
+    with progress_bars(staged.size, staged.slug) as report:
+        for name in staged.files:
+            def advance(count: int, name: str = name) -> None:
+                report(name, count)
+            tokens.append({"token": upload_file(dataset.client, uploads, staged.folder / name, advance)})
+    journal.note_dataset(staged.slug, DatasetEntry(content=staged.content, state="intent", before=before))
+    method = "create_dataset_version" if before else "create_dataset"
+    try:
+        written = dataset.client.change(method, create_request(dataset, tokens, before), dataset.begun)
+    except CallError as error:
+        raise error.deploy_error() from None
+    answer = written.answer or {}
+    if problem := answer.get("error") or (answer.get("status") == "error" and "it did not say why"):
+        if (found := dataset.begun()) is not None:
+            return before, found
+        raise DeployError(f"dataset {staged.slug}: Kaggle refused the files: {problem}", Exit.DATASET)
+    return before, written.found
+
+
+def create_request(dataset: Dataset, tokens: list[dict[str, str]], before: int) -> Answer:
+    """The body of CreateDatasetVersion, or of CreateDataset when there is none before."""
+    if before:
+        return {**dataset.place, "body": {"versionNotes": dataset.staged.notes, "files": tokens}}
+    owner, _, name = dataset.staged.slug.partition("/")
+    return {"ownerSlug": owner, "slug": name, "title": name, "licenseName": LICENSE,
+            "isPrivate": not dataset.public, "files": tokens, "description": dataset.staged.notes}
+
+
+def wait_current(dataset: Dataset) -> int:
+    """Wait until the staged files are listed, READY and current: a kernel pushed sooner would get the old version."""
+    slug = dataset.staged.slug
+    status = ""
+    for number in dataset.client.pace.looks(READY_LOOKS):
+        status = dataset.status()
+        if status in ("FAILED", "DELETED"):
+            raise DeployError(f"dataset {slug}: Kaggle could not process it ({status}); look at its page", Exit.DATASET)
+        if status == "READY" and (version := dataset.current()) is not None:
+            return version
+        if number == 0:
+            dataset.say(f"dataset {slug}: waiting until it is current")
+    raise DeployError(f"dataset {slug}: the new version did not become current ({status or 'not there'}); run the same "
+                      "command again later", Exit.DATASET)
