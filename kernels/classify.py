@@ -151,8 +151,10 @@ class ClassifyKernel:
 def kernel_options(argv: list[str] | None, spec: EnsembleSpec) -> argparse.Namespace:
     """Paths and hours. On Kaggle arguments are ignored: a notebook's runner brings its own."""
     parser = argparse.ArgumentParser(description=f"{spec.name}: predict the test set and write submission.csv")
-    parser.add_argument("--input", type=Path, default=Path("/kaggle/input"), help="folder with all inputs")
-    parser.add_argument("--output", type=Path, default=Path("/kaggle/working"), help="folder for submission.csv")
+    inputs = Path(os.environ.get("FOLDPACK_REHEARSAL_INPUT", "/kaggle/input"))  # set only where a rehearsal must
+    output = Path(os.environ.get("FOLDPACK_REHEARSAL_OUTPUT", "/kaggle/working"))
+    parser.add_argument("--input", type=Path, default=inputs, help="folder with all inputs")
+    parser.add_argument("--output", type=Path, default=output, help="folder for submission.csv")
     parser.add_argument("--hours", type=float, default=spec.budget.hours, help="time limit of the whole kernel")
     parser.add_argument("--probs", type=Path, help="also save the (n, C) float32 probabilities as .npy, to compare")
     return parser.parse_args([] if "KAGGLE_KERNEL_RUN_TYPE" in os.environ else argv)

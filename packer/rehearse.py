@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +15,8 @@ from pathlib import Path
 from foldpack.errors import FoldpackError
 
 BLOCKED = "foldpack,packer"
-SANDBOX = Path(__file__).with_name("sandbox.py")
+SANDBOX = Path(__file__).resolve().with_name("sandbox.py")
+WATCH_SECONDS = 0.2  # between two looks at the memory
 # What the kernel may see of our environment. Tokens and settings of the developer's shell stay outside.
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "LANG")
 
@@ -31,19 +34,36 @@ class Rehearsal:
     seconds: float
 
 
-def lay_out_inputs(folder: Path, competition: tuple[str, Path], datasets: dict[str, Path]) -> Path:
+@dataclass(frozen=True)
+class Ran:
+    """What became of one run of a kernel."""
+
+    code: int  # exit code; below 0 the signal that ended it
+    log: str
+    seconds: float
+    peak: int  # bytes of memory, all its processes together, as far as looking at it five times a second shows
+    late: bool  # killed at its limit
+    begun: float  # seconds until the first submission lay there: what starting costs
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of the log."""
+        return "\n".join(self.log.splitlines()[-lines:])
+
+
+def lay_out_inputs(folder: Path, competition: tuple[str, Path], datasets: dict[str, Path], old: bool = False) -> Path:
     """Make `folder/input/competitions/<slug>` and `folder/input/datasets/<owner>/<slug>` as Kaggle mounts them.
 
-    competition: (slug, folder); datasets: "owner/slug" -> folder. Files are hard links where the disk allows it, else
-    copies, so the result stays valid when the originals are gone. An older layout there is replaced.
+    competition: (slug, folder); datasets: "owner/slug" -> folder; old: all as `folder/input/<slug>`, as Kaggle mounted
+    them until 2025. Files are hard links where the disk allows it, else copies, so the result stays valid when the
+    originals are gone. An older layout there is replaced.
     """
     root = folder / "input"
     if root.exists():
         shutil.rmtree(root)
     slug, source = competition
-    copy_tree(source, root / "competitions" / slug)
+    copy_tree(source, root / slug if old else root / "competitions" / slug)
     for name, dataset in datasets.items():
-        copy_tree(dataset, root / "datasets" / name)
+        copy_tree(dataset, root / name.partition("/")[2] if old else root / "datasets" / name)
     return root
 
 
@@ -71,29 +91,103 @@ def rehearse(script: Path, folder: Path, input_root: Path, hours: float | None =
     none of our environment variables. Raises RehearsalError with the end of the log when the exit code is not 0 or
     when there is no submission.csv.
     """
-    if not script.is_file():
-        raise RehearsalError(f"{script}: there is no such script; pack it with ./deploy_kernel.py")
-    output, work = folder / "output", folder / "work"
-    for made in (output, work):
-        if made.exists():
-            shutil.rmtree(made)
-        made.mkdir(parents=True)
-    command = [sys.executable, "-I", str(SANDBOX.resolve()), BLOCKED, str(script.resolve()),
-               "--input", str(input_root.resolve()), "--output", str(output.resolve())]
+    output, work = require_script(script, folder)
+    command = [sys.executable, "-I", str(SANDBOX), BLOCKED, str(script.resolve()),
+               "--input", str(input_root.resolve()), "--output", str(output)]
     if hours is not None:
         command += ["--hours", str(hours)]
-    environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    environment |= {"HOME": str(work.resolve()), **(extra_environment or {})}
-    started = time.monotonic()
-    done = subprocess.run(command, cwd=work, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          stdin=subprocess.DEVNULL, text=True, errors="replace")
-    seconds = time.monotonic() - started
-    (folder / "log.txt").write_text(done.stdout, encoding="utf-8")
-    if done.returncode != 0:
-        tail = "\n".join(done.stdout.splitlines()[-15:])
-        raise RehearsalError(f"the kernel ended with exit code {done.returncode} after {seconds:.0f} s; "
-                             f"its log is {folder / 'log.txt'} and ends:\n{tail}")
-    submission = output / "submission.csv"
+    ran = run_watched(command, work, clean_environment(work) | (extra_environment or {}), folder / "log.txt")
+    if ran.code != 0:
+        raise RehearsalError(f"the kernel ended with exit code {ran.code} after {ran.seconds:.0f} s; "
+                             f"its log is {folder / 'log.txt'} and ends:\n{ran.tail()}")
+    submission = folder / "output" / "submission.csv"
     if not submission.is_file():
         raise RehearsalError(f"the kernel ended well but wrote no {submission}; see {folder / 'log.txt'}")
-    return Rehearsal(submission, done.stdout, seconds)
+    return Rehearsal(submission, ran.log, ran.seconds)
+
+
+def run_on_kaggle(script: Path, folder: Path, input_root: Path, environment: dict[str, str] | None = None,
+                  python: Path | None = None, limit: float | None = None) -> Ran:
+    """Run `script` without arguments where /kaggle/input and /kaggle/working are `input_root` and `folder/output/`.
+
+    environment: what Kaggle sets, beside nothing of ours; python: the interpreter (default: this one); limit: seconds,
+    after which the kernel is killed. The log is `folder/log.txt`. Nothing is judged here. Raises RehearsalError for a
+    missing script.
+    """
+    output, work = require_script(script, folder)
+    root = folder.resolve() / "root"
+    root.mkdir(exist_ok=True)
+    command = [str(python or sys.executable), "-I", str(SANDBOX), "--kaggle", str(root), str(input_root.resolve()),
+               str(output), BLOCKED, str(script.resolve())]
+    watched = clean_environment(work) | (environment or {})
+    return run_watched(command, work, watched, folder / "log.txt", limit, output / "submission.csv")
+
+
+def require_script(script: Path, folder: Path) -> tuple[Path, Path]:
+    """Empty folders for the output and the home of a run. Raises RehearsalError when there is no script."""
+    if not script.is_file():
+        raise RehearsalError(f"{script}: there is no such script; pack it with ./deploy_kernel.py")
+    made = folder.resolve() / "output", folder.resolve() / "work"
+    for each in made:
+        if each.exists():
+            shutil.rmtree(each)
+        each.mkdir(parents=True)
+    return made
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """What a kernel may see of our variables."""
+    return {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {"HOME": str(home)}
+
+
+def run_watched(command: list[str], work: Path, environment: dict[str, str], log: Path,
+                limit: float | None = None, first: Path | None = None) -> Ran:
+    """Run a command in a session of its own and watch its memory. Whatever it started is ended with it.
+
+    limit: seconds; first: a file whose appearance is timed.
+    """
+    started = time.monotonic()
+    with log.open("w+", encoding="utf-8", errors="replace") as file:
+        process = subprocess.Popen(command, cwd=work, env=environment, stdout=file, stderr=subprocess.STDOUT,
+                                   stdin=subprocess.DEVNULL, start_new_session=True)
+        code, late, peak, begun = None, False, 0, 0.0
+        try:
+            while code is None and not late:
+                peak = max(peak, session_memory(process.pid))
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(WATCH_SECONDS)
+                passed = time.monotonic() - started
+                if not begun and first is not None and first.exists():
+                    begun = passed
+                late = code is None and limit is not None and passed > limit
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait()
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return Ran(code, text, time.monotonic() - started, peak, late, begun)
+
+
+def session_memory(session: int) -> int:
+    """Bytes of memory that all processes of a session hold now; 0 where /proc is missing.
+
+    Pages that processes share are counted once where the system tells (PSS), else in each of them (RSS).
+    """
+    total = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[3]) == session:
+                total += process_memory(stat.parent)
+        except OSError:
+            continue  # it has just ended
+    return total
+
+
+def process_memory(proc: Path) -> int:
+    """Bytes of one process. proc: its folder in /proc."""
+    try:
+        rollup = (proc / "smaps_rollup").read_text(encoding="ascii")
+        return 1024 * int(rollup.partition("\nPss:")[2].split()[0])
+    except (OSError, IndexError):
+        pages = int((proc / "statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")

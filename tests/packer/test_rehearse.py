@@ -78,7 +78,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return {**json.loads(done.log), "root": root}
 
 
-@pytest.mark.parametrize("way", ["socket", "raw", "pair", "resolve", "url", "thread"])
+@pytest.mark.parametrize("way", ["socket", "raw", "resolve", "url", "thread"])
 def test_there_is_no_network(seen: dict, way: str) -> None:
     assert "no network in the rehearsal" in seen[way]
 

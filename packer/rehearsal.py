@@ -1,0 +1,258 @@
+"""Rehearse a whole build: the packed kernel on two made-up test sets, in Kaggle's places, and what was seen of it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from foldpack.competitions.image_table import ImageTable, check_submission, read_table
+from foldpack.competitions.registry import get_competition
+from foldpack.errors import DataError
+from foldpack.sealed_keys import read_keys_file
+from foldpack.spec import KEYS_FILE, EnsembleSpec
+from packer.deploy import Build
+from packer.keys import is_keys
+from packer.rehearsal_images import (
+    CORRUPT,
+    SampleImages,
+    images_of,
+    noise_images,
+    with_corrupt,
+    write_competition,
+)
+from packer.rehearse import Ran, RehearsalError, lay_out_inputs, run_on_kaggle
+from packer.sandbox import REFUSED
+
+STUB_ROWS = 3  # what a code competition shows before scoring
+RERUN_ROWS = 40  # the larger set, when nothing else is asked
+IMAGES = 10_000  # to predict the hours for, when no data say how many
+LIMIT = 3600.0  # seconds of one run
+KAGGLE_MEMORY = 31.4 * 2**30  # bytes
+PUBLIC = {"KAGGLE_KERNEL_RUN_TYPE": "Batch"}
+RERUN = {"KAGGLE_KERNEL_RUN_TYPE": "Batch", "KAGGLE_IS_COMPETITION_RERUN": "1"}
+WEIGHT_SUFFIXES = (".safetensors", ".sealed", ".pt", ".pth", ".ckpt", ".bin", ".onnx")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class RehearsalReport:
+    """What the rehearsal showed."""
+
+    checks: list[Check]
+    seconds: float  # of both runs
+    peak: int  # bytes of memory, all processes of the larger run
+    rows: int  # of the larger run's submission
+    images: int  # that the hours are predicted for
+    predicted_hours: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check passed."""
+        return all(check.ok for check in self.checks)
+
+    def table(self) -> Table:
+        """The checks, for a terminal."""
+        table = Table(title="rehearsal")
+        for name in ("check", "", "what was seen"):
+            table.add_column(name, overflow="fold")
+        for check in self.checks:
+            table.add_row(check.name, "[green]ok[/]" if check.ok else "[red]failed[/]", escape(check.detail))
+        return table
+
+
+@dataclass
+class Scene:
+    """One run of the kernel: its competition's folder and what became of it."""
+
+    name: str
+    folder: Path
+    competition: Path
+    ran: Ran
+    answers: dict[str, str] = field(default_factory=dict)  # id -> answer; empty when the submission is not valid
+    problem: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the system let us not lay out /kaggle."""
+        return (self.folder / "root" / REFUSED).exists()
+
+
+def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Path | None = None,
+                   rows: int = RERUN_ROWS, images: int | None = None, factor: float = 1.0,
+                   limit: float = LIMIT) -> RehearsalReport:
+    """Run the build's kernel twice as Kaggle would: a stub with the old mounts, then a larger set as in scoring.
+
+    data: the competition's folder whose test images are taken; None: images of noise in its layout. folder: for the
+    inputs, outputs and logs. python: the interpreter, default this one. rows: of the larger set, at most. images: to
+    predict the hours for (default: the rows of the sample submission of `data`, else 10,000); factor: how many times
+    slower Kaggle's machine is than this one; limit: seconds of one run.
+    Raises RehearsalError or DataError when there is nothing to rehearse with; what the kernel does is in the report.
+    """
+    layout, spec = get_competition(build.spec.competition), build.spec
+    folder.mkdir(parents=True, exist_ok=True)
+    if data is None:
+        tests, count = noise_images(layout, spec, folder / "images", rows), images or IMAGES
+    else:
+        tests, listed = images_of(layout, data)
+        count = images or listed
+    stub = tests.take(list(range(min(STUB_ROWS, len(tests.ids)))))
+    larger = with_corrupt(layout, tests.shuffled(rows), folder / "images")
+    scenes = []
+    for name, test, environment, old in (("public", stub, PUBLIC, True), ("scoring", larger, RERUN, False)):
+        place = folder / name
+        competition = write_competition(layout, test, place / "competition")
+        inputs = lay_out_inputs(place, (spec.slug, competition), dataset_folders(build), old)
+        ran = run_on_kaggle(build.script, place, inputs, environment, python, limit)
+        scenes.append(judge_scene(Scene(name, place, competition, ran), layout, spec))
+    return make_report(scenes, build, stub, count, factor)
+
+
+def make_report(scenes: list[Scene], build: Build, stub: SampleImages, images: int, factor: float) -> RehearsalReport:
+    """All checks of the two runs."""
+    public, scoring = scenes
+    hours = predict_hours(public, scoring, images, factor)
+    checks = [run_check(scene) for scene in scenes]
+    checks += [corrupt_check(scoring), order_check(public, scoring, stub), key_check(scenes, build)]
+    checks += [left_check(scoring), memory_check(scoring), time_check(hours, images, factor, build.spec)]
+    seconds = sum(scene.ran.seconds for scene in scenes)
+    return RehearsalReport(checks, seconds, scoring.ran.peak, len(scoring.answers), images, hours)
+
+
+def dataset_folders(build: Build) -> dict[str, Path]:
+    """Where each dataset of the build lies here. Raises RehearsalError for wheels that are not here."""
+    folders = [build.weights, *([build.folder / "keys"] if build.spec.keys == "dataset" else [])]
+    if build.spec.wheels is not None:
+        folders.append(build.folder / "wheels")
+        if not folders[-1].is_dir():
+            raise RehearsalError(f"the kernel installs wheels of {build.spec.wheels.dataset}; put them into "
+                                 f"{folders[-1]} to rehearse it")
+    return dict(zip(build.datasets, folders, strict=True))
+
+
+def judge_scene(scene: Scene, layout: ImageTable, spec: EnsembleSpec) -> Scene:
+    """Fill in the answers, or what is wrong with them."""
+    submission = scene.folder / "output" / "submission.csv"
+    if scene.ran.late:
+        scene.problem = f"it did not end within {scene.ran.seconds:.0f} s and was killed"
+    elif scene.ran.code != 0:
+        scene.problem = f"exit code {scene.ran.code}"
+    elif not submission.is_file():
+        scene.problem = "it wrote no submission.csv"
+    else:
+        try:
+            check_submission(submission, layout, scene.competition, spec.classes)
+            table = read_table(submission, [layout.id_column, layout.label_column])
+            scene.answers = dict(zip(table[layout.id_column], table[layout.label_column], strict=True))
+        except DataError as failure:
+            scene.problem = str(failure)
+    return scene
+
+
+def run_check(scene: Scene) -> Check:
+    """Whether the run ended well, with every row answered in the sample's order."""
+    places = {"public": "old mounts /kaggle/input/<slug>", "scoring": "new mounts /kaggle/input/competitions/<slug>, "
+              "/kaggle/input/datasets/<owner>/<slug>; rerun environment, shuffled rows"}[scene.name]
+    if scene.refused:
+        places += "; the folders were given by variables, this system does not let us lay out /kaggle"
+    if scene.problem:
+        return Check(f"{scene.name} run", False, f"{scene.problem} ({places}); {scene.folder / 'log.txt'} ends:\n"
+                                                 f"{scene.ran.tail()}")
+    detail = f"{len(scene.answers)} rows in {scene.ran.seconds:.1f} s; {places}"
+    return Check(f"{scene.name} run", True, detail)
+
+
+def corrupt_check(scoring: Scene) -> Check:
+    """Whether the broken image has its row."""
+    row = next((item for item in scoring.answers if item.startswith(CORRUPT)), None)
+    detail = "the row of an image that is cut in half is not answered" if row is None else \
+        f"an image that is cut in half is answered with '{scoring.answers[row]}'"
+    return Check("corrupt image", row is not None, detail)
+
+
+def order_check(public: Scene, scoring: Scene, stub: SampleImages) -> Check:
+    """Whether an image gets the same answer alone and in the shuffled larger set.
+
+    A threshold may fall between two roundings, so with twenty images or more one in twenty may differ.
+    """
+    both = [item for item in stub.ids if item in public.answers and item in scoring.answers]
+    alike = sum(public.answers[item] == scoring.answers[item] for item in both)
+    ok = bool(both) and len(both) - alike <= len(both) // 20
+    return Check("same answers", ok, f"{alike} of {len(both)} images are answered alike in both runs")
+
+
+def key_check(scenes: list[Scene], build: Build) -> Check:
+    """Whether a key stands in a log or in a file that the kernel left."""
+    keys = build_keys(build)
+    forms = {form for key in keys for form in (key, key.hex().encode(), key.hex().upper().encode())}
+    places = []
+    for scene in scenes:
+        files = [scene.folder / "log.txt", *files_below(scene.folder / "output")]
+        places += [str(path) for path in files if any(form in path.read_bytes() for form in forms)]
+    detail = f"a key stands in {', '.join(places)}" if places else f"none of {len(keys)} keys in the logs and outputs"
+    return Check("no key shown", not places, detail)
+
+
+def build_keys(build: Build) -> list[bytes]:
+    """The keys that the kernel gets, from its script or from the keys dataset."""
+    keys: list[bytes] = []
+    for node in ast.parse(build.script.read_text(encoding="utf-8")).body:
+        if is_keys(node):
+            assert isinstance(node, ast.AnnAssign) and node.value is not None
+            keys += [bytes.fromhex(text) for text in ast.literal_eval(node.value).values()]
+    if build.spec.keys == "dataset":
+        keys += [bytes(key) for key in read_keys_file(build.folder / "keys" / KEYS_FILE).values()]
+    return keys
+
+
+def left_check(scoring: Scene) -> Check:
+    """Whether the output, which may become public, holds weights."""
+    output = scoring.folder / "output"
+    left = [path.relative_to(output).as_posix() for path in files_below(output)]
+    weights = [name for name in left if name.lower().endswith(WEIGHT_SUFFIXES)]
+    size = sum(path.stat().st_size for path in files_below(output))
+    detail = f"{len(left)} files of {size:,} bytes: {', '.join(left[:8])}" if left else "nothing"
+    if weights:
+        detail += f"; {weights[0]} looks like weights"
+    return Check("left in /kaggle/working", not weights, detail)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def memory_check(scoring: Scene) -> Check:
+    """Whether the larger run would fit into Kaggle's memory."""
+    peak = scoring.ran.peak
+    return Check("memory", peak < KAGGLE_MEMORY * 0.9,
+                 f"at most {peak / 2**30:.2f} GiB at once in all its processes; Kaggle has {KAGGLE_MEMORY / 2**30:.1f}")
+
+
+def predict_hours(public: Scene, scoring: Scene, images: int, factor: float) -> float:
+    """Hours of the whole kernel on Kaggle: its start, and so many images at the pace of the larger run."""
+    work = [scene.ran.seconds - scene.ran.begun for scene in (public, scoring)]
+    more = len(scoring.answers) - len(public.answers)
+    pace = max(0.0, work[1] - work[0]) / more if more > 0 else 0.0
+    start = max(0.0, public.ran.seconds - pace * len(public.answers))
+    return (start + pace * images) * factor / 3600
+
+
+def time_check(hours: float, images: int, factor: float, spec: EnsembleSpec) -> Check:
+    """What the pace here would mean there. It fails nothing: the kernel leaves out units rather than be late."""
+    detail = (f"about {hours:.2f} h for {images:,} images at this machine's pace times {factor:g}; "
+              f"the budget is {spec.budget.hours:g} h")
+    if hours > spec.budget.hours * (1 - spec.budget.margin):
+        detail += ": at this pace the kernel would leave units out"
+    return Check("predicted time", True, detail)
