@@ -16,7 +16,8 @@ STATUS_FAULTS = {
     "http-500-after": (500, "Internal error"),
 }
 # Kinds that any call can suffer, and those that only one route can.
-COMMON_KINDS = (*STATUS_FAULTS, "timeout-before", "timeout-after", "truncated", "slow")
+COMMON_KINDS = (*STATUS_FAULTS, "timeout-before", "timeout-after", "timeout-late", "truncated", "slow")
+LATE_REQUESTS = 2  # a `timeout-late` call takes effect before the second request after it
 ROUTE_KINDS = {
     "dropped-sources": "SaveKernel",
     "dropped-models": "SaveKernel",
@@ -25,7 +26,7 @@ ROUTE_KINDS = {
 }
 KINDS = (*COMMON_KINDS, *ROUTE_KINDS)
 # The call takes effect although the client sees a failure.
-AFTER_KINDS = ("timeout-after", "truncated", "http-500-after")
+AFTER_KINDS = ("timeout-after", "timeout-late", "truncated", "http-500-after")
 
 
 @dataclass

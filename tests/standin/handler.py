@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from standin.errors import ApiError
-from standin.faults import STATUS_FAULTS, Fault
+from standin.faults import LATE_REQUESTS, STATUS_FAULTS, Fault
 
 if TYPE_CHECKING:
     from standin.server import Request, StandIn
@@ -136,6 +136,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         if kind in STATUS_FAULTS and not kind.endswith("-after"):
             self.reply_error(request, ApiError(*STATUS_FAULTS[kind]))
+            return
+        if kind == "timeout-late":
+            self.standin.later.append((request.index + LATE_REQUESTS, act))
+            self.close_connection = True
             return
         try:
             answer = act()

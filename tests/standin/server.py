@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -73,6 +73,7 @@ class StandIn:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.missing = missing
+        self.later: list[tuple[int, Callable[[], object]]] = []  # effects that wait for the request with this index
         self._kernels = Kernels(self.store, self.competitions, self.runner, missing, gpu_hours)
         self._datasets = Datasets(self.store, missing, processing)
         self._competitions = Competitions(self.store, self.competitions, self._kernels, daily, scoring)
@@ -176,12 +177,21 @@ class StandIn:
         with self.store.lock:
             request = Request(len(self.requests), method, path, route, user, body)
             self.requests.append(request)
+            self.let_late_calls_act(request.index)
             for fault in self.faults:
                 if fault.applies(request.index, route):
                     fault.met += 1
                     request.fault = fault.kind
                     return request, fault
         return request, None
+
+    def let_late_calls_act(self, index: int) -> None:
+        """Calls whose connection was lost and whose effect comes only now."""
+        due = [act for at, act in self.later if at <= index]
+        self.later = [(at, act) for at, act in self.later if at > index]
+        for act in due:
+            with suppress(ApiError):
+                act()
 
     def call(self, route: str, user: str, body: Body, fault: Fault | None) -> Body:
         """One API call. Raises ApiError for every answer but 200."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -103,23 +105,24 @@ class SandboxRunner:
 
     def __call__(self, job: Job, say: Say) -> Outcome:
         """Lay the inputs out, run, take what is in the output folder."""
-        root, output, work = job.folder / "input", job.folder / "output", job.folder / "work"
-        for made in (root, output, work):
+        inputs, output, work, view = (job.folder.resolve() / name for name in ("input", "output", "work", "root"))
+        for made in (inputs, output, work, view):
             made.mkdir(parents=True, exist_ok=True)
-        mount(job, root)
-        command = [sys.executable, "-I", "-u", str(SANDBOX.resolve()), BLOCKED, str(job.script.resolve()),
-                   "--input", str(root.resolve()), "--output", str(output.resolve())]
+        mount(job, inputs)
+        command = [sys.executable, "-I", "-u", str(SANDBOX), "--kaggle", str(view), str(inputs), str(output), BLOCKED,
+                   str(job.script.resolve())]
         if self.hours is not None:
             command += ["--hours", str(self.hours)]
         started = time.monotonic()
         process = subprocess.Popen(command, cwd=work, env=self.environment(job, work), stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, errors="replace")
+                                   stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, errors="replace",
+                                   start_new_session=True)
         self.running.add(process)
         try:
             status, failure = watch(process, say, job.timeout, started)
         finally:
             self.running.discard(process)
-        shutil.rmtree(root)
+        shutil.rmtree(inputs)
         return Outcome(status, failure, seconds=time.monotonic() - started)
 
     def environment(self, job: Job, work: Path) -> dict[str, str]:
@@ -131,7 +134,14 @@ class SandboxRunner:
     def stop(self) -> None:
         """End what still runs."""
         for process in list(self.running):
-            process.kill()
+            stop_process(process)
+
+
+def stop_process(process: subprocess.Popen) -> None:
+    """End a kernel and the worker processes that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def watch(process: subprocess.Popen, say: Say, timeout: float | None, started: float) -> tuple[str, str | None]:
@@ -140,8 +150,7 @@ def watch(process: subprocess.Popen, say: Say, timeout: float | None, started: f
     for line in process.stdout:
         say("stdout", line)
         if timeout is not None and time.monotonic() - started > timeout:
-            process.kill()
-            process.wait()
+            stop_process(process)
             return "CANCEL_ACKNOWLEDGED", "Your notebook was stopped because it exceeded the maximum run time."
     code = process.wait()
     return ("COMPLETE", None) if code == 0 else ("ERROR", f"Your notebook ended with exit code {code}.")
