@@ -34,7 +34,7 @@ class NetConfig(StrictModel):
     size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
     kwargs: dict[str, str | int | float | bool | None | list[int]] = {}  # passed on to `timm.create_model`
     pretrained: bool = False  # start training from timm's weights; never used when a checkpoint is loaded
-    canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # decode at this side and resize from it; `size` if left out
+    canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # decode at this side, resize from it; default: size
     decoder: Literal["pillow", "pillow-draft"] = "pillow"  # draft: JPEGs decoded at a reduced scale, so other pixels
     mean: list[float] = [0.485, 0.456, 0.406]  # per channel, of pixels in [0, 1]
     std: list[float] = [0.229, 0.224, 0.225]
@@ -90,7 +90,7 @@ class BudgetSpec(StrictModel):
 
     hours: Annotated[float, Field(gt=0, le=24)] = 9.0
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.06  # share of the hours that is kept free at the end
-    on_error: Literal["auto", "fail", "stand"] = "auto"  # after an error: exit code, or the best submission so far counts
+    on_error: Literal["auto", "fail", "stand"] = "auto"  # whether the best submission counts after an error
 
 
 class BlendSpec(StrictModel):
@@ -159,7 +159,8 @@ class Level2Spec(StrictModel):
     reject: Annotated[int, Field(ge=0)] | None = None  # the class "none of these", a candidate for every item
     members: Annotated[list[str], Field(min_length=1)]  # in the order of the features
     threshold: float | list[float] | None = None  # multilabel: in place of the blend's
-    nested: float  # the metric, each fold scored by boosters that never saw it
+    oof: float  # the metric, all rows together, each predicted by the boosters that never saw it
+    nested: float  # the same fold by fold, a threshold fitted on the other folds
     nested_se: float
     gain: float  # over the blend, fold by fold; above 0 is better
     gain_se: float

@@ -132,7 +132,7 @@ def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) 
     if spec.blend.space == "rank" and not cells.full:
         raise DataError("level 2 on a blend of ranks needs all predictions in memory; leave rank out of --spaces")
     return Level2Source([member.run for member in spec.members], members, blend, part.with_values(blended[None]),
-                        np.asarray(spec.prior, dtype=np.float32))  # fmt: skip
+                        np.asarray(spec.prior, dtype=np.float32), tuple(floor_notes(cells, found)))  # fmt: skip
 
 
 def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
@@ -236,6 +236,8 @@ def member_of(run: Run, weight: float) -> MemberSpec:
         weight=weight,
         views=meta.views,
         size=meta.size,
+        canvas=meta.canvas,
+        decoder=meta.decoder,
         seconds_per_image=float(f"{meta.seconds_per_image:.3g}"),
         folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256) for fold in meta.folds],
     )

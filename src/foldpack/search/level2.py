@@ -60,6 +60,7 @@ class Level2:
     options: Level2Options
     cells: Cells  # one "member": level 2 out of fold; every candidate and every true cell, 0 where that is none
     decision: Decision
+    score: float  # of all rows out of fold, with this decision
     per_fold: np.ndarray  # (K,) the metric, decision fitted on the other folds
     blend_per_fold: np.ndarray  # (K,) of the blend, its decision fitted on the other folds
     importance: dict[str, float]  # share of LightGBM's gain
@@ -123,7 +124,7 @@ def fit_level2(
         boosters,
         options,
         cells,
-        fit_decision(cells, cells.values[0], metric, rule)[0],
+        *fit_decision(cells, cells.values[0], metric, rule),
         score_by_fold(cells, folds, metric, rule),
         score_by_fold(blend, folds, metric, rule),
         feature_importance(boosters, names),

@@ -40,6 +40,7 @@ def write_level2(folder: Path, level2: Level2, metric: Metric, members: list[str
         reject=level2.options.reject,
         members=members,
         threshold=threshold.tolist() if isinstance(threshold, np.ndarray) else threshold,
+        oof=round(level2.score, 6),
         nested=round(level2.mean, 6),
         nested_se=round(level2.se, 6),
         gain=round(gain, 6),
@@ -90,5 +91,5 @@ def level2_numbers(level2: Level2, metric: Metric) -> dict:
         f"Level 2 reaches {level2.mean:.5f} ± {level2.se:.5f} nested, {gain:+.5f} ± {error:.5f} over the blend: "
         + ("it is used." if believed else "not believed, the blend stands.")
     )
-    return {"believed": believed, "nested": level2.mean, "nested_se": level2.se, "gain": gain, "gain_se": error,
-            "importance": level2.importance, "notes": level2.notes, "verdict": verdict}  # fmt: skip
+    scores = {"oof": level2.score, "nested": level2.mean, "nested_se": level2.se, "gain": gain, "gain_se": error}
+    return scores | {"believed": believed, "importance": level2.importance, "notes": level2.notes, "verdict": verdict}

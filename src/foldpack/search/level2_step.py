@@ -21,7 +21,8 @@ from foldpack.spec import Level2Spec
 class Level2Source:
     """What level 2 is fitted on. names: of the members, in order; members, blend: (first, end) -> their rows, as in
 
-    the kernel; cells: the blend, with the targets; prior: (C,) float32 share of each class, None for real values.
+    the kernel; cells: the blend, with the targets; prior: (C,) float32 share of each class, None for real values;
+    doubts: why the blend's own score is not fully known; with any of them no gain over it is believed.
     """
 
     names: list[str]
@@ -29,6 +30,7 @@ class Level2Source:
     blend: Callable[[int, int], np.ndarray]
     cells: Cells
     prior: np.ndarray | None
+    doubts: tuple[str, ...] = ()
 
 
 def add_level2(
@@ -50,6 +52,7 @@ def add_level2(
     try:
         table = gather_candidates(source.members, source.blend, source.prior, source.cells.items, options)
         fitted = fit_level2(table, source.cells, folds, found.metric, found.rule, options, source.names, report)
+        fitted.notes.extend(f"level 2 is not believed: {doubt}" for doubt in source.doubts)
     except KeyboardInterrupt:
         return None, {}, ["level 2 was interrupted: the blend stands"]
     believed = fitted.believed(found.metric)

@@ -1,0 +1,120 @@
+"""Level 2 in the kernel: when it applies, what it is given, and what the YAML may say of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foldpack.ensemble.candidates import CANDIDATE_ROWS, candidate_table
+from foldpack.ensemble.level2 import apply_level2, level2_probs, read_booster
+from foldpack.ensemble.member_blend import MemberBlend
+from foldpack.errors import FoldpackError
+from foldpack.search.boosters import BoosterFit, fit_booster
+from foldpack.spec import EnsembleSpec, SpecError, parse_spec, spec_to_dict
+
+RNG = np.random.default_rng(7)
+C = 5
+
+
+def softmax_rows(items: int) -> np.ndarray:
+    scores = np.exp(RNG.normal(0, 2, (items, C)))
+    return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def make_spec(task: str = "multiclass", **level2: object) -> EnsembleSpec:
+    members = [{"run": run, "weight": weight, "views": ["identity"], "size": 32, "seconds_per_image": 0.1,
+                "folds": [{"fold": k, "sha256": "a" * 64} for k in range(2)]}
+               for run, weight in (("a", 0.5), ("b", 0.3), ("c", 0.2), ("idle", 0.0))]
+    part = {"top": 2, "members": ["b", "a"], "oof": 0.9, "nested": 0.9, "nested_se": 0.01, "gain": 0.1, "gain_se": 0.01,
+            "boosters": [{"kind": kind, "fold": 0, "file": f"{kind}.txt", "sha256": "a" * 64}
+                         for kind in ("lightgbm", "xgboost")], **level2}
+    return parse_spec({"name": "best", "competition": "digits", "slug": "s", "task": task,
+                       "classes": [f"c{k}" for k in range(C)], "prior": [0.2] * C, "members": members,
+                       "threshold": 0.4 if task == "multilabel" else None,
+                       "metric": {"name": "accuracy", "oof": 0.9}, "level2": part})
+
+
+def boosters(items: int = 400) -> list[tuple[str, str]]:
+    """One small booster of each kind, fitted on two members."""
+    probs, y = np.stack([softmax_rows(items) for _ in range(2)]), RNG.integers(0, C, items)
+    table = candidate_table(probs, probs.mean(axis=0), np.full(C, 0.2, np.float32), 2)
+    stop = table.item % 3 == 0
+    task = BoosterFit(table.features, y[table.item] == table.label, ~stop, stop)
+    return [(kind, fit_booster(kind, task, 0, {})[0]) for kind in ("lightgbm", "xgboost")]
+
+
+def test_level_two_waits_for_all_its_members_and_sees_the_mean_of_their_folds() -> None:
+    blend = MemberBlend(make_spec(), 6)
+    first, second, other = softmax_rows(6), softmax_rows(6), softmax_rows(6)
+    blend.add("a", first)
+    blend.add("c", other)
+    assert not blend.level2_ready()
+    blend.add("b", other)
+    assert blend.level2_ready()
+    blend.add("a", second)
+    rows = blend.member_rows(2, 5)
+    assert rows.dtype == np.float32 and rows.shape == (2, 3, C)
+    assert rows[0] == pytest.approx(other[2:5])  # in the order of the fit
+    assert rows[1] == pytest.approx((first + second)[2:5] / 2)
+
+
+def test_one_finished_fold_is_given_to_level_two_bit_by_bit_in_any_blend_space() -> None:
+    spec = make_spec()
+    spec = spec.model_copy(update={"blend": spec.blend.model_copy(update={"space": "logit", "scale": 1.3})})
+    blend, probs = MemberBlend(spec, 6), softmax_rows(6)
+    blend.add("a", probs)
+    blend.add("b", probs)
+    assert (blend.member_rows(0, 6) == probs).all()
+
+
+def test_without_level_two_nothing_is_kept_for_it() -> None:
+    blend = MemberBlend(make_spec().model_copy(update={"level2": None}), 6)
+    blend.add("a", softmax_rows(6))
+    assert not blend.level2_ready()
+    with pytest.raises(FoldpackError, match="'best' has no level 2 to apply"):
+        apply_level2(make_spec().model_copy(update={"level2": None}), [], blend.member_rows, softmax_rows(6))
+
+
+def test_blocks_of_items_give_what_one_table_gives() -> None:
+    items = CANDIDATE_ROWS + 300
+    probs = np.stack([softmax_rows(items) for _ in range(2)])
+    blend, prior, pair = probs.mean(axis=0), np.full(C, 0.2, np.float32), boosters()
+    table = candidate_table(probs, blend, prior, 2)
+    mean = np.mean([read_booster(kind, text)(table.features) for kind, text in pair], axis=0)
+    answer = level2_probs(pair, lambda a, b: probs[:, a:b], blend, prior, 2)
+    assert answer == pytest.approx(table.spread(mean, items, C), abs=1e-7)
+    spec = make_spec()
+    applied = apply_level2(spec, [text for _, text in pair], lambda a, b: probs[:, a:b], blend)
+    assert (applied == answer).all()
+
+
+def test_noise_in_the_seventh_digit_hardly_changes_an_answer() -> None:
+    """A booster's cuts can be values of its own rows; rounded features keep such rows on their side."""
+    items = 2000
+    probs = np.stack([softmax_rows(items) for _ in range(2)])
+    noisy = probs * (1 + RNG.uniform(-1e-6, 1e-6, probs.shape)).astype(np.float32)
+    pair, prior = boosters(), np.full(C, 0.2, np.float32)
+    answers = [level2_probs(pair, lambda a, b, p=p: p[:, a:b], p.mean(axis=0), prior, 2) for p in (probs, noisy)]
+    assert np.mean(np.abs(answers[0] - answers[1]).max(axis=1) > 1e-6) < 0.02
+
+
+def test_a_spec_with_level_two_survives_the_literal_and_refuses_what_does_not_fit() -> None:
+    spec = make_spec("multilabel", threshold=0.3)
+    assert parse_spec(spec_to_dict(spec)) == spec
+    for task, changes, message in (
+        ("multiclass", {"members": ["a", "idle"]}, "level2.members names 'idle', which has no weight here"),
+        ("multiclass", {"members": ["a", "a"]}, "level2.members names a run twice"),
+        ("multiclass", {"reject": C}, "level2.reject is class 5 of 5, counted from 0"),
+        ("multiclass", {"threshold": 0.5}, "needs a threshold of its own where the task is multilabel, and only"),
+        ("multilabel", {}, "needs a threshold of its own where the task is multilabel, and only"),
+        ("multilabel", {"threshold": [0.1]}, "1 thresholds of level2 for 5 classes"),
+        ("multiclass", {"boosters": []}, "level2.boosters"),
+        ("multiclass", {"topp": 3}, "level2.topp.*did you mean 'top'"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            make_spec(task, **changes)
+
+
+def test_an_unknown_booster_is_named() -> None:
+    with pytest.raises(FoldpackError, match="kind 'catboost' is not known; level 2 has lightgbm and xgboost"):
+        read_booster("catboost", "")

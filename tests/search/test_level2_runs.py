@@ -1,0 +1,158 @@
+"""Level 2 on runs: from out-of-fold predictions to the YAML, and back through what the kernel does with it."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from test_search_runs import CLASSES, write_run
+
+from foldpack.data.runs import read_meta, read_run, write_array, write_meta
+from foldpack.ensemble.answers import answer_cells
+from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.level2 import apply_level2
+from foldpack.ensemble.member_blend import MemberBlend
+from foldpack.errors import DataError
+from foldpack.metrics.registry import get_metric
+from foldpack.search.arrays import blend_files
+from foldpack.search.compact import compact_cells
+from foldpack.search.decision import LabelRule
+from foldpack.search.ensemble import RunSearch, run_cells, run_level2, run_options, run_spec, run_stream, search_runs
+from foldpack.search.find import SearchOptions, find_ensemble
+from foldpack.search.level2 import Level2Options, fit_level2, gather_candidates
+from foldpack.search.report import report_html, report_lines
+from foldpack.spec import read_spec, write_spec
+
+N, C = 640, len(CLASSES)
+SMALL = {"lightgbm": {"num_leaves": 7, "learning_rate": 0.2}, "xgboost": {"max_depth": 3, "eta": 0.3}}
+FAST = Level2Options(settings=SMALL)
+
+
+def specialists(folder, task, seed=0):
+    """Two runs, each good at half of the classes and loud at the others."""
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, C, N) if task == "multiclass" else rng.random((N, C)) < 0.3
+    truth = targets[:, None] == np.arange(C) if task == "multiclass" else targets
+    logits = {}
+    for name, good in (("low", np.arange(C) < C // 2), ("high", np.arange(C) >= C // 2)):
+        write_run(folder, name, task, targets, 1.0, 0)
+        scores = np.where(good, 5.0, 0.6) * (truth - 0.5) + rng.normal(0, 1, (2, N, C)) * np.where(good, 1.0, 2.5)
+        logits[name] = scores.astype(np.float16)
+        replace_oof(folder / name, logits[name])
+    return targets, logits
+
+
+def replace_oof(folder, logits):
+    digest = write_array(folder / "oof.npy", logits)
+    write_meta(folder, read_meta(folder).model_copy(update={"oof_sha256": digest}))
+
+
+def search(folder, **more):
+    target = folder / "ensembles" / "best.yml"
+    asked = RunSearch(**{"level2": FAST, "boosters": target.with_suffix(""),
+                         "options": SearchOptions(spaces=["probability"])} | more)
+    spec, numbers = search_runs("best", [folder / "low", folder / "high"], asked)
+    write_spec(target, spec)
+    return target, read_spec(target), numbers
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_the_kernels_level_two_gives_the_nested_score_in_the_yaml(tmp_path, task):
+    targets, logits = specialists(tmp_path, task)
+    target, spec, numbers = search(tmp_path)
+    assert numbers["level2"]["believed"] and spec.level2.gain > spec.level2.gain_se
+    assert {one.fold for one in spec.level2.boosters} == {0, 1, 2, 3} and len(spec.level2.boosters) == 8
+    assert {path.name for path in target.with_suffix("").iterdir()} == {one.file for one in spec.level2.boosters}
+    assert "it is used" in report_lines(numbers)[-1] and "What level 2 looks at" in report_html(numbers)
+    folds, answers = np.arange(N) % 4, np.zeros((N, C), dtype=np.float32)
+    for fold in range(4):  # as the kernel would on the items of one fold, with the boosters that never saw them
+        own = [one for one in spec.level2.boosters if one.fold == fold]
+        part = spec.model_copy(update={"level2": spec.level2.model_copy(update={"boosters": own})})
+        blend = MemberBlend(part, int((folds == fold).sum()))
+        for run in ("low", "high"):
+            blend.add(run, merge_views(logits[run][:, folds == fold], task))
+        assert blend.level2_ready()
+        texts = [(target.with_suffix("") / one.file).read_text() for one in own]
+        answers[folds == fold] = apply_level2(part, texts, blend.member_rows, blend.result())
+    cells = answer_cells(answers, CLASSES, task, spec.level2.threshold, spec.min_labels, spec.max_labels)
+    if task == "multiclass":
+        right = np.array(cells) == np.array(CLASSES)[targets]
+        assert np.mean([right[folds == k].mean() for k in range(4)]) == pytest.approx(spec.level2.nested, abs=1e-6)
+        assert right.mean() == pytest.approx(spec.level2.oof, abs=1e-6)
+    else:
+        decided = np.array([[name in cell.split() for name in CLASSES] for cell in cells])
+        assert get_metric("f2")(targets, decided) == pytest.approx(spec.level2.oof, abs=1e-6)
+        assert spec.level2.nested == pytest.approx(spec.level2.oof, abs=0.02)
+
+
+def test_other_predictions_get_level_two_too(tmp_path):
+    targets, logits = specialists(tmp_path, "multiclass")
+    target, spec, numbers = search(tmp_path)
+    paths = []
+    for member in spec.members:
+        paths.append(tmp_path / f"{member.run}.npy")
+        np.save(paths[-1], merge_views(logits[member.run], "multiclass"))
+    blend_files(target, paths, tmp_path / "out.npy")
+    assert np.mean(np.load(tmp_path / "out.npy").argmax(axis=1) == targets) > numbers["scores"]["in_sample"]
+
+
+def test_without_a_gain_the_blend_stands_and_old_boosters_are_removed(tmp_path):
+    specialists(tmp_path, "multiclass")
+    target, spec, _ = search(tmp_path)
+    assert spec.level2 is not None and list(target.with_suffix("").iterdir())
+    (target.with_suffix("") / "notes.txt").write_text("mine")
+    _, spec, _ = search(tmp_path, level2=None)
+    assert spec.level2 is None
+    assert [path.name for path in target.with_suffix("").iterdir()] == ["notes.txt"]
+    targets = np.random.default_rng(1).integers(0, C, N)
+    for k, name in enumerate(("low", "high")):  # two runs that agree and are well calibrated: nothing to learn
+        rng = np.random.default_rng([5, k])
+        clear = 2.0 * (targets[:, None] == np.arange(C)) + np.random.default_rng(5).normal(0, 1, (2, N, C))
+        write_run(tmp_path / "plain", name, "multiclass", targets, 1.0, 0)
+        replace_oof(tmp_path / "plain" / name, (clear + 0.01 * rng.normal(size=clear.shape)).astype(np.float16))
+    _, spec, numbers = search(tmp_path / "plain")
+    assert spec.level2 is None and not numbers["level2"]["believed"]
+    assert "the blend stands" in report_lines(numbers)[-1]
+
+
+def test_a_compact_store_gives_the_same_table(tmp_path):
+    """It is made from rows of the runs, not from what the store kept; the blend beside it scores the same."""
+    specialists(tmp_path, "multilabel")
+    runs, f2 = [read_run(tmp_path / name) for name in ("low", "high")], get_metric("f2")
+    whole = run_cells(runs)
+    small = compact_cells([run_stream(run) for run in runs], np.asarray(runs[0].targets), C, store_bytes=28_000)
+    assert not small.full
+    asked = RunSearch(options=SearchOptions(spaces=["logit"]))
+    found = find_ensemble(whole, f2, np.arange(N) % 4, run_options(runs, asked))
+    spec = run_spec("best", runs, found, asked)
+    sources = [run_level2(runs, cells, found, spec) for cells in (whole, small)]
+    tables = [gather_candidates(one.members, one.blend, one.prior, N, FAST) for one in sources]
+    assert (tables[0].features == tables[1].features).all() and (tables[0].label == tables[1].label).all()
+    fits = [fit_level2(table, one.cells, np.arange(N) % 4, f2, options=FAST)
+            for table, one in zip(tables, sources, strict=True)]  # fmt: skip
+    assert fits[0].per_fold == pytest.approx(fits[1].per_fold)
+    assert fits[0].blend_per_fold == pytest.approx(fits[1].blend_per_fold, abs=0.01)
+
+
+def test_a_gain_over_a_blend_that_is_not_fully_known_is_not_believed(tmp_path, monkeypatch):
+    """A store that cannot hold what the threshold selects makes the blend look worse than it is."""
+    specialists(tmp_path, "multilabel")
+    monkeypatch.setattr("foldpack.search.ensemble.compact_cells", partial(compact_cells, store_bytes=15_000))
+    _, spec, numbers = search(tmp_path)
+    assert spec.level2 is None and numbers["level2"]["gain"] > numbers["level2"]["gain_se"]
+    assert any("level 2 is not believed: only probabilities above" in note for note in numbers["notes"])
+
+
+def test_ctrl_c_during_level_two_leaves_the_blend(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    specialists(tmp_path, "multiclass")
+    monkeypatch.setattr("foldpack.search.level2_step.gather_candidates", interrupted)
+    _, spec, numbers = search(tmp_path)
+    assert spec.level2 is None and "level 2 was interrupted: the blend stands" in numbers["notes"]
+
+
+def test_more_labels_than_candidates_are_refused(tmp_path):
+    specialists(tmp_path, "multilabel")
+    with pytest.raises(DataError, match="level 2 looks at 3 classes of each member: too few for 4 labels"):
+        search(tmp_path, options=SearchOptions(rule=LabelRule(4), spaces=["probability"]))
