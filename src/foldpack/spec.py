@@ -167,6 +167,19 @@ class Level2Spec(StrictModel):
     boosters: Annotated[list[BoosterSpec], Field(min_length=1)]
 
 
+class ScoreSpec(StrictModel):
+    """What one submission of the ensemble scored on Kaggle."""
+
+    pack: HexDigest  # id of the packed script
+    kernel: str  # owner/slug
+    version: Annotated[int, Field(ge=1)]  # of the kernel
+    public_score: float | None = None
+    private_score: float | None = None
+    hours: float | None = None  # that the kernel ran before the submission, by its log
+    when: str  # UTC, as 2026-01-31T12:00:00Z
+    message: str
+
+
 class EnsembleSpec(StrictModel):
     """A whole ensemble. One stage: `stages:` is left out."""
 
@@ -189,6 +202,7 @@ class EnsembleSpec(StrictModel):
     vendor: list[str] | None = None  # pure-Python distributions to carry inside the script
     wheels: WheelsSpec | None = None
     keys: Literal["inline", "dataset"] = "inline"  # where the kernel has its keys: in the script, or a second dataset
+    history: list[ScoreSpec] | None = None  # scores on Kaggle; never part of the pack
 
     @model_validator(mode="after")
     def _parts_fit(self) -> EnsembleSpec:
