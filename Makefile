@@ -9,7 +9,7 @@ WANT = $(shell cat setup.cfg pyproject.toml | sha256sum | cut -c1-16)
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-matrix check format bench clean
+.PHONY: help setup demo test test-slow test-matrix image-venv test-image check format bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ test-slow: setup ## run the long tests too
 
 test-matrix: setup ## test sealed weights under the oldest and the newest cryptography
 	$(BIN)/python tests/run_matrix.py
+
+image-venv: setup ## make the environment with the Kaggle image's versions (8 GB in the cache; once)
+	@$(BIN)/python -m packer.image_env
+
+test-image: setup ## run every packed kernel of the tests under the Kaggle image's versions and compare with ours
+	FOLDPACK_IMAGE_PYTHON="$$($(BIN)/python -m packer.image_env)" OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/packer/test_image.py
 
 check: setup ## ruff, mypy and the rules for packable code
 	$(BIN)/ruff check .

@@ -28,8 +28,12 @@ CLASSES = ["7", "10", "3"]  # in the order of labels.csv
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make_place` makes, for all tests of this module."""
+    return make_place(tmp_path_factory.mktemp("multilabel"))
+
+
+def make_place(root: Path) -> Path:
     """60 + 12 images whose bright channels are their labels, grouped in pairs, and two runs on 2 folds."""
-    root = tmp_path_factory.mktemp("multilabel")
     chance, rows = np.random.default_rng(0), []
     for number in range(72):
         folder = root / "data" / ("train" if number < 60 else "test")
