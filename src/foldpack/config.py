@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from foldpack.errors import FoldpackError
-from foldpack.spec import Name, NetConfig
+from foldpack.spec import MergeName, Name, NetConfig
 from foldpack.strict_model import StrictModel, parse_strict
 from foldpack.strict_yaml import dump_strict, load_strict
 
@@ -77,6 +77,7 @@ class RunConfig(StrictModel):
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better metric before a fold stops
     evaluate_every: Annotated[int, Field(ge=1)] = 1  # epochs between two evaluations; the last is always evaluated
     views: Annotated[list[str], Field(min_length=1)] = ["identity"]
+    merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
     folds: list[int] | None = None  # train only these; all of folds.csv when left out
     oof_dtype: Literal["float16", "float32"] = "float32"
     workers: Annotated[int, Field(ge=0)] = 0  # processes that augment; 0: in the training process
@@ -115,7 +116,9 @@ def config_text(config: RunConfig) -> str:
 def config_hash(config: RunConfig) -> str:
     """Hex SHA-256 over what decides the weights: two runs with the same hash may share checkpoints.
 
-    The list of folds and the number of workers are left out: they choose how much is computed, not what.
+    The list of folds and the number of workers are left out: they choose how much is computed, not what. The usual
+    merge of views is left out too, so that runs from before it could be chosen keep their hash.
     """
-    data = config.model_dump(mode="json", exclude={"folds", "workers"})
+    left_out = {"folds", "workers"} | ({"merge"} if config.merge == "mean" else set())
+    data = config.model_dump(mode="json", exclude=left_out)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -5,22 +5,47 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from foldpack.errors import FoldpackError
+from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.files import write_atomic
 from foldpack.strict_model import StrictModel, parse_strict
 from foldpack.strict_yaml import dump_strict, load_strict
 
 TASKS = ("multiclass", "multilabel")
+VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
 KEYS_FILE = "foldpack-keys.json"  # in the private dataset of `keys: dataset`
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
 HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def merge_power(name: str) -> float | None:
+    """The exponent of "power:Q"; None for the other merges of views. Raises SpecError for a name that is none."""
+    if name in VIEW_MERGES:
+        return None
+    kind, _, exponent = name.partition(":")
+    if kind == "power" and re.fullmatch(r"-?[0-9]{1,2}(\.[0-9]{1,4})?", exponent) and 0 < abs(float(exponent)) <= 20:
+        return float(exponent)
+    allowed = [*VIEW_MERGES, "power:Q with Q from -20 to 20, not 0"]
+    raise SpecError(f"unknown merge of views '{name}': {did_you_mean(name, allowed)}")
+
+
+def check_merge_name(name: str) -> str:
+    """For settings: the name itself. Raises ValueError for a name that is no merge of views."""
+    try:
+        merge_power(name)
+    except SpecError as failure:
+        raise ValueError(str(failure)) from None
+    return name
+
+
+MergeName = Annotated[str, AfterValidator(check_merge_name)]
 
 
 class SpecError(FoldpackError):
@@ -68,6 +93,7 @@ class MemberSpec(StrictModel):
     run: Name
     weight: Annotated[float, Field(ge=0)]
     views: Annotated[list[str], Field(min_length=1)]
+    merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
     size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
     seconds_per_image: Annotated[float, Field(ge=0)]  # one fold, one view, measured where the OOF was made
     canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # side of the decoded image; `size` if left out

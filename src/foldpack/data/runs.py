@@ -24,7 +24,7 @@ from pydantic import Field
 
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.spec import HexDigest, Name
+from foldpack.spec import HexDigest, MergeName, Name
 from foldpack.strict_model import StrictModel, parse_strict
 
 RUN_VERSION = 1
@@ -50,9 +50,12 @@ class RunMeta(StrictModel):
     classes: list[str]
     prior: list[float]  # share of each class in the training labels
     size: int  # side of the network's input, pixels
+    canvas: int | None = None  # side of the decoded image; `size` when None
+    decoder: Literal["pillow", "pillow-draft"] = "pillow"
     views: list[str]  # first axis of oof.npy
+    merge: MergeName = "mean"  # how the views become one answer; runs from before it could be chosen took the mean
     metric: str
-    score: float  # of all out-of-fold rows together, mean of the views
+    score: float  # of all out-of-fold rows together, views merged
     folds: list[FoldMeta]
     seconds_per_image: float  # one fold, one view, without decoding, on the machine of the training
     config_sha256: HexDigest

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, softmax
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
+from foldpack.ensemble.view_merge import merge_view_probs, view_probs
 from foldpack.errors import FoldpackError
 from foldpack.spec import BlendSpec
 
 
 def logits_to_probs(logits: np.ndarray, task: str) -> np.ndarray:
     """(..., C) logits -> float32 probabilities: softmax for multiclass, sigmoid a class for multilabel."""
-    wide = np.asarray(logits, dtype=np.float32)
-    return softmax(wide, axis=-1) if task == "multiclass" else expit(wide)
+    return view_probs(logits, task)
 
 
-def merge_views(logits: np.ndarray, task: str) -> np.ndarray:
-    """(V, n, C) logits -> (n, C) float32 probabilities: the mean over the views."""
-    return logits_to_probs(logits, task).mean(axis=0)
+def merge_views(logits: np.ndarray, task: str, merge: str = "mean") -> np.ndarray:
+    """(V, n, C) logits -> (n, C) float32 probabilities, views merged as a run's `merge` says."""
+    return merge_view_probs(logits, task, merge)
 
 
 def blend_probs(

@@ -136,7 +136,7 @@ def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) 
 
 
 def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
-    """The runs' probabilities, mean of their views; in a compact store where they are too many for memory."""
+    """The runs' probabilities, views merged; in a compact store where they are too many for memory."""
 
     report = None if progress is None else lambda share: progress("reading", share)
     classes = len(runs[0].meta.classes)
@@ -144,8 +144,8 @@ def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
 
 
 def run_stream(run: Run) -> Stream:
-    """(first, end) -> the run's probabilities of these rows, mean of its views."""
-    return lambda first, end: merge_views(np.asarray(run.logits[:, first:end]), run.meta.task)
+    """(first, end) -> the run's probabilities of these rows, its views merged."""
+    return lambda first, end: merge_views(np.asarray(run.logits[:, first:end]), run.meta.task, run.meta.merge)
 
 
 def floor_notes(cells: Cells, found: Found) -> list[str]:
@@ -235,6 +235,7 @@ def member_of(run: Run, weight: float) -> MemberSpec:
         run=meta.run,
         weight=weight,
         views=meta.views,
+        merge=meta.merge,
         size=meta.size,
         canvas=meta.canvas,
         decoder=meta.decoder,

@@ -1,0 +1,104 @@
+"""One answer out of several views: means of probabilities, of logarithms, of logits, of powers or of ranks.
+
+Everything is computed from the logits, through logarithms, with running sums in float64: a probability of 1e-30 stays
+what it is, and the order of the views does not matter.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit, log_expit, log_softmax, softmax
+
+from foldpack.errors import FoldpackError
+from foldpack.spec import merge_power
+
+MIN_LOG = -1e4  # stands for the logarithm of a probability of 0; far below the smallest float32
+
+
+class MergeError(FoldpackError):
+    """Views that cannot be merged."""
+
+
+def merge_view_probs(
+    logits: np.ndarray, task: str, how: str = "mean", weights: list[float] | np.ndarray | None = None
+) -> np.ndarray:
+    """(V, n, C) logits of V views -> (n, C) float32 probabilities.
+
+    task: "multiclass" (softmax; answers sum to 1) or "multilabel" (sigmoid). weights: (V,) at least 0,
+    scaled to sum 1; equal by default. how, with p the probability of a view and w its weight:
+    "mean": sum w p. "gmean": exp(sum w log p). "logit_mean": the probability of sum w logit, for multiclass the same as
+    "gmean". "power:Q": (sum w p ** Q) ** (1 / Q). "rank": sum w (rank of the class among the item's classes, in (0, 1],
+    the best is 1), so that items may come in any parts. Raises MergeError.
+    """
+    shares = view_shares(weights, logits)
+    power = merge_power(how)
+    if how == "mean" and weights is None:
+        return view_probs(logits, task).mean(axis=0)
+    total: np.ndarray | None = None
+    for view, share in zip(logits, shares, strict=True):
+        if not share:
+            continue
+        part = _view_part(np.asarray(view, dtype=np.float64), task, how, power)
+        if power is None:
+            total = share * part if total is None else total + share * part
+        else:
+            part += np.log(share)
+            total = part if total is None else np.logaddexp(total, part)
+    assert total is not None  # the shares sum to 1
+    return _merged_probs(total, task, how, power).astype(np.float32)
+
+
+def view_probs(logits: np.ndarray, task: str) -> np.ndarray:
+    """(..., C) logits -> float32 probabilities: softmax for multiclass, sigmoid a class for multilabel."""
+    wide = np.asarray(logits, dtype=np.float32)
+    return softmax(wide, axis=-1) if task == "multiclass" else expit(wide)
+
+
+def view_shares(weights: list[float] | np.ndarray | None, logits: np.ndarray) -> np.ndarray:
+    """(V,) float64 weights that sum to 1. Raises MergeError for others than V finite weights, at least 0, one above."""
+    if logits.ndim != 3 or not len(logits):
+        raise MergeError(f"logits of shape {logits.shape}; views are merged from (views, items, classes)")
+    given = np.ones(len(logits)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if given.shape != (len(logits),) or not np.isfinite(given).all() or given.min() < 0 or not given.sum() > 0:
+        raise MergeError(f"weights {np.asarray(weights).tolist()} of {len(logits)} views; give each a finite weight of "
+                         "0 or more, and one above 0")
+    return given / given.sum()
+
+
+def _view_part(logits: np.ndarray, task: str, how: str, power: float | None) -> np.ndarray:
+    """(n, C) float64 of one view: what is summed."""
+    if how == "mean":
+        return softmax(logits, axis=-1) if task == "multiclass" else expit(logits)
+    if how == "logit_mean" and task != "multiclass":
+        return logits
+    logs = log_softmax(logits, axis=-1) if task == "multiclass" else log_expit(logits)
+    if how == "rank":
+        return class_ranks(logs)
+    return np.maximum(logs, MIN_LOG) * (1.0 if power is None else power)
+
+
+def class_ranks(scores: np.ndarray) -> np.ndarray:
+    """(n, C) -> float64 ranks along the classes in (0, 1], the best is 1; equal scores share their mean rank."""
+    order = np.argsort(scores, axis=-1)
+    sorted_scores = np.take_along_axis(scores, order, axis=-1)
+    places = np.arange(scores.shape[-1])
+    starts = np.concatenate([np.ones((len(scores), 1), dtype=bool), np.diff(sorted_scores, axis=-1) > 0], axis=-1)
+    first = np.maximum.accumulate(np.where(starts, places, 0), axis=-1)
+    ends = np.concatenate([starts[:, 1:], np.ones((len(scores), 1), dtype=bool)], axis=-1)
+    last = np.minimum.accumulate(np.where(ends, places, len(places))[:, ::-1], axis=-1)[:, ::-1]
+    ranks = np.empty(scores.shape, dtype=np.float64)
+    np.put_along_axis(ranks, order, (first + last + 2) / (2 * len(places)), axis=-1)
+    return ranks
+
+
+def _merged_probs(total: np.ndarray, task: str, how: str, power: float | None) -> np.ndarray:
+    """The sum over the views -> (n, C) float64 probabilities."""
+    if how == "rank" and task == "multiclass":
+        return total / total.sum(axis=-1, keepdims=True)
+    if how in ("mean", "rank"):
+        return total
+    if power is not None:
+        total = total / power
+    if task == "multiclass":
+        return softmax(total, axis=-1)
+    return expit(total) if how == "logit_mean" else np.exp(total)
