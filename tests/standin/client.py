@@ -22,11 +22,14 @@ KAGGLE_IMPORTS = ("requests", "bleach", "kagglesdk", "tqdm", "dateutil", "slugif
 
 
 class Forker:
-    """The parent's side: a forking process with these modules imported. Use as a context manager."""
+    """The parent's side: a forking process with these modules imported. Use as a context manager.
 
-    def __init__(self, imports: tuple[str, ...] = KAGGLE_IMPORTS) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
-        self.process = subprocess.Popen([sys.executable, __file__, *imports], stdin=subprocess.PIPE,
+    path: folders, separated as in PYTHONPATH, in which it looks for modules first.
+    """
+
+    def __init__(self, imports: tuple[str, ...] = KAGGLE_IMPORTS, path: str = "") -> None:
+        environment = {**os.environ, "PYTHONPATH": path}
+        self.process = subprocess.Popen([sys.executable, "-P", __file__, *imports], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, env=environment)
 
     def __enter__(self) -> Forker:
