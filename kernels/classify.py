@@ -1,9 +1,10 @@
 """Classify images with an ensemble of sealed fold models, inside a time limit.
 
 On Kaggle it takes no arguments. Anywhere else `--input DIR --output DIR --hours H` replace /kaggle/input,
-/kaggle/working and the budget of the spec, and `--probs FILE` saves the blended probabilities.
+/kaggle/working and the budget of the spec.
 Exit codes: 0 only with a checked submission; 1 when no unit was finished in time (the submission is then the training
-prior); 2 when an input is missing or does not fit.
+prior); 2 when an input is missing or does not fit; 3 when the watchdog had to end it; 143 after SIGTERM. In the
+competition's rerun, or with `on_error: stand`, 0 also after an error as long as a valid submission stands.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import time
+import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,21 +29,39 @@ from foldpack.competitions.image_table import (
 from foldpack.competitions.registry import get_competition
 from foldpack.data.items import Items
 from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.blend import merge_views
-from foldpack.ensemble.member_blend import MemberBlend
+from foldpack.ensemble.finished_units import FinishedUnits
+from foldpack.ensemble.level2 import read_booster_texts
+from foldpack.ensemble.unit_probs import ClassifyPredictor, canvas_kind
 from foldpack.errors import FoldpackError
-from foldpack.models.checkpoint import parse_checkpoint_info, restore_net
-from foldpack.predict.canvas import Canvas, decode_items
+from foldpack.predict.canvas import CanvasSet, canvas_bytes, fits_in_ram, free_memory
+from foldpack.predict.cost import CostModel
 from foldpack.predict.deadline import Deadline, OutOfTime, process_age
-from foldpack.predict.finder import find_competition, find_keys, find_sealed
-from foldpack.predict.loop import pick_device, predict_logits
+from foldpack.predict.device import BATCH_IMAGES, ProbedDevice, cpu_device, probe_devices
+from foldpack.predict.engine import Engine, EngineHooks, UnitError, UnitWork
+from foldpack.predict.finder import InputError, find_competition, find_keys, find_sealed, missing_text
+from foldpack.predict.golden import library_versions
+from foldpack.predict.policy import (
+    EXIT_INPUT,
+    EXIT_LATE,
+    EXIT_NOTHING,
+    EXIT_OK,
+    EXIT_TERMINATED,
+    errors_stand,
+    exit_code,
+    is_rerun,
+    items_digest,
+    script_digest,
+)
+from foldpack.predict.pool import InlinePool, ProcessPool
+from foldpack.predict.runlog import LOG_NAME, RunLog
+from foldpack.predict.store import UnitStore, unit_key
 from foldpack.predict.units import Unit, plan_units
-from foldpack.sealed import load_sealed_tensors
+from foldpack.predict.watch import Terminated, Watchdog
+from foldpack.predict.work import ShardFailed, WorkPool
 from foldpack.sealed_format import DataKey
-from foldpack.sealed_prefetch import SealedPrefetch
-from foldpack.spec import EnsembleSpec, parse_spec
+from foldpack.spec import EnsembleSpec, parse_spec, sealed_parts
 
-BATCH_SIZE = {"cuda": 64, "cpu": 32}
+SHARD_BATCHES = 8  # batches that a worker gets at a time
 
 
 @dataclass(frozen=True)
@@ -49,6 +70,7 @@ class KernelPaths:
 
     input: Path
     output: Path
+    scratch: Path
 
     @property
     def submission(self) -> Path:
@@ -59,25 +81,30 @@ class KernelPaths:
 class ClassifyKernel:
     """One run of the kernel: what was found, what is finished, and the submission so far."""
 
-    def __init__(self, spec: EnsembleSpec, keys: dict[str, str], paths: KernelPaths, deadline: Deadline) -> None:
+    def __init__(self, spec: EnsembleSpec, keys: dict[str, str], paths: KernelPaths, deadline: Deadline, log: RunLog,
+                 stands: bool) -> None:
+        """stands: after an error go on with what there is."""
         self.spec = spec
         self.keys = keys
         self.paths = paths
         self.deadline = deadline
+        self.log = log
+        self.stands = stands
         self.layout: ImageTable = get_competition(spec.competition)
         self.root = find_competition(paths.input, self.layout, spec.slug)
         self.items: Items = read_test_items(self.layout, self.root)
         self.prior = np.asarray(spec.prior, dtype=np.float32)
-        self.blend = MemberBlend(spec, len(self.items))
-        self.canvases: dict[int, Canvas] = {}
-        self.device = torch.device("cpu")
+        self.answer: np.ndarray | None = None  # (n, C), as handed in
+        self.units: list[Unit] = plan_units(spec)
+        self.whole: set[int] = set()  # finished units that are in the store for good
+        self.files: dict[str, Path] = {}  # sealed files by header hash
         self.found_keys: dict[str, DataKey] = {}  # by file id
-        self.files: dict[str, Path] = {}  # sealed weights by header hash
-        self.seconds: dict[str, float] = {}  # of the last unit of each run
-
-    def say(self, text: str) -> None:
-        """One line of the log, with the seconds since the start."""
-        print(f"[{self.deadline.elapsed():7.1f} s] {text}", flush=True)
+        self.finished = FinishedUnits(spec, len(self.items), [], self.probs_of)
+        self.store = UnitStore(paths.scratch / "units", len(self.items), len(spec.classes))
+        self.unit_keys: list[str] = []
+        self.devices: list[ProbedDevice] = []
+        self.canvases: CanvasSet | None = None
+        self.decoding_since = 0.0
 
     def submit(self, probs: np.ndarray, threshold: float | list[float] | None) -> None:
         """Replace the submission. probs: (n, C)."""
@@ -87,65 +114,159 @@ class ClassifyKernel:
 
     def submit_fallback(self) -> None:
         """The training prior for every item: valid from the first second."""
+        for half in self.paths.output.glob(".submission.csv.*.tmp"):  # of a process that was killed while writing
+            half.unlink()
         self.submit(np.tile(self.prior, (len(self.items), 1)), self.spec.threshold)
 
-    def canvas(self, size: int) -> Canvas:
-        """All items decoded at this size, once."""
-        if size not in self.canvases:
-            started = time.monotonic()
-            canvas = decode_items(self.items, size, os.cpu_count() or 1, lambda done: self.deadline.check())
-            self.say(f"decoded {len(self.items)} images at {size} px in {time.monotonic() - started:.1f} s, "
-                     f"{int(canvas.broken.sum())} broken (they get the prior)")
-            for reason in canvas.reasons[:5]:
-                self.say(f"  {reason}")
-            self.canvases[size] = canvas
-        return self.canvases[size]
+    def tidy(self) -> None:
+        """Nothing is left for a restart to take up."""
+        self.store.remove()
+        if self.paths.scratch.is_dir() and not any(self.paths.scratch.iterdir()):
+            self.paths.scratch.rmdir()
 
-    def load(self, unit: Unit) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-        """Weights and metadata of one unit, decrypted in memory and verified."""
-        key = self.found_keys[Path(str(unit.fold.file)).stem]
-        return load_sealed_tensors(self.files[str(unit.fold.header)], key, unit.role, unit.fold.header)
+    def check(self) -> None:
+        """Raises DataError unless the submission answers exactly what is asked."""
+        check_submission(self.paths.submission, self.layout, self.root, self.spec.classes)
 
-    def predict(self, unit: Unit, weights: dict[str, torch.Tensor], metadata: dict[str, str]) -> np.ndarray:
-        """(n, C) float32 probabilities of one unit."""
-        info = parse_checkpoint_info(metadata, unit.role)
-        net = restore_net(weights, info, unit.role).to(self.device)
-        canvas = self.canvas(info.net.size)
-        logits = predict_logits(net, info.net, canvas.pixels, unit.member.views, self.device,
-                                BATCH_SIZE[self.device.type], lambda done: self.deadline.check())
-        probs = merge_views(logits, self.spec.task)
-        probs[canvas.broken] = self.prior
+    def find_inputs(self) -> None:
+        """Keys and sealed files. What is missing is named before any work; then the rest goes on only if it may."""
+        self.found_keys = find_keys(self.paths.input, self.spec, self.keys)
+        wanted = {part.header: part.role for part in sealed_parts(self.spec)}
+        self.files, missing = find_sealed(self.paths.input, wanted)
+        if missing and not (self.stands and self.files):
+            raise InputError(missing_text(missing, self.paths.input))
+        if missing:
+            self.log.note("inputs missing", missing=missing)
+            self.units = [unit for unit in self.units if unit.fold.header in self.files]
+        self.finished.runs = [unit.member.run for unit in self.units]
+        level2 = self.spec.level2
+        if level2 is not None and all(one.header in self.files for one in level2.boosters):
+            self.finished.booster_texts = read_booster_texts(self.spec, self.files, self.found_keys)
+
+    def identities(self) -> list[str]:
+        """What every unit's predictions are kept under: everything that decides them."""
+        common = {"code": script_digest(), "items": items_digest(self.items), "versions": library_versions(),
+                  "device": [self.devices[0].title, self.devices[0].precision], "task": self.spec.task}
+        return [unit_key({**common, "role": unit.role, "header": unit.fold.header, "views": unit.member.views,
+                          "merge": unit.member.merge, "canvas": [canvas_kind(unit).size, canvas_kind(unit).decoder]})
+                for unit in self.units]
+
+    def run(self, workers: int, start_method: str) -> None:
+        """Predict unit after unit while time lasts; every finished unit is in the submission at once."""
+        self.find_inputs()
+        self.devices = [cpu_device()] * workers if workers else probe_devices()
+        self.store.prepare()
+        self.unit_keys = self.identities()
+        earlier = [index for index, key in enumerate(self.unit_keys) if self.store.finished(key)]
+        where = ", ".join(device.title for device in self.devices)
+        self.log.say(f"{len(self.items)} items, {len(self.units)} units ({len(earlier)} finished before) on {where}")
+        with_processes = workers > 0 or len(self.devices) > 1
+        kinds = [canvas_kind(unit) for unit in self.units]
+        in_ram = not with_processes and fits_in_ram(canvas_bytes(len(self.items), kinds), free_memory())
+        self.canvases = CanvasSet(self.items, kinds, None if in_ram else self.paths.scratch)
+        pool = self.open_pool(start_method if with_processes else None)
+        try:
+            self.decoding_since = time.monotonic()
+            self.canvases.start(os.cpu_count() or 1)
+            self.take_earlier(earlier)
+            self.work(pool, set(earlier))
+        finally:
+            pool.close()
+            self.canvases.close()
+            self.tell_images()
+        if self.finished.booster_texts:  # it may have been too slow to answer after every unit
+            self.deadline.reserve(0.0)
+            self.hand_in(last=True)
+
+    def open_pool(self, start_method: str | None) -> WorkPool:
+        """A process for each device, or this one (start_method None)."""
+        assert self.canvases is not None
+        precisions = {device.name: device.precision for device in self.devices}
+        predictor = ClassifyPredictor(self.units, self.files, self.found_keys, self.canvases.pixels, self.spec.task,
+                                      precisions)
+        if start_method is None:
+            return InlinePool(predictor, self.store, self.unit_keys, self.devices[0].name, self.deadline.check)
+        threads = max(1, torch.get_num_threads() // len(self.devices))
+        names = [device.name for device in self.devices]
+        return ProcessPool(predictor, self.store, self.unit_keys, names, start_method, threads, self.log.say)
+
+    def work(self, pool: WorkPool, earlier: set[int]) -> None:
+        """Let the engine run over the units."""
+        costs = CostModel({unit.member.run: unit.member.seconds_per_image for unit in self.units})
+        work = [UnitWork(unit.role, unit.member.run, len(unit.member.views)) for unit in self.units]
+        rows = SHARD_BATCHES * BATCH_IMAGES[self.devices[0].name.partition(":")[0]]
+        if any(unit.member.merge == "rank" for unit in self.units):
+            rows = len(self.items)  # ranks are among all items
+        hooks = EngineHooks(begin=lambda unit: self.store.begin(self.unit_keys[unit]), finish=self.finish,
+                            failed=self.unit_failed, rows_ready=self.rows_ready, images_left=self.images_left)
+        engine = Engine(work, len(self.items), rows, pool, costs, self.deadline, hooks, self.log, earlier)
+        try:
+            engine.run()
+        except OutOfTime:
+            self.log.note("deadline", inside=True)
+
+    def rows_ready(self, rows: int, seconds: float) -> bool:
+        """Wait for the first `rows` images."""
+        assert self.canvases is not None
+        return self.canvases.wait(rows, seconds)
+
+    def images_left(self) -> float:
+        """Seconds until all images are decoded, at the speed so far."""
+        assert self.canvases is not None
+        done = self.canvases.finished()
+        spent = time.monotonic() - self.decoding_since
+        return spent / done * (len(self.items) - done) if done else 0.0
+
+    def tell_images(self) -> None:
+        """How the images were decoded."""
+        assert self.canvases is not None
+        report = self.canvases.report
+        self.log.note("images", decoded=self.canvases.finished() - len(report.repaired) - len(report.fallback),
+                      repaired=len(report.repaired), prior=len(report.fallback))
+        for reason in [*list(report.fallback.values())[:5], *list(report.repaired.values())[:5]]:
+            self.log.say(f"  {reason}")
+
+    def unit_failed(self, event: ShardFailed) -> None:
+        """One unit cannot be predicted: an error, or the others go on without it."""
+        if not self.stands:
+            raise event.failure if event.failure is not None else UnitError(event.reason)
+        self.store.drop(self.unit_keys[event.shard.unit])
+
+    def probs_of(self, unit: int) -> np.ndarray:
+        """(n, C) of a finished unit; broken images have the prior."""
+        assert self.canvases is not None
+        probs = np.array(self.store.finish(self.unit_keys[unit], unit in self.whole))
+        probs[self.canvases.broken] = self.prior
         return probs
 
-    def run(self, units: list[Unit]) -> None:
-        """Predict unit after unit while time lasts; every finished unit is in the submission at once."""
-        self.found_keys = find_keys(self.paths.input, self.spec, self.keys)
-        self.files = find_sealed(self.paths.input, {str(unit.fold.header): unit.role for unit in units})
-        self.device = pick_device()
-        self.say(f"{len(self.items)} items, {len(units)} units, on {self.device}")
-        with SealedPrefetch(self.load) as prefetch:
-            for number, unit in enumerate(units):
-                expected = self.seconds.get(unit.member.run, 0.0)
-                if expected > self.deadline.left():
-                    self.say(f"left out {unit.role}: needs {expected:.0f} s, {self.deadline.left():.0f} s are left")
-                    continue
-                started = time.monotonic()
-                loaded = prefetch.take(unit)
-                if number + 1 < len(units):
-                    prefetch.start(units[number + 1])  # decrypts while this one predicts
-                try:
-                    probs = self.predict(unit, *loaded)
-                except OutOfTime:
-                    self.say(f"stopped inside {unit.role}: the deadline has come")
-                    return
-                self.finish(unit, probs, time.monotonic() - started)
+    def take_earlier(self, earlier: list[int]) -> None:
+        """Units that a process before this one has finished. Which images are broken must be known first."""
+        while earlier and not self.rows_ready(len(self.items), 1.0):
+            self.deadline.check()
+        for unit in earlier:
+            self.finish(unit, True)
 
-    def finish(self, unit: Unit, probs: np.ndarray, seconds: float) -> None:
-        """Blend a finished unit and hand in what there is."""
-        self.blend.add(unit.member.run, probs)
-        self.submit(self.blend.result(), self.blend.rule().threshold)
-        self.seconds[unit.member.run] = seconds
-        self.say(f"unit {self.blend.parts} {unit.role}: {seconds:.1f} s, {self.deadline.left():.0f} s left")
+    def finish(self, unit: int, whole: bool) -> None:
+        """A unit is there: blend and hand in. whole: with all its views, so that a restart may take it."""
+        started = time.monotonic()
+        if whole:
+            self.whole.add(unit)
+        self.finished.add(unit)
+        self.hand_in(last=False)
+        self.log.say(f"unit {len(self.finished.added)} {self.units[unit].role}: in the submission after "
+                     f"{time.monotonic() - started:.1f} s, {self.deadline.left():.0f} s left")
+
+    def hand_in(self, last: bool) -> None:
+        """Replace the submission by the blend, then by level 2's answer where it is ready and there is time for it."""
+        if not self.finished.added:
+            return
+        self.answer, threshold = self.finished.blended()
+        self.submit(self.answer, threshold)
+        better = self.finished.level2(self.answer, self.deadline.left(), last)
+        if better is not None:
+            self.answer = better[0]
+            self.submit(*better)
+            self.deadline.reserve(1.5 * self.finished.level2_seconds)
 
 
 def kernel_options(argv: list[str] | None, spec: EnsembleSpec) -> argparse.Namespace:
@@ -156,8 +277,27 @@ def kernel_options(argv: list[str] | None, spec: EnsembleSpec) -> argparse.Names
     parser.add_argument("--input", type=Path, default=inputs, help="folder with all inputs")
     parser.add_argument("--output", type=Path, default=output, help="folder for submission.csv")
     parser.add_argument("--hours", type=float, default=spec.budget.hours, help="time limit of the whole kernel")
+    parser.add_argument("--scratch", type=Path, help="folder for what a restart takes up; default: OUTPUT/.foldpack")
+    parser.add_argument("--workers", type=int, default=0, help="CPU processes; 0: the GPUs, or this process alone")
+    parser.add_argument("--start-method", choices=("spawn", "fork"), default="spawn", help="of worker processes")
     parser.add_argument("--probs", type=Path, help="also save the (n, C) float32 probabilities as .npy, to compare")
     return parser.parse_args([] if "KAGGLE_KERNEL_RUN_TYPE" in os.environ else argv)
+
+
+def submission_is_valid(kernel: ClassifyKernel | None) -> bool:
+    """Whether the submission on disk answers exactly what is asked."""
+    try:
+        if kernel is not None:
+            kernel.check()
+    except FoldpackError:
+        return False
+    return kernel is not None
+
+
+def end_late(kernel: ClassifyKernel, stands: bool) -> int:
+    """The watchdog's last words. Returns the exit code."""
+    kernel.log.note("watchdog", units=len(kernel.finished.added), left=round(kernel.deadline.left(), 1))
+    return exit_code(EXIT_LATE, submission_is_valid(kernel), stands)
 
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
@@ -165,21 +305,35 @@ def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int
     ensemble = parse_spec(spec)
     options = kernel_options(argv, ensemble)
     deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
+    log = RunLog(deadline.elapsed, options.output / LOG_NAME)
+    paths = KernelPaths(options.input, options.output, options.scratch or options.output / ".foldpack")
+    stands = errors_stand(ensemble.budget.on_error, is_rerun())
+    kernel: ClassifyKernel | None = None
     try:
-        kernel = ClassifyKernel(ensemble, keys, KernelPaths(options.input, options.output), deadline)
+        kernel = ClassifyKernel(ensemble, keys, paths, deadline, log, stands)
         kernel.submit_fallback()
-        units = plan_units(ensemble)
-        if len(kernel.items):
-            kernel.run(units)
-        check_submission(kernel.paths.submission, kernel.layout, kernel.root, ensemble.classes)
+        with Watchdog(deadline, partial(end_late, kernel, stands)):
+            if len(kernel.items):
+                kernel.run(options.workers, options.start_method)
+            kernel.check()
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)
-        return 2
-    if len(kernel.items) and not kernel.blend.parts:
-        kernel.say(f"no unit was finished in time; {kernel.paths.submission} holds the training prior")
-        return 1
-    if options.probs is not None and kernel.blend.parts:
-        np.save(options.probs, kernel.blend.result())
-    kernel.say(f"submission {kernel.paths.submission}: {len(kernel.items)} rows from {kernel.blend.parts} of "
-               f"{len(units)} units")
-    return 0
+        return exit_code(EXIT_INPUT, submission_is_valid(kernel), stands)
+    except Terminated as ending:
+        log.note("terminated", reason=str(ending))
+        return exit_code(EXIT_TERMINATED, submission_is_valid(kernel), stands)
+    except Exception:
+        if not (stands and submission_is_valid(kernel)):
+            raise
+        traceback.print_exc()
+        log.note("the submission stands after an error", units=len(kernel.finished.added) if kernel else 0)
+        return EXIT_OK
+    kernel.tidy()
+    if len(kernel.items) and not kernel.finished.added:
+        log.say(f"no unit was finished in time; {paths.submission} holds the training prior")
+        return exit_code(EXIT_NOTHING, True, stands)
+    if options.probs is not None and kernel.answer is not None:
+        np.save(options.probs, kernel.answer)
+    log.say(f"submission {paths.submission}: {len(kernel.items)} rows from {len(kernel.finished.added)} of "
+            f"{len(kernel.units)} units")
+    return EXIT_OK

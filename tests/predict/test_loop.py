@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from foldpack.data.decode import Decoded
 from foldpack.data.items import Items
 from foldpack.models.classifier import build_classifier
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.deadline import OutOfTime
-from foldpack.predict.loop import pick_device, predict_logits
+from foldpack.predict.device import pick_device
+from foldpack.predict.loop import predict_logits
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import ViewError, parse_view, require_views
 from foldpack.spec import NetConfig
@@ -98,14 +101,14 @@ def test_no_items_and_strange_views_are_errors(net: nn.Module) -> None:
 
 
 def test_a_dead_gpu_is_not_used(monkeypatch, capsys) -> None:
-    def die(*args: object, **options: object) -> None:
+    def die(number: int) -> None:
         raise RuntimeError("no kernel image is available for execution on the device\nmore")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr(torch, "ones", die)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("foldpack.predict.device.probe_cuda", die)
     assert pick_device() == CPU
-    assert "the GPU does not work (no kernel image is available for execution on the device)" in capsys.readouterr().out
+    assert "GPU 1 does not work (no kernel image is available for execution on the device)" in capsys.readouterr().out
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device() == CPU
 
@@ -127,20 +130,21 @@ def test_items_are_decoded_in_order_and_broken_ones_are_told(tmp_path: Path, thr
     assert canvas.pixels[:, 0, 0, 0].tolist() == [0, 10, 20, 0, 40, 50, 60, 0, 80]
     assert np.flatnonzero(canvas.broken).tolist() == [3, 7]
     assert [str(items.paths[3]) in canvas.reasons[0], str(items.paths[7]) in canvas.reasons[1]] == [True, True]
-    assert done == list(range(1, 10))
+    assert done[-1] == 9
 
 
 def test_a_deadline_stops_the_decoding_without_doing_the_rest(tmp_path: Path, monkeypatch) -> None:
     decoded: list[Path] = []
 
-    def slow(path: Path, size: int) -> np.ndarray:
+    def slow(path: Path, sizes: list[int], decoder: str) -> Decoded:
         decoded.append(path)
-        return np.zeros((size, size, 3), dtype=np.uint8)
+        time.sleep(0.01)
+        return Decoded({size: np.zeros((size, size, 3), dtype=np.uint8) for size in sizes}, "decoded", "")
 
     def stop(done: int) -> None:
         raise OutOfTime
 
-    monkeypatch.setattr("foldpack.predict.canvas.decode_image", slow)
+    monkeypatch.setattr("foldpack.predict.canvas.decode_item", slow)
     items = Items([str(k) for k in range(20_000)], [Path(str(k)) for k in range(20_000)])
     with pytest.raises(OutOfTime):
         decode_items(items, 1, 2, stop)

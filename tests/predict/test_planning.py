@@ -11,7 +11,14 @@ import pytest
 
 from foldpack.competitions.digits import DIGITS
 from foldpack.predict.deadline import Deadline, OutOfTime, process_age
-from foldpack.predict.finder import SEARCH_DEPTH, InputError, files_named, find_competition, find_sealed
+from foldpack.predict.finder import (
+    SEARCH_DEPTH,
+    InputError,
+    files_named,
+    find_competition,
+    find_sealed,
+    missing_text,
+)
 from foldpack.predict.units import plan_units
 from foldpack.sealed import new_data_key, seal_file
 from foldpack.spec import EnsembleSpec, SpecError, parse_spec
@@ -153,14 +160,23 @@ def test_sealed_files_are_found_by_what_they_are(tmp_path: Path, capsys) -> None
     shutil.move(tmp_path / "one.sealed", tmp_path / "deep" / "er" / "other name.sealed")
     shutil.copy(tmp_path / "two.sealed", tmp_path / "deep" / "two.sealed")
     (tmp_path / "broken.sealed").write_bytes(b"nothing")
-    found = find_sealed(tmp_path, {one: "a/fold0", two: "a/fold1"})
+    found, missing = find_sealed(tmp_path, {one: "a/fold0", two: "a/fold1"})
+    assert not missing
     assert found == {one: tmp_path / "deep" / "er" / "other name.sealed", two: tmp_path / "two.sealed"}
     assert "not usable as weights: " in capsys.readouterr().out
 
 
+def test_a_sealed_file_is_found_under_any_name(tmp_path: Path) -> None:
+    one = seal(tmp_path, "one.sealed", "a/fold0")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "one.sealed").rename(tmp_path / "sub" / "weights.bin")
+    assert find_sealed(tmp_path, {one: "a/fold0"}) == ({one: tmp_path / "sub" / "weights.bin"}, [])
+
+
 def test_all_missing_weights_are_named(tmp_path: Path) -> None:
     one = seal(tmp_path, "one.sealed", "a/fold0")
-    with pytest.raises(InputError) as caught:
-        find_sealed(tmp_path, {"0" * 64: "b/fold0", one: "a/fold0", "1" * 64: "b/fold1"})
-    assert str(caught.value) == (f"sealed weights of b/fold0, b/fold1 are not below {tmp_path}; attach the weights "
-                                 "dataset in the version that this kernel was packed with")
+    found, missing = find_sealed(tmp_path, {"0" * 64: "b/fold0", one: "a/fold0", "1" * 64: "b/fold1"})
+    assert found == {one: tmp_path / "one.sealed"} and missing == ["b/fold0", "b/fold1"]
+    assert missing_text(missing, tmp_path) == (
+        f"sealed weights of b/fold0, b/fold1 are not below {tmp_path}; attach the weights dataset in the version that "
+        "this kernel was packed with")

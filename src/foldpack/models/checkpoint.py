@@ -19,6 +19,13 @@ from foldpack.strict_model import StrictModel, parse_strict
 METADATA_KEY = "foldpack"
 
 
+class GoldenLogits(StrictModel):
+    """What the network says to a fixed picture: `predict.golden`."""
+
+    logits: list[list[float]]  # (2, C')
+    versions: dict[str, str]  # of the libraries that computed them
+
+
 class CheckpointInfo(StrictModel):
     """Identity and build plan of one fold's weights."""
 
@@ -32,12 +39,13 @@ class CheckpointInfo(StrictModel):
     config_sha256: str  # of the run's configuration
     folds_sha256: str  # of the folds the run was trained on
     seconds_per_image: float  # one view, measured at the evaluation
+    golden: GoldenLogits | None = None  # None: written before there was the check
 
 
 def save_checkpoint(path: Path, weights: dict[str, torch.Tensor], info: CheckpointInfo) -> None:
     """Write weights (any device) and info atomically."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    metadata = {METADATA_KEY: json.dumps(info.model_dump(mode="json"), sort_keys=True)}
+    metadata = {METADATA_KEY: json.dumps(info.model_dump(mode="json", exclude_none=True), sort_keys=True)}
     with atomic_path(path) as temporary:
         save_file(plain, temporary, metadata=metadata)
 

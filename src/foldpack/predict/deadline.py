@@ -21,6 +21,8 @@ class Deadline:
         self._clock = clock
         self._start = clock() - already_run
         self._seconds = hours * 3600.0 * (1.0 - margin)
+        self._reserved = 0.0
+        self.margin_seconds = hours * 3600.0 * margin
 
     def elapsed(self) -> float:
         """Seconds since the process started."""
@@ -28,7 +30,11 @@ class Deadline:
 
     def left(self) -> float:
         """Seconds until work must end; below 0 when it should have ended."""
-        return self._seconds - self.elapsed()
+        return self._seconds - self._reserved - self.elapsed()
+
+    def reserve(self, seconds: float) -> None:
+        """Keep so many seconds free for what comes after the work; replaces an earlier reserve."""
+        self._reserved = max(0.0, seconds)
 
     def check(self) -> None:
         """Raises OutOfTime once the deadline has come."""

@@ -12,11 +12,12 @@ from foldpack.competitions.image_table import ImageTable
 from foldpack.errors import FoldpackError
 from foldpack.sealed import read_sealed_header
 from foldpack.sealed_errors import SealedError
-from foldpack.sealed_format import DataKey
+from foldpack.sealed_format import SEALED_MAGIC, DataKey
 from foldpack.sealed_keys import data_key_from_hex, read_keys_file
-from foldpack.spec import KEYS_FILE, EnsembleSpec, fold_role
+from foldpack.spec import KEYS_FILE, EnsembleSpec, sealed_parts
 
 SEARCH_DEPTH = 7  # folders below the input root
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".dcm", ".csv")
 
 
 class InputError(FoldpackError):
@@ -65,30 +66,60 @@ def find_keys(root: Path, spec: EnsembleSpec, inline: dict[str, str]) -> dict[st
         keys = {file_id: key for path in paths for file_id, key in read_keys_file(path).items()}
     else:
         keys = {Path(name).stem: data_key_from_hex(text, "KEYS") for name, text in inline.items()}
-    for member in spec.members:
-        for fold in member.folds:
-            if Path(str(fold.file)).stem not in keys:
-                raise InputError(f"no key for the weights of {fold_role(member.run, fold.fold)}; run the script that "
-                                 "holds its keys (mode 0600), not the keyless one, or attach the right keys dataset")
+    for part in sealed_parts(spec):
+        if Path(part.file).stem not in keys:
+            raise InputError(f"no key for the weights of {part.role}; run the script that holds its keys (mode 0600), "
+                             "not the keyless one, or attach the right keys dataset")
     return keys
 
 
-def find_sealed(root: Path, headers: dict[str, str]) -> dict[str, Path]:
+def find_sealed(root: Path, headers: dict[str, str]) -> tuple[dict[str, Path], list[str]]:
     """The sealed files with the given header hashes, wherever they lie and whatever they are called.
 
-    headers: header hash -> what it is for. Raises InputError naming everything that is missing.
+    headers: header hash -> what it is for. Returns the files by header hash, and what the missing ones are for.
     """
     found: dict[str, Path] = {}
     for path in files_named(root, ".sealed", suffix=True):
-        try:
-            digest = read_sealed_header(path).header_sha256
-        except SealedError as failure:
+        take_sealed(path, headers, found)
+    if len(found) < len(headers):  # renamed? a sealed file is known by its first bytes
+        for path in other_files(root, ".sealed"):
+            take_sealed(path, headers, found, quiet=True)
+    return found, [purpose for digest, purpose in headers.items() if digest not in found]
+
+
+def take_sealed(path: Path, headers: dict[str, str], found: dict[str, Path], quiet: bool = False) -> None:
+    """Note a file in `found` when its header is one of those looked for; the first of several copies counts."""
+    try:
+        digest = read_sealed_header(path).header_sha256
+    except SealedError as failure:
+        if not quiet:
             print(f"not usable as weights: {failure}", flush=True)
-            continue
-        if digest in headers:
-            found.setdefault(digest, path)
-    missing = [purpose for digest, purpose in headers.items() if digest not in found]
-    if missing:
-        raise InputError(f"sealed weights of {', '.join(missing)} are not below {root}; attach the weights dataset in "
-                         "the version that this kernel was packed with")
-    return found
+        return
+    if digest in headers:
+        found.setdefault(digest, path)
+
+
+def other_files(root: Path, ending: str) -> Iterator[Path]:
+    """Files below `root` without this ending that begin as a sealed file does. Folders of images are passed by."""
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        if len(Path(folder).relative_to(root).parts) >= SEARCH_DEPTH:
+            folders.clear()
+        for name in sorted(names):
+            if not name.endswith((ending, *IMAGE_ENDINGS)) and starts_sealed(Path(folder) / name):
+                yield Path(folder) / name
+
+
+def starts_sealed(path: Path) -> bool:
+    """Whether a file begins with the sealed format's magic."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(SEALED_MAGIC)) == SEALED_MAGIC
+    except OSError:
+        return False
+
+
+def missing_text(missing: list[str], root: Path) -> str:
+    """What to say, and do, about sealed files that are not there."""
+    return (f"sealed weights of {', '.join(missing)} are not below {root}; attach the weights dataset in the version "
+            "that this kernel was packed with")

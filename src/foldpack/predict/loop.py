@@ -8,54 +8,139 @@ import numpy as np
 import torch
 from torch import nn
 
+from foldpack.errors import FoldpackError
 from foldpack.models.classifier import normalise
-from foldpack.predict.view_pixels import apply_view
-from foldpack.predict.views import parse_view, require_views
+from foldpack.predict.canvas import Pixels
+from foldpack.predict.device import Precision
+from foldpack.predict.view_pixels import apply_views, split_views
+from foldpack.predict.views import View, parse_view, require_views
 from foldpack.spec import NetConfig
+
+
+class PredictError(FoldpackError):
+    """A network whose output is no number, or that does not fit into the device's memory."""
+
+
+class Forward:
+    """Runs one network over batches; survives a lack of memory and an overflow of half precision.
+
+    Out of memory: the batch is halved and tried again, and the smaller size is kept. NaN or infinity in half precision:
+    `needs_fp32` is set, and the unit has to be done again in float32.
+    """
+
+    def __init__(self, net: nn.Module, config: NetConfig, views: list[str], device: torch.device, batch_size: int,
+                 precision: Precision = "fp32") -> None:
+        """net: on `device`, in eval mode. batch_size: images of all views that go through the network at a time."""
+        self.net = net
+        self.config = config
+        self.device = device
+        self.batch_size = batch_size
+        self.precision: Precision = precision
+        self.halvings = 0
+        self.views: list[View] = []
+        self.together = 0
+        self.use_views(views)
+
+    def use_views(self, names: list[str]) -> None:
+        """From now on predict these views. Raises ViewError."""
+        if [view.name for view in self.views] == names:
+            return
+        require_views(names)
+        self.views = [parse_view(name) for name in names]
+        self.together = len(names)  # views in one forward; fewer only where one image under all is too much
+
+    def logits(self, pixels: Pixels, start: int, stop: int, check: Callable[[int], None] | None = None) -> np.ndarray:
+        """(V, stop - start, C) float32. `check` gets the rows done before each batch; what it raises goes through.
+
+        Raises PredictError for what is not finite in float32, and for one image that does not fit the device.
+        """
+        parts: list[np.ndarray] = []
+        at = start
+        while at < stop:
+            if check is not None:
+                check(at - start)
+            rows = min(max(1, self.batch_size // len(self.views)), stop - at)
+            try:
+                parts.append(self._batch(pixels[at : at + rows]))
+            except RuntimeError as failure:
+                self._halve(failure, rows)
+                continue
+            at += rows
+        return np.concatenate(parts, axis=1)
+
+    def _batch(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, S, S, 3) uint8 -> (V, B, C) float32."""
+        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=half is not None):
+            batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device, non_blocking=True)
+            images = normalise(batch, self.config)
+            parts = []
+            for first in range(0, len(self.views), self.together):
+                views = self.views[first : first + self.together]
+                outputs = self.net(apply_views(views, images, self.config.size)).float()
+                parts.append(split_views(outputs, len(views)).cpu().numpy())
+            logits = np.concatenate(parts)
+        if not np.isfinite(logits).all():
+            raise NotFinite(f"{int((~np.isfinite(logits)).sum())} of {logits.size} outputs are not finite")
+        return logits
+
+    def _halve(self, failure: RuntimeError, rows: int) -> None:
+        """After a lack of memory: go on with half the batch. Anything else is raised again."""
+        if not is_out_of_memory(failure):
+            raise failure
+        if rows == 1 and self.together == 1:
+            raise PredictError(f"one image of {self.config.size} px does not fit into the memory of {self.device}: "
+                               f"{str(failure).splitlines()[0]}") from None
+        self.halvings += 1
+        if rows == 1:
+            self.together = max(1, self.together // 2)
+        else:
+            self.batch_size = rows // 2 * len(self.views)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+class NotFinite(Exception):
+    """Outputs that are NaN or infinite."""
+
+
+def is_out_of_memory(failure: RuntimeError) -> bool:
+    """Whether the device, or the CPU's allocator, had too little memory."""
+    text = str(failure).lower()
+    return isinstance(failure, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 def predict_logits(
     net: nn.Module,
     config: NetConfig,
-    pixels: np.ndarray,
+    pixels: Pixels,
     views: list[str],
     device: torch.device,
     batch_size: int,
     on_batch: Callable[[int], None] | None = None,
+    precision: Precision | None = None,
 ) -> np.ndarray:
     """Logits of every item under every view, (V, n, C) float32.
 
-    net: on `device`, in eval mode. pixels: (n, size, size, 3) uint8. On a GPU the network runs in fp16 autocast,
-    on the CPU in fp32. `on_batch` is called with the number of items done before each batch; what it raises
-    (a deadline) ends the loop.
+    net: on `device`, in eval mode. pixels: (n, S, S, 3) uint8, S being `config.canvas_size`. precision: by default fp16
+    on a GPU and fp32 on the CPU; what overflows in half precision is done again in fp32. `on_batch` is called with the
+    number of items done before each batch; what it raises (a deadline) ends the loop. Raises PredictError.
     """
-    require_views(views)
-    parts: list[np.ndarray] = []
-    half = device.type == "cuda"
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.float16, enabled=half):
-        for start in range(0, len(pixels), batch_size):
-            if on_batch is not None:
-                on_batch(start)
-            batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + batch_size])).to(device)
-            images = normalise(batch, config)
-            logits = [net(apply_view(parse_view(view), images)).float() for view in views]
-            parts.append(torch.stack(logits).cpu().numpy())  # (V, B, C)
-    if not parts:
+    if not len(pixels):
         raise ValueError("predict_logits needs at least one item; the caller answers an empty test set itself")
-    return np.concatenate(parts, axis=1)
+    chosen: Precision = precision or ("fp16" if device.type == "cuda" else "fp32")
+    return finite_logits(Forward(net, config, views, device, batch_size, chosen), pixels, 0, len(pixels), on_batch)
 
 
-def pick_device() -> torch.device:
-    """The GPU if a real operation runs on it, else the CPU.
-
-    `cuda.is_available()` is not enough: on a P100 the image's torch has no kernels and the first operation dies.
-    """
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
+def finite_logits(forward: Forward, pixels: Pixels, start: int, stop: int, check: Callable[[int], None] | None = None,
+                  source: str = "the network") -> np.ndarray:
+    """`forward.logits`; once more in float32, and from then on, when half precision overflows. Raises PredictError."""
     try:
-        probe = torch.nn.functional.conv2d(torch.ones(1, 3, 8, 8, device="cuda"), torch.ones(4, 3, 3, 3, device="cuda"))
-        torch.cuda.synchronize()
-        return torch.device("cuda" if bool(torch.isfinite(probe).all()) else "cpu")
-    except RuntimeError as failure:
-        print(f"the GPU does not work ({str(failure).splitlines()[0]}); going on with the CPU", flush=True)
-        return torch.device("cpu")
+        return forward.logits(pixels, start, stop, check)
+    except NotFinite as failure:
+        if forward.precision == "fp32":
+            raise PredictError(f"{source}: {failure} in float32; the weights are damaged, or the training "
+                               "diverged") from None
+        print(f"{source}: {failure} in {forward.precision}; going on in float32", flush=True)
+        forward.precision = "fp32"
+    return finite_logits(forward, pixels, start, stop, check, source)

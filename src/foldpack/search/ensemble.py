@@ -19,7 +19,7 @@ from foldpack.search.cells import Cells
 from foldpack.search.compact import Stream, compact_cells
 from foldpack.search.cost import Machine, MemberCost
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
-from foldpack.search.level2 import Level2Options
+from foldpack.search.level2 import Level2Options, require_level2_fits
 from foldpack.search.level2_files import remove_boosters
 from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import duplicate_notes, score_notes
@@ -95,6 +95,8 @@ def search_runs(
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta.task)
     cells, folds = run_cells(runs, progress), runs[0].fold
+    if asked.level2 is not None:
+        require_level2_fits(cells, folds, asked.options.rule, asked.level2)
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
     names = [run.meta.run for run in runs]
     notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)

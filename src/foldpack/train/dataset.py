@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """All labelled items of a competition, decoded for one network size."""
+    """All labelled items of a competition, decoded at one side."""
 
     ids: list[str]
     pixels: np.ndarray  # (n, size, size, 3) uint8

@@ -23,8 +23,12 @@ from foldpack.config import ConfigError, RunConfig
 from foldpack.ensemble.blend import merge_views
 from foldpack.errors import FoldpackError
 from foldpack.metrics.registry import Metric, get_metric
+from foldpack.models.checkpoint import GoldenLogits
 from foldpack.models.classifier import build_classifier, normalise
+from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import predict_logits
+from foldpack.predict.view_pixels import apply_view
+from foldpack.predict.views import View
 from foldpack.train.augment import BatchMixer, build_augmentation
 from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.evaluate import is_better, score_probs
@@ -46,6 +50,7 @@ class FoldResult:
     score: float
     epoch: int
     seconds_per_image: float  # one view
+    golden: GoldenLogits  # what the network says to the golden picture
 
 
 def fit_fold(
@@ -109,7 +114,7 @@ class FoldTraining:
         self.net.train()
         total, count = 0.0, 0
         for pixels, targets in self.loader:
-            images, mixed = self.mixer(normalise(pixels, self.config.net), targets)
+            images, mixed = self.mixer(self.net_input(pixels), targets)
             with self.accelerator.accumulate(self.net):
                 with self.accelerator.autocast():
                     logits = self.net(images)
@@ -122,6 +127,10 @@ class FoldTraining:
             raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; lower optim.lr, "
                                 "set optim.clip_norm, or use precision: no")
         return mean
+
+    def net_input(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, S, S, 3) uint8 of the canvas -> (B, 3, size, size) float32, resampled as the predict loop does."""
+        return apply_view(View("identity"), normalise(pixels, self.config.net), self.config.net.size)
 
     def step(self) -> None:
         """Update the weights once the gradient is complete."""
@@ -146,9 +155,11 @@ class FoldTraining:
         logits = predict_logits(net, self.config.net, pixels, self.config.views, self.accelerator.device,
                                 PREDICT_BATCH)
         seconds = (time.monotonic() - started) / (len(pixels) * len(self.config.views))
-        score = score_probs(self.metric, self.data.targets[self.inside], merge_views(logits, self.data.task))
+        probs = merge_views(logits, self.data.task, self.config.merge)
+        score = score_probs(self.metric, self.data.targets[self.inside], probs)
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
-        return FoldResult(weights, logits, score, epoch, seconds)
+        golden = remember_golden(net, self.config.net, self.accelerator.device)
+        return FoldResult(weights, logits, score, epoch, seconds, golden)
 
 
 def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:

@@ -19,7 +19,9 @@ from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.registry import get_metric
 from foldpack.models.checkpoint import read_checkpoint, restore_net, save_checkpoint
-from foldpack.predict.loop import pick_device, predict_logits
+from foldpack.predict.device import pick_device
+from foldpack.predict.golden import remember_golden
+from foldpack.predict.loop import predict_logits
 from foldpack.train.evaluate import score_probs
 from foldpack.train.run import RunTrainer, Say, load_training_set
 from foldpack.weight_files import RoundingReport, round_to_half
@@ -57,9 +59,10 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     net = restore_net(rounded, info, str(path)).to(device)
     rows = np.flatnonzero(data.fold == fold)
     logits = predict_logits(net, info.net, data.pixels[rows], config.views, device, config.batch_size)
-    score = score_probs(get_metric(config.metric), data.targets[rows], merge_views(logits, data.task))
+    score = score_probs(get_metric(config.metric), data.targets[rows], merge_views(logits, data.task, config.merge))
     write_array(trainer.part(fold), logits.astype(config.oof_dtype))
-    renamed = {"run": config.run, "score": score, "config_sha256": config_hash(config)}
+    renamed = {"run": config.run, "score": score, "config_sha256": config_hash(config),
+               "golden": remember_golden(net, info.net, device)}
     save_checkpoint(checkpoint_path(trainer.folder, fold), rounded, info.model_copy(update=renamed))
     return report
 

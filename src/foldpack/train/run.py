@@ -39,7 +39,7 @@ from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
 from foldpack.predict.canvas import decode_items
-from foldpack.predict.views import require_views
+from foldpack.predict.views import expand_views
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import score_probs
 from foldpack.train.fit import FoldResult, build_optimizer, build_scheduler, fit_fold
@@ -56,6 +56,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     """
     layout = get_competition(config.competition)
     check_names(config, layout)
+    config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
     data = load_training_set(config, layout, data_root, folds_csv)
     chosen = chosen_folds(config, data.fold, folds_csv)
     folder = runs / config.run
@@ -83,7 +84,7 @@ def check_names(config: RunConfig, layout: ImageTable) -> None:
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {layout.task} competition "
                           f"'{layout.name}'; choose one of: {', '.join(metrics_of_task(layout.task))}")
     build_loss(config.loss, layout.task)
-    require_views(config.views)
+    expand_views(config.views)
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
     net = build_classifier(config.net, 2)
@@ -109,7 +110,7 @@ def load_training_set(config: RunConfig, layout: ImageTable, root: Path, folds_c
     classes = class_names(layout, root, labels)
     items = items_in(layout, root / layout.train_folder, table["id"].tolist())
     require_images(items, folds_csv)
-    canvas = decode_items(items, config.net.size, os.cpu_count() or 1)
+    canvas = decode_items(items, config.net.canvas_size, os.cpu_count() or 1, decoder=config.net.decoder)
     if canvas.reasons:
         raise DataError(f"{canvas.reasons[0]}; {len(canvas.reasons)} training images are broken: mend them or drop "
                         f"their rows from {folds_csv}")
@@ -173,7 +174,7 @@ class RunTrainer:
         return CheckpointInfo(run=self.config.run, fold=fold, epoch=result.epoch, score=result.score,
                               n_classes=len(self.data.classes), net=self.config.net,
                               config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256,
-                              seconds_per_image=result.seconds_per_image)
+                              seconds_per_image=result.seconds_per_image, golden=result.golden)
 
     def log(self, entry: dict[str, object]) -> None:
         """To log.jsonl and, in short, to the terminal."""
@@ -198,10 +199,12 @@ class RunTrainer:
                           sha256=sha256_file(checkpoint_path(self.folder, info.fold)))
                  for info, inside in zip(infos, rows, strict=True)]
         metric = get_metric(self.config.metric)
+        probs = merge_views(logits, self.data.task, self.config.merge)
         meta = RunMeta(
             run=self.config.run, competition=self.config.competition, task=self.data.task,  # type: ignore[arg-type]
-            classes=self.data.classes, prior=self.data.prior(), size=self.config.net.size, views=self.config.views,
-            metric=metric.name, score=score_probs(metric, targets, merge_views(logits, self.data.task)), folds=metas,
+            classes=self.data.classes, prior=self.data.prior(), size=self.config.net.size,
+            canvas=self.config.net.canvas, decoder=self.config.net.decoder, views=self.config.views,
+            merge=self.config.merge, metric=metric.name, score=score_probs(metric, targets, probs), folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
             config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,
             targets_sha256=targets_sha256, versions={"torch": torch.__version__, "timm": timm.__version__})

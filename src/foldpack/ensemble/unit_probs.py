@@ -1,0 +1,98 @@
+"""Units of classifiers: from sealed weights and decoded images to the probabilities of some rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from foldpack.ensemble.blend import merge_views
+from foldpack.errors import FoldpackError
+from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
+from foldpack.predict.canvas import CanvasKind, Pixels
+from foldpack.predict.device import BATCH_IMAGES, Precision
+from foldpack.predict.golden import check_golden
+from foldpack.predict.loop import Forward, finite_logits
+from foldpack.predict.units import Unit
+from foldpack.sealed import load_sealed_tensors
+from foldpack.sealed_format import DataKey
+
+LoadedWeights = tuple[dict[str, torch.Tensor], dict[str, str]]  # tensors and metadata
+
+
+class CanvasMismatchError(FoldpackError):
+    """Weights that were trained on other pixels than the kernel has decoded."""
+
+
+@dataclass
+class ClassifyPredictor:
+    """Predicts units of an ensemble of classifiers on one device. Pickled on its way to a worker process."""
+
+    units: list[Unit]
+    files: dict[str, Path]  # sealed weights by header hash
+    keys: dict[str, DataKey]  # by file id
+    pixels: dict[CanvasKind, Pixels]
+    task: str
+    precisions: dict[str, Precision]  # by device
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    net: nn.Module | None = None
+    info: CheckpointInfo | None = None
+    forward: Forward | None = None
+    batch_sizes: dict[str, int] = field(default_factory=dict)  # of runs whose first guess was too large
+
+    def open(self, device: str) -> None:
+        """Take a device for good."""
+        self.device = torch.device(device)
+
+    def load(self, unit: int) -> LoadedWeights:
+        """Decrypt and verify one unit's weights. Raises SealedError."""
+        asked = self.units[unit]
+        key = self.keys[Path(str(asked.fold.file)).stem]
+        return load_sealed_tensors(self.files[str(asked.fold.header)], key, asked.role, asked.fold.header)
+
+    def build(self, unit: int, loaded: LoadedWeights) -> None:
+        """The unit's network on the device; one of the same shape is kept and gets the new weights.
+
+        Raises ModelError, GoldenError, and CanvasMismatchError.
+        """
+        weights, metadata = loaded
+        asked = self.units[unit]
+        info = parse_checkpoint_info(metadata, asked.role)
+        if canvas_kind(asked) != CanvasKind(info.net.canvas_size, info.net.decoder):
+            raise CanvasMismatchError(f"{asked.role}: trained on images decoded at {info.net.canvas_size} px by "
+                                      f"'{info.net.decoder}', but the ensemble says {canvas_kind(asked).size} px by "
+                                      f"'{canvas_kind(asked).decoder}'; run ./ensemble_search.py again")
+        if self.net is not None and self.info is not None and same_shape(self.info, info):
+            self.net.load_state_dict(weights)
+        else:
+            self.net = restore_net(weights, info, asked.role).to(self.device)
+        self.info = info
+        check_golden(self.net, info, self.device)
+        self.forward = Forward(self.net, info.net, asked.member.views, self.device,
+                               self.batch_sizes.get(info.run, BATCH_IMAGES[self.device.type]),
+                               self.precisions.get(str(self.device), "fp32"))
+
+    def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> np.ndarray:
+        """(stop - start, C) float32 probabilities; the first `views` views, merged. Raises PredictError."""
+        assert self.forward is not None and self.info is not None
+        asked = self.units[unit]
+        self.forward.use_views(asked.member.views[:views])
+        logits = finite_logits(self.forward, self.pixels[canvas_kind(asked)], start, stop, lambda done: check(),
+                               asked.role)
+        self.batch_sizes[self.info.run] = self.forward.batch_size
+        return merge_views(logits, self.task, asked.member.merge)
+
+
+def canvas_kind(unit: Unit) -> CanvasKind:
+    """Which canvas a unit's network sees."""
+    member = unit.member
+    return CanvasKind(member.canvas or member.size, member.decoder)
+
+
+def same_shape(first: CheckpointInfo, second: CheckpointInfo) -> bool:
+    """Whether two checkpoints are of the same network but for the weights."""
+    return (first.net, first.n_classes) == (second.net, second.n_classes)

@@ -1,0 +1,275 @@
+"""The loop above all workers: hands out parts of units, measures, plans again, and stops before the deadline.
+
+It knows nothing of images and networks; `predict.pool` has the workers, and `clock`s and pools can be made up in tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from foldpack.errors import FoldpackError
+from foldpack.predict.cost import CostModel
+from foldpack.predict.deadline import Deadline
+from foldpack.predict.runlog import RunLog
+from foldpack.predict.schedule import Remaining, choose_views
+from foldpack.predict.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool
+
+REPLAN_SECONDS = 60.0
+PROGRESS_SECONDS = 10.0
+PLANNED_SHARE = 0.98  # of the time left: a unit that is not quite done at the deadline is lost
+HANG_FACTOR = 20.0  # a shard that takes so many times as long as expected hangs
+HANG_SECONDS = 120.0  # but none does so sooner
+WAIT_SECONDS = 1.0
+MAX_LOSSES = 3  # workers that one shard may cost
+
+
+class UnitError(FoldpackError):
+    """A unit that cannot be predicted."""
+
+
+@dataclass(frozen=True)
+class UnitWork:
+    """A unit as the engine sees it."""
+
+    role: str  # for the log
+    run: str
+    views: int
+
+
+@dataclass
+class UnitState:
+    """How far a unit is."""
+
+    index: int
+    work: UnitWork
+    views: int  # planned now; 0: left out
+    next_row: int = 0
+    rows_done: int = 0
+    returned: list[Shard] = field(default_factory=list)  # of workers that were lost
+    out: int = 0  # shards that workers have
+    reduced: bool = False  # some rows had fewer than all views
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class EngineHooks:
+    """What the engine asks of its owner."""
+
+    begin: Callable[[int], None]  # make room for the unit's rows
+    finish: Callable[[int, bool], None]  # all rows of the unit are in the store; True: with all views
+    failed: Callable[[ShardFailed], None]  # raises, or lets the engine go on without the unit
+    rows_ready: Callable[[int, float], bool]  # wait at most so many seconds until the first rows are decoded
+    images_left: Callable[[], float]  # seconds until the last row is decoded, as far as known
+
+
+class Engine:
+    """One run over the units of a plan."""
+
+    def __init__(self, units: list[UnitWork], rows: int, shard_rows: int, pool: WorkPool, costs: CostModel,
+                 deadline: Deadline, hooks: EngineHooks, log: RunLog, done: set[int] | None = None) -> None:
+        """rows: of every unit; shard_rows: of one shard; done: units that an earlier process has finished."""
+        self.rows = rows
+        self.shard_rows = shard_rows
+        self.pool = pool
+        self.costs = costs
+        self.deadline = deadline
+        self.hooks = hooks
+        self.log = log
+        self.finished = set(done or ())
+        self.units = [UnitState(index, work, work.views) for index, work in enumerate(units)]
+        self.given: dict[Shard, float] = {}  # shard -> when it went out
+        self.losses: dict[tuple[int, int], int] = {}
+        self.waited_for_images = 0.0
+        self.image_views = 0
+        self.started = deadline.elapsed()
+        self._planned_at = self._told_at = -1e9
+        self._plan: dict[int, int] = {}
+
+    def run(self) -> None:
+        """Work until all planned units are finished or the deadline has come. Raises what `hooks.failed` raises."""
+        while self.open_units():
+            if self.deadline.left() <= 0:
+                self.log.note("deadline", left_out=[state.work.role for state in self.open_units()])
+                return
+            self.plan_again()
+            if not self.given and not any(state.views for state in self.open_units()):
+                self.log.note("nothing fits", left=round(self.deadline.left(), 1))
+                return
+            self.give()
+            for event in self.pool.wait(self.patience()):
+                self.take(event)
+            self.end_hanging()
+            self.tell()
+
+    def open_units(self) -> list[UnitState]:
+        """Units that could still be finished, in the plan's order."""
+        return [state for state in self.units if state.index not in self.finished and not state.failed]
+
+    def remaining(self) -> list[Remaining]:
+        """What is left to do of every open unit, in seconds of all devices together."""
+        left = []
+        for state in self.open_units():
+            rows = self.rows - state.rows_done
+            seconds = self.costs.seconds(state.work.run) * rows / self.pool.devices
+            load = 0.0 if state.next_row else self.costs.load_seconds()
+            left.append(Remaining(state.index, state.work.run, state.work.views, seconds, load, state.next_row > 0))
+        return left
+
+    def expected_seconds(self) -> float:
+        """How long the planned work will still take."""
+        return sum(each.load_seconds + each.view_seconds * self.units[each.index].views
+                   for each in self.remaining() if self.units[each.index].views)
+
+    def plan_again(self) -> None:
+        """Fit the work into the time that is left; at the start, after every unit, and once a minute."""
+        now = self.deadline.elapsed()
+        if now - self._planned_at < REPLAN_SECONDS:
+            return
+        self._planned_at = now
+        present = {state.work.run for state in self.units if state.index in self.finished}
+        chosen = self.choose(present)
+        for index, views in chosen.items():
+            self.units[index].views = views
+        if chosen != self._plan:
+            self._plan = chosen
+            short = {self.units[index].work.role: views for index, views in chosen.items()
+                     if views < self.units[index].work.views}
+            self.log.note("plan", units=len(chosen), fewer_views=short, expected=round(self.expected_seconds(), 1),
+                          left=round(self.deadline.left(), 1), device_factor=round(self.costs.factor, 3))
+
+    def choose(self, present: set[str]) -> dict[int, int]:
+        """Views of every open unit. Before anything was measured here all: the figures are those of another machine."""
+        remaining = self.remaining()
+        if not self.costs.any_measured():
+            return {each.index: each.views for each in remaining}
+        first = remaining[0].view_seconds * remaining[0].views if remaining else 0.0
+        idle = max(0.0, self.hooks.images_left() - first)  # the first unit cannot be faster than its images
+        return choose_views(remaining, self.deadline.left() * PLANNED_SHARE - idle, present)
+
+    def give(self) -> None:
+        """Keep every worker busy, in the plan's order."""
+        while len(self.given) < self.pool.capacity:
+            state = next((each for each in self.open_units() if each.views and self.has_shard(each)), None)
+            if state is None:
+                return
+            shard = self.next_shard(state)
+            if not self.images_are_there(shard):
+                state.returned.append(shard)
+                return
+            if shard.views < state.work.views:
+                state.reduced = True
+            if state.rows_done == 0 and state.out == 0 and shard.start == 0:
+                self.hooks.begin(state.index)
+            state.out += 1
+            self.given[shard] = self.deadline.elapsed()
+            self.pool.give(shard, self.following(state))
+
+    def has_shard(self, state: UnitState) -> bool:
+        """Whether some rows of a unit have not been handed out."""
+        return bool(state.returned) or state.next_row < self.rows
+
+    def next_shard(self, state: UnitState) -> Shard:
+        """Take the next rows of a unit."""
+        if state.returned:
+            shard = state.returned.pop(0)
+            return Shard(shard.unit, shard.start, shard.stop, state.views)
+        start = state.next_row
+        state.next_row = min(self.rows, start + self.shard_rows)
+        return Shard(state.index, start, state.next_row, state.views)
+
+    def images_are_there(self, shard: Shard) -> bool:
+        """Wait a moment for the images of a shard, unless workers are busy anyway."""
+        started = self.deadline.elapsed()
+        ready = self.hooks.rows_ready(shard.stop, 0.0 if self.given else WAIT_SECONDS)
+        self.waited_for_images += self.deadline.elapsed() - started
+        return ready
+
+    def following(self, state: UnitState) -> int | None:
+        """The unit that comes after this one."""
+        return next((each.index for each in self.open_units() if each.index > state.index and each.views), None)
+
+    def patience(self) -> float:
+        """Seconds to wait for news; none when there is nothing to wait for."""
+        if not self.given:
+            return 0.0
+        return max(0.0, min(WAIT_SECONDS, self.deadline.left()))
+
+    def take(self, event: WorkEvent) -> None:
+        """Something happened to a worker."""
+        if isinstance(event, WorkerLost):
+            self.take_back(event)
+            return
+        self.given.pop(event.shard, None)
+        state = self.units[event.shard.unit]
+        state.out -= 1
+        if isinstance(event, ShardFailed):
+            self.fail(event)
+        else:
+            self.count(event, state)
+
+    def count(self, event: ShardDone, state: UnitState) -> None:
+        """Some rows are done."""
+        shard = event.shard
+        self.costs.measure(state.work.run, shard.stop - shard.start, shard.views, event.seconds)
+        if event.load_seconds > 0 and shard.start == 0:
+            self.costs.measure_load(event.load_seconds)
+        state.rows_done += shard.stop - shard.start
+        self.image_views += (shard.stop - shard.start) * shard.views
+        if self.costs.fresh(state.work.run) or self.expected_seconds() > self.deadline.left():
+            self._planned_at = -1e9
+        if state.rows_done == self.rows and not state.failed:
+            self.finished.add(state.index)
+            self.hooks.finish(state.index, not state.reduced)
+            self._planned_at = -1e9
+
+    def fail(self, event: ShardFailed) -> None:
+        """A unit cannot be predicted: the owner decides whether the others go on."""
+        state = self.units[event.shard.unit]
+        first, state.failed = not state.failed, True
+        self._planned_at = -1e9
+        if first:
+            self.log.note("unit failed", unit=state.work.role, reason=event.reason)
+            self.hooks.failed(event)
+
+    def take_back(self, event: WorkerLost) -> None:
+        """A worker is gone: its shards go back, unless one of them has cost too many workers already."""
+        self.log.note("worker lost", worker=event.worker, reason=event.reason, shards=len(event.shards))
+        for shard in event.shards:
+            self.given.pop(shard, None)
+            state = self.units[shard.unit]
+            state.out -= 1
+            state.returned.append(shard)
+            place = shard.unit, shard.start
+            self.losses[place] = self.losses.get(place, 0) + 1
+            if self.losses[place] >= MAX_LOSSES:
+                reason = f"{self.losses[place]} workers were lost at rows {shard.start} to {shard.stop}: {event.reason}"
+                self.fail(ShardFailed(shard, event.worker, reason))
+
+    def end_hanging(self) -> None:
+        """A shard that takes far longer than it should: its worker is ended."""
+        now = self.deadline.elapsed()
+        for shard, since in list(self.given.items()):
+            state = self.units[shard.unit]
+            expected = self.costs.slow_seconds(state.work.run) * shard.views * (shard.stop - shard.start)
+            limit = max(HANG_SECONDS, HANG_FACTOR * expected * self.pool.capacity / self.pool.devices)
+            if now - since > limit:
+                self.pool.recover(shard)
+
+    def tell(self) -> None:
+        """A progress line now and then."""
+        now = self.deadline.elapsed()
+        if now - self._told_at < PROGRESS_SECONDS:
+            return
+        self._told_at = now
+        planned = [state for state in self.units if state.views or state.index in self.finished]
+        spent = max(now - self.started, 1e-9)
+        expected = self.expected_seconds()
+        self.log.progress(done=len(self.finished), units=len(planned),
+                          rows=sum(state.rows_done for state in planned) + self.rows * self.earlier(),
+                          all_rows=self.rows * len(planned), per_second=self.image_views / spent, eta=expected,
+                          left=self.deadline.left(), waiting=self.waited_for_images / spent)
+
+    def earlier(self) -> int:
+        """Units that an earlier process has finished."""
+        return sum(state.index in self.finished and state.rows_done == 0 for state in self.units)

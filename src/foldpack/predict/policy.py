@@ -1,0 +1,58 @@
+"""What an error means for the exit code, and what a kernel run is known by."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from foldpack.data.items import Items
+
+EXIT_OK = 0  # a checked submission
+EXIT_NOTHING = 1  # no unit was finished in time: the submission is the training prior
+EXIT_INPUT = 2  # an input is missing or does not fit
+EXIT_LATE = 3  # ended by the watchdog; the submission holds what was finished
+EXIT_TERMINATED = 143  # SIGTERM, as a shell reports it
+RERUN_VARIABLE = "KAGGLE_IS_COMPETITION_RERUN"
+
+
+def errors_stand(on_error: str, rerun: bool) -> bool:
+    """Whether the best valid submission counts after an error. on_error: "auto", "fail" or "stand", from the budget.
+
+    "auto": only in the competition's rerun, where an exit code other than 0 loses the submission. Anywhere else an
+    error must be seen.
+    """
+    return on_error == "stand" or (on_error == "auto" and rerun)
+
+
+def is_rerun() -> bool:
+    """Whether this is the competition's rerun on the hidden test set."""
+    return os.environ.get(RERUN_VARIABLE, "").lower() not in ("", "0", "false")
+
+
+def exit_code(code: int, valid: bool, stands: bool) -> int:
+    """The truth for the outside: 0 also after an error, but only when a valid submission stands and may do so."""
+    return EXIT_OK if stands and valid else code
+
+
+def script_digest() -> str:
+    """SHA-256 of the script that runs, so that predictions of other code are never taken for its own; "" if unknown."""
+    script = Path(sys.argv[0])
+    try:
+        return hashlib.sha256(script.read_bytes()).hexdigest() if script.suffix == ".py" else ""
+    except OSError:
+        return ""
+
+
+def items_digest(items: Items) -> str:
+    """SHA-256 of ids, sizes and times of the images, in order."""
+    digest = hashlib.sha256()
+    for item, path in zip(items.ids, items.paths, strict=True):
+        try:
+            stat = path.stat()
+            facts = f"{stat.st_size} {stat.st_mtime_ns}"
+        except OSError:
+            facts = "missing"
+        digest.update(f"{item}\0{facts}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,242 @@
+"""Workers: one in this process, or one persistent process for each device, which take shards of units."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+
+from foldpack.errors import FoldpackError
+from foldpack.predict.store import UnitStore
+from foldpack.predict.work import Shard, ShardDone, ShardFailed, UnitPredictor, WorkerLost, WorkEvent
+from foldpack.sealed_prefetch import SealedPrefetch
+
+AHEAD = 2  # shards that a worker process has: one in work, one waiting
+OPEN_SECONDS = 180.0  # a worker process may take so long to import and to start its device
+
+
+@dataclass(frozen=True)
+class WorkOrder:
+    """A shard on its way to a worker."""
+
+    shard: Shard
+    key: str  # of the unit in the store
+    following: int | None
+
+
+class ShardRunner:
+    """Does the work of one worker, in whatever process: keeps a unit's network, loads the next weights ahead."""
+
+    def __init__(self, predictor: UnitPredictor, store: UnitStore, device: str) -> None:
+        self.predictor = predictor
+        self.store = store
+        self.built: int | None = None
+        self.prefetch = SealedPrefetch(predictor.load)
+        predictor.open(device)
+
+    def run(self, order: WorkOrder, check: Callable[[], None]) -> tuple[float, float]:
+        """Predict a shard into the store. Returns the seconds of predicting and of loading before it."""
+        shard, started = order.shard, time.monotonic()
+        if self.built != shard.unit:
+            self.built = None
+            self.predictor.build(shard.unit, self.prefetch.take(shard.unit))
+            self.built = shard.unit
+            if order.following is not None:
+                self.prefetch.start(order.following)
+        loaded = time.monotonic()
+        values = self.predictor.predict(shard.unit, shard.start, shard.stop, shard.views, check)
+        self.store.write(order.key, shard.start, values)
+        return time.monotonic() - loaded, loaded - started
+
+    def close(self) -> None:
+        """No weights are loaded any more."""
+        self.prefetch.close()
+
+
+class InlinePool:
+    """One worker, in this process: for the CPU, and for a single GPU."""
+
+    capacity = 1
+    devices = 1
+
+    def __init__(self, predictor: UnitPredictor, store: UnitStore, keys: list[str], device: str,
+                 check: Callable[[], None]) -> None:
+        """keys: of the units in the store; check: called before every batch, ends the work by raising."""
+        self._runner = ShardRunner(predictor, store, device)
+        self._keys = keys
+        self._check = check
+        self._orders: deque[WorkOrder] = deque()
+
+    def give(self, shard: Shard, following: int | None) -> None:
+        """Note a shard; `wait` does it."""
+        self._orders.append(WorkOrder(shard, self._keys[shard.unit], following))
+
+    def wait(self, seconds: float) -> list[WorkEvent]:
+        """Do what was given. What `check` raises goes through; a FoldpackError is a failure of the unit."""
+        if not self._orders:
+            return []
+        order = self._orders.popleft()
+        try:
+            spent, loading = self._runner.run(order, self._check)
+        except FoldpackError as failure:
+            return [ShardFailed(order.shard, 0, str(failure), failure)]
+        return [ShardDone(order.shard, 0, spent, loading)]
+
+    def recover(self, shard: Shard) -> None:
+        """Nothing: this very process does the work; the watchdog ends it when it hangs."""
+
+    def close(self) -> None:
+        """No weights are loaded any more."""
+        self._runner.close()
+
+
+def worker_process(predictor: UnitPredictor, store: UnitStore, device: str, threads: int, orders: Connection,
+                   answers: Connection) -> None:
+    """The body of a worker process: orders in, answers out, until the order is None or the pipe ends."""
+    set_worker_threads(threads)
+    try:
+        runner = ShardRunner(predictor, store, device)
+    except Exception as failure:
+        answers.send(("unusable", failure_text(failure)))
+        return
+    answers.send(("open", device))
+    while (order := receive_order(orders)) is not None:
+        try:
+            answers.send(("done", order.shard, *runner.run(order, no_check)))
+        except FoldpackError as failure:
+            answers.send(("failed", order.shard, str(failure)))
+        except Exception as failure:
+            answers.send(("failed", order.shard, failure_text(failure)))
+    runner.close()
+
+
+def set_worker_threads(threads: int) -> None:
+    """Let torch use so many threads; two worker processes must not fight for the same cores."""
+    torch.set_num_threads(threads)
+
+
+def receive_order(orders: Connection) -> WorkOrder | None:
+    """The next order; None at the end, also when the engine's process is gone."""
+    try:
+        return orders.recv()
+    except EOFError:
+        return None
+
+
+def failure_text(failure: BaseException) -> str:
+    """A traceback as text, to be shown by another process."""
+    return "".join(traceback.format_exception(failure)).rstrip()
+
+
+def no_check() -> None:
+    """Worker processes do not watch the clock: the engine ends them."""
+
+
+@dataclass
+class WorkerHandle:
+    """A worker process as the engine's process sees it."""
+
+    number: int
+    device: str
+    process: Any
+    orders: Connection
+    answers: Connection
+    started: float
+    open: bool = False
+    shards: list[Shard] = field(default_factory=list)  # given and not answered, oldest first
+    ended_for: str = ""  # why it was ended on purpose
+
+
+class ProcessPool:
+    """One persistent process for each device. A process that dies is started again; its shards are reported as lost."""
+
+    def __init__(self, predictor: UnitPredictor, store: UnitStore, keys: list[str], devices: list[str],
+                 start_method: str, threads: int, say: Callable[[str], None]) -> None:
+        """keys: of the units in the store; devices: one process each; threads: of the CPU, for each process."""
+        self._context = multiprocessing.get_context(start_method)
+        self._parts = predictor, store
+        self._keys = keys
+        self._threads = threads
+        self._say = say
+        self.devices = len(devices)
+        self.capacity = AHEAD * len(devices)
+        self._workers = [self._start(number, device) for number, device in enumerate(devices)]
+
+    def _start(self, number: int, device: str) -> WorkerHandle:
+        theirs, orders = self._context.Pipe(duplex=False)
+        answers, ours = self._context.Pipe(duplex=False)
+        process = self._context.Process(  # type: ignore[attr-defined]
+            target=worker_process, args=(*self._parts, device, self._threads, theirs, ours), daemon=True,
+            name=f"worker{number}-{device}")
+        process.start()
+        theirs.close()
+        ours.close()
+        return WorkerHandle(number, device, process, orders, answers, time.monotonic())
+
+    def give(self, shard: Shard, following: int | None) -> None:
+        """To the worker with the fewest shards; among those, to one that has worked at the unit last."""
+        worker = min(self._workers, key=lambda each: (len(each.shards), each.number))
+        worker.shards.append(shard)
+        try:
+            worker.orders.send(WorkOrder(shard, self._keys[shard.unit], following))
+        except OSError:
+            pass  # it is dead: `wait` finds out and gives the shard back
+
+    def wait(self, seconds: float) -> list[WorkEvent]:
+        """Answers of the workers, and who was lost."""
+        by_answers = {worker.answers: worker for worker in self._workers}
+        events: list[WorkEvent] = []
+        for ready in wait(list(by_answers), seconds):
+            events += self._hear(by_answers[ready])  # type: ignore[index]
+        for worker in self._workers:
+            if not worker.open and time.monotonic() - worker.started > OPEN_SECONDS:
+                worker.ended_for = f"not started after {OPEN_SECONDS:.0f} s"
+                worker.process.kill()
+        return events
+
+    def _hear(self, worker: WorkerHandle) -> list[WorkEvent]:
+        try:
+            kind, *rest = worker.answers.recv()
+        except (EOFError, OSError):
+            return [self._lost(worker)]
+        if kind == "open":
+            worker.open = True
+            return []
+        if kind == "unusable":
+            raise FoldpackError(f"device {worker.device} cannot be used: {rest[0]}")
+        worker.shards.remove(rest[0])
+        if kind == "done":
+            return [ShardDone(rest[0], worker.number, rest[1], rest[2])]
+        return [ShardFailed(rest[0], worker.number, rest[1])]
+
+    def _lost(self, worker: WorkerHandle) -> WorkerLost:
+        worker.process.join(5)
+        worker.orders.close()
+        worker.answers.close()
+        reason = worker.ended_for or f"process ended with code {worker.process.exitcode}"
+        self._say(f"worker {worker.number} on {worker.device} is lost: {reason}; starting it again")
+        self._workers[worker.number] = self._start(worker.number, worker.device)
+        return WorkerLost(worker.number, worker.shards, reason)
+
+    def recover(self, shard: Shard) -> None:
+        """End the worker that hangs at a shard."""
+        for worker in self._workers:
+            if shard in worker.shards and not worker.ended_for:
+                worker.ended_for = f"no answer for rows {shard.start} to {shard.stop} in time"
+                worker.process.kill()
+
+    def close(self) -> None:
+        """End all workers now."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join(5)
+            worker.orders.close()
+            worker.answers.close()

@@ -1,0 +1,86 @@
+"""What the engine hands to workers and what they give back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some rows of one unit."""
+
+    unit: int  # place in the list of units
+    start: int  # first row
+    stop: int  # behind the last row
+    views: int  # so many of the unit's views, from the first on
+
+
+@dataclass(frozen=True)
+class ShardDone:
+    """The rows of a shard are in the store."""
+
+    shard: Shard
+    worker: int
+    seconds: float  # of predicting
+    load_seconds: float  # before it, waiting for weights and building the network
+
+
+@dataclass(frozen=True)
+class ShardFailed:
+    """The unit cannot be predicted: its weights, its network or its numbers are wrong. Trying again would not help."""
+
+    shard: Shard
+    worker: int
+    reason: str
+    failure: BaseException | None = None  # in the process of the engine only
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker died or hangs. The shards that it had go back to the queue."""
+
+    worker: int
+    shards: list[Shard]
+    reason: str
+
+
+WorkEvent = ShardDone | ShardFailed | WorkerLost
+
+
+class UnitPredictor(Protocol):
+    """Predicts parts of units; lives in every worker, so it is pickled before `open`."""
+
+    def open(self, device: str) -> None:
+        """Take a device, such as "cuda:1" or "cpu", for good."""
+
+    def load(self, unit: int) -> Any:
+        """Decrypted and verified weights of a unit; called in a thread while another unit is being predicted."""
+
+    def build(self, unit: int, loaded: Any) -> None:
+        """Put the unit's network on the device and check that it computes what it should."""
+
+    def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> np.ndarray:
+        """(stop - start, C) float32 of these rows. `check` is called before every batch and may raise."""
+
+
+class WorkPool(Protocol):
+    """Workers that take shards."""
+
+    capacity: int  # so many shards can be out at the same time
+    devices: int  # so many work at the same time
+
+    def give(self, shard: Shard, following: int | None) -> None:
+        """Hand out a shard; `following` is the unit whose weights may be loaded ahead."""
+
+    def wait(self, seconds: float) -> list[WorkEvent]:
+        """What happened, as soon as something has, or nothing after so many seconds."""
+
+    def recover(self, shard: Shard) -> None:
+        """The shard takes far too long: end its worker, so that `wait` reports it as lost."""
+
+    def close(self) -> None:
+        """End all workers now, whatever they do."""
