@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from foldpack.competitions.registry import get_competition
@@ -13,11 +13,24 @@ from foldpack.files import write_atomic
 from foldpack.keyring import Keyring
 from foldpack.predict.views import require_views
 from foldpack.spec import EnsembleSpec, read_spec, spec_to_dict, write_spec
+from packer.credentials import config_folder
+from packer.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset
+from packer.notebook import render_notebook
 from packer.pack import inject_keys, pack_entry, source_commit
 from packer.stage import SealedStore, lay_out_keys, lay_out_weights, seal_boosters, seal_members
 
 ENTRY_OF_TASK = {"multiclass": "classify.py", "multilabel": "classify.py"}
 NO_OWNER = "your-kaggle-name"
+DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the kernel is to be on Kaggle."""
+
+    accelerator: str = DEFAULT_ACCELERATOR  # Kaggle's machine_shape
+    notebook: bool = False
+    dataset_limit: int = SIZE_LIMIT  # bytes; larger weights become several datasets
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,8 @@ class Build:
     pack_id: str
     spec: EnsembleSpec
     warnings: list[str]  # of the packer, such as a script that is nearly too large
+    staged: list[Staged] = field(default_factory=list)  # the datasets to upload: all but the wheels
+    packages: list[str] = field(default_factory=list)  # distributions that the script imports
 
     @property
     def dataset(self) -> str:
@@ -39,12 +54,14 @@ class Build:
         return self.datasets[0]
 
 
-def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner: str, keyring: Keyring) -> Build:
+def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner: str, keyring: Keyring,
+                 target: Target | None = None) -> Build:
     """Seal, pack and write everything. Nothing of an earlier build is touched before the pack has succeeded.
 
     project: the folder with `src/` and `kernels/`. Raises SpecError, DataError, StageError, PackError, SealedError.
     """
-    spec = read_spec(spec_path)
+    target = target or Target()
+    spec = read_spec(spec_path).model_copy(update={"history": None})  # scores must not change the pack
     get_competition(spec.competition)
     for member in spec.members:
         require_views(member.views)
@@ -57,24 +74,43 @@ def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner:
                         command=f"./deploy_kernel.py {Path(*spec_path.parts[-2:]).as_posix()}",
                         commit=source_commit(project, [project / "src", project / "kernels"]))
     folder = build / spec.name
-    datasets = [f"{owner}/{dataset_name(spec.name)}"]
-    lay_out_weights(sealed_spec, store, folder / "weights", datasets[0])
-    if spec.keys == "dataset":
-        datasets.append(f"{owner}/{dataset_name(spec.name, 'keys')}")
-        lay_out_keys(keys, folder / "keys", datasets[1])
-        keys = {}
-    elif (folder / "keys").exists():
-        shutil.rmtree(folder / "keys")
-    if spec.wheels is not None:
-        datasets.append(spec.wheels.dataset)
     script, keyless = folder / f"{spec.name}.py", folder / f"{spec.name}.keyless.py"
+    keyed = inject_keys(packed.text, keys if spec.keys == "inline" else {})
+    notebook = render_notebook(keyed, spec.name) if target.notebook else None
+    staged = stage_datasets(sealed_spec, store, keys, folder, owner, target.dataset_limit)
+    datasets = [each.slug for each in staged] + ([spec.wheels.dataset] if spec.wheels is not None else [])
     write_atomic(keyless, packed.text)
-    write_atomic(script, inject_keys(packed.text, keys), mode=0o600)
+    write_atomic(script, keyed, mode=0o600)
+    code_file = write_notebook(folder / f"{spec.name}.ipynb", notebook) or script.name
     write_spec(folder / "spec.yml", sealed_spec)
-    metadata = kernel_metadata(spec, owner, datasets, script.name)
+    metadata = kernel_metadata(spec, owner, datasets, code_file, target)
     write_atomic(folder / "kernel-metadata.json", json.dumps(metadata, indent=1) + "\n")
     return Build(folder, script, keyless, folder / "weights", datasets, packed.pack_id, sealed_spec,
-                 packed.report.warnings)
+                 packed.report.warnings, staged, packed.report.packages)
+
+
+def stage_datasets(spec: EnsembleSpec, store: SealedStore, keys: dict[str, str], folder: Path, owner: str,
+                   limit: int) -> list[Staged]:
+    """Lay out the datasets to upload: the weights, in parts where they are too large, then the keys if apart."""
+    slug = f"{owner}/{dataset_name(spec.name)}"
+    lay_out_weights(spec, store, folder / "weights", slug)
+    staged = [finish_dataset(part, name) for name, part in split_dataset(folder / "weights", slug, limit)]
+    if spec.keys == "dataset":
+        slug = f"{owner}/{dataset_name(spec.name, 'keys')}"
+        lay_out_keys(keys, folder / "keys", slug)
+        staged.append(finish_dataset(folder / "keys", slug, secret=True))
+    elif (folder / "keys").exists():
+        shutil.rmtree(folder / "keys")
+    return staged
+
+
+def write_notebook(path: Path, text: str | None) -> str | None:
+    """Write the notebook, keys and all, readable by its owner only; remove an old one when there is none to write."""
+    if text is None:
+        path.unlink(missing_ok=True)
+        return None
+    write_atomic(path, text, mode=0o600)
+    return path.name
 
 
 def dataset_name(name: str, what: str = "weights") -> str:
@@ -88,18 +124,25 @@ def kaggle_slug(name: str, longest: int) -> str:
     return "-".join(words)[:longest].rstrip("-")
 
 
-def kernel_metadata(spec: EnsembleSpec, owner: str, datasets: list[str], code_file: str) -> dict[str, object]:
-    """`kernel-metadata.json`. Private and offline are always written out: the client's own defaults vary."""
-    slug = f"{kaggle_slug(spec.name, 43)}-kernel"
+def kernel_metadata(spec: EnsembleSpec, owner: str, datasets: list[str], code_file: str,
+                    target: Target | None = None) -> dict[str, object]:
+    """`kernel-metadata.json`. Private and offline are always written out: the client's own defaults vary.
+
+    A notebook has a slug of its own, as Kaggle lets no kernel change its kind.
+    """
+    target = target or Target()
+    slug = f"{kaggle_slug(spec.name, 41)}-notebook" if target.notebook else f"{kaggle_slug(spec.name, 43)}-kernel"
     return {
         "id": f"{owner}/{slug}",
         "title": slug.replace("-", " "),
         "code_file": code_file,
         "language": "python",
-        "kernel_type": "script",
+        "kernel_type": "notebook" if target.notebook else "script",
         "is_private": True,
         "enable_gpu": True,
+        "enable_tpu": False,
         "enable_internet": False,
+        "machine_shape": target.accelerator,
         "dataset_sources": datasets,
         "competition_sources": [spec.slug],
         "kernel_sources": [],
@@ -111,9 +154,8 @@ def default_owner() -> str | None:
     """The Kaggle user name of this machine's credentials, if there is one to be found without the network."""
     if name := os.environ.get("KAGGLE_USERNAME"):
         return name
-    folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path.home() / ".kaggle")
     try:
-        name = json.loads((folder / "kaggle.json").read_text(encoding="utf-8"))["username"]
+        name = json.loads((config_folder() / "kaggle.json").read_text(encoding="utf-8"))["username"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return name if isinstance(name, str) and name else None

@@ -157,6 +157,11 @@ class KaggleClient:
             self._worker.kill()
             self._worker = None
 
+    def interrupt(self) -> None:
+        """End a request that another thread waits for."""
+        if (worker := self._worker) is not None:
+            worker.process.kill()
+
     def _started(self) -> Worker:
         if self._worker is None:
             self._worker = Worker(self.lock)
@@ -263,16 +268,12 @@ class KaggleClient:
 
     def stream_log(self, kernel: str) -> Iterator[Answer]:
         """Events of the newest session's log as they come: {stream_name, time, data}. Raises CallError."""
-        self._started().ask({"method": "stream_log", "request": {"kernel": kernel}})
-        while (message := self._next_event()) is not None:
-            yield message
-
-    def _next_event(self) -> Answer | None:
-        assert self._worker is not None
-        message = self._worker.next_message(self.seconds)
-        if message is None or "event" not in message:
+        worker = self._started()
+        worker.ask({"method": "stream_log", "request": {"kernel": kernel}})
+        while (message := worker.next_message(self.seconds)) is not None and "event" in message:
+            yield message["event"]
+        if message is None or "error" in message:
             self.close()
-            return None
-        return message["event"]
+            raise CallError("stream_log", "lost", 0, "the stream broke")
 
 

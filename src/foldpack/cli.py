@@ -13,6 +13,7 @@ import typer
 
 from foldpack.cli_errors import run_app
 from foldpack.config import ConfigError, read_config
+from foldpack.deploy_cli import register as register_deploy_commands
 from foldpack.pack_cli import register as register_pack_commands
 from foldpack.sealed_cli import register as register_sealed_commands
 from foldpack.strict_model import parse_strict
@@ -22,6 +23,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True,
 
 register_sealed_commands(app)
 register_pack_commands(app)
+register_deploy_commands(app)
 
 DataOption = Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")]
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]

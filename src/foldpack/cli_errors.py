@@ -14,7 +14,8 @@ INTERRUPTED = 130  # the exit code of Ctrl-C
 def run_app(app: typer.Typer, args: list[str] | None = None) -> int:
     """Run a typer application -> exit code.
 
-    0, or the code of `typer.Exit`; 2 for FoldpackError, wrong usage, and files that the system denies; 130 for Ctrl-C.
+    0, or the code of `typer.Exit`; the `exit_code` of a FoldpackError, else 2; 2 for wrong usage and for files that
+    the system denies; 130 for Ctrl-C.
     """
     app.pretty_exceptions_enable = False  # its tracebacks print local variables, which may hold keys
     command = typer.main.get_command(app)
@@ -22,7 +23,7 @@ def run_app(app: typer.Typer, args: list[str] | None = None) -> int:
         result = command.main(args=args, prog_name=None, standalone_mode=False)
     except FoldpackError as failure:
         print(f"error: {failure}", file=sys.stderr)
-        return 2
+        return int(getattr(failure, "exit_code", 2))
     except (KeyboardInterrupt, typer.Abort):  # some versions of typer turn the first into the second
         result = INTERRUPTED
     except OSError as failure:

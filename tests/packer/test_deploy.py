@@ -33,12 +33,16 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def manifest_name(build: Build) -> str:
+    return f"foldpack-manifest-{build.staged[0].content[:16]}.json"
+
+
 def test_what_is_built(house: House) -> None:
     build = house.build
     sealed = sorted(str(fold.file) for member in build.spec.members for fold in member.folds)
     assert sorted(files(build.folder)) == sorted(
         ["kernel-metadata.json", "small.keyless.py", "small.py", "spec.yml"]
-        + [f"weights/{name}" for name in [*sealed, "dataset-metadata.json"]])
+        + [f"weights/{name}" for name in [*sealed, "dataset-metadata.json", manifest_name(build)]])
     assert read_spec(build.folder / "spec.yml") == build.spec
     assert len(sealed) == 4 and build.dataset == "someone/small-weights"
 

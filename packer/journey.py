@@ -1,0 +1,219 @@
+"""The whole way of a deploy: preflight, build, rehearsal, datasets, push, session, output, submission, score.
+
+Every step asks the journal and Kaggle what is done already, so that the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from foldpack.competitions.image_table import read_test_items
+from foldpack.competitions.registry import get_competition
+from foldpack.keyring import Keyring
+from foldpack.spec import EnsembleSpec, ScoreSpec, read_spec
+from packer.credentials import find_credentials
+from packer.datasets import Dataset, ensure_dataset
+from packer.deploy import NO_OWNER, Build, Target, build_kernel
+from packer.exits import DeployError, Exit
+from packer.history import add_score
+from packer.hours import predict_hours
+from packer.image import kaggle_image
+from packer.journal import Journal, SessionEntry, only_one
+from packer.kaggle_client import Answer, KaggleClient
+from packer.pace import Pace
+from packer.preflight import Finding, Wanted, after_build, before_build, stop_on_errors
+from packer.push import Kernel, build_request, push_kernel, shown_request
+from packer.quota import quota_warning
+from packer.rehearsal import rehearse_build
+from packer.session import Version, check_output, fetch_output, judge_session, run_hours, wait_session
+from packer.stage import SealedStore
+from packer.submit import Submitter, submit_version
+from packer.upload import Uploads
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie here."""
+
+    ensemble: Path
+    project: Path
+    runs: Path
+    build: Path
+    keyring: Path | None
+    passphrase: Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user wants."""
+
+    owner: str | None = None
+    dry_run: bool = False
+    rehearse: bool = True
+    data: Path | None = None  # the competition's folder, to rehearse with and to check the submission against
+    python: Path | None = None  # of the image's environment
+    target: Target = Target()
+    images: int | None = None
+    factor: float = 1.0  # how many times slower than the training's device one GPU of the kernel is
+    public_weights: bool = False
+    wait: bool = False
+    wait_hours: float = 13.0
+    message: str | None = None  # of a submission; None: do not submit
+    timeout: float = 120.0
+
+
+class Journey:
+    """One deploy. say: a line for the user; show: a table."""
+
+    def __init__(self, places: Places, wish: Wish, pace: Pace, say: Say, show: Callable[[Table], None]) -> None:
+        self.places, self.wish, self.pace, self.say, self.show = places, wish, pace, say, show
+        self.spec: EnsembleSpec = read_spec(places.ensemble)
+
+    def run(self) -> None:
+        """Go the whole way, or as far as was asked for. Raises FoldpackError; DeployError carries the exit code."""
+        with space_error(), only_one(self.places.build, self.spec.name) as lock:
+            with KaggleClient(self.wish.timeout, self.pace, lock, self.say) as client:
+                owner = self.owner(client)
+                build, request = self.make(owner)
+                journal = Journal(build.folder)
+                if self.wish.dry_run:
+                    self.say("request:\n" + shown_request(request))
+                    return
+                self.rehearse(build, request, journal)
+                self.send(client, build, request, journal)
+
+    def owner(self, client: KaggleClient) -> str:
+        """Whose kernel it will be. A token's owner is known to Kaggle only."""
+        credentials = find_credentials()
+        known = self.wish.owner or (credentials.username if credentials is not None else None)
+        if known is not None:
+            return known
+        if self.wish.dry_run or credentials is None or credentials.readable_by_others:
+            return NO_OWNER
+        return client.username()
+
+    def make(self, owner: str) -> tuple[Build, Answer]:
+        """Preflight, build, and preflight of what was built -> the build and the request that would be sent."""
+        places, wish = self.places, self.wish
+        wanted = Wanted(wish.owner, wish.target.accelerator, self.images(), wish.factor, not wish.dry_run)
+        with Keyring.editing(places.keyring, places.passphrase) as ring:
+            store = SealedStore(places.build / "sealed", ring)
+            self.tell(before_build(self.spec, places.runs, places.ensemble.with_suffix(""), store, wanted,
+                                   find_credentials()))
+            build = build_kernel(places.ensemble, places.project, places.runs, places.build, owner, ring, wish.target)
+        self.describe(build)
+        request = build_request(build.folder)
+        self.tell(after_build(build, request, kaggle_image()))
+        return build, request
+
+    def images(self) -> int | None:
+        """How many images the hours are predicted for."""
+        if self.wish.images is not None or self.wish.data is None:
+            return self.wish.images
+        return len(read_test_items(get_competition(self.spec.competition), self.wish.data))
+
+    def tell(self, findings: list[Finding]) -> None:
+        """Say notes and warnings; stop at errors."""
+        for finding in findings:
+            if finding.level != "error":
+                self.say(str(finding))
+        stop_on_errors(findings)
+
+    def describe(self, build: Build) -> None:
+        """What was built."""
+        self.say(f"pack {build.pack_id[:12]}: {build.script} ({build.script.stat().st_size:,} bytes, with its keys, "
+                 f"keep it private) and {build.keyless.name} (without)")
+        for staged in build.staged:
+            files = f"keys {staged.folder}" if staged.secret else \
+                f"weights {staged.folder}: {len(list(staged.folder.glob('*.sealed')))} sealed files"
+            self.say(f"{files} for dataset {staged.slug}" + (", which must stay private" if staged.secret else ""))
+        if build.dataset.startswith(f"{NO_OWNER}/"):
+            self.say(f"no Kaggle user is known: '{NO_OWNER}' stands for your user name; give --owner NAME")
+
+    def rehearse(self, build: Build, request: Answer, journal: Journal) -> None:
+        """Run the kernel here as Kaggle would, unless this pack has passed or is on Kaggle. Raises DeployError."""
+        how = build.pack_id + (f" with {self.wish.python}" if self.wish.python else "")
+        if not self.wish.rehearse or journal.data.rehearsed == how:
+            return
+        self.say("rehearsing: the kernel runs here, without network, on two made-up test sets")
+        report = rehearse_build(build, self.wish.data, build.folder / "rehearsal", python=self.wish.python,
+                                images=self.images(), factor=self.wish.factor)
+        self.show(report.table())
+        if not report.ok:
+            failed = "; ".join(f"{check.name}: {check.detail}" for check in report.checks if not check.ok)
+            raise DeployError(f"the rehearsal failed, so the kernel would fail on Kaggle: {failed}", Exit.REHEARSAL)
+        journal.note(rehearsed=how)
+
+    def send(self, client: KaggleClient, build: Build, request: Answer, journal: Journal) -> None:
+        """Datasets, push, and what was asked for after it."""
+        ref = str(request["slug"])
+        user = client.username()
+        if user.lower() != ref.partition("/")[0].lower():
+            raise DeployError(f"the kernel would be {ref}, but your credentials are those of {user}; leave --owner "
+                              "out, or use the right credentials", Exit.OWNER)
+        journal.note(kernel=ref, pack_id=build.pack_id)
+        self.warn_of_quota(client, build, journal)
+        for staged in build.staged:
+            dataset = Dataset(client, staged, self.wish.public_weights, self.say)
+            ensure_dataset(dataset, journal, Uploads(build.folder))
+        number = push_kernel(Kernel(client, request, self.say), journal, build.spec.name)
+        self.say(f"https://www.kaggle.com/code/{ref}")
+        if self.wish.wait or self.wish.message is not None:
+            self.follow(client, build, Version(ref, number), journal)
+
+    def warn_of_quota(self, client: KaggleClient, build: Build, journal: Journal) -> None:
+        """Before a push that would take more GPU hours than are left."""
+        if journal.data.push is not None and journal.data.push.state == "verified":
+            return
+        images, wish = self.images(), self.wish
+        hours = build.spec.budget.hours
+        if images is not None:
+            hours = min(hours, predict_hours(build.spec, images, wish.target.accelerator, wish.factor))
+        if warning := quota_warning(client, hours):
+            self.say(warning)
+
+    def follow(self, client: KaggleClient, build: Build, version: Version, journal: Journal) -> None:
+        """Wait, fetch, check, and submit where that was asked for."""
+        status, failure = wait_session(client, version, self.wish.wait_hours, self.say)
+        output = build.folder / "output"
+        log = fetch_output(client, version, output)
+        hours = run_hours(output)
+        journal.note(session=SessionEntry(version=version.number, status=status, hours=hours))
+        judge_session(version, status, failure, log)
+        rows = check_output(output, build.spec, self.wish.data)
+        self.say(f"submission {output / 'submission.csv'}: {rows} rows")
+        if self.wish.message is not None:
+            self.submit(client, build, version, journal, hours)
+
+    def submit(self, client: KaggleClient, build: Build, version: Version, journal: Journal,
+               hours: float | None) -> None:
+        """Submit the version, wait for its score and write it into the ensemble's YAML."""
+        submitter = Submitter(client, version, build.spec.slug, build.pack_id, self.say)
+        entry = submit_version(submitter, journal, str(self.wish.message))
+        shown = "none shown" if entry.public_score is None else f"{entry.public_score:g}"
+        self.say(f"public score {shown}")
+        when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        add_score(self.places.ensemble, ScoreSpec(
+            pack=build.pack_id, kernel=version.ref, version=version.number, public_score=entry.public_score,
+            private_score=entry.private_score, hours=hours, when=when, message=entry.message))
+
+
+@contextmanager
+def space_error() -> Iterator[None]:
+    """A full disk is one clear line."""
+    try:
+        yield
+    except OSError as failure:
+        if failure.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DeployError(f"{failure.filename or 'the disk'}: no space left; make room, then run the same command "
+                          "again", Exit.NO_SPACE) from None

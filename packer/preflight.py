@@ -1,0 +1,246 @@
+"""What can be known to go wrong without asking Kaggle: every finding at once, each with its mend."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from foldpack.errors import FoldpackError
+from foldpack.files import sha256_file
+from foldpack.sealed import SealedError, read_sealed_header
+from foldpack.sealed_keys import read_keys_file
+from foldpack.spec import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
+from packer.credentials import Credentials
+from packer.deploy import Build, kaggle_slug
+from packer.exits import DeployError, Exit
+from packer.hours import ACCELERATORS, RETIRED, predict_hours
+from packer.image import Image
+from packer.keys import SIZE_LIMIT, is_keys
+from packer.stage import SealedStore, require_checkpoint
+
+SESSION_HOURS = 12.0  # Kaggle ends every session then
+SPARE_BYTES = 200 * 10**6  # beside the sealed weights: scripts, logs, output
+DATASET_SOURCE = r"[A-Za-z0-9][\w-]*/[a-z0-9][a-z0-9-]{4,48}[a-z0-9](/\d+)?"
+COMPETITION_SOURCE = r"[a-z0-9]+(-[a-z0-9]+)*"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth knowing. code: the exit code when it is the only kind of error."""
+
+    level: Literal["error", "warning", "note"]
+    what: str
+    mend: str
+    code: Exit = Exit.MENDABLE
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.what}; {self.mend}" if self.mend else f"{self.level}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asked for, as far as it can be checked here."""
+
+    owner: str | None
+    accelerator: str
+    images: int | None
+    factor: float
+    sending: bool  # False for a dry run: then missing credentials are no error
+
+
+def stop_on_errors(findings: list[Finding]) -> None:
+    """Raise DeployError for all errors together; its exit code is that of their kind, if they are of one."""
+    errors = [each for each in findings if each.level == "error"]
+    if not errors:
+        return
+    codes = {each.code for each in errors}
+    lines = [f"{each.what}; {each.mend}" for each in errors]
+    head = [] if len(lines) == 1 else [f"{len(lines)} things stand in the way; nothing was sent:"]
+    raise DeployError("\n".join([*head, *(f"  {line}" if head else line for line in lines)]),
+                      codes.pop() if len(codes) == 1 else Exit.SEVERAL)
+
+
+def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedStore, wanted: Wanted,
+                 credentials: Credentials | None) -> list[Finding]:
+    """What can be seen before anything is sealed. boosters: the folder of level 2's texts."""
+    findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator)]
+    findings += [*check_hours(spec, wanted), *check_runs(spec, runs), *check_boosters(spec, boosters)]
+    if not any(each.code == Exit.RUNS for each in findings):
+        findings += check_space(spec, runs, store)
+    return findings
+
+
+def check_credentials(credentials: Credentials | None, wanted: Wanted) -> Iterator[Finding]:
+    """Credentials are there, for us only, and those of the owner."""
+    if credentials is None:
+        yield Finding("error" if wanted.sending else "note", "no Kaggle credentials found",
+                      "make a token on kaggle.com/settings and save it as ~/.kaggle/access_token with mode 0600",
+                      Exit.CREDENTIALS)
+        return
+    if credentials.readable_by_others:
+        yield Finding("error" if wanted.sending else "warning", f"{credentials.path}: others can read your credentials",
+                      f"chmod 600 {credentials.path}", Exit.CREDENTIALS)
+    user = credentials.username
+    if user is not None and wanted.owner is not None and user.lower() != wanted.owner.lower():
+        yield Finding("error" if wanted.sending else "warning",
+                      f"--owner {wanted.owner}, but the credentials are those of {user}",
+                      "give the right --owner, or leave it out", Exit.OWNER)
+
+
+def check_accelerator(name: str) -> Iterator[Finding]:
+    """Known and not retired."""
+    if name in RETIRED:
+        yield Finding("error", f"--accelerator {name}: {RETIRED[name]}", "take NvidiaTeslaT4")
+    elif name not in ACCELERATORS:
+        yield Finding("warning", f"--accelerator {name} is not one that we know",
+                      f"known: {', '.join(ACCELERATORS)}")
+
+
+def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
+    """The budget against the predicted hours and Kaggle's own limit."""
+    budget = spec.budget.hours
+    if budget > SESSION_HOURS:
+        yield Finding("warning", f"budget.hours is {budget:g}, but Kaggle ends a session after {SESSION_HOURS:g} h",
+                      "lower it to the competition's limit")
+    if wanted.images is None:
+        yield Finding("note", "how long the kernel will run is not known without the number of test images",
+                      "give --images N or --rehearse DIR")
+        return
+    hours = predict_hours(spec, wanted.images, wanted.accelerator, wanted.factor)
+    devices = ACCELERATORS[wanted.accelerator].devices if wanted.accelerator in ACCELERATORS else 1
+    said = (f"about {hours:.2f} h for {wanted.images:,} images on {devices} GPU{'s' * (devices > 1)}, each "
+            f"{wanted.factor:g} times as slow as the device of the training, of a budget of {budget:g} h")
+    if hours > budget * (1 - spec.budget.margin):
+        yield Finding("warning", said, "the kernel will leave units out; search again with --images and --hours")
+    else:
+        yield Finding("note", said, "")
+
+
+def check_runs(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:
+    """Every checkpoint is there and is the one that the ensemble was fitted on."""
+    for member in spec.members:
+        said = set()
+        for fold in member.folds:
+            try:
+                require_checkpoint(runs, spec, member, fold)
+            except FoldpackError as failure:
+                if str(failure) not in said:
+                    yield Finding("error", str(failure), "bring the run back, or search again", Exit.RUNS)
+                said.add(str(failure))
+
+
+def check_boosters(spec: EnsembleSpec, folder: Path) -> Iterator[Finding]:
+    """The texts of level 2 are there and unchanged."""
+    for one in spec.level2.boosters if spec.level2 is not None else []:
+        path = folder / one.file
+        if not path.is_file() or sha256_file(path) != one.sha256:
+            yield Finding("error", f"{path}: missing, or changed since the search", "run ./ensemble_search.py again",
+                          Exit.RUNS)
+
+
+def check_space(spec: EnsembleSpec, runs: Path, store: SealedStore) -> Iterator[Finding]:
+    """Room for the sealed files that are still to be made."""
+    needed = SPARE_BYTES
+    for member in spec.members:
+        for fold in member.folds:
+            if f"{fold_role(member.run, fold.fold)}:{fold.sha256}" not in store.index:
+                needed += (runs / member.run / f"fold{fold.fold}.safetensors").stat().st_size
+    here = store.folder
+    while not here.exists():
+        here = here.parent
+    free = shutil.disk_usage(here).free
+    if free < needed:
+        yield Finding("error", f"{here}: {free / 1e9:.1f} GB are free, {needed / 1e9:.1f} GB are needed",
+                      "make room, or give another --build", Exit.NO_SPACE)
+
+
+def after_build(build: Build, request: dict[str, Any], image: Image) -> list[Finding]:
+    """What the finished build shows. request: the body that would be sent."""
+    metadata = json.loads((build.folder / "kernel-metadata.json").read_text(encoding="utf-8"))
+    findings = [*check_names(metadata), *check_sources(metadata), *check_size(request), *check_sealed(build)]
+    findings += [*check_keys(build), *check_packages(build, image)]
+    return findings + [Finding("warning", warning, "") for warning in build.warnings]
+
+
+def check_names(metadata: dict[str, Any]) -> Iterator[Finding]:
+    """Title and slug agree and fit; private, and without internet."""
+    slug, title = str(metadata["id"]).partition("/")[2], str(metadata["title"])
+    if kaggle_slug(title, 100) != slug:
+        yield Finding("error", f"the title '{title}' leads to the slug '{kaggle_slug(title, 100)}', not to '{slug}'",
+                      "rename the ensemble")
+    for name, text in (("slug", slug), ("title", title)):
+        if not 5 <= len(text) <= 50:
+            yield Finding("error", f"the kernel's {name} '{text}' has {len(text)} characters; allowed: 5 to 50",
+                          "rename the ensemble")
+    for name, wanted in (("is_private", True), ("enable_internet", False)):
+        if metadata.get(name) is not wanted:
+            yield Finding("error", f"kernel-metadata.json says {name}: {metadata.get(name)}", f"it must say {wanted}")
+
+
+def check_sources(metadata: dict[str, Any]) -> Iterator[Finding]:
+    """Sources are written as Kaggle wants them; it drops others without a word."""
+    for source in metadata["dataset_sources"]:
+        if not re.fullmatch(DATASET_SOURCE, source):
+            yield Finding("error", f"dataset '{source}' is not written as owner/name of 6 to 50 characters",
+                          "correct the owner, the ensemble's name or its `wheels.dataset`")
+    for source in metadata["competition_sources"]:
+        if not re.fullmatch(COMPETITION_SOURCE, source):
+            yield Finding("error", f"competition '{source}' is not a name as in kaggle.com/competitions/NAME",
+                          "correct `slug` in the ensemble")
+
+
+def check_size(request: dict[str, Any]) -> Iterator[Finding]:
+    """Kaggle takes sources below 1 MB, without making a version of larger ones."""
+    size = len(str(request["text"]).encode("utf-8"))
+    if size >= SIZE_LIMIT:
+        yield Finding("error", f"the kernel's source has {size:,} bytes; Kaggle takes fewer than {SIZE_LIMIT:,}",
+                      "carry fewer packages, or push the script instead of the notebook")
+
+
+def check_sealed(build: Build) -> Iterator[Finding]:
+    """The staged files are those that the spec pins."""
+    folders = [staged.folder for staged in build.staged]
+    for part in sealed_parts(build.spec):
+        path = next((folder / part.file for folder in folders if (folder / part.file).is_file()), None)
+        try:
+            fits = path is not None and read_sealed_header(path).header_sha256 == part.header
+        except SealedError:
+            fits = False
+        if not fits:
+            yield Finding("error", f"the sealed weights of {part.role} ({part.file}) are missing or not those of the "
+                                   "spec", "remove build/sealed/ and build again")
+
+
+def check_keys(build: Build) -> Iterator[Finding]:
+    """The kernel will have a key for each sealed file."""
+    if build.spec.keys == "dataset":
+        have = set(read_keys_file(build.folder / "keys" / KEYS_FILE))
+    else:
+        have = {Path(name).stem for name in inline_keys(build.script)}
+    missing = [part.role for part in sealed_parts(build.spec) if Path(part.file).stem not in have]
+    if missing:
+        yield Finding("error", f"no key for the weights of {', '.join(missing)}", "build again")
+
+
+def inline_keys(script: Path) -> dict[str, str]:
+    """The keys in a script, by sealed file's name."""
+    for node in ast.parse(script.read_text(encoding="utf-8")).body:
+        if is_keys(node):
+            assert isinstance(node, ast.AnnAssign) and node.value is not None
+            return ast.literal_eval(node.value)
+    return {}
+
+
+def check_packages(build: Build, image: Image) -> Iterator[Finding]:
+    """All that the script imports is on the image or comes with it."""
+    brought = {*(build.spec.vendor or []), *(build.spec.wheels.packages if build.spec.wheels else [])}
+    for name in build.packages:
+        if name not in image.versions and name not in brought:
+            yield Finding("warning", f"package '{name}' is not on the Kaggle image of {image.date}",
+                          "carry it with `vendor:` or `wheels:`")

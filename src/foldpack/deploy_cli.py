@@ -1,0 +1,46 @@
+"""`foldpack board, quota`: what was deployed, and what Kaggle still gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from foldpack.errors import DataError
+from packer.board import board_rows, board_table
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the `foldpack` application."""
+    app.command("board")(board)
+    app.command("quota")(quota)
+
+
+def board(
+    ensembles: Annotated[list[Path] | None, typer.Argument(help="ensembles/NAME.yml; default: all of them")] = None,
+) -> None:
+    """Show ensembles with their out-of-fold and public scores, the newest submission first."""
+    paths = ensembles or sorted(Path("ensembles").glob("*.yml"))
+    if not paths:
+        raise DataError("ensembles: no ensemble here; go to your clone, or make one with ./ensemble_search.py")
+    rows, problems = board_rows(paths)
+    if ensembles and problems:
+        raise DataError(problems[0])
+    Console(width=None if Console().is_terminal else 200).print(board_table(rows))
+    for problem in problems:  # such as blends of files, which cannot be deployed
+        typer.echo(f"left out: {problem}", err=True)
+
+
+def quota(
+    timeout: Annotated[float, typer.Option(help="seconds that one request may take")] = 120.0,
+    poll: Annotated[float, typer.Option(help="seconds before a failed request is tried again; grows")] = 10.0,
+) -> None:
+    """Show the accelerator hours that are left this week, and your kernels that are running."""
+    from packer.kaggle_client import KaggleClient  # these import pandas and requests
+    from packer.pace import Pace
+    from packer.quota import quota_table, read_quota, running_kernels
+
+    with KaggleClient(timeout, Pace(poll)) as client:
+        Console().print(quota_table(read_quota(client), running_kernels(client)))
