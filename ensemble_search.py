@@ -47,6 +47,9 @@ def search(
     min_labels: Annotated[int, typer.Option(help="of an item, for metrics of labels")] = 1,
     max_labels: Annotated[int | None, typer.Option(help="of an item, for metrics of labels")] = None,
     level2: Annotated[bool, typer.Option(help="also boosters on top, used if they gain")] = False,
+    level2_top: Annotated[int, typer.Option(min=1, help="classes that each member puts forward")] = 3,
+    level2_seeds: Annotated[int, typer.Option(min=1, help="boosters of each kind and fold, averaged")] = 1,
+    level2_reject: Annotated[int | None, typer.Option(min=0, help="number of the class 'none of these'")] = None,
     level2_trials: Annotated[int, typer.Option(min=0, help="tune them with optuna: trials of each study")] = 0,
     study: Annotated[str | None, typer.Option(help="keep the trials: .db, .journal, or a database's URL")] = None,
     class_thresholds: Annotated[bool, typer.Option(help="a threshold for each class")] = False,
@@ -55,7 +58,8 @@ def search(
     """Write ensembles/NAME.yml and its report, and print what was found."""
     rule = LabelRule(min_labels, max_labels, class_thresholds)
     options = SearchOptions(rule=rule, spaces=None if spaces is None else spaces.split(","))
-    boosters = level2_options(name, level2, level2_trials, study)
+    tuning = tuning_options(name, level2, level2_trials, study)
+    boosters = Level2Options(level2_top, level2_seeds, level2_reject, tuning=tuning) if level2 else None
     target = out / f"{name}.yml"
     with stage_bars() as progress:
         if all(is_prediction_file(one) for one in inputs):
@@ -77,15 +81,13 @@ def search(
     print(f"ensemble {target}")
 
 
-def level2_options(name: str, wanted: bool, trials: int, study: str | None) -> Level2Options | None:
-    """What --level2, --level2-trials and --study say. Raises FoldpackError for one that needs another."""
-    if not wanted and (trials or study):
+def tuning_options(name: str, level2: bool, trials: int, study: str | None) -> Tuning | None:
+    """What --level2-trials and --study say. Raises FoldpackError for one that needs another."""
+    if not level2 and (trials or study):
         raise FoldpackError("--level2-trials and --study tune level 2; give --level2 as well")
     if study and not trials:
         raise FoldpackError("--study keeps the trials of --level2-trials; say how many")
-    if not wanted:
-        return None
-    return Level2Options(tuning=Tuning(trials, study, name) if trials else None)
+    return Tuning(trials, study, name) if trials else None
 
 
 if __name__ == "__main__":

@@ -117,6 +117,17 @@ def test_two_folds_are_too_few_and_an_unknown_booster_is_named():
         level2_probs([("catboost", "")], rows_of(probs), probs.mean(axis=0), class_prior(y, 8), 3)
 
 
+def test_several_seeds_and_a_reject_class():
+    probs, y = specialists(7, items=300)
+    found = fit(probs, probs.mean(axis=0), y, np.arange(300) % 3, get_metric("accuracy"),
+                Level2Options(settings=SMALL, seeds=2, top=2))  # fmt: skip
+    assert [(one.kind, one.seed) for one in found.boosters if one.fold == 1] == [
+        ("lightgbm", 0), ("lightgbm", 1), ("xgboost", 0), ("xgboost", 1)]  # fmt: skip
+    assert len({one.text for one in found.boosters if one.kind == "lightgbm"}) == 6
+    with pytest.raises(DataError, match="--level2-reject 8: the classes are 0 to 7"):
+        fit(probs, probs.mean(axis=0), y, np.arange(300) % 3, get_metric("accuracy"), Level2Options(reject=8))
+
+
 def test_the_same_seed_gives_the_same_boosters():
     probs, y = specialists(6, items=200)
     texts = [[one.text for one in fit(probs, probs.mean(axis=0), y, np.arange(200) % 3,

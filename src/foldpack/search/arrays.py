@@ -23,7 +23,7 @@ from foldpack.search.array_spec import (
 from foldpack.search.cells import Cells, Kind, dense_cells
 from foldpack.search.find import Found, Progress, SearchOptions, find_ensemble
 from foldpack.search.inputs import Table, align, read_member, read_table
-from foldpack.search.level2 import Level2Options, class_prior
+from foldpack.search.level2 import Level2Options, class_prior, require_level2_fits
 from foldpack.search.level2_files import booster_folder, level2_of_arrays, remove_boosters
 from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import checked_probs, duplicate_notes, require_alike, score_notes
@@ -181,6 +181,8 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     """
     metric, name = asked.metric, target.stem
     inputs = read_arrays(asked.files, asked.labels, metric, asked.groups, asked.folds)
+    if asked.level2 is not None:
+        require_level2_fits(inputs.cells, inputs.folds, asked.options.rule, asked.level2)
     found = find_ensemble(inputs.cells, metric, inputs.folds, asked.options, progress)
     notes = inputs.notes + duplicate_notes(found.correlation, inputs.names)
     notes += score_notes(found.single_scores, inputs.names, metric)

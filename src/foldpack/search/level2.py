@@ -21,7 +21,7 @@ from foldpack.search.boosters import BoosterFit, fit_booster
 from foldpack.search.cells import Cells
 from foldpack.search.decision import Decision, LabelRule, fit_decision, score_cells
 from foldpack.search.selection import standard_error
-from foldpack.search.tuning import Tuning, tuned_settings
+from foldpack.search.tuning import Tuning, open_storage, tuned_settings
 
 KINDS = ("lightgbm", "xgboost")
 LEAK_ROWS, LEAK_PROB = 20, 0.5  # a class with so many rows, all true, although the blend doubts it
@@ -101,11 +101,8 @@ def fit_level2(
     names: of the members, for the importance of their features.
     """
     rule, options = rule or LabelRule(), options or Level2Options()
+    require_level2_fits(blend, folds, rule, options)
     ids = np.unique(folds)
-    if len(ids) < 3:
-        raise DataError(f"level 2 needs three folds or more (to train, to stop, to score), got {len(ids)}")
-    if rule.min_labels > options.top:
-        raise DataError(f"level 2 looks at {options.top} classes of each member: too few for {rule.min_labels} labels")
     truth = candidate_truth(table, blend.targets)
     notes = presence_leaks(table, truth, blend)
     scores, boosters = np.zeros(len(truth), dtype=np.float32), []
@@ -130,6 +127,20 @@ def fit_level2(
         feature_importance(boosters, names),
         notes,
     )
+
+
+def require_level2_fits(cells: Cells, folds: np.ndarray, rule: LabelRule, options: Level2Options) -> None:
+    """Raises DataError where a level 2 cannot be fitted, or its study not be opened: asked before a long search."""
+    if cells.kind == "values" or cells.classes < 2:
+        raise DataError("level 2 chooses among classes; it needs predictions of two or more classes an item")
+    if len(np.unique(folds)) < 3:
+        raise DataError(f"level 2 needs three folds or more (to train, to stop, to score), got {len(np.unique(folds))}")
+    if cells.kind == "labels" and rule.min_labels > options.top:
+        raise DataError(f"level 2 looks at {options.top} classes of each member: too few for {rule.min_labels} labels")
+    if options.reject is not None and options.reject >= cells.classes:
+        raise DataError(f"--level2-reject {options.reject}: the classes are 0 to {cells.classes - 1}")
+    if options.tuning is not None:
+        open_storage(options.tuning.study)
 
 
 def gather_candidates(

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.ensemble.candidates import MemberRows
-from foldpack.errors import DataError
 from foldpack.search.cells import Cells
 from foldpack.search.find import Found, Progress
 from foldpack.search.level2 import Level2Options, fit_level2, gather_candidates
@@ -43,10 +42,9 @@ def add_level2(
 ) -> tuple[Level2Spec | None, dict, list[str]]:
     """(entry of the YAML, or None where the blend stands; numbers of the report; notes).
 
-    folder: for the boosters' texts. Ctrl-C leaves the blend. Raises DataError where there is nothing to choose among.
+    folder: for the boosters' texts. Ctrl-C leaves the blend. Raises DataError as `require_level2_fits` does.
     """
-    if source.prior is None or source.cells.classes < 2:
-        raise DataError("level 2 chooses among classes; it needs predictions of two or more classes an item")
+    assert source.prior is not None  # else `require_level2_fits` has refused it
     remove_boosters(folder)
     report = None if progress is None else lambda share: progress("level 2", share)
     try:
