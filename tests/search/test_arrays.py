@@ -56,7 +56,7 @@ def test_the_report_holds_the_same_numbers_in_text_json_and_html(files):
     assert page == report_html(numbers)
 
 
-@pytest.mark.parametrize("ending", ["csv", "npz"])
+@pytest.mark.parametrize("ending", ["csv", "npz", "parquet", "h5"])
 def test_tables_with_ids_are_put_into_the_order_of_the_labels(files, ending):
     ids = [f"item{k}" for k in range(N)]
     pd.DataFrame(LABELS.astype(int), index=pd.Index(ids, name="id")).reset_index().to_csv(files / "y.csv", index=False)
@@ -64,14 +64,35 @@ def test_tables_with_ids_are_put_into_the_order_of_the_labels(files, ending):
     paths = []
     for k, probs in enumerate(PROBS):
         paths.append(files / f"other{'abc'[k]}.{ending}")
+        frame = pd.DataFrame(probs[shuffled], columns=[f"c{k}" for k in range(5)])
         if ending == "csv":
-            frame = pd.DataFrame(probs[shuffled])
             frame.insert(0, "id", np.array(ids)[shuffled])
             frame.to_csv(paths[-1], index=False)
+        elif ending == "parquet":
+            pytest.importorskip("pyarrow", reason="parquet needs pyarrow")
+            frame.insert(0, "id", np.array(ids)[shuffled])
+            frame.to_parquet(paths[-1])
+        elif ending == "h5":  # the ids as the index, as iMet's solutions keep them
+            pytest.importorskip("tables", reason="HDF5 needs tables")
+            frame.index = pd.Index(np.array(ids)[shuffled], name="id")
+            frame.to_hdf(paths[-1], key="probs")
         else:
             np.savez(paths[-1], probs)
     read = read_arrays(paths, files / "y.csv", F2)
     assert read.cells.dense(read.cells.values[1]) == pytest.approx(PROBS[1], abs=1e-6)
+
+
+def test_plain_hdf5_holds_one_array(tmp_path):
+    tables = pytest.importorskip("tables", reason="HDF5 needs tables")
+    for name, arrays in (("one", ["/probs"]), ("two", ["/probs", "/more"]), ("none", [])):
+        with tables.open_file(str(tmp_path / f"{name}.hdf5"), "w") as file:
+            for array in arrays:
+                file.create_carray("/", array[1:], obj=PROBS[0].astype(np.float32))
+    assert read_table(tmp_path / "one.hdf5").values == pytest.approx(PROBS[0], abs=1e-6)
+    with pytest.raises(DataError, match="one array of 1 or 2 dimensions; it holds /more, /probs"):
+        read_table(tmp_path / "two.hdf5")
+    with pytest.raises(DataError, match="it holds none"):
+        read_table(tmp_path / "none.hdf5")
 
 
 def test_one_folds_file_finds_the_others(files):

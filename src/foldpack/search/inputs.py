@@ -67,9 +67,23 @@ def _read_frame(path: Path, suffix: str) -> pd.DataFrame:
         return pd.read_csv(path, keep_default_na=True, low_memory=False)
     if suffix == ".parquet":
         return pd.read_parquet(path)
-    frame = pd.read_hdf(path)
-    assert isinstance(frame, pd.DataFrame)
-    return frame
+    try:
+        stored = pd.read_hdf(path)
+    except ValueError:  # not written by pandas
+        return pd.DataFrame(_hdf5_array(path))
+    return stored.to_frame() if isinstance(stored, pd.Series) else pd.DataFrame(stored)
+
+
+def _hdf5_array(path: Path) -> np.ndarray:
+    """The only array of a plain HDF5 file. Raises ValueError."""
+    import tables
+
+    with tables.open_file(str(path)) as file:
+        arrays = [node for node in file.walk_nodes("/", "Array") if node.ndim in (1, 2)]
+        if len(arrays) != 1:
+            names = ", ".join(node._v_pathname for node in arrays) or "none"
+            raise ValueError(f"it must hold one table of pandas, or one array of 1 or 2 dimensions; it holds {names}")
+        return np.asarray(arrays[0].read())
 
 
 def _split_ids(frame: pd.DataFrame, path: Path) -> Table:
