@@ -1,0 +1,137 @@
+"""Every call of a deploy goes wrong in every way: one kernel version, one dataset version, the right exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from project import Prepared, Site, change_weights, make_site
+from standin.client import Forker
+from standin.faults import AFTER_KINDS, KINDS, ROUTE_KINDS
+from standin.server import Fault
+
+# Failures that pass: the deploy tries again, or finds that the call had its effect.
+PASSING = ("http-429", "http-500", "timeout-before", "slow", *AFTER_KINDS)
+READS = ("GetKernel", "GetDataset", "GetDatasetStatus", "ListDatasetFiles", "ListKernels", "ListDatasets",
+         "GetAcceleratorQuotaStatistics")
+UPLOADS = ("PUT",)
+REFUSALS = {"http-400": 8, "http-401": 5, "http-403": 8, "http-409": 10, "http-413": 8}
+ENDINGS = {"dropped-sources": 12, "dropped-models": 12, "changed-slug": 13, "stale-dataset": 0}
+
+
+def expected_codes(kind: str, route: str) -> set[int]:
+    """What the deploy may end with when one call of this route goes wrong once."""
+    if kind in PASSING or route in UPLOADS:
+        return {0}
+    if kind in ENDINGS:
+        return {ENDINGS[kind]}
+    code = REFUSALS[kind]
+    return {code, 0} if route in READS else {code}
+
+
+def meet(site: Site, fault: Fault, route: str) -> list[str]:
+    """Deploy with the fault, then again without; what was not as it must be."""
+    site.standin.faults.append(fault)
+    first = site.deploy()
+    found = []
+    if first.returncode not in expected_codes(fault.kind, route):
+        found.append(f"exit code {first.returncode}, not {expected_codes(fault.kind, route)}: {first.stderr[-300:]}")
+    if "Traceback" in first.stderr or (first.returncode and "error: " not in first.stderr):
+        found.append(f"no clear message: {first.stderr[-300:]}")
+    if len(site.versions()) > 1 or len(site.dataset_versions()) > 1:
+        found.append(f"{len(site.versions())} kernel and {len(site.dataset_versions())} dataset versions at once")
+    if first.returncode == 0:
+        found += site.problems()
+    site.standin.faults.clear()
+    second = site.deploy()
+    if second.returncode != 0:
+        found.append(f"the second deploy ended with {second.returncode}: {second.stderr[-300:]}")
+    return found + after_both(site, fault.kind)
+
+
+def after_both(site: Site, kind: str) -> list[str]:
+    """What must be there after the second deploy: a push that Kaggle took wrongly stays beside the right one."""
+    if kind == "changed-slug":
+        stray = [slug for slug in site.standin.kernels if slug.endswith("-2")]
+        if len(stray) != 1:
+            return [f"kernels {list(site.standin.kernels)}"]
+        site.standin.kernels.pop(stray[0])
+        return site.problems()
+    return site.problems(kernels=2 if kind.startswith("dropped") else 1)
+
+
+# A small sample for every run of the tests: each change of state and each way to fail is in it.
+SAMPLE = [("SaveKernel", "timeout-after"), ("SaveKernel", "timeout-late"), ("SaveKernel", "truncated"),
+          ("SaveKernel", "dropped-sources"), ("SaveKernel", "changed-slug"), ("SaveKernel", "http-400"),
+          ("SaveKernel", "http-409"), ("CreateDataset", "timeout-after"), ("CreateDataset", "http-500-after"),
+          ("CreateDataset", "http-413"), ("GetDataset", "http-401"), ("PUT", "timeout-before"),
+          ("StartBlobUpload", "http-429")]
+
+
+@pytest.mark.parametrize(("route", "kind"), SAMPLE)
+def test_a_fault_at_a_call(site: Site, route: str, kind: str) -> None:
+    assert meet(site, Fault(kind, route=route), route) == []
+    assert any(one.fault == kind for one in site.standin.requests)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_fault_at_every_call(prepared: Prepared, forker: Forker, tmp_path: Path, kind: str) -> None:
+    """The calls are those of a deploy without faults, one after the other."""
+    clean = make_site(tmp_path / "clean", prepared, forker)
+    with clean.standin:
+        assert clean.deploy().returncode == 0
+        routes = [one.route for one in clean.standin.requests]
+    found = {}
+    for index, route in enumerate(routes):
+        if ROUTE_KINDS.get(kind, route) != route:
+            continue
+        site = make_site(tmp_path / str(index), prepared, forker)
+        with site.standin:
+            if problems := meet(site, Fault(kind, call=index), route):
+                found[f"{index} {route}"] = problems
+    assert found == {}
+
+
+LASTING = {"http-429": 9, "http-500": 9, "http-500-after": 0, "timeout-before": 9, "timeout-after": 0, "truncated": 0,
+           "http-403": 8}
+
+
+@pytest.mark.parametrize("kind", LASTING)
+def test_a_push_that_goes_wrong_again_and_again(site: Site, kind: str) -> None:
+    """Without effect it is given up with its code and leaves nothing; with effect it is found and is enough."""
+    site.standin.faults.append(Fault(kind, route="SaveKernel", times=1000))
+    done = site.deploy()
+    assert done.returncode == LASTING[kind], done.stdout + done.stderr
+    assert len(site.versions()) == (LASTING[kind] == 0)
+    site.standin.faults.clear()
+    assert site.deploy().returncode == 0
+    assert site.problems() == []
+
+
+@pytest.mark.parametrize("kind", ["timeout-after", "http-500-after", "truncated"])
+@pytest.mark.parametrize("again", [False, True])
+def test_an_unanswered_upload_that_is_processed_for_long(prepared: Prepared, forker: Forker, tmp_path: Path, kind: str,
+                                                         again: bool) -> None:
+    """Kaggle works on a large dataset for minutes and shows nothing of it: the deploy waits and sends nothing twice."""
+    site = make_site(tmp_path, prepared, forker, processing=25)
+    with site.standin:
+        if again:  # an older version is there and stays current meanwhile
+            assert site.deploy().returncode == 0
+            change_weights(site, prepared)
+        route = "CreateDatasetVersion" if again else "CreateDataset"
+        site.standin.faults.append(Fault(kind, route=route))
+        done = site.deploy()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(site.dataset_versions()) == len(site.versions()) == 1 + again
+        assert site.is_right(site.versions()[-1])
+
+
+def test_a_stale_version_is_never_bound(site: Site, prepared: Prepared) -> None:
+    """READY is said while the old version is still current: the push waits for the new one."""
+    assert site.deploy().returncode == 0
+    change_weights(site, prepared)
+    site.standin.faults.append(Fault("stale-dataset"))
+    done = site.deploy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(site.dataset_versions()) == 2 and site.is_right(site.versions()[-1])

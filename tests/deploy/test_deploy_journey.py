@@ -1,0 +1,86 @@
+"""The whole journey: train, search, deploy, the kernel runs on the stand-in, its output is scored."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from project import KERNEL, NAME, WEIGHTS, Prepared, Site, accuracy_score, change_weights, make_site
+from standin.client import Forker
+from standin.server import SandboxRunner
+
+CHANGES = ("SaveKernel", "CreateDataset", "CreateDatasetVersion", "StartBlobUpload", "PUT", "CreateCodeSubmission")
+
+
+def changing_calls(site: Site) -> list[str]:
+    """The calls that change something at Kaggle."""
+    return [one.route for one in site.standin.requests if one.route in CHANGES]
+
+
+def test_from_training_to_a_score(prepared: Prepared, forker: Forker, tmp_path: Path) -> None:
+    """Train and search are behind `prepared`; the pushed kernel really runs, and its file is really scored."""
+    site = make_site(tmp_path, prepared, forker, runner=SandboxRunner())
+    with site.standin:
+        done = site.deploy("--wait", "--submit", "-m", "first")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert site.problems() == []
+        fetched = list(site.build.rglob("submission.csv"))
+        assert len(fetched) == 1
+        assert len(pd.read_csv(fetched[0])) == len(pd.read_csv(prepared.house.answers))
+        (submission,) = site.standin.submissions
+        score = accuracy_score(prepared.house.answers)(fetched[0])
+        assert submission.kernel == KERNEL and submission.version == 1 and submission.status == "COMPLETE"
+        assert submission.score == score > 0.2 and submission.description.startswith("first")
+        history = yaml.safe_load(site.ensemble.read_text())["history"]
+        assert len(history) == 1 and abs(history[0]["public_score"] - score) < 1e-5 and history[0]["version"] == 1
+        assert site.journal()["submission"]["state"] == "scored"
+
+        calls = changing_calls(site)
+        again = site.deploy("--wait", "--submit", "-m", "first")
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert changing_calls(site) == calls and site.problems() == [] and len(site.standin.submissions) == 1
+
+
+def test_a_second_deploy_writes_nothing(site: Site) -> None:
+    assert site.deploy().returncode == 0
+    assert site.problems() == []
+    files = {one: one.stat().st_mtime_ns for one in [site.build / "deploy.json", site.ensemble]}
+    calls = changing_calls(site)
+    done = site.deploy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert changing_calls(site) == calls
+    assert files == {one: one.stat().st_mtime_ns for one in files}
+
+
+def test_a_lost_build_folder_uploads_and_pushes_nothing_twice(site: Site) -> None:
+    """What Kaggle has is read back when the journal is gone (the sealed weights and the keyring remain)."""
+    assert site.deploy().returncode == 0
+    shutil.rmtree(site.build)
+    done = site.deploy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert site.problems() == []
+
+
+def test_other_weights_make_a_version_of_each(site: Site, prepared: Prepared) -> None:
+    assert site.deploy().returncode == 0
+    change_weights(site, prepared)
+    done = site.deploy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [len(site.versions()), len(site.dataset_versions())] == [2, 2]
+    assert site.versions()[1].datasets == {WEIGHTS: 2} and site.is_right(site.versions()[1])
+
+
+def test_a_dry_run_prints_the_request_that_is_sent_later(site: Site) -> None:
+    dry = site.deploy("--dry-run")
+    assert dry.returncode == 0, dry.stdout + dry.stderr
+    assert site.standin.requests == []
+    printed = json.loads(dry.stdout.rpartition("request:")[2])
+    assert site.deploy().returncode == 0
+    (push,) = site.standin.calls("SaveKernel")
+    sent = dict(push.body)
+    assert sent.pop("text") == (site.build / f"{NAME}.py").read_text(encoding="utf-8")
+    assert printed == sent
+    assert sent["isPrivate"] is True and sent.get("enableInternet", False) is False
