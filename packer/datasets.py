@@ -12,6 +12,7 @@ from packer.upload import Uploads, progress_bars, upload_file
 
 READY_LOOKS = 60  # until a new version is current: about an hour at the default pace
 LICENSE = "other"
+SETTLED = ("READY", "FAILED", "DELETED", "")  # "": there is no such dataset
 Say = Callable[[str], None]
 
 
@@ -53,6 +54,15 @@ class Dataset:
                 return int(version["versionNumber"])
         return self.current()
 
+    def outcome(self) -> int | None:
+        """What became of a version that Kaggle did not answer for: like `begun`, but waits while one is processed.
+
+        None was being processed when it was sent, so it is ours. Raises DeployError.
+        """
+        if self.status() not in SETTLED:
+            wait_processed(self)
+        return self.begun()
+
 
 def ensure_dataset(dataset: Dataset, journal: Journal, uploads: Uploads) -> int:
     """Upload a staged dataset unless its content is there; wait until it is current -> its version number.
@@ -65,7 +75,7 @@ def ensure_dataset(dataset: Dataset, journal: Journal, uploads: Uploads) -> int:
     known = known if known is not None and known.content == staged.content else None
     there = None if info is None else dataset.begun()
     if there is None and known is not None and known.state == "intent":
-        there = dataset.client.settled(dataset.begun)  # a deploy that was killed may have got this far
+        there = dataset.client.settled(dataset.outcome)  # a deploy that was killed may have got this far
     if there is not None and known is None:
         dataset.say(f"dataset {staged.slug}: these files are there already, version {there}")
     before = int((info or {}).get("currentVersionNumber") or 0) if known is None else known.before
@@ -96,7 +106,7 @@ def check_visibility(dataset: Dataset, info: Answer | None) -> None:
 def wait_processed(dataset: Dataset) -> None:
     """Wait for an earlier version to be processed: Kaggle refuses a second one meanwhile. Raises DeployError."""
     for _ in dataset.client.pace.looks(READY_LOOKS):
-        if dataset.status() in ("READY", "FAILED", "DELETED", ""):
+        if dataset.status() in SETTLED:
             return
     raise DeployError(f"dataset {dataset.staged.slug}: an earlier version is still being processed; run the same "
                       "command again later", Exit.DATASET)
@@ -120,13 +130,15 @@ def create(dataset: Dataset, journal: Journal, uploads: Uploads) -> tuple[int, i
     journal.note_dataset(staged.slug, DatasetEntry(content=staged.content, state="intent", before=before))
     method = "create_dataset_version" if before else "create_dataset"
     try:
-        written = dataset.client.change(method, create_request(dataset, tokens, before), dataset.begun)
+        written = dataset.client.change(method, create_request(dataset, tokens, before), dataset.outcome)
     except CallError as error:
+        journal.forget_dataset(staged.slug)  # refused: nothing was made
         raise error.deploy_error() from None
     answer = written.answer or {}
     if problem := answer.get("error") or (answer.get("status") == "error" and "it did not say why"):
-        if (found := dataset.begun()) is not None:
+        if (found := dataset.client.settled(dataset.outcome)) is not None:
             return before, found
+        journal.forget_dataset(staged.slug)
         raise DeployError(f"dataset {staged.slug}: Kaggle refused the files: {problem}", Exit.DATASET)
     return before, written.found
 

@@ -97,6 +97,10 @@ class Journal:
         """Replace the entry of one dataset."""
         self.note(datasets={**self.data.datasets, slug: entry})
 
+    def forget_dataset(self, slug: str) -> None:
+        """Nothing is known of this dataset any more."""
+        self.note(datasets={name: entry for name, entry in self.data.datasets.items() if name != slug})
+
 
 def try_lock(descriptor: int) -> bool:
     """Lock an open file for this process; False when another holds it."""

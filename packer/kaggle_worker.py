@@ -19,7 +19,8 @@ from enum import Enum
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
-NEVER_SENT = ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError", "ProxyError", "CERTIFICATE_VERIFY")
+# Not ProxyError: that is also what a proxy gives that passed the request on and then broke off.
+NEVER_SENT = ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError", "CERTIFICATE_VERIFY")
 
 
 def main() -> int:

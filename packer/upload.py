@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import requests
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from foldpack.files import sha256_file, write_atomic
@@ -152,7 +153,7 @@ def progress_bars(total: int, what: str) -> Iterator[Callable[[str, int], None]]
     """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
                TimeRemainingColumn())
-    with Progress(*columns, transient=True) as progress:
+    with Progress(*columns, transient=True, disable=not Console().is_terminal) as progress:
         task = progress.add_task(what, total=total)
         there: dict[str, int] = {}
 
