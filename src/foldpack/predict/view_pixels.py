@@ -36,7 +36,14 @@ def stack_views(
             shown[view.window] = show_window(view.window, images, output_size(view, images.shape[-2:], size, False))
         turned.append(turn_pixels(view.turn, shown[view.window]))
         groups.setdefault(tuple(turned[-1].shape[-2:]), []).append(position)  # type: ignore[arg-type]
-    return [(inside, torch.cat([turned[position] for position in inside])) for inside in groups.values()]
+    last = images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)
+    order = torch.channels_last if last else torch.contiguous_format  # of the batch: what the network likes best
+    return [(inside, _stacked([turned[position] for position in inside]).contiguous(memory_format=order))
+            for inside in groups.values()]
+
+
+def _stacked(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def apply_views(views: list[View], images: torch.Tensor, size: int) -> torch.Tensor:
