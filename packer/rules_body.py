@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import io
-import re
 import sys
-import tokenize
+from functools import cached_property
 
 from packer.errors import Violation
 from packer.graph import Graph
-from packer.scope import FunctionNode, bound_names, dotted_name, last_name, walk_nodes
+from packer.scope import FunctionNode, Uses, bound_names, dotted_name, last_name, walk_nodes
 from packer.source import Module, Statement, place_name
 
 # Calls that do something, or whose answer differs from run to run. A trailing dot: all below it.
@@ -61,13 +60,13 @@ DYNAMIC_ATTRIBUTES = {
 PICKLE_MODULES = frozenset({"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"})
 PICKLE_CALLS = ("torch.load", "torch.save", "torch.jit.load", "pandas.read_pickle", "numpy.load")
 PICKLE_MEND = "use safetensors for arrays, booster text or JSON for the rest"
-# A module without any of these words and imports cannot break rules 5 and 6, so that its tree need not be walked.
-NOTEWORTHY = {
-    **{word: rf"(?<![.\w]){word}\b" for word in (*DYNAMIC_NAMES, "getattr", "setattr", "delattr", "vars")},
-    **{word: word for word in (*DYNAMIC_ATTRIBUTES, "_pickle", "torch.load", "torch.save", "torch.jit", "sys.modules")},
-    "_getframe": "_getframe",
-}
+# A statement that has none of these words, as a name, an attribute or a keyword, cannot break rules 5 and 6.
+NOTEWORTHY_NAMES = frozenset(DYNAMIC_NAMES) | {"getattr", "setattr", "delattr", "vars"}
+NOTEWORTHY_WORDS = frozenset(DYNAMIC_ATTRIBUTES) | {"to_pickle", "read_pickle", "allow_pickle", "_getframe", "modules"}
+NOTEWORTHY_WORDS |= {"import_module", "attrgetter"}
+WATCHED_WORDS = frozenset({"load", "save", "jit"})  # of torch
 HARMLESS_IMPORTS = frozenset({("torch", "torch"), ("torch.nn", "nn"), ("torch.nn.functional", "F"), ("sys", "sys")})
+READ_WORDS = frozenset(name.rpartition(".")[2] for name in IMPORT_READS)
 MUTATORS = frozenset({"append", "add", "update", "setdefault", "insert", "extend", "register", "__setitem__"})
 
 
@@ -91,17 +90,17 @@ class BodyChecker:
 
     def check(self) -> None:
         last = 0
-        checked: list[ast.stmt] = []
+        checked: list[Statement] = []
         for statement in self.module.statements:
             if statement.first <= last:
                 self.refuse(statement.node, 4, "two statements on one line", "put each on a line of its own")
             last = statement.node.end_lineno or statement.first
             if statement.kind == "guard" and self.module is self.graph.entry:
                 continue
-            checked.append(statement.node)
+            checked.append(statement)
             if statement.kind in ("code", "guard"):
                 self.check_statement(statement)
-                self.check_import_time(statement.node)
+                self.check_import_time(statement.uses)
         for each in self.module.imports:
             if each.root in PICKLE_MODULES and not each.level and each.place != "the main guard":
                 self.found.append(
@@ -109,20 +108,32 @@ class BodyChecker:
                 )
         if sys.version_info >= (3, 12):
             self.check_f_strings()
-        if self.is_noteworthy():
-            self.check_nodes(walk_nodes(checked))
+        noteworthy = [statement.node for statement in checked if self.is_noteworthy(statement)]
+        if noteworthy:
+            self.check_nodes(walk_nodes(noteworthy))
 
-    def is_noteworthy(self) -> bool:
-        """Whether anything in the module's text or imports calls for a look at every node."""
-        text = self.module.text
-        if not text.isascii():  # fullwidth letters spell the same names
+    @cached_property
+    def watched(self) -> frozenset[str]:
+        """Names that stand for something of which a part is forbidden, such as `torch` and its `load`."""
+        return frozenset(each.bound for each in self.module.plain_imports if each.root in WATCHED_ROOTS)
+
+    def is_noteworthy(self, statement: Statement) -> bool:
+        """Whether anything that a statement names calls for a look at every node of it."""
+        if statement.kind == "import":
+            return False
+        uses = statement.uses
+        if not (uses.names.isdisjoint(NOTEWORTHY_NAMES) and uses.words.isdisjoint(NOTEWORTHY_WORDS)):
             return True
-        if any(word in text and re.search(pattern, text) for word, pattern in NOTEWORTHY.items()):
+        if not uses.names.isdisjoint(self.suspicious):
             return True
-        return any(
-            each.root in WATCHED_ROOTS and (each.meaning, each.bound) not in HARMLESS_IMPORTS
-            for each in self.module.imports
-        )
+        return not (uses.words.isdisjoint(WATCHED_WORDS) or uses.names.isdisjoint(self.watched))
+
+    @cached_property
+    def suspicious(self) -> frozenset[str]:
+        """Names that are forbidden themselves, or modules of which other words do not tell what is used."""
+        found = {each.bound for each in self.module.plain_imports if each.root in WATCHED_ROOTS
+                 and (each.meaning, each.bound) not in HARMLESS_IMPORTS}  # fmt: skip
+        return frozenset(found | {each.bound for each in self.module.plain_imports if each.meaning in PICKLE_CALLS})
 
     def check_statement(self, statement: Statement) -> None:
         """Rule 4: a module body holds imports, constants, functions and classes."""
@@ -159,24 +170,27 @@ class BodyChecker:
         statements = module.defined.get(name, [])
         return statements[-1].node if statements else None
 
-    def check_import_time(self, statement: ast.stmt) -> None:
+    def check_import_time(self, uses: Uses) -> None:
         """Rule 4: nothing acts while the module is imported, and no function of the project is called."""
-        nodes: list[ast.AST] = []
-        decorators: set[int] = set()
-        import_time_nodes(statement, nodes, decorators)
-        for node in nodes:
-            name = ""
-            if isinstance(node, (ast.Name, ast.Attribute)):
-                name = self.resolve(node)
-            elif isinstance(node, ast.Call):
-                name = self.resolve(node.func)
-            if matches(name, IMPORT_CALLS if isinstance(node, ast.Call) else IMPORT_READS):
-                self.refuse(node, 4, f"{name} at import", "do it in a function that main calls")
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and id(node) not in decorators:
-                called = self.first_party(node.func.id)
+        for node in uses.reads:
+            if (node.attr if isinstance(node, ast.Attribute) else node.id) in self.read_words:
+                self.refuse_at_import(node, self.resolve(node), IMPORT_READS)
+        for call in uses.calls:
+            self.refuse_at_import(call, self.resolve(call.func), IMPORT_CALLS)
+            if isinstance(call.func, ast.Name) and call not in uses.decorators:
+                called = self.first_party(call.func.id)
                 if isinstance(called, (ast.FunctionDef, ast.AsyncFunctionDef)):
                     mend = "call it in main and pass the value on"
-                    self.refuse(node, 4, f"{node.func.id}() is called at import", mend)
+                    self.refuse(call, 4, f"{call.func.id}() is called at import", mend)
+
+    def refuse_at_import(self, node: ast.AST, name: str, patterns: tuple[str, ...]) -> None:
+        if matches(name, patterns):
+            self.refuse(node, 4, f"{name} at import", "do it in a function that main calls")
+
+    @cached_property
+    def read_words(self) -> frozenset[str]:
+        """How what must not be read at import may be called here, by its last name."""
+        return READ_WORDS | {each.bound for each in self.module.plain_imports if each.meaning in IMPORT_READS}
 
     def check_decorators(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         """Rule 4: no decorator that registers, for what is registered is not named and would be left out."""
@@ -219,7 +233,7 @@ class BodyChecker:
 
     def check_nodes(self, nodes: dict[type, list[ast.AST]]) -> None:
         """Rules 5 and 6, anywhere in the module."""
-        watched = {each.bound for each in self.module.plain_imports if each.root in WATCHED_ROOTS}
+        watched = self.watched
         for node in nodes.get(ast.Name, []):
             if isinstance(node, ast.Name):
                 if node.id in DYNAMIC_NAMES and isinstance(node.ctx, ast.Load):
@@ -265,6 +279,8 @@ class BodyChecker:
 
     def check_f_strings(self) -> None:
         """Rule 0: before Python 3.12, braces hold no quote of the outer kind, backslash, comment or line end."""
+        import tokenize  # slow to import, and needed by newer Pythons only
+
         quotes: list[str] = []  # of the f-strings that are open
         for token in tokenize.generate_tokens(io.StringIO(self.module.text).readline):
             kind = tokenize.tok_name[token.type]
@@ -298,27 +314,6 @@ def is_plain_target(target: ast.expr) -> bool:
 def is_false(node: ast.expr) -> bool:
     """Whether an expression is the constant False."""
     return isinstance(node, ast.Constant) and node.value is False
-
-
-def import_time_nodes(node: ast.AST, found: list[ast.AST], decorators: set[int]) -> None:
-    """Collect what Python evaluates when the statement runs: not the bodies of functions, not annotations.
-
-    decorators: gets the ids of the calls that decorate something.
-    """
-    found.append(node)
-    inner: list[ast.AST | None]
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-        inner = [*getattr(node, "decorator_list", []), *node.args.defaults, *node.args.kw_defaults]
-    elif isinstance(node, ast.AnnAssign):
-        inner = [node.target, node.value]
-    elif isinstance(node, (ast.Name, ast.Constant)):
-        return
-    else:
-        inner = list(ast.iter_child_nodes(node))
-    decorators.update(id(each) for each in getattr(node, "decorator_list", []))
-    for child in inner:
-        if child is not None:
-            import_time_nodes(child, found, decorators)
 
 
 def describe_statement(node: ast.stmt) -> tuple[str, str]:

@@ -15,14 +15,22 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
-@dataclass
+@dataclass(slots=True)
 class Uses:
-    """Names that one statement takes from the module around it, and names that it defines there."""
+    """Names that one statement takes from the module around it, and names that it defines there.
+
+    The last five are what the rules ask for; they are noted here because here every node is seen anyway.
+    """
 
     names: set[str] = field(default_factory=set)  # everything, also names that stand only in annotations
     needed: dict[str, int] = field(default_factory=dict)  # looked up when the code runs: name -> first line
     globals: dict[str, int] = field(default_factory=dict)  # declared `global` inside a function: name -> line
     bound: set[str] = field(default_factory=set)  # defined at module level
+    words: set[str] = field(default_factory=set)  # attributes and keywords of calls, wherever they stand
+    calls: list[ast.Call] = field(default_factory=list)  # made when the statement itself runs
+    reads: list[ast.Name | ast.Attribute] = field(default_factory=list)  # names read when the statement itself runs
+    decorators: list[ast.Call] = field(default_factory=list)  # those of the calls that decorate something
+    imports: bool = False  # whether an import stands inside
 
 
 @dataclass(slots=True)
@@ -42,7 +50,7 @@ def find_uses(statement: ast.stmt) -> Uses:
     walker.visit(statement)
     module = walker.scopes[0]
     uses = walker.uses
-    uses.names |= module.noted | set(module.needed)
+    uses.names.update(module.noted, module.needed)
     uses.needed = module.needed
     uses.bound = module.bound
     return uses
@@ -51,72 +59,84 @@ def find_uses(statement: ast.stmt) -> Uses:
 def bound_names(function: FunctionNode) -> set[str]:
     """Names that a function binds in itself, its arguments among them."""
     walker = ScopeWalker()
-    walker.scopes.append(Scope("function", {argument.arg for argument in all_arguments(function.args)}))
+    walker.enter(Scope("function", {argument.arg for argument in all_arguments(function.args)}))
     walker.visit_all(function.body)
     return walker.scopes[1].bound - walker.scopes[1].elsewhere
 
 
 class ScopeWalker:
-    """Walks a statement with a stack of scopes."""
+    """Walks a statement with a stack of scopes. `deep` counts the functions around: what is in one runs later."""
 
     def __init__(self) -> None:
         self.uses = Uses()
+        self.words = self.uses.words
         self.scopes: list[Scope] = [Scope("module")]
+        self.scope = self.scopes[0]
         self.in_annotation = False
-
-    def visit(self, node: ast.AST) -> None:
-        handler = HANDLERS.get(node.__class__)
-        if handler is not None:
-            handler(self, node)
-            return
-        for value in vars(node).values():
-            if value.__class__ is list:
-                for item in value:
-                    if isinstance(item, ast.AST):
-                        self.visit(item)
-            elif isinstance(value, ast.AST):
-                self.visit(value)
+        self.deep = 0
 
     def visit_all(self, nodes: Iterable[ast.AST | None]) -> None:
         for node in nodes:
             if node is not None:
-                self.visit(node)
+                HANDLERS[node.__class__](self, node)
+
+    def visit(self, node: ast.AST) -> None:
+        HANDLERS[node.__class__](self, node)
+
+    def enter(self, scope: Scope) -> None:
+        self.scopes.append(scope)
+        self.scope = scope
 
     def leave(self) -> None:
         """End the innermost scope: what it did not bind is looked up in the next scope outside that is no class."""
         inner = self.scopes.pop()
+        self.scope = self.scopes[-1]
         bound = inner.bound - inner.elsewhere
         depth = len(self.scopes) - 1
         while self.scopes[depth].kind == "class":
             depth -= 1
         outer = self.scopes[depth]
+        needed = outer.needed
         for name, line in inner.needed.items():
             if name not in bound:
-                outer.needed.setdefault(name, line)
+                if name not in needed:
+                    needed[name] = line
             elif inner.kind == "class":
                 outer.noted.add(name)  # `x = x` in a class body reads the outer x first
-        outer.noted |= inner.noted - bound
-
-    def bind(self, name: str) -> None:
-        self.scopes[-1].bound.add(name)
+        if inner.noted:
+            outer.noted |= inner.noted - bound
 
     def visit_annotation(self, node: ast.expr | None) -> None:
         """An annotation: not evaluated under the future import, but its names must be there for who asks."""
         if node is not None:
             outer, self.in_annotation = self.in_annotation, True
-            self.visit(node)
+            HANDLERS[node.__class__](self, node)
             self.in_annotation = outer
 
     def visit_name(self, node: ast.Name) -> None:
-        if node.ctx.__class__ is not ast.Load:
-            self.scopes[-1].bound.add(node.id)
+        name, scope = node.id, self.scope
+        if node.ctx.__class__ is not LOAD:
+            scope.bound.add(name)
         elif self.in_annotation:
-            self.scopes[-1].noted.add(node.id)
+            scope.noted.add(name)
         else:
-            self.scopes[-1].needed.setdefault(node.id, node.lineno)
+            if name not in scope.needed:
+                scope.needed[name] = node.lineno
+            if not self.deep:
+                self.uses.reads.append(node)
 
     def visit_attribute(self, node: ast.Attribute) -> None:
-        self.visit(node.value)
+        self.words.add(node.attr)
+        if not self.deep and not self.in_annotation:
+            self.uses.reads.append(node)
+        value = node.value
+        HANDLERS[value.__class__](self, value)
+
+    def visit_value(self, node: Any) -> None:
+        """A node whose only child is its `value`."""
+        value = node.value
+        if value is not None:
+            HANDLERS[value.__class__](self, value)
 
     def visit_nothing(self, node: ast.AST) -> None:
         """Operators and contexts hold no names."""
@@ -125,39 +145,79 @@ class ScopeWalker:
         if self.in_annotation and isinstance(node.value, str):
             self.visit_text_annotation(node.value)
 
+    def visit_assign(self, node: ast.Assign) -> None:
+        for target in node.targets:
+            HANDLERS[target.__class__](self, target)
+        HANDLERS[node.value.__class__](self, node.value)
+
+    def visit_if(self, node: ast.If | ast.While) -> None:
+        HANDLERS[node.test.__class__](self, node.test)
+        for inner in node.body:
+            HANDLERS[inner.__class__](self, inner)
+        for inner in node.orelse:
+            HANDLERS[inner.__class__](self, inner)
+
+    def visit_compare(self, node: ast.Compare) -> None:
+        HANDLERS[node.left.__class__](self, node.left)
+        for inner in node.comparators:
+            HANDLERS[inner.__class__](self, inner)
+
+    def visit_pair(self, node: ast.BinOp) -> None:
+        HANDLERS[node.left.__class__](self, node.left)
+        HANDLERS[node.right.__class__](self, node.right)
+
+    def visit_elements(self, node: ast.Tuple | ast.List | ast.Set) -> None:
+        for inner in node.elts:
+            HANDLERS[inner.__class__](self, inner)
+
     def visit_arguments(self, arguments: ast.arguments) -> set[str]:
         """Defaults and annotations belong to the scope outside; returns the arguments' names."""
-        self.visit_all([*arguments.defaults, *arguments.kw_defaults])
-        every = all_arguments(arguments)
-        for argument in every:
-            self.visit_annotation(argument.annotation)
-        return {argument.arg for argument in every}
+        self.visit_all(arguments.defaults)
+        self.visit_all(arguments.kw_defaults)
+        names = set()
+        for argument in all_arguments(arguments):
+            names.add(argument.arg)
+            if argument.annotation is not None:
+                self.visit_annotation(argument.annotation)
+        return names
+
+    def visit_decorators(self, node: FunctionNode | ast.ClassDef) -> None:
+        for decorator in node.decorator_list:
+            if isinstance(decorator, ast.Call):
+                self.uses.decorators.append(decorator)
+            HANDLERS[decorator.__class__](self, decorator)
 
     def visit_function(self, node: FunctionNode) -> None:
-        self.bind(node.name)
-        self.visit_all(node.decorator_list)
+        self.scope.bound.add(node.name)
+        self.visit_decorators(node)
         names = self.visit_arguments(node.args)
         self.visit_annotation(node.returns)
-        self.scopes.append(Scope("function", names))
-        self.visit_all(node.body)
+        self.enter(Scope("function", names))
+        self.deep += 1
+        for inner in node.body:
+            HANDLERS[inner.__class__](self, inner)
+        self.deep -= 1
         self.leave()
 
     def visit_lambda(self, node: ast.Lambda) -> None:
-        self.scopes.append(Scope("function", self.visit_arguments(node.args)))
+        self.enter(Scope("function", self.visit_arguments(node.args)))
+        self.deep += 1
         self.visit(node.body)
+        self.deep -= 1
         self.leave()
 
     def visit_class(self, node: ast.ClassDef) -> None:
-        self.bind(node.name)
-        self.visit_all([*node.decorator_list, *node.bases, *node.keywords])
-        self.scopes.append(Scope("class"))
+        self.scope.bound.add(node.name)
+        self.visit_decorators(node)
+        self.visit_all([*node.bases, *node.keywords])
+        self.enter(Scope("class"))
         self.visit_all(node.body)
         self.leave()
 
     def visit_comprehension(self, node: Comprehension) -> None:
         first, *rest = node.generators
         self.visit(first.iter)
-        self.scopes.append(Scope("comprehension"))
+        self.enter(Scope("comprehension"))
         self.visit_all([first.target, *first.ifs])
         for generator in rest:
             self.visit_all([generator.iter, generator.target, *generator.ifs])
@@ -177,59 +237,71 @@ class ScopeWalker:
         self.visit_all([node.target, node.value])
 
     def visit_import(self, node: ast.Import | ast.ImportFrom) -> None:
+        self.uses.imports = True
         plain = isinstance(node, ast.Import)
         for alias in node.names:
-            self.bind(alias.asname or (alias.name.partition(".")[0] if plain else alias.name))
+            self.scope.bound.add(alias.asname or (alias.name.partition(".")[0] if plain else alias.name))
 
     def visit_handler(self, node: ast.ExceptHandler) -> None:
         if node.name:
-            self.bind(node.name)
+            self.scope.bound.add(node.name)
         self.visit_all([node.type, *node.body])
 
     def visit_capture(self, node: ast.MatchAs | ast.MatchStar) -> None:
         if node.name:
-            self.bind(node.name)
+            self.scope.bound.add(node.name)
         if isinstance(node, ast.MatchAs) and node.pattern is not None:
             self.visit(node.pattern)
 
     def visit_mapping(self, node: ast.MatchMapping) -> None:
         if node.rest:
-            self.bind(node.rest)
+            self.scope.bound.add(node.rest)
         self.visit_all([*node.keys, *node.patterns])
 
     def visit_global(self, node: ast.Global) -> None:
         for name in node.names:
             self.uses.globals.setdefault(name, node.lineno)
             self.uses.names.add(name)
-        self.scopes[-1].elsewhere.update(node.names)
+        self.scope.elsewhere.update(node.names)
 
     def visit_nonlocal(self, node: ast.Nonlocal) -> None:
-        self.scopes[-1].elsewhere.update(node.names)
+        self.scope.elsewhere.update(node.names)
 
     def visit_subscript(self, node: ast.Subscript) -> None:
         self.visit(node.value)
-        name = last_name(node.value) if self.in_annotation else ""
-        if name == "Literal":
-            return
-        if name == "Annotated" and isinstance(node.slice, ast.Tuple):
-            self.visit(node.slice.elts[0])
-            self.in_annotation = False
-            self.visit_all(node.slice.elts[1:])
-            self.in_annotation = True
-            return
+        if self.in_annotation:
+            name = last_name(node.value)
+            if name == "Literal":
+                return
+            if name == "Annotated" and isinstance(node.slice, ast.Tuple):
+                self.visit(node.slice.elts[0])
+                self.in_annotation = False
+                self.deep += 1  # names to look up, but not when the statement runs
+                self.visit_all(node.slice.elts[1:])
+                self.deep -= 1
+                self.in_annotation = True
+                return
         self.visit(node.slice)
 
     def visit_call(self, node: ast.Call) -> None:
-        self.visit(node.func)
-        called = last_name(node.func)
-        typed = {"cast": node.args[:1], "TypeVar": node.args[1:], "ForwardRef": node.args[:1]}.get(called, [])
-        for argument in typed:
-            self.visit_annotation(argument)
-        self.visit_all(node.args)
+        if not self.deep and not self.in_annotation:
+            self.uses.calls.append(node)
+        function = node.func
+        HANDLERS[function.__class__](self, function)
+        called = last_name(function)
+        if called in TYPED_CALLS:
+            typed = node.args[1:] if called == "TypeVar" else node.args[:1]
+            for argument in typed:
+                self.visit_annotation(argument)
+        for argument in node.args:
+            HANDLERS[argument.__class__](self, argument)
         for keyword in node.keywords:
-            if called == "TypeVar" and keyword.arg == "bound":
-                self.visit_annotation(keyword.value)
-            self.visit(keyword.value)
+            value = keyword.value
+            if keyword.arg is not None:
+                self.words.add(keyword.arg)
+                if called == "TypeVar" and keyword.arg == "bound":
+                    self.visit_annotation(value)
+            HANDLERS[value.__class__](self, value)
 
     def visit_text_annotation(self, text: str) -> None:
         """An annotation inside quotes; text that is no expression (as in Annotated metadata) names nothing."""
@@ -239,13 +311,48 @@ class ScopeWalker:
             return
         self.visit(tree.body)
 
+    def visit_fields(self, node: ast.AST) -> None:
+        """Any other node: its children in their order."""
+        for name in CHILDREN[node.__class__]:
+            value = getattr(node, name, None)
+            if value.__class__ is list:
+                for item in value:
+                    if isinstance(item, ast.AST):
+                        HANDLERS[item.__class__](self, item)
+            elif isinstance(value, ast.AST):
+                HANDLERS[value.__class__](self, value)
 
-HANDLERS: dict[type, Callable[[ScopeWalker, Any], None]] = {
+
+class HandlerTable(dict[type, Callable[[ScopeWalker, Any], None]]):
+    """Every class of node has a handler."""
+
+    def __missing__(self, kind: type) -> Callable[[ScopeWalker, Any], None]:
+        self[kind] = ScopeWalker.visit_fields
+        return self[kind]
+
+
+class ChildTable(dict[type, tuple[str, ...]]):
+    """Which fields of a class of node may hold names."""
+
+    def __missing__(self, kind: type) -> tuple[str, ...]:
+        fields: tuple[str, ...] = getattr(kind, "_fields", ())
+        self[kind] = tuple(name for name in fields if name not in NAMELESS_FIELDS)
+        return self[kind]
+
+
+LOAD = ast.Load
+TYPED_CALLS = frozenset({"cast", "TypeVar", "ForwardRef"})
+NAMELESS_FIELDS = frozenset({"ctx", "op", "ops", "type_comment", "conversion", "lineno", "simple", "is_async", "kind"})
+CHILDREN = ChildTable()
+KNOWN_HANDLERS: dict[type, Callable[[ScopeWalker, Any], None]] = {
     ast.Name: ScopeWalker.visit_name,
     ast.Attribute: ScopeWalker.visit_attribute,
     ast.Constant: ScopeWalker.visit_constant,
     ast.Call: ScopeWalker.visit_call,
     ast.Subscript: ScopeWalker.visit_subscript,
+    ast.Assign: ScopeWalker.visit_assign,
+    ast.Compare: ScopeWalker.visit_compare,
+    ast.BinOp: ScopeWalker.visit_pair,
     ast.FunctionDef: ScopeWalker.visit_function,
     ast.AsyncFunctionDef: ScopeWalker.visit_function,
     ast.Lambda: ScopeWalker.visit_lambda,
@@ -260,10 +367,13 @@ HANDLERS: dict[type, Callable[[ScopeWalker, Any], None]] = {
     ast.MatchMapping: ScopeWalker.visit_mapping,
     ast.Global: ScopeWalker.visit_global,
     ast.Nonlocal: ScopeWalker.visit_nonlocal,
+    **dict.fromkeys((ast.If, ast.While), ScopeWalker.visit_if),
+    **dict.fromkeys((ast.Tuple, ast.List, ast.Set), ScopeWalker.visit_elements),
+    **dict.fromkeys((ast.Expr, ast.Return, ast.Starred, ast.Await, ast.Yield), ScopeWalker.visit_value),
     **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), ScopeWalker.visit_comprehension),
-    **dict.fromkeys([ast.Pass, *ast.operator.__subclasses__(), *ast.cmpop.__subclasses__()], ScopeWalker.visit_nothing),
-    **dict.fromkeys([*ast.unaryop.__subclasses__(), *ast.boolop.__subclasses__()], ScopeWalker.visit_nothing),
+    **dict.fromkeys((ast.Pass, ast.Break, ast.Continue), ScopeWalker.visit_nothing),
 }
+HANDLERS = HandlerTable(KNOWN_HANDLERS)
 
 
 def all_arguments(arguments: ast.arguments) -> list[ast.arg]:

@@ -64,9 +64,7 @@ def follow_name(shaken: Shaken, module: Module, name: str, symbol: Symbol, reach
     if name in module.defined:
         reach((module.name, name), symbol)
         return
-    for each in module.plain_imports:
-        if each.bound != name:
-            continue
+    for each in module.bindings.get(name, []):
         target = shaken.graph.target(each)
         if target is not None and each.name in target.defined:
             reach((target.name, each.name), symbol)

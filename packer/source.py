@@ -16,8 +16,7 @@ from packer.errors import Violation
 from packer.scope import Uses, find_uses
 
 OLDEST_GRAMMAR = (3, 10)
-# Without a match, no import stands inside a block: it would be indented, or follow a colon or semicolon.
-INNER_IMPORT = re.compile(r"(?m)^[ \t\f]+(?:import|from)\b|[:;][ \t\f]*(?:\\\n[ \t\f]*)*(?:import|from)\b")
+NO_USES = Uses()
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,7 @@ class Module:
     @cached_property
     def imports(self) -> list[Import]:
         """Every import of the file in its order, wherever it stands."""
-        nested = INNER_IMPORT.search(self.text) is not None
-        return list(find_imports(self.tree.body, "", nested))
+        return [each for statement in self.statements for each in statement_imports(statement)]
 
     @cached_property
     def top_imports(self) -> dict[str, Import]:
@@ -99,6 +97,14 @@ class Module:
     def plain_imports(self) -> list[Import]:
         """Imports at the top of the module but `__future__`; some may bind the same (`import os`, `import os.path`)."""
         return [each for each in self.imports if not each.place and each.module != "__future__"]
+
+    @cached_property
+    def bindings(self) -> dict[str, list[Import]]:
+        """The plain imports by the name that they define."""
+        found: dict[str, list[Import]] = {}
+        for each in self.plain_imports:
+            found.setdefault(each.bound, []).append(each)
+        return found
 
     @cached_property
     def defined(self) -> dict[str, list[Statement]]:
@@ -139,16 +145,17 @@ def parse_module(text: str, shown: str, name: str) -> Module | Violation:
 def cut_statements(module: Module) -> Iterator[Statement]:
     """Slices of the whole module in order. Comments indented below a block stay with that block."""
     lines, body = module.lines, module.tree.body
+    joined = "\\" in module.text
     start = 1
     for number, node in enumerate(body):
         first = first_line(node, lines)
-        end = last_line(node, lines)
+        end = last_line(node, lines) if joined else node.end_lineno or node.lineno
         following = first_line(body[number + 1], lines) if number + 1 < len(body) else len(lines)
         end = last_indented_comment(lines, end, following)
         if number + 1 == len(body):
             end = last_written_line(lines, end)
         kind = statement_kind(node, number)
-        uses = find_uses(node) if kind != "import" else Uses()
+        uses = find_uses(node) if kind != "import" else NO_USES
         names = tuple(sorted(uses.bound)) if kind == "code" else ()
         yield Statement(node, kind, start, first, end, names, uses)
         start = end + 1
@@ -210,8 +217,14 @@ def is_main_guard(node: ast.stmt) -> bool:
     return ast.unparse(node.test) in ("__name__ == '__main__'", "'__main__' == __name__")
 
 
-def find_imports(body: list[ast.stmt], place: str, nested: bool) -> Iterator[Import]:
-    """Imports of a block; with nested, those in the blocks inside it too."""
+def statement_imports(statement: Statement) -> Iterator[Import]:
+    """The imports of one top-level statement, or in it."""
+    if statement.kind == "import" or statement.uses.imports:
+        yield from find_imports([statement.node], "")
+
+
+def find_imports(body: list[ast.stmt], place: str) -> Iterator[Import]:
+    """Imports of a block and of the blocks inside it."""
     for node in body:
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -219,10 +232,10 @@ def find_imports(body: list[ast.stmt], place: str, nested: bool) -> Iterator[Imp
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 yield Import(node.module or "", alias.name, alias.asname or "", node.level, node.lineno, place)
-        elif nested:
+        else:
             inside = place or place_name(node)
             for block in inner_blocks(node):
-                yield from find_imports(block, inside, nested)
+                yield from find_imports(block, inside)
 
 
 def place_name(node: ast.stmt) -> str:
