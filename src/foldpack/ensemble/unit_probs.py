@@ -13,13 +13,16 @@ from torch import nn
 from foldpack.ensemble.blend import merge_views
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
+from foldpack.models.classifier import normalise
 from foldpack.predict.canvas import CanvasKind, Pixels
 from foldpack.predict.device import BATCH_IMAGES, Precision
-from foldpack.predict.golden import check_golden
-from foldpack.predict.loop import Forward, finite_logits
+from foldpack.predict.golden import check_golden, golden_pixels
+from foldpack.predict.loop import Forward, finite_logits, reduced_precision
+from foldpack.predict.tuning import TunedNet, tune_net
 from foldpack.predict.units import Unit
 from foldpack.sealed import load_sealed_tensors
 from foldpack.sealed_format import DataKey
+from foldpack.spec import NetConfig
 
 LoadedWeights = tuple[dict[str, torch.Tensor], dict[str, str]]  # tensors and metadata
 
@@ -41,6 +44,7 @@ class ClassifyPredictor:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     net: nn.Module | None = None
     info: CheckpointInfo | None = None
+    tuned: nn.Module | None = None  # `net` in its fastest form
     forward: Forward | None = None
     batch_sizes: dict[str, int] = field(default_factory=dict)  # of runs whose first guess was too large
 
@@ -70,11 +74,27 @@ class ClassifyPredictor:
             self.net.load_state_dict(weights)
         else:
             self.net = restore_net(weights, info, asked.role).to(self.device)
+            self.tuned = None
         self.info = info
         check_golden(self.net, info, self.device)
-        self.forward = Forward(self.net, info.net, asked.member.views, self.device,
-                               self.batch_sizes.get(info.run, BATCH_IMAGES[self.device.type]),
-                               self.precisions.get(str(self.device), "fp32"))
+        size = self.batch_sizes.get(info.run, BATCH_IMAGES[self.device.type])
+        precision = self.precisions.get(str(self.device), "fp32")
+        if self.tuned is None:
+            self.tuned = self.tune(asked, info.net, size, precision)
+        self.forward = Forward(self.tuned, info.net, asked.member.views, self.device, size, precision)
+
+    def tune(self, asked: Unit, config: NetConfig, size: int, precision: Precision) -> nn.Module:
+        """The network in its fastest form. On the CPU it stays as it is: the out-of-fold predictions' form."""
+        assert self.net is not None
+        if self.device.type == "cpu":
+            return self.net
+        units = sum(other.member.run == asked.member.run for other in self.units)
+        batches = units * len(asked.member.views) * len(self.pixels[canvas_kind(asked)]) / size
+        with reduced_precision(self.device, precision):
+            sample = normalise(golden_pixels(config.size).to(self.device), config)
+            chosen = tune_net(self.net, sample[:1].expand(size, -1, -1, -1).clone(), batches)
+        print(f"{asked.role} on {self.device}: {chosen.text()}", flush=True)
+        return TunedNet(self.net, chosen.form)
 
     def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> np.ndarray:
         """(stop - start, C) float32 probabilities; the first `views` views, merged. Raises PredictError."""

@@ -48,6 +48,7 @@ class CostModel:
         self._planned = seconds_per_image
         self._runs = {run: Measured() for run in seconds_per_image}
         self._load = Measured()
+        self._finish = Measured()
 
     def measure(self, run: str, images: int, views: int, seconds: float) -> None:
         """A part of a unit has been predicted on one device."""
@@ -56,6 +57,10 @@ class CostModel:
     def measure_load(self, seconds: float) -> None:
         """A device waited so long for the weights of a unit and its network."""
         self._load.add(seconds)
+
+    def measure_finish(self, seconds: float) -> None:
+        """A finished unit took so long until it was in the submission."""
+        self._finish.add(seconds)
 
     @property
     def factor(self) -> float:
@@ -78,9 +83,22 @@ class CostModel:
         """Expected seconds that a device waits for the next unit's network."""
         return self._load.average if self._load.average is not None else LOAD_GUESS
 
+    def finish_seconds(self) -> float:
+        """Expected seconds from the last row of a unit to the submission with it."""
+        return self._finish.average or 0.0
+
+    def quick_share(self, run: str) -> float:
+        """The best that was measured of a run, as a share of what is expected of it; 1 before any measurement."""
+        done = self._runs[run]
+        return min(1.0, min(done.recent) / done.average) if done.recent and done.average else 1.0
+
     def any_measured(self) -> bool:
         """Whether anything has been measured here."""
         return any(done.count for done in self._runs.values())
+
+    def any_settled(self) -> bool:
+        """Whether the figures of some run no longer rest on its first measurement."""
+        return any(done.count > 1 for done in self._runs.values())
 
     def fresh(self, run: str) -> bool:
         """Whether the figures of a run are still moving: it has been measured only once or twice."""

@@ -12,7 +12,7 @@ from foldpack.errors import FoldpackError
 from foldpack.predict.cost import CostModel
 from foldpack.predict.deadline import Deadline
 from foldpack.predict.runlog import RunLog
-from foldpack.predict.schedule import Remaining, choose_views
+from foldpack.predict.schedule import Remaining, choose_views, cost_of
 from foldpack.predict.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool
 
 REPLAN_SECONDS = 60.0
@@ -20,6 +20,8 @@ PROGRESS_SECONDS = 10.0
 PLANNED_SHARE = 0.98  # of the time left: a unit that is not quite done at the deadline is lost
 HANG_FACTOR = 20.0  # a shard that takes so many times as long as expected hangs
 HANG_SECONDS = 120.0  # but none does so sooner
+UNKNOWN_SHARE = 0.1  # of all the time: how long a shard may take while nothing has been measured on this machine
+WARM_SHARE = 0.05  # of the time left: a second measurement is awaited where it costs no more
 WAIT_SECONDS = 1.0
 MAX_LOSSES = 3  # workers that one shard may cost
 
@@ -112,14 +114,19 @@ class Engine:
         for state in self.open_units():
             rows = self.rows - state.rows_done
             seconds = self.costs.seconds(state.work.run) * rows / self.pool.devices
-            load = 0.0 if state.next_row else self.costs.load_seconds()
+            load = (0.0 if state.next_row else self.costs.load_seconds()) + self.costs.finish_seconds()
             left.append(Remaining(state.index, state.work.run, state.work.views, seconds, load, state.next_row > 0))
         return left
 
     def expected_seconds(self) -> float:
         """How long the planned work will still take."""
-        return sum(each.load_seconds + each.view_seconds * self.units[each.index].views
-                   for each in self.remaining() if self.units[each.index].views)
+        planned = [(each, self.units[each.index].views) for each in self.remaining() if self.units[each.index].views]
+        work = sum(cost_of(each, views) for each, views in planned)
+        return work + self.idle_seconds(planned[0][0].view_seconds * planned[0][1] if planned else 0.0)
+
+    def idle_seconds(self, first: float) -> float:
+        """How long the devices will wait for images: the first unit, of so many seconds, cannot be faster than they."""
+        return max(0.0, self.hooks.images_left() - first)
 
     def plan_again(self) -> None:
         """Fit the work into the time that is left; at the start, after every unit, and once a minute."""
@@ -141,11 +148,25 @@ class Engine:
     def choose(self, present: set[str]) -> dict[int, int]:
         """Views of every open unit. Before anything was measured here all: the figures are those of another machine."""
         remaining = self.remaining()
-        if not self.costs.any_measured():
+        if not remaining or not self.costs.any_measured() or self.warming_up(remaining[0]):
             return {each.index: each.views for each in remaining}
-        first = remaining[0].view_seconds * remaining[0].views if remaining else 0.0
-        idle = max(0.0, self.hooks.images_left() - first)  # the first unit cannot be faster than its images
-        return choose_views(remaining, self.deadline.left() * PLANNED_SHARE - idle, present)
+        idle = self.idle_seconds(remaining[0].view_seconds * remaining[0].views)
+        chosen = choose_views(remaining, self.deadline.left() * PLANNED_SHARE - idle, present)
+        return chosen if any(chosen.values()) else {**chosen, **self.last_hope(remaining)}
+
+    def warming_up(self, first: Remaining) -> bool:
+        """Whether all that was measured is one shard, which pays for warming up, and there is time for another."""
+        shard = self.costs.seconds(first.run) * first.views * min(self.shard_rows, self.rows)
+        return not self.costs.any_settled() and shard < WARM_SHARE * self.deadline.left()
+
+    def last_hope(self, remaining: list[Remaining]) -> dict[int, int]:
+        """One view of a unit that fits at the best speed seen here: it costs nothing to try, and a slow moment must
+        not end the run for good."""
+        for each in remaining:
+            quick = each.view_seconds * self.costs.quick_share(each.run)
+            if each.load_seconds + quick <= self.deadline.left():
+                return {each.index: 1}
+        return {}
 
     def give(self) -> None:
         """Keep every worker busy, in the plan's order."""
@@ -220,7 +241,9 @@ class Engine:
             self._planned_at = -1e9
         if state.rows_done == self.rows and not state.failed:
             self.finished.add(state.index)
+            started = self.deadline.elapsed()
             self.hooks.finish(state.index, not state.reduced)
+            self.costs.measure_finish(self.deadline.elapsed() - started)
             self._planned_at = -1e9
 
     def fail(self, event: ShardFailed) -> None:
@@ -235,13 +258,13 @@ class Engine:
     def take_back(self, event: WorkerLost) -> None:
         """A worker is gone: its shards go back, unless one of them has cost too many workers already."""
         self.log.note("worker lost", worker=event.worker, reason=event.reason, shards=len(event.shards))
-        for shard in event.shards:
+        for shard in event.shards:  # the oldest is the one in work; the others only waited for it
             self.given.pop(shard, None)
             state = self.units[shard.unit]
             state.out -= 1
             state.returned.append(shard)
             place = shard.unit, shard.start
-            self.losses[place] = self.losses.get(place, 0) + 1
+            self.losses[place] = self.losses.get(place, 0) + (shard is event.shards[0])
             if self.losses[place] >= MAX_LOSSES:
                 reason = f"{self.losses[place]} workers were lost at rows {shard.start} to {shard.stop}: {event.reason}"
                 self.fail(ShardFailed(shard, event.worker, reason))
@@ -253,6 +276,8 @@ class Engine:
             state = self.units[shard.unit]
             expected = self.costs.slow_seconds(state.work.run) * shard.views * (shard.stop - shard.start)
             limit = max(HANG_SECONDS, HANG_FACTOR * expected * self.pool.capacity / self.pool.devices)
+            if not self.costs.any_measured():  # this machine may be far slower than the one of the spec
+                limit = max(limit, UNKNOWN_SHARE * (now + self.deadline.left()))
             if now - since > limit:
                 self.pool.recover(shard)
 

@@ -70,8 +70,7 @@ class Forward:
 
     def _batch(self, pixels: np.ndarray) -> np.ndarray:
         """(B, S, S, 3) uint8 -> (V, B, C) float32."""
-        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=half is not None):
+        with torch.inference_mode(), reduced_precision(self.device, self.precision):
             batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device, non_blocking=True)
             images = normalise(batch, self.config)
             parts = []
@@ -98,6 +97,12 @@ class Forward:
             self.batch_size = rows // 2 * len(self.views)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def reduced_precision(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which a network runs: autocast to half precision, or not."""
+    half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
+    return torch.autocast(device.type, dtype=half, enabled=half is not None)
 
 
 class NotFinite(Exception):
