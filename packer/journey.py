@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,18 +80,18 @@ class Journey:
 
     def run(self) -> None:
         """Go the whole way, or as far as was asked for. Raises FoldpackError; DeployError carries the exit code."""
-        with space_error(), only_one(self.places.build, self.spec.name) as lock:
+        owner = self.owner()
+        with space_error(), ExitStack() as held:
+            build, request, lock = self.make(owner, held)
+            if self.wish.dry_run:
+                self.say("request:\n" + shown_request(request))
+                return
+            journal = Journal(build.folder)
+            self.rehearse(build, journal)
             with KaggleClient(self.wish.timeout, self.pace, lock, self.say) as client:
-                owner = self.owner(client)
-                build, request = self.make(owner)
-                journal = Journal(build.folder)
-                if self.wish.dry_run:
-                    self.say("request:\n" + shown_request(request))
-                    return
-                self.rehearse(build, request, journal)
                 self.send(client, build, request, journal)
 
-    def owner(self, client: KaggleClient) -> str:
+    def owner(self) -> str:
         """Whose kernel it will be. A token's owner is known to Kaggle only."""
         credentials = find_credentials()
         known = self.wish.owner or (credentials.username if credentials is not None else None)
@@ -99,21 +99,27 @@ class Journey:
             return known
         if self.wish.dry_run or credentials is None or credentials.readable_by_others:
             return NO_OWNER
-        return client.username()
+        with KaggleClient(self.wish.timeout, self.pace) as client:
+            return client.username()
 
-    def make(self, owner: str) -> tuple[Build, Answer]:
-        """Preflight, build, and preflight of what was built -> the build and the request that would be sent."""
+    def make(self, owner: str, held: ExitStack) -> tuple[Build, Answer, int]:
+        """Preflight, build, and preflight of what was built.
+
+        Returns the build, the request that would be sent, and the lock that `held` holds: nothing is written before
+        the first preflight has passed.
+        """
         places, wish = self.places, self.wish
         wanted = Wanted(wish.owner, wish.target.accelerator, self.images(), wish.factor, not wish.dry_run)
         with Keyring.editing(places.keyring, places.passphrase) as ring:
             store = SealedStore(places.build / "sealed", ring)
             self.tell(before_build(self.spec, places.runs, places.ensemble.with_suffix(""), store, wanted,
                                    find_credentials()))
+            lock = held.enter_context(only_one(places.build, self.spec.name))
             build = build_kernel(places.ensemble, places.project, places.runs, places.build, owner, ring, wish.target)
         self.describe(build)
         request = build_request(build.folder)
         self.tell(after_build(build, request, kaggle_image()))
-        return build, request
+        return build, request, lock
 
     def images(self) -> int | None:
         """How many images the hours are predicted for."""
@@ -139,7 +145,7 @@ class Journey:
         if build.dataset.startswith(f"{NO_OWNER}/"):
             self.say(f"no Kaggle user is known: '{NO_OWNER}' stands for your user name; give --owner NAME")
 
-    def rehearse(self, build: Build, request: Answer, journal: Journal) -> None:
+    def rehearse(self, build: Build, journal: Journal) -> None:
         """Run the kernel here as Kaggle would, unless this pack has passed or is on Kaggle. Raises DeployError."""
         how = build.pack_id + (f" with {self.wish.python}" if self.wish.python else "")
         if not self.wish.rehearse or journal.data.rehearsed == how:

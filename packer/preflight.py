@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from foldpack.competitions.registry import get_competition
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
+from foldpack.predict.views import require_views
 from foldpack.sealed import SealedError, read_sealed_header
 from foldpack.sealed_keys import read_keys_file
 from foldpack.spec import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
@@ -39,8 +41,13 @@ class Finding:
     mend: str
     code: Exit = Exit.MENDABLE
 
+    @property
+    def text(self) -> str:
+        """What is wrong and what to do, on one line."""
+        return f"{self.what}; {self.mend}" if self.mend else self.what
+
     def __str__(self) -> str:
-        return f"{self.level}: {self.what}; {self.mend}" if self.mend else f"{self.level}: {self.what}"
+        return f"{self.level}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ def stop_on_errors(findings: list[Finding]) -> None:
     if not errors:
         return
     codes = {each.code for each in errors}
-    lines = [f"{each.what}; {each.mend}" for each in errors]
+    lines = [each.text for each in errors]
     head = [] if len(lines) == 1 else [f"{len(lines)} things stand in the way; nothing was sent:"]
     raise DeployError("\n".join([*head, *(f"  {line}" if head else line for line in lines)]),
                       codes.pop() if len(codes) == 1 else Exit.SEVERAL)
@@ -69,7 +76,7 @@ def stop_on_errors(findings: list[Finding]) -> None:
 def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedStore, wanted: Wanted,
                  credentials: Credentials | None) -> list[Finding]:
     """What can be seen before anything is sealed. boosters: the folder of level 2's texts."""
-    findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator)]
+    findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator), *check_words(spec)]
     findings += [*check_hours(spec, wanted), *check_runs(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
         findings += check_space(spec, runs, store)
@@ -102,6 +109,16 @@ def check_accelerator(name: str) -> Iterator[Finding]:
                       f"known: {', '.join(ACCELERATORS)}")
 
 
+def check_words(spec: EnsembleSpec) -> Iterator[Finding]:
+    """The competition and the views are those that kernels know."""
+    try:
+        get_competition(spec.competition)
+        for member in spec.members:
+            require_views(member.views)
+    except FoldpackError as failure:
+        yield Finding("error", str(failure), "")
+
+
 def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
     """The budget against the predicted hours and Kaggle's own limit."""
     budget = spec.budget.hours
@@ -131,7 +148,7 @@ def check_runs(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:
                 require_checkpoint(runs, spec, member, fold)
             except FoldpackError as failure:
                 if str(failure) not in said:
-                    yield Finding("error", str(failure), "bring the run back, or search again", Exit.RUNS)
+                    yield Finding("error", str(failure), "", Exit.RUNS)
                 said.add(str(failure))
 
 

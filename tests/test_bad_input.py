@@ -17,6 +17,7 @@ from foldpack.cli import app as foldpack
 from foldpack.cli_errors import run_app
 from foldpack.config import config_text
 from foldpack.data.runs import checkpoint_path
+from packer.exits import Exit
 
 
 def load_app(script: str) -> typer.Typer:
@@ -33,16 +34,16 @@ search, deploy = load_app("ensemble_search.py"), load_app("deploy_kernel.py")
 
 @pytest.fixture
 def refuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a command that must fail with one line and code 2, and leave the files of `tmp_path` as they were."""
+    """Run a command that must fail with one line and its code, and leave the files of `tmp_path` as they were."""
 
-    def run(app: typer.Typer, *arguments: object) -> str:
+    def run(app: typer.Typer, *arguments: object, code: int = 2) -> str:
         def listing() -> dict[Path, int]:
             return {path: path.stat().st_mtime_ns if path.is_file() else 0 for path in tmp_path.rglob("*")
                     if path.name != "keyring.lock"}  # an empty file that keeps other commands out
 
         before = listing()
         capsys.readouterr()
-        assert run_app(app, [str(argument) for argument in arguments]) == 2
+        assert run_app(app, [str(argument) for argument in arguments]) == code
         shown = capsys.readouterr().err.strip()
         assert shown.count("\n") == 0 and shown.startswith("error: "), shown
         assert listing() == before
@@ -178,22 +179,23 @@ DEPLOYS = [
     ("broken", lambda root: (root / "small.yml").write_text("name: [\n"), "small.yml:"),
     ("key", lambda root: append_text(root / "small.yml", "budgett: {}\n"), "unknown key 'budgett': did you mean"),
     ("view", lambda root: replace_text(root / "small.yml", "hflip", "flip"), "unknown view 'flip': did you mean"),
-    ("no run", lambda root: shutil.rmtree(root / "runs" / "tiny_efficientnet"), "there is no such run"),
-    ("unfinished", lambda root: unfinish(root / "runs"), "the run is not finished"),
-    ("weights", change_weights, "the weights changed since the search; run ./ensemble_search.py again"),
+    ("no run", lambda root: shutil.rmtree(root / "runs" / "tiny_efficientnet"), "there is no such run", Exit.RUNS),
+    ("unfinished", lambda root: unfinish(root / "runs"), "the run is not finished", Exit.RUNS),
+    ("weights", change_weights, "the weights changed since the search; run ./ensemble_search.py again", Exit.RUNS),
     ("open keyring", lambda root: (root / "keyring").chmod(0o644), "others may read the keyring"),
     ("no keyring", lambda root: (root / "keyring").write_text("{}"), "not a foldpack keyring"),
 ]
 
 
-@pytest.mark.parametrize(("damage", "message"), [case[1:] for case in DEPLOYS], ids=[case[0] for case in DEPLOYS])
-def test_deploy_kernel(house: House, tmp_path: Path, refuse, damage, message: str) -> None:
+@pytest.mark.parametrize(("damage", "message", "code"), [(*case, Exit.MENDABLE)[1:4] for case in DEPLOYS],
+                         ids=[case[0] for case in DEPLOYS])
+def test_deploy_kernel(house: House, tmp_path: Path, refuse, damage, message: str, code: Exit) -> None:
     house.copy_runs(tmp_path)
     shutil.copy(house.ensemble, tmp_path / "small.yml")
     shutil.copy2(house.keyring, tmp_path / "keyring")
     damage(tmp_path)
     assert message in refuse(deploy, tmp_path / "small.yml", "--dry-run", "--runs", tmp_path / "runs", "--build",
-                             tmp_path / "build", "--keyring", tmp_path / "keyring", "--owner", "me")
+                             tmp_path / "build", "--keyring", tmp_path / "keyring", "--owner", "me", code=code)
 
 
 def test_recipes(house: House, tmp_path: Path, refuse) -> None:
