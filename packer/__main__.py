@@ -8,14 +8,11 @@ from pathlib import Path
 
 from foldpack.errors import FoldpackError
 from foldpack.files import write_atomic
-from foldpack.strict_yaml import load_strict
 from packer.errors import PackError
 from packer.image import kaggle_image
 from packer.keys import SIZE_LIMIT
-from packer.notebook import render_notebook
 from packer.pack import WheelSet, pack_entry, source_commit
 from packer.report import needs_lines, report_lines
-from packer.where import verify_script, where
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -47,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     try:
         if options.where is not None:
+            from packer.where import where  # like the other imports inside functions: slow, and seldom needed
+
             print(where(read_text(options.entry), options.where))
             return 0
         if options.verify:
@@ -59,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """Compare a script with what its sources give. Returns the exit code: 1 when they differ."""
+    from packer.where import verify_script
+
     spec = None if options.spec is None else read_spec_data(options.spec)
     verdict = verify_script(read_text(options.entry), options.src.resolve().parent, spec)
     print("identical" if verdict.identical else verdict.difference)
@@ -81,7 +82,11 @@ def run_pack(options: argparse.Namespace, argv: list[str]) -> int:
         print(result.report.explain(options.explain))
         return 0
     if options.out:
-        text = render_notebook(result.text, options.out.stem) if options.notebook else result.text
+        text = result.text
+        if options.notebook:
+            from packer.notebook import render_notebook
+
+            text = render_notebook(result.text, options.out.stem)
         try:
             write_atomic(options.out, text)
         except OSError as error:
@@ -104,6 +109,8 @@ def read_wheels_option(text: str | None) -> WheelSet | None:
 
 def read_spec_data(path: Path) -> dict[str, object]:
     """The mapping in a spec file. Raises PackError for anything else."""
+    from foldpack.strict_yaml import load_strict
+
     data = load_strict(read_text(path), str(path))
     if not isinstance(data, dict):
         raise PackError(f"{path}: a spec is a mapping; this file holds a {type(data).__name__}")

@@ -11,14 +11,14 @@ from packer.errors import PackError
 KEYS_LINE = "KEYS: dict[str, str] = {}"
 SIZE_LIMIT = 1_000_000  # bytes; Kaggle refuses a kernel source of 1 MB
 
-# What it is: a text that is quick to look for, and the pattern.
+# What it is: texts of which one is in it, quick to look for, and the pattern.
 SECRET_TEXT = {
-    "a Kaggle token": ("KGAT_", r"KGAT_[0-9a-fA-F]{32}"),
-    "a Kaggle API key": ("key[\"']", r"""["']key["']\s*:\s*["'][0-9a-f]{32}["']"""),
-    "a private key": ("-----BEGIN|AGE-SECRET", r"-----BEGIN [A-Z ]*PRIVATE KEY-----|AGE-SECRET-KEY-1"),
-    "a GitHub token": ("gh[pousr]_", r"\bgh[pousr]_[A-Za-z0-9]{36}\b"),
-    "a Hugging Face token": ("hf_", r"\bhf_[A-Za-z]{34}\b"),
-    "an AWS key": ("AKIA", r"\bAKIA[0-9A-Z]{16}\b"),
+    "a Kaggle token": (("KGAT_",), r"KGAT_[0-9a-fA-F]{32}"),
+    "a Kaggle API key": (("'key'", '"key"'), r"""["']key["']\s*:\s*["'][0-9a-f]{32}["']"""),
+    "a private key": (("-----BEGIN", "AGE-SECRET"), r"-----BEGIN [A-Z ]*PRIVATE KEY-----|AGE-SECRET-KEY-1"),
+    "a GitHub token": (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"\bgh[pousr]_[A-Za-z0-9]{36}\b"),
+    "a Hugging Face token": (("hf_",), r"\bhf_[A-Za-z]{34}\b"),
+    "an AWS key": (("AKIA",), r"\bAKIA[0-9A-Z]{16}\b"),
 }
 KEY_PLACES = ("inline", "dataset")  # `keys: dataset` says where the kernel has its keys, and is none
 SECRET_NAMES = frozenset({
@@ -74,8 +74,8 @@ def is_keys(node: ast.stmt) -> bool:
 
 def refuse_secrets(text: str, what: str) -> None:
     """Raise PackError when a line of `text` holds what looks like a credential; the message does not show it."""
-    for name, (hint, pattern) in SECRET_TEXT.items():
-        match = re.search(pattern, text) if re.search(hint, text) else None
+    for name, (hints, pattern) in SECRET_TEXT.items():
+        match = re.search(pattern, text) if any(hint in text for hint in hints) else None
         if match:
             line = text.count("\n", 0, match.start()) + 1
             raise PackError(f"{what}:{line}: {name} stands in the text; take it out, and withdraw it where it is valid")

@@ -84,21 +84,19 @@ def pack_entry(
         carried = collect_carried(wanted, image)
         archive = archive_lines(carried)
     provided = frozenset().union(*(each.roots for each in carried), wheels.roots if wheels else ())
-    layout = Layout(src, package, entry)
     with uncollected():
-        graph = read_graph(layout)
-        violations = check_graph(graph, provided, with_spec=spec is not None)
-    if violations:
-        raise PackError.from_violations(violations)
-    shaken = shake(graph)
-    pack_id = compute_pack_id(graph, spec, carried, wheels)
-    made = Provenance(layout.shown(entry), package, layout.shown_src, " ".join(command.split()), commit)
-    wheel_row = f"{wheels.dataset}: {', '.join(wheels.packages)}" if wheels else ""
-    header = render_header(made, len(graph.modules), pack_id, spec, [str(each) for each in carried], wheel_row)
-    additions = Additions(archive, *((wheels.dataset, wheels.packages) if wheels else ()))
-    text, table = render_script(header, shaken, spec, additions)
-    refuse_secrets(text, "the packed script")
-    report = make_report(shaken, table, text, image)
+        graph = read_graph(Layout(src, package, entry))
+        if violations := check_graph(graph, provided, with_spec=spec is not None):
+            raise PackError.from_violations(violations)
+        shaken = shake(graph)
+        pack_id = compute_pack_id(graph, spec, carried, wheels)
+        made = Provenance(graph.layout.shown(entry), package, graph.layout.shown_src, " ".join(command.split()), commit)
+        wheel_row = f"{wheels.dataset}: {', '.join(wheels.packages)}" if wheels else ""
+        header = render_header(made, len(graph.modules), pack_id, spec, [str(each) for each in carried], wheel_row)
+        additions = Additions(archive, *((wheels.dataset, wheels.packages) if wheels else ()))
+        text, table = render_script(header, shaken, spec, additions)
+        refuse_secrets(text, "the packed script")
+        report = make_report(shaken, table, text, image)
     if report.size > SIZE_LIMIT:
         raise PackError(f"{report.size} bytes; Kaggle takes at most {SIZE_LIMIT}. {size_breakdown(report)}")
     return PackResult(text, pack_id, report)
@@ -106,13 +104,19 @@ def pack_entry(
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage collection inside: syntax trees are many small objects that all stay, and collecting finds nothing."""
+    """No garbage collection inside: syntax trees are many small objects that all stay, and collecting finds nothing.
+
+    Freezing and thawing moves what is there to the oldest generation, so that the next collection passes it over too.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -170,16 +174,16 @@ def compute_pack_id(
 
 def source_commit(project: Path, paths: Sequence[Path]) -> str:
     """The commit that `project` has checked out, "" when it is no checkout or one of the paths has changes."""
-    def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(project), *arguments]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    changes = git("status", "--porcelain", "--untracked-files=all", "--", *(str(path) for path in paths))
-    return (git("rev-parse", "HEAD") or "") if changes == "" else ""
+    command = ["git", "-C", str(project), "status", "--porcelain=v2", "--branch", "--untracked-files=all", "--"]
+    try:
+        done = subprocess.run([*command, *map(str, paths)], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    lines = done.stdout.splitlines() if done.returncode == 0 else []
+    if any(not line.startswith("#") for line in lines):
+        return ""
+    commit = next((line.removeprefix("# branch.oid ") for line in lines if line.startswith("# branch.oid ")), "")
+    return "" if commit == "(initial)" else commit
 
 
 def image_needs(report: PackReport, image: Image) -> dict[str, str]:

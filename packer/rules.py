@@ -8,7 +8,6 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from packer.errors import Violation
@@ -123,6 +122,8 @@ def missing_name(each: Import, target: Module) -> tuple[str, str]:
     """What is wrong with taking a name from a module that does not define it, and the mend."""
     if each.name in target.top_imports:
         return f"`{each}`: {each.module} only imports that name", f"write `{target.top_imports[each.name]}`"
+    from difflib import get_close_matches  # slow to import, and needed for this message only
+
     close = get_close_matches(each.name, target.defined, n=1)
     mend = f"did you mean {close[0]!r}?" if close else f"define it in {target.shown}, or import it from where it is"
     return f"`{each}`: {each.module} defines no {each.name!r}", mend

@@ -108,9 +108,7 @@ class BodyChecker:
                 )
         if sys.version_info >= (3, 12):
             self.check_f_strings()
-        noteworthy = [statement.node for statement in checked if self.is_noteworthy(statement)]
-        if noteworthy:
-            self.check_nodes(walk_nodes(noteworthy))
+        self.check_nodes([statement.node for statement in checked if self.is_noteworthy(statement)])
 
     @cached_property
     def watched(self) -> frozenset[str]:
@@ -231,23 +229,20 @@ class BodyChecker:
             if isinstance(statements[0].node, (ast.Assign, ast.AnnAssign))
         }  # fmt: skip
 
-    def check_nodes(self, nodes: dict[type, list[ast.AST]]) -> None:
-        """Rules 5 and 6, anywhere in the module."""
-        watched = self.watched
-        for node in nodes.get(ast.Name, []):
+    def check_nodes(self, statements: list[ast.stmt]) -> None:
+        """Rules 5 and 6, anywhere in the statements."""
+        for node in walk_nodes(statements):
             if isinstance(node, ast.Name):
                 if node.id in DYNAMIC_NAMES and isinstance(node.ctx, ast.Load):
                     self.refuse(node, 5, f"{node.id}", DYNAMIC_NAMES[node.id])
-                if node.id in watched:
+                if node.id in self.watched:
                     self.check_dynamic(node)
-        for node in nodes.get(ast.Attribute, []):
-            if isinstance(node, ast.Attribute):
+            elif isinstance(node, ast.Attribute):
                 if node.attr in DYNAMIC_ATTRIBUTES:
                     self.refuse(node, 5, f".{node.attr}", DYNAMIC_ATTRIBUTES[node.attr])
-                if watched:
+                if self.watched:
                     self.check_dynamic(node)
-        for node in nodes.get(ast.Call, []):
-            if isinstance(node, ast.Call):
+            else:
                 self.check_call(node)
 
     def check_dynamic(self, node: ast.Name | ast.Attribute) -> None:

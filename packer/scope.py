@@ -7,7 +7,7 @@ the scope around it when it ends.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -400,15 +400,15 @@ def dotted_name(node: ast.expr) -> str:
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
-def walk_nodes(roots: Iterable[ast.AST]) -> dict[type, list[ast.AST]]:
-    """All nodes below and including the roots, by their class, each list in the order of the source's nesting."""
-    found: dict[type, list[ast.AST]] = {}
+def walk_nodes(roots: Iterable[ast.AST]) -> Iterator[ast.Name | ast.Attribute | ast.Call]:
+    """All names, attributes and calls below and including the roots."""
     stack = list(roots)
     for node in stack:
-        found.setdefault(node.__class__, []).append(node)
-        for value in vars(node).values():
+        if isinstance(node, (ast.Name, ast.Attribute, ast.Call)):
+            yield node
+        for name in CHILDREN[node.__class__]:
+            value = getattr(node, name, None)
             if value.__class__ is list:
                 stack += [item for item in value if isinstance(item, ast.AST)]
-            elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
+            elif isinstance(value, ast.AST):
                 stack.append(value)
-    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from packer.errors import PackError
 from packer.graph import Graph
@@ -82,6 +81,8 @@ def explain(shaken: Shaken, name: str) -> str:
     owners = [module for module in shaken.graph.modules if name in module.defined]
     if not owners:
         every = [known for module in shaken.graph.modules for known in module.defined]
+        from difflib import get_close_matches  # slow to import, and needed for this message only
+
         close = get_close_matches(name, every, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise PackError(f"no module that the entry reaches defines {name!r}{hint}")
