@@ -86,7 +86,8 @@ class Engine:
         self.image_views = 0
         self.started = deadline.elapsed()
         self._planned_at = self._told_at = -1e9
-        self._plan: dict[int, int] = {}
+        self._short: dict[str, int] = {}  # units that get fewer views, as it was said last
+        self._noted = False
 
     def run(self) -> None:
         """Work until all planned units are finished or the deadline has come. Raises what `hooks.failed` raises."""
@@ -138,10 +139,10 @@ class Engine:
         chosen = self.choose(present)
         for index, views in chosen.items():
             self.units[index].views = views
-        if chosen != self._plan:
-            self._plan = chosen
-            short = {self.units[index].work.role: views for index, views in chosen.items()
-                     if views < self.units[index].work.views}
+        short = {self.units[index].work.role: views for index, views in chosen.items()
+                 if views < self.units[index].work.views}
+        if short != self._short or not self._noted:
+            self._short, self._noted = short, True
             self.log.note("plan", units=len(chosen), fewer_views=short, expected=round(self.expected_seconds(), 1),
                           left=round(self.deadline.left(), 1), device_factor=round(self.costs.factor, 3))
 
@@ -278,6 +279,7 @@ class Engine:
             limit = max(HANG_SECONDS, HANG_FACTOR * expected * self.pool.capacity / self.pool.devices)
             if not self.costs.any_measured():  # this machine may be far slower than the one of the spec
                 limit = max(limit, UNKNOWN_SHARE * (now + self.deadline.left()))
+            limit *= 2 ** self.losses.get((shard.unit, shard.start), 0)
             if now - since > limit:
                 self.pool.recover(shard)
 

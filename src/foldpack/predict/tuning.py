@@ -1,7 +1,7 @@
 """How a network runs fastest on this very device: the order of its pixels in memory, and whether compiling it pays.
 
-Published ratios differ by architecture and device (channels-last 0.95 to 1.25, compiled 1.1 to 2), so a form is kept only
-when it was measured to be faster here and gives the same numbers.
+Published ratios differ by architecture and device (channels-last 0.95 to 1.25, compiled 1.1 to 2), so a form is kept
+only when it was measured to be faster here and gives the same numbers.
 """
 
 from __future__ import annotations
