@@ -83,10 +83,12 @@ class Journey:
         owner = self.owner()
         with space_error(), ExitStack() as held:
             build, request, lock = self.make(owner, held)
+            journal = Journal(build.folder)
             if self.wish.dry_run:
+                if self.wish.data is not None or self.wish.python is not None:
+                    self.rehearse(build, journal)
                 self.say("request:\n" + shown_request(request))
                 return
-            journal = Journal(build.folder)
             self.rehearse(build, journal)
             with KaggleClient(self.wish.timeout, self.pace, lock, self.say) as client:
                 self.send(client, build, request, journal)
@@ -146,9 +148,11 @@ class Journey:
             self.say(f"no Kaggle user is known: '{NO_OWNER}' stands for your user name; give --owner NAME")
 
     def rehearse(self, build: Build, journal: Journal) -> None:
-        """Run the kernel here as Kaggle would, unless this pack has passed or is on Kaggle. Raises DeployError."""
-        how = build.pack_id + (f" with {self.wish.python}" if self.wish.python else "")
-        if not self.wish.rehearse or journal.data.rehearsed == how:
+        """Run the kernel here as Kaggle would, unless this pack has passed. Raises DeployError."""
+        asked = (f" on {self.wish.data}" if self.wish.data else "") + (
+            f" with {self.wish.python}" if self.wish.python else "")
+        how, passed = build.pack_id + asked, journal.data.rehearsed
+        if not self.wish.rehearse or passed == how or (not asked and passed.startswith(build.pack_id)):
             return
         self.say("rehearsing: the kernel runs here, without network, on two made-up test sets")
         report = rehearse_build(build, self.wish.data, build.folder / "rehearsal", python=self.wish.python,
