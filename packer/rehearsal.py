@@ -124,8 +124,8 @@ def make_report(scenes: list[Scene], build: Build, stub: SampleImages, images: i
     public, scoring = scenes
     hours = predict_hours(public, scoring, images, factor)
     checks = [run_check(scene) for scene in scenes]
-    checks += [corrupt_check(scoring), order_check(public, scoring, stub), key_check(scenes, build)]
-    checks += [left_check(scoring), memory_check(scoring), time_check(hours, images, factor, build.spec)]
+    checks += [hidden_check(scenes), corrupt_check(scoring), order_check(public, scoring, stub)]
+    checks += [key_check(scenes, build), left_check(scoring), memory_check(scoring), time_check(hours, images, factor, build.spec)]
     seconds = sum(scene.ran.seconds for scene in scenes)
     return RehearsalReport(checks, seconds, scoring.ran.peak, len(scoring.answers), images, hours)
 
@@ -171,6 +171,16 @@ def run_check(scene: Scene) -> Check:
                                                  f"{scene.ran.tail()}")
     detail = f"{len(scene.answers)} rows in {scene.ran.seconds:.1f} s; {places}"
     return Check(f"{scene.name} run", True, detail)
+
+
+def hidden_check(scenes: list[Scene]) -> Check:
+    """Whether a log tells of an error although the run ended well: in scoring a kernel hands in what it has."""
+    for scene in scenes:
+        lines = [line for line in scene.ran.log.splitlines() if line.startswith(("Traceback (", "error: "))]
+        if lines and not scene.problem:
+            return Check("no error hidden", False, f"the {scene.name} run ended well, but {scene.folder / 'log.txt'} "
+                                                   f"says '{lines[0]}' and ends:\n{scene.ran.tail()}")
+    return Check("no error hidden", True, "the logs tell of no error")
 
 
 def corrupt_check(scoring: Scene) -> Check:

@@ -41,7 +41,9 @@ class PackedTracebacks:
         return ""
 
     def add_sources(self, text: str) -> str:
+        """The text of a traceback with the source beside each of the script's frames."""
         def with_source(match: re.Match[str]) -> str:
+            """One frame's line, with its source."""
             source = self.source_of(int(match[3])) if match[2] == self.script else ""
             return f"{match[1]}  ({source})" if source else match[1]
 
@@ -95,6 +97,7 @@ def install_true_tracebacks(lines: PackedLines, keys: dict[str, str]) -> None:
     stack_format = traceback.StackSummary.format
 
     def format_stack(self: traceback.StackSummary, **options: object) -> list[str]:
+        """In place of `StackSummary.format`: its chunks with sources and without keys."""
         options.pop("colorize", None)
         return [told.hide_keys(told.add_sources(chunk)) for chunk in stack_format(self)]
 
@@ -111,6 +114,7 @@ def packed_quiet(told: PackedTracebacks, original: PackedFormat) -> PackedFormat
     """A formatting method of `traceback` whose text shows no key and no colour."""
 
     def quiet(self: traceback.TracebackException, **options: object) -> collections.abc.Iterator[str]:
+        """In place of the method: its chunks without keys."""
         options.pop("colorize", None)
         for chunk in original(self, **options):
             yield told.hide_keys(chunk)
@@ -119,16 +123,19 @@ def packed_quiet(told: PackedTracebacks, original: PackedFormat) -> PackedFormat
 
 
 def packed_excepthook(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    """In place of `sys.excepthook`, which writes its tracebacks without the `traceback` module."""
     traceback.print_exception(error)
 
 
 def packed_thread_error(failed: threading.ExceptHookArgs) -> None:
+    """In place of `threading.excepthook`. SystemExit only ends its thread, as it does without us."""
     if failed.exc_value is not None and failed.exc_type is not SystemExit:
         print(f"Exception in thread {failed.thread.name if failed.thread else '?'}:", file=sys.stderr)
         traceback.print_exception(failed.exc_value)
 
 
 def packed_unraisable(failed: sys.UnraisableHookArgs) -> None:
+    """In place of `sys.unraisablehook`: errors that nobody can catch, such as in `__del__`."""
     if failed.exc_value is not None:
         print(f"Exception ignored: {failed.err_msg or ''}", file=sys.stderr)
         traceback.print_exception(failed.exc_value)

@@ -35,6 +35,7 @@ class YamlError(FoldpackError):
 
 
 def yaml_line(event: yaml.Event) -> int:
+    """The line of an event, counted from 1."""
     return event.start_mark.line + 1 if event.start_mark else 1
 
 
@@ -50,6 +51,7 @@ class YamlTree:
         self.documents = 0
 
     def fail(self, event: yaml.Event, problem: str) -> YamlError:
+        """The error for something at this event, with its place."""
         return YamlError(f"{self.source}:{yaml_line(event)}: {problem}")
 
     def take(self, event: yaml.Event) -> None:
@@ -72,6 +74,7 @@ class YamlTree:
             self.lines.pop()
 
     def refuse_extras(self, event: yaml.NodeEvent) -> None:
+        """Anchors and tags. Raises YamlError."""
         if event.anchor is not None:
             raise self.fail(event, f"anchor &{event.anchor} is not allowed; write the value out where it is used")
         tag = getattr(event, "tag", None)
@@ -79,9 +82,11 @@ class YamlTree:
             raise self.fail(event, f"tag {tag} is not allowed; write the value without it")
 
     def at_key(self) -> bool:
+        """Whether the next scalar is a key."""
         return bool(self.open) and isinstance(self.open[-1], dict) and self.keys[-1] is None
 
     def add_scalar(self, event: yaml.ScalarEvent) -> None:
+        """A key, or a value."""
         value = event.value if event.style else self.plain_value(event)
         if self.at_key():
             self.add_key(event, value)
@@ -109,6 +114,7 @@ class YamlTree:
         return value
 
     def add_key(self, event: yaml.ScalarEvent, key: object) -> None:
+        """A key of the innermost mapping. Raises YamlError for one that is no text or is there already."""
         mapping, seen = self.open[-1], self.lines[-1]
         if not isinstance(key, str):
             shown = event.value or "(nothing)"
@@ -121,6 +127,7 @@ class YamlTree:
         self.keys[-1] = key
 
     def add_value(self, value: object) -> None:
+        """A value where one is due: in a list, under a key, or as the whole document."""
         if not self.open:
             self.root = value
         elif isinstance(parent := self.open[-1], list):
@@ -130,6 +137,7 @@ class YamlTree:
             self.keys[-1] = None
 
     def add_container(self, event: yaml.CollectionStartEvent) -> None:
+        """Open a list or a mapping. Raises YamlError for one that is a key or lies too deep."""
         if self.at_key():
             raise self.fail(event, "a list or mapping cannot be a key; use text")
         if len(self.open) >= YAML_MAX_DEPTH:
@@ -219,6 +227,7 @@ def yaml_filled(items: list[object], indent: int, place: str) -> Iterator[str]:
 
 
 def yaml_container(value: object, place: str) -> dict[str, object] | list[object]:
+    """The value, which is a list or a mapping. Raises YamlError for anything else."""
     if isinstance(value, (dict, list)):
         return value
     raise YamlError(f"{place}: a {type(value).__name__} cannot be written; use dict, list, text, number, bool or None")
@@ -256,6 +265,7 @@ def yaml_inline(value: object, place: str) -> str:
 
 
 def yaml_float(value: float, place: str) -> str:
+    """A finite float that every YAML reader takes for one. Raises YamlError."""
     if not math.isfinite(value):
         raise YamlError(f"{place}: {value} is not a finite number; leave it out or write null")
     mantissa, mark, exponent = repr(value).partition("e")
@@ -264,6 +274,7 @@ def yaml_float(value: float, place: str) -> str:
 
 
 def yaml_key(key: object, place: str) -> str:
+    """A key of a mapping. Raises YamlError for what is no text."""
     if not isinstance(key, str):
         raise YamlError(f"{place}: key {key!r} is a {type(key).__name__}; keys are text")
     return yaml_text(key, place)
@@ -280,6 +291,7 @@ def yaml_text(text: str, place: str) -> str:
 
 
 def yaml_character(character: str, place: str) -> str:
+    """One character inside double quotes. Raises YamlError for half a surrogate pair."""
     code = ord(character)
     if 0xD800 <= code <= 0xDFFF:
         raise YamlError(f"{place}: text with half a surrogate pair (U+{code:04X}) cannot be written; remove it")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from small_house import House, load_entry
 
 from packer.image import kaggle_image
 from packer.keys import SIZE_LIMIT
 from packer.pack import image_needs, pack_entry
+from packer.rehearsal import rehearse_build
+from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
 from packer.rules import check_project
 from packer.where import verify_script
 
@@ -38,3 +43,37 @@ def test_a_kernel_packs_and_keeps_the_style(kernel: Path, tmp_path: Path) -> Non
     done = subprocess.run(ruff, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "noqa" not in result.text
+
+
+@pytest.fixture(scope="module")
+def package_probs(house: House, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """(72, 10) float32: what the entry predicts from the package itself, in this process."""
+    folder = tmp_path_factory.mktemp("package")
+    inputs = lay_out_inputs(folder, (house.spec.slug, house.data), {house.build.dataset: house.build.weights})
+    arguments = ["--input", str(inputs), "--output", str(folder / "output"), "--probs", str(folder / "probs.npy")]
+    assert load_entry().main(house.kernel_spec(), house.keys(), arguments) == 0
+    return np.load(folder / "probs.npy")
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "fork"])
+def test_a_kernel_with_workers_gives_the_packages_arrays(start_method: str, house: House, package_probs: np.ndarray,
+                                                         tmp_path: Path) -> None:
+    """`python -I`, an empty folder, two worker processes that have only the script: the same bits on a CPU."""
+    inputs = lay_out_inputs(tmp_path, (house.spec.slug, house.data), {house.build.dataset: house.build.weights})
+    (tmp_path / "empty").mkdir()
+    command = [sys.executable, "-I", str(SANDBOX), BLOCKED, str(house.build.script), "--input", str(inputs),
+               "--output", str(tmp_path / "output"), "--probs", str(tmp_path / "probs.npy"), "--workers", "2",
+               "--start-method", start_method]
+    kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+            if name in os.environ}
+    done = subprocess.run(command, cwd=tmp_path / "empty", env=kept, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    probs = np.load(tmp_path / "probs.npy")
+    assert probs.dtype == np.float32 and np.array_equal(probs, package_probs)
+    assert not list((tmp_path / "empty").iterdir())
+
+
+def test_the_real_kernel_passes_its_rehearsal(house: House, tmp_path: Path) -> None:
+    report = rehearse_build(house.build, house.data, tmp_path)
+    assert report.ok, [check for check in report.checks if not check.ok]
+    assert report.rows == 41 and report.images == 72 and report.peak > 50 << 20

@@ -72,8 +72,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[RehearsalReport, P
 def test_a_good_kernel_passes_every_check(report: tuple[RehearsalReport, Path]) -> None:
     done, _ = report
     assert done.ok and [check.name for check in done.checks] == [
-        "public run", "scoring run", "corrupt image", "same answers", "no key shown", "left in /kaggle/working",
-        "memory", "predicted time"]
+        "public run", "scoring run", "no error hidden", "corrupt image", "same answers", "no key shown",
+        "left in /kaggle/working", "memory", "predicted time"]
     assert done.rows == 41 and done.images == 10_000 and done.seconds > 0 and done.peak > 2**20
     assert check_of(done, "public run").detail.startswith("3 rows in ")
     assert check_of(done, "same answers").detail == "3 of 3 images are answered alike in both runs"
@@ -101,6 +101,9 @@ def test_the_table_shows_every_check(report: tuple[RehearsalReport, Path]) -> No
     ("sys.exit(3)", "public run", "exit code 3"),
     ("raise OSError('[red]gone[/]')", "scoring run", "OSError: [red]gone[/]"),
     ("sys.exit(0)", "public run", "it wrote no submission.csv"),
+    ("print('error: no weights'); answers = ['0'] * len(ids)", "no error hidden", "says 'error: no weights'"),
+    ("import traceback; len(ids) > 5 and traceback.print_stack()\nif rerun: print('Traceback (most')",
+     "no error hidden", "the scoring run ended well, but "),
     ("ids = ids[1:]", "scoring run", "its 40 ids differ from the 41 ids of sample_submission.csv"),
     ("answers[0] = '11'", "public run", "is answered with '11', which is not a class"),
     ("ids = [i for i in ids if 'corrupt' not in i]", "corrupt image", "is not answered"),
