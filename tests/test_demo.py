@@ -55,7 +55,8 @@ def test_a_recipe_walks_the_whole_house_and_takes_up_what_is_done(house: House, 
     work.mkdir()
     shutil.copytree(house.runs, work / "runs")  # the folds are the same, so nothing is trained again
     said: list[str] = []
-    result = run_recipe("small", house.data, work, said.append)
+    result = run_recipe("small", house.data, work, said.append, keyring=tmp_path / "my keyring")
+    assert (tmp_path / "my keyring").is_file() and not (Path.home() / ".config/foldpack/keyring").exists()
     kept = [line for line in said if line.endswith("finished before, kept")]
     assert len(kept) == 4
     assert result.metric == "accuracy" and 0.3 < result.oof < 1

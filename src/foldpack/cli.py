@@ -26,18 +26,19 @@ register_pack_commands(app)
 register_deploy_commands(app)
 
 DataOption = Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")]
+KeyringOption = Annotated[Path | None, typer.Option(help="default: ~/.config/foldpack/keyring")]
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]
 
 
 @app.command()
-def demo(work: WorkOption = Path(".")) -> None:
+def demo(work: WorkOption = Path("."), keyring: KeyringOption = None) -> None:
     """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
     from foldpack.data.digits_source import share_right, write_digits
     from foldpack.recipe import run_recipe
 
     data, answers = work / "build/digits/competition", work / "build/digits/answers.csv"
     write_digits(data, answers)
-    result = run_recipe("digits", data, work)
+    result = run_recipe("digits", data, work, keyring=keyring)
     print(f"oof accuracy {result.oof:.4f}")
     print(f"kernel accuracy {share_right(result.submission, answers):.4f}")
     print(f"submission {result.submission}")
@@ -48,11 +49,12 @@ def recipe(
     name: Annotated[str, typer.Argument(help="a folder of configs/ that has a recipe.yml")],
     data: DataOption,
     work: WorkOption = Path("."),
+    keyring: KeyringOption = None,
 ) -> None:
     """Folds, training, search, packing and rehearsal of one recipe. Runs again where it was stopped."""
     from foldpack.recipe import run_recipe
 
-    result = run_recipe(name, data, work)
+    result = run_recipe(name, data, work, keyring=keyring)
     print(f"oof {result.metric} {result.oof:.4f}")
     print(f"submission {result.submission}")
 

@@ -152,10 +152,13 @@ def read_groups(train_csv: Path, column: str) -> list[str]:
     return train[column].tolist()
 
 
-def run_recipe(name: str, data: Path, work: Path, say: Say = print) -> RecipeResult:
+def run_recipe(
+    name: str, data: Path, work: Path, say: Say = print, keyring: Path | None = None
+) -> RecipeResult:
     """Everything from images to a rehearsed kernel, below `work`. Finished folds of a run are not trained again.
 
-    data: the competition's folder. Raises FoldpackError.
+    data: the competition's folder; keyring: where the keys of the sealed weights go, by default the user's own.
+    Raises FoldpackError.
     """
     started = time.monotonic()
     project = project_root()
@@ -167,8 +170,9 @@ def run_recipe(name: str, data: Path, work: Path, say: Say = print) -> RecipeRes
         train_run(config, data, folds_csv, work / "runs", say)
     slug = recipe.slug or get_competition(recipe.competition).slug
     settings = ["--hours", str(recipe.hours), "--slug", slug]
+    ring = [] if keyring is None else ["--keyring", str(keyring.resolve())]
     run_script(project / "ensemble_search.py", [recipe.name, *recipe.runs, *settings], work)
-    run_script(project / "deploy_kernel.py", [f"ensembles/{recipe.name}.yml", "--dry-run"], work)
+    run_script(project / "deploy_kernel.py", [f"ensembles/{recipe.name}.yml", "--dry-run", *ring], work)
     build = work / "build" / recipe.name
     rehearsal = rehearse_build(build, recipe.name, slug, data)
     say("\n".join(rehearsal.log.splitlines()[-3:]))

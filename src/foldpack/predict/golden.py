@@ -73,7 +73,7 @@ def check_golden(net: nn.Module, info: CheckpointInfo, device: torch.device) -> 
         here = library_versions()
         versions = ", ".join(f"{name} {there} -> {here.get(name)}" for name, there in info.golden.versions.items())
         raise GoldenError(
-            f"run '{info.run}' fold {info.fold}: the network '{info.net.arch}' differs by {difference:.4g} from "
-            f"what it said in training (allowed: {allowed:.4g}); versions then -> now: {versions}. Attach the versions of the "
+            f"run '{info.run}' fold {info.fold}: the network '{info.net.arch}' differs by {difference:.4g} from what "
+            f"it said in training (allowed: {allowed:.4g}); versions then -> now: {versions}. Attach the versions of "
             "training as wheels, or train again with those of the kernel")
     return difference
