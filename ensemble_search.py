@@ -53,10 +53,11 @@ def search(
     level2_trials: Annotated[int, typer.Option(min=0, help="tune them with optuna: trials of each study")] = 0,
     study: Annotated[str | None, typer.Option(help="keep the trials: .db, .journal, or a database's URL")] = None,
     class_thresholds: Annotated[bool, typer.Option(help="a threshold for each class")] = False,
+    new_class: Annotated[bool, typer.Option(help="files only: label -1 is 'in no class', for map5")] = False,
     slug: Annotated[str | None, typer.Option(help="runs only: the competition on Kaggle")] = None,
 ) -> None:
     """Write ensembles/NAME.yml and its report, and print what was found."""
-    rule = LabelRule(min_labels, max_labels, class_thresholds)
+    rule = LabelRule(min_labels, max_labels, class_thresholds, new_class)
     options = SearchOptions(rule=rule, spaces=None if spaces is None else spaces.split(","))
     tuning = tuning_options(name, level2, level2_trials, study)
     boosters = Level2Options(level2_top, level2_seeds, level2_reject, tuning=tuning) if level2 else None
@@ -70,6 +71,8 @@ def search(
             arrays, numbers = search_arrays(target, wanted, progress)
             write_array_ensemble(target, arrays)
         else:
+            if new_class:
+                raise FoldpackError("--new-class is for files of predictions; runs know no such items")
             asked = RunSearch(metric, parse_hours(hours), images=images, device_factor=device_factor, devices=devices,
                               slug=slug, options=options, level2=boosters,
                               boosters=booster_folder(target))  # fmt: skip

@@ -62,6 +62,12 @@ def test_the_table_holds_the_union_of_the_members_best_and_the_reject_class():
     assert table.features[row, names.index("candidates")] == np.count_nonzero(table.item == 3)
 
 
+def test_equal_scores_come_in_column_order():
+    table = np.random.default_rng(3).integers(0, 3, (200, 12)) / 3
+    for count in (1, 3, 5, 12, 20):
+        assert (top_classes(table, count) == np.argsort(-table, axis=1, kind="stable")[:, :count]).all()
+
+
 def test_level_two_beats_the_blend_of_specialists_and_the_kernel_gives_the_same_numbers():
     probs, y = specialists(1)
     folds, accuracy = np.arange(len(y)) % 3, get_metric("accuracy")

@@ -94,13 +94,16 @@ def candidate_table(
 
 def top_classes(probs: np.ndarray, count: int) -> np.ndarray:
     """(n, C) -> (n, count) int64, best first; equal ones in column order."""
-    count = min(count, probs.shape[1])
-    near = np.argpartition(-probs, count - 1, axis=1)[:, :count] if count < probs.shape[1] else None
-    if near is None:
+    if count >= probs.shape[1]:
         return np.argsort(-probs, axis=1, kind="stable")
+    near = np.argpartition(-probs, count - 1, axis=1)[:, :count]
     near.sort(axis=1)
     order = np.argsort(-np.take_along_axis(probs, near, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(near, order, axis=1)
+    best = np.take_along_axis(near, order, axis=1)
+    last = np.take_along_axis(probs, best[:, -1:], axis=1)
+    tied = np.flatnonzero((probs >= last).sum(axis=1) > count)  # argpartition took any of the equal ones
+    best[tied] = np.argsort(-probs[tied], axis=1, kind="stable")[:, :count]
+    return best
 
 
 def member_features(

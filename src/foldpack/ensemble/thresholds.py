@@ -36,6 +36,16 @@ def highest_labels(scores: np.ndarray, count: int) -> np.ndarray:
     return chosen
 
 
+def with_new_score(probs: np.ndarray, score: float) -> np.ndarray:
+    """(n, C + 1): the same scores, with a last column of "in no class" that is `score` for every item.
+
+    Sorted with equal scores in column order, "in no class" stands behind the classes that reach it.
+    """
+    table = probs.copy()
+    table[:, -1] = score
+    return table
+
+
 def cut_grades(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     """(n,) float -> (n,) int64 grades: how many of the ascending cut points lie at or below each value."""
     return np.searchsorted(cuts, values, side="right")

@@ -46,6 +46,7 @@ class Metric:
     beta: float = 0.0  # of an F-beta: what the exact threshold sweep needs to know
     average: Literal["samples", "micro", "macro"] = "samples"  # of an F-beta
     uses_groups: bool = False
+    map_at: int = 0  # of a mean average precision at k: k
 
     def __call__(self, y: np.ndarray, p: np.ndarray, groups: np.ndarray | None = None) -> float:
         return self.function(y, p, groups) if self.uses_groups else self.function(y, p)
@@ -85,10 +86,10 @@ METRICS: dict[str, Metric] = {
     "f1_macro": _fbeta("f1_macro", fbeta_macro, 1.0, "macro"),
     "f2_macro": _fbeta("f2_macro", fbeta_macro, 2.0, "macro"),
     "qwk": Metric("qwk", quadratic_kappa, needs="grades"),
-    "map1": Metric("map1", partial(_ranked_map, 1)),
-    "map3": Metric("map3", partial(_ranked_map, 3)),
-    "map5": Metric("map5", partial(_ranked_map, 5)),
-    "map10": Metric("map10", partial(_ranked_map, 10)),
+    "map1": Metric("map1", partial(_ranked_map, 1), map_at=1),
+    "map3": Metric("map3", partial(_ranked_map, 3), map_at=3),
+    "map5": Metric("map5", partial(_ranked_map, 5), map_at=5),
+    "map10": Metric("map10", partial(_ranked_map, 10), map_at=10),
     "recall1": Metric("recall1", partial(_ranked_recall, 1)),
     "recall5": Metric("recall5", partial(_ranked_recall, 5)),
     "recall10": Metric("recall10", partial(_ranked_recall, 10)),

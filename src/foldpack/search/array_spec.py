@@ -9,9 +9,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
-from foldpack.ensemble.thresholds import cut_grades, decide
+from foldpack.ensemble.thresholds import cut_grades, decide, with_new_score
 from foldpack.errors import DataError
 from foldpack.files import write_atomic
+from foldpack.metrics.ranking import top_k
+from foldpack.metrics.registry import get_metric
+from foldpack.search.new_class import new_column
 from foldpack.spec import EnsembleSpec, HexDigest, Level2Spec, MetricSpec, SpecError, parse_spec
 from foldpack.strict_model import StrictModel, parse_strict
 from foldpack.strict_yaml import dump_strict, load_strict
@@ -46,6 +49,7 @@ class ArrayEnsemble(StrictModel):
     min_labels: Annotated[int, Field(ge=0)] = 1
     max_labels: Annotated[int, Field(ge=1)] | None = None
     cuts: list[float] | None = None  # between grades
+    new_score: float | None = None  # of the class "in no class", which every input gets as its last column
     members: Annotated[list[ArrayMember], Field(min_length=1)]
     level2: Level2Spec | None = None
     prior: list[float] | None = None  # share of each class in the labels, for level 2
@@ -99,7 +103,13 @@ def array_view(spec: ArrayEnsemble | EnsembleSpec) -> ArrayEnsemble:
 
 
 def apply_ensemble(spec: ArrayEnsemble, predictions: list[np.ndarray]) -> np.ndarray:
-    """Blend members' probabilities (or values), each (n, C) or (n,), in the order of the YAML -> the same shape."""
+    """Blend members' probabilities (or values), each (n, C) or (n,), in the order of the YAML -> the same shape.
+
+    With a `new_score`, one column more: the class "in no class" with that score.
+    """
+    if spec.new_score is not None:
+        column = new_column(*predictions[0].shape)
+        predictions = [np.hstack([probs, column]) for probs in predictions]
     if len(predictions) != len(spec.members):
         names = ", ".join(member.name for member in spec.members)
         raise DataError(f"{len(predictions)} inputs for the {len(spec.members)} members of {spec.name}: {names}")
@@ -110,11 +120,14 @@ def apply_ensemble(spec: ArrayEnsemble, predictions: list[np.ndarray]) -> np.nda
             raise DataError(f"the input for {member.name} has shape {probs.shape}, the first has {total.shape}")
         total += np.float32(member.weight) * to_blend_space(probs, blend.space, blend.power, exclusive)
     weights = np.float32(sum(member.weight for member in spec.members))
-    return from_blend_space(total / weights, blend.space, blend.power, blend.scale, blend.bias, exclusive)
+    blended = from_blend_space(total / weights, blend.space, blend.power, blend.scale, blend.bias, exclusive)
+    return blended if spec.new_score is None else with_new_score(blended, spec.new_score)
 
 
 def decide_ensemble(spec: ArrayEnsemble, blended: np.ndarray) -> np.ndarray | None:
-    """(n, C) bool labels or (n,) int grades; None where the metric takes the numbers themselves.
+    """(n, C) bool labels, (n,) int grades, or (n, k) int rankings with -1 for "in no class"; else None: the metric
+
+    takes the numbers themselves.
 
     blended: the blend, or level 2 where the ensemble has one.
     """
@@ -122,4 +135,7 @@ def decide_ensemble(spec: ArrayEnsemble, blended: np.ndarray) -> np.ndarray | No
     if threshold is not None:
         table = blended if blended.ndim == 2 else blended[:, None]
         return decide(table, np.asarray(threshold), spec.min_labels, spec.max_labels)
+    if spec.new_score is not None:
+        ranked = top_k(blended, get_metric(spec.metric.name).map_at)
+        return np.where(ranked == blended.shape[1] - 1, -1, ranked)
     return None if spec.cuts is None else cut_grades(blended, np.array(spec.cuts))

@@ -27,6 +27,7 @@ from foldpack.search.level2 import Level2Options, class_prior, require_level2_fi
 from foldpack.search.level2_files import booster_folder, level2_of_arrays, remove_boosters
 from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import checked_probs, duplicate_notes, require_alike, score_notes
+from foldpack.search.new_class import new_column
 from foldpack.search.report import Report, report_numbers
 from foldpack.search.solvers import in_space
 from foldpack.spec import MetricSpec
@@ -46,11 +47,17 @@ class ArrayInputs:
 
 
 def read_arrays(
-    files: list[Path], labels: Path, metric: Metric, groups: Path | None = None, folds: Path | None = None
+    files: list[Path],
+    labels: Path,
+    metric: Metric,
+    groups: Path | None = None,
+    folds: Path | None = None,
+    new_class: bool = False,
 ) -> ArrayInputs:
     """Read and check members' out-of-fold predictions and the labels. Raises DataError naming file and row.
 
     Without folds, five are made: of whole groups when there are groups, else of single rows, in a fixed shuffle.
+    new_class: a label -1 means "in no class"; it becomes the last class, with a column of its own.
     """
     truth = read_table(labels)
     rows = len(truth.values)
@@ -66,7 +73,12 @@ def read_arrays(
         members.append(probs)
         notes += found
     require_alike([one.shape for one in members], names)
-    cells = dense_cells(np.stack(members), targets, group)
+    stack = np.stack(members)
+    if new_class:
+        targets = new_class_targets(kind, targets, stack.shape[-1], metric)
+        column = new_column(rows, stack.shape[-1])
+        stack = np.concatenate([stack, np.broadcast_to(column, (len(stack), rows, 1))], axis=2)
+    cells = dense_cells(stack, targets, group)
     return ArrayInputs(cells, names, [table.digest() for table in tables], fold, notes)
 
 
@@ -87,6 +99,16 @@ def read_targets(values: np.ndarray, metric: Metric, one_column: bool = False) -
             raise DataError(f"metric {metric.name!r} needs 0/1 labels, got {values.min()} to {values.max()}")
         return "labels", values.astype(bool)
     return "exclusive", values.astype(np.int64)
+
+
+def new_class_targets(kind: Kind, targets: np.ndarray, classes: int, metric: Metric) -> np.ndarray:
+    """(n,) int with `classes` for the items that are in no class (-1). Raises DataError where that makes no sense."""
+    if kind != "exclusive" or not metric.map_at:
+        raise DataError(f"--new-class ranks classes for a metric like map5; it does not fit {metric.name!r} and these "
+                        "labels")  # fmt: skip
+    if targets.min() != -1:
+        raise DataError("--new-class: no label is -1, so nothing says when an item is in no class")
+    return np.where(targets == -1, classes, targets)
 
 
 def member_names(files: list[Path]) -> list[str]:
@@ -156,6 +178,7 @@ def array_ensemble(name: str, inputs: ArrayInputs, found: Found) -> ArrayEnsembl
         min_labels=found.rule.min_labels,
         max_labels=found.rule.max_labels,
         cuts=None if decision.cuts is None else decision.cuts.tolist(),
+        new_score=decision.new_score,
         members=[ArrayMember(name=inputs.names[m], weight=float(blend.weights[m]), sha256=inputs.digests[m])
                  for m in found.used],
     )  # fmt: skip
@@ -180,7 +203,10 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     Returns the ensemble and the numbers of the report; boosters of a level 2 that is believed are written here.
     """
     metric, name = asked.metric, target.stem
-    inputs = read_arrays(asked.files, asked.labels, metric, asked.groups, asked.folds)
+    new_class = asked.options.rule.new_class
+    if new_class and asked.level2 is not None:
+        raise DataError("level 2 does not rank items that are in no class; leave out --level2 or --new-class")
+    inputs = read_arrays(asked.files, asked.labels, metric, asked.groups, asked.folds, new_class)
     if asked.level2 is not None:
         require_level2_fits(inputs.cells, inputs.folds, asked.options.rule, asked.level2)
     found = find_ensemble(inputs.cells, metric, inputs.folds, asked.options, progress)

@@ -6,31 +6,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foldpack.ensemble.thresholds import cut_grades
+from foldpack.ensemble.thresholds import cut_grades, with_new_score
 from foldpack.metrics.classification import SMALLEST_PROB
 from foldpack.metrics.fbeta import fbeta_from_counts
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Cells
 from foldpack.search.class_thresholds import best_class_thresholds
 from foldpack.search.cuts import best_cuts
+from foldpack.search.new_class import best_new_score
 from foldpack.search.thresholds import best_cell_threshold, forced_cells
 
 
 @dataclass(frozen=True)
 class LabelRule:
-    """How labels are chosen for an F-beta. min_labels, max_labels: of an item; per_class: a threshold for each."""
+    """How labels are chosen for an F-beta. min_labels, max_labels: of an item; per_class: a threshold for each.
+
+    new_class: for MAP@k, the last class means "in none of the others", and its score is fitted.
+    """
 
     min_labels: int = 1
     max_labels: int | None = None
     per_class: bool = False
+    new_class: bool = False
+
+    def decides(self, metric: Metric) -> bool:
+        """Whether the metric has a last step to fit."""
+        return self.new_class or metric.needs in ("labels", "grades")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """threshold: a float, or (C,) per class, for metrics of labels; cuts: (G-1,) for metrics of grades."""
+    """threshold: a float, or (C,) per class, for metrics of labels; cuts: (G-1,) for metrics of grades;
+
+    new_score: of the class "in none of the others".
+    """
 
     threshold: float | np.ndarray | None = None
     cuts: np.ndarray | None = None
+    new_score: float | None = None
 
 
 def fit_decision(cells: Cells, blend: np.ndarray, metric: Metric, rule: LabelRule) -> tuple[Decision, float]:
@@ -47,6 +60,9 @@ def fit_decision(cells: Cells, blend: np.ndarray, metric: Metric, rule: LabelRul
     if metric.needs == "grades":
         cuts, score = best_cuts(blend, cells.targets, int(cells.targets.max()) + 1)
         return Decision(cuts=cuts), score
+    if rule.new_class:
+        new_score, score = best_new_score(cells.dense(blend), cells.targets, metric.map_at)
+        return Decision(new_score=new_score), score
     return Decision(), score_cells(cells, blend, metric, Decision(), rule)
 
 
@@ -57,6 +73,8 @@ def score_cells(cells: Cells, blend: np.ndarray, metric: Metric, decision: Decis
     if metric.needs == "grades":
         assert decision.cuts is not None  # fit_decision gives every metric of grades its cuts
         return metric(cells.targets.astype(np.int64), cut_grades(blend, decision.cuts))
+    if decision.new_score is not None:
+        return metric(cells.targets, with_new_score(cells.dense(blend), decision.new_score))
     if metric.name == "log_loss" and cells.kind == "exclusive":
         return float(-np.log(np.clip(blend[cells.y], SMALLEST_PROB, 1), dtype=np.float64).mean())
     targets = cells.targets[:, 0] if cells.kind == "labels" and cells.classes == 1 else cells.targets

@@ -208,7 +208,7 @@ def score_by_fold(cells: Cells, folds: np.ndarray, metric: Metric, rule: LabelRu
     for fold in np.unique(folds):
         train, held = cells.take_items(folds != fold), cells.take_items(folds == fold)
         decision = Decision()
-        if metric.needs == "labels":
+        if rule.decides(metric):
             decision = fit_decision(train, train.values[0], metric, rule)[0]
         scores.append(score_cells(held, held.values[0], metric, decision, rule))
     return np.array(scores)

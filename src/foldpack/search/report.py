@@ -68,6 +68,7 @@ def report_numbers(report: Report) -> dict:
         "blend": blend_numbers(found.blend),
         "threshold": found.decision.threshold,
         "cuts": found.decision.cuts,
+        "new_score": found.decision.new_score,
         "candidates": candidate_numbers(found),
         "members": members,
         "correlation": found.correlation,
@@ -234,6 +235,8 @@ def report_lines(numbers: dict) -> list[str]:
                      f"best single {scores['best_single']:.4f}: all fitted without the scored fold")  # fmt: skip
     if isinstance(numbers["threshold"], float):
         lines.append(f"  threshold {numbers['threshold']:.4f}")
+    if numbers["new_score"] is not None:
+        lines.append(f"  'in no class' scores {numbers['new_score']:.4f}")
     if numbers["level2"]:
         lines.append(f"  {numbers['level2']['verdict']}")
     return lines

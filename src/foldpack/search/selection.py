@@ -192,6 +192,6 @@ class _Scorer:
         """Scores on the held-out parts, the last step fitted on the training part."""
         sign = 1 if self.metric.greater_is_better else -1
         decision = Decision()
-        if self.metric.needs in ("labels", "grades"):
+        if self.rule.decides(self.metric):
             decision = fit_decision(train, blend.of(train), self.metric, self.rule)[0]
         return [sign * score_cells(part, blend.of(part), self.metric, decision, self.rule) for part in held]
