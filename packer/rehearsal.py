@@ -125,7 +125,8 @@ def make_report(scenes: list[Scene], build: Build, stub: SampleImages, images: i
     hours = predict_hours(public, scoring, images, factor)
     checks = [run_check(scene) for scene in scenes]
     checks += [hidden_check(scenes), corrupt_check(scoring), order_check(public, scoring, stub)]
-    checks += [key_check(scenes, build), left_check(scoring), memory_check(scoring), time_check(hours, images, factor, build.spec)]
+    checks += [key_check(scenes, build), left_check(scoring), memory_check(scoring)]
+    checks.append(time_check(hours, images, factor, build.spec))
     seconds = sum(scene.ran.seconds for scene in scenes)
     return RehearsalReport(checks, seconds, scoring.ran.peak, len(scoring.answers), images, hours)
 
