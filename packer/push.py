@@ -109,6 +109,11 @@ class Kernel:
             found += [f"{one} is not attached" for one in missing]
         return found
 
+    def is_this(self, held: Held) -> bool:
+        """Whether a push would give the same again."""
+        return not self.differences(held) and held.metadata.get("machineShape") in (
+            None, "", self.request.get("machineShape"))
+
 
 def is_source(wanted: str, there: str) -> bool:
     """Whether an attached source (perhaps with a version) is the wanted one."""
@@ -142,7 +147,7 @@ def push_kernel(kernel: Kernel, journal: Journal, name: str) -> int:
         return entry.version
     if entry is None or entry.state in ("dropped", "elsewhere", "verified"):
         refuse_taken(kernel, held, name)
-        if entry is None and held is not None and not kernel.differences(held):
+        if journal.data.push is None and held is not None and kernel.is_this(held):  # the journal was lost
             kernel.say(f"kernel {kernel.ref}: version {held.version} is this very kernel; nothing to push")
             journal.note(push=PushEntry(request=wanted, state="verified", before=held.version, version=held.version))
             return held.version
