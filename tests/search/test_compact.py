@@ -1,7 +1,5 @@
 """The compact store gives the same blend and score as all cells, in bounded memory."""
 
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -69,37 +67,3 @@ def test_a_small_store_gives_the_same_scores_of_classes(name):
     assert blends[0].weights == pytest.approx(blends[1].weights, abs=1e-9)
     scores = [fit_decision(cells, blends[0].of(cells), metric, LabelRule())[1] for cells in (small, whole)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-9)
-
-
-MEMORY = """
-import resource, sys
-import numpy as np
-from foldpack.metrics.registry import get_metric
-from foldpack.search.compact import compact_cells
-from foldpack.search.find import find_ensemble
-
-members, items, classes = (int(one) for one in sys.argv[1:4])
-def stream(member):
-    def rows(a, b):
-        rng = np.random.default_rng([member, a])
-        logits = rng.normal(-6, 1.5, (b - a, classes)).astype(np.float32)
-        return 1 / (1 + np.exp(-(logits + 7 * targets[a:b])))
-    return rows
-targets = np.random.default_rng(0).random((items, classes), dtype=np.float32) < 3 / classes
-cells = compact_cells([stream(m) for m in range(members)], targets, classes)
-assert not cells.full
-if members <= 10:
-    found = find_ensemble(cells, get_metric("f2"), np.arange(items) % 5)
-    assert found.score > 0.5
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
-"""
-
-
-def peak_gigabytes(*sizes):
-    done = subprocess.run([sys.executable, "-c", MEMORY, *map(str, sizes)], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
-
-
-@pytest.mark.slow
-def test_forty_members_of_imet_size_stay_below_two_gigabytes():
-    assert peak_gigabytes(40, 110_000, 1103) < 2.0

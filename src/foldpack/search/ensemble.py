@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from foldpack.competitions.registry import get_competition
-from foldpack.data.runs import Run, read_run
+from foldpack.data.runs import Run, read_array, read_run
 from foldpack.ensemble.blend import blend_probs, merge_views
 from foldpack.errors import DataError
 from foldpack.metrics.plugin import find_metric
@@ -146,8 +146,12 @@ def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
 
 
 def run_stream(run: Run) -> Stream:
-    """(first, end) -> the run's probabilities of these rows, its views merged."""
-    return lambda first, end: merge_views(np.asarray(run.logits[:, first:end]), run.meta.task, run.meta.merge)
+    """(first, end) -> the run's probabilities of these rows, its views merged.
+
+    The file is mapped anew each time: pages of a map that stays open count as memory of this process.
+    """
+    path = run.folder / "oof.npy"
+    return lambda first, end: merge_views(read_array(path)[:, first:end], run.meta.task, run.meta.merge)
 
 
 def floor_notes(cells: Cells, found: Found) -> list[str]:
