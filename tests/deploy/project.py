@@ -180,9 +180,9 @@ class Site:
         return found
 
 
-def change_weights(site: Site, prepared: Prepared, **changes: object) -> None:
+def change_weights(site: Site, prepared: Prepared, fold: int = 1, **changes: object) -> None:
     """Let the ensemble be of the other fold of the same net."""
-    other = only(prepared.house.spec, "tiny_resnet", 1)
+    other = only(prepared.house.spec, "tiny_resnet", fold)
     write_spec(site.ensemble, other.model_copy(update={"name": NAME, "plan": None, **changes}))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,7 @@ def test_no_credentials(site: Site) -> None:
 def test_credentials_that_others_may_read(site: Site) -> None:
     site.environment()
     site.mode = 0o644
-    refused(site, 5, "0600")
+    refused(site, 5, "others can read", "chmod 600")
     assert site.standin.requests == []
 
 
@@ -98,13 +100,13 @@ def test_an_unreachable_server(site: Site) -> None:
 
 def test_a_public_keys_dataset(prepared: Prepared, site: Site) -> None:
     """Keys that everybody can read are not uploaded to, whatever is asked for."""
-    text = site.ensemble.read_text()
-    site.ensemble.write_text(text + "keys: dataset\n")
-    assert site.deploy("--public-weights").returncode == 0
+    change_weights(site, prepared, keys="dataset")
+    done = site.deploy("--public-weights")
+    assert done.returncode == 0, done.stdout + done.stderr
     keys = next(slug for slug in site.standin.datasets if slug.endswith("-keys"))
     assert site.standin.datasets[keys].private and not site.standin.datasets[WEIGHTS].private
     site.standin.datasets[keys].private = False
-    change_weights(site, prepared, keys="dataset")
+    change_weights(site, prepared, fold=0, keys="dataset")
     before = len(site.standin.datasets[keys].versions)
     done = site.deploy()
     assert done.returncode == 11 and "public" in done.stderr, done.stdout + done.stderr
@@ -114,7 +116,7 @@ def test_a_public_keys_dataset(prepared: Prepared, site: Site) -> None:
 ENDINGS = {"error": (Outcome("ERROR", "Your notebook ended with exit code 1.", log=["CUDA out of memory\n"]), 20),
            "cancelled": (Outcome("CANCEL_ACKNOWLEDGED", log=["stopped\n"]), 21),
            "no submission": (Outcome("COMPLETE", files={"other.csv": b"a\n"}), 24),
-           "a wrong submission": (Outcome("COMPLETE", files={"submission.csv": b"id,label\n1,2\n"}), 24),
+           "a wrong submission": (Outcome("COMPLETE", files={"submission.csv": b"id,label\n1,cat\n"}), 24),
            "patience": (Outcome("COMPLETE", polls=4), 0)}
 
 
@@ -169,14 +171,20 @@ def test_two_sessions_are_running(prepared: Prepared, forker: Forker, tmp_path: 
         assert KERNEL not in site.standin.kernels or not site.versions()
 
 
-def test_two_deploys_at_once(prepared: Prepared, forker: Forker, tmp_path: Path) -> None:
-    site = make_site(tmp_path, prepared, forker)
-    with site.standin, Forker(()) as other:
-        site.standin.faults.append(Fault("slow", route="SaveKernel", seconds=5.0))
+def test_two_deploys_at_once(site: Site) -> None:
+    """The second waits a little, then says who is in the way; when the first ends in time it finds all done."""
+    with Forker(()) as other:
+        site.standin.faults.append(Fault("slow", route="SaveKernel", seconds=1.0))
         first = Site(**{**vars(site), "forker": other}).start()
         while not site.standin.calls("SaveKernel"):
-            pass
+            time.sleep(0.01)
         second = site.deploy()
-        assert second.returncode == 17 and "another deploy" in second.stderr, second.stdout + second.stderr
-        assert first.wait().returncode == 0 and site.problems() == []
-        assert NAME in second.stderr
+        assert first.wait().returncode == 0 and second.returncode == 0, second.stdout + second.stderr
+    assert len(site.standin.calls("SaveKernel")) == 1 and site.problems() == []
+
+
+def test_a_deploy_while_another_runs_on(site: Site) -> None:
+    with open(site.folder / "build" / f"{NAME}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        refused(site, 17, f"another deploy of '{NAME}' is running")
+    assert site.standin.requests == []

@@ -12,27 +12,30 @@ from standin.server import Fault
 
 # Failures that pass: the deploy tries again, or finds that the call had its effect.
 PASSING = ("http-429", "http-500", "timeout-before", "slow", *AFTER_KINDS)
-READS = ("GetKernel", "GetDataset", "GetDatasetStatus", "ListDatasetFiles", "ListKernels", "ListDatasets",
-         "GetAcceleratorQuotaStatistics")
-UPLOADS = ("PUT",)
+READS = ("GetKernel", "GetDataset", "GetDatasetStatus", "ListDatasetFiles", "GetAcceleratorQuotaStatistics",
+         "GetKernelSessionStatus", "ListKernelSessionOutput", "ListSubmissions", "GetSubmission")
+TRANSFERS = ("PUT", "GET")  # of bytes; tried again whatever happens
+SUBMIT = ("--wait", "--submit", "-m", "matrix")
 REFUSALS = {"http-400": 8, "http-401": 5, "http-403": 8, "http-409": 10, "http-413": 8}
 ENDINGS = {"dropped-sources": 12, "dropped-models": 12, "changed-slug": 13, "stale-dataset": 0}
 
 
 def expected_codes(kind: str, route: str) -> set[int]:
     """What the deploy may end with when one call of this route goes wrong once."""
-    if kind in PASSING or route in UPLOADS:
+    if kind in PASSING or route in TRANSFERS:
         return {0}
     if kind in ENDINGS:
         return {ENDINGS[kind]}
+    if route == "CreateCodeSubmission" and kind != "http-401":
+        return {8, 30}
     code = REFUSALS[kind]
     return {code, 0} if route in READS else {code}
 
 
-def meet(site: Site, fault: Fault, route: str) -> list[str]:
+def meet(site: Site, fault: Fault, route: str, words: tuple[str, ...] = ()) -> list[str]:
     """Deploy with the fault, then again without; what was not as it must be."""
     site.standin.faults.append(fault)
-    first = site.deploy()
+    first = site.deploy(*words)
     found = []
     if first.returncode not in expected_codes(fault.kind, route):
         found.append(f"exit code {first.returncode}, not {expected_codes(fault.kind, route)}: {first.stderr[-300:]}")
@@ -43,9 +46,11 @@ def meet(site: Site, fault: Fault, route: str) -> list[str]:
     if first.returncode == 0:
         found += site.problems()
     site.standin.faults.clear()
-    second = site.deploy()
+    second = site.deploy(*words)
     if second.returncode != 0:
         found.append(f"the second deploy ended with {second.returncode}: {second.stderr[-300:]}")
+    if len(site.standin.submissions) != bool(words):
+        found.append(f"{len(site.standin.submissions)} submissions")
     return found + after_both(site, fault.kind)
 
 
@@ -65,12 +70,13 @@ SAMPLE = [("SaveKernel", "timeout-after"), ("SaveKernel", "timeout-late"), ("Sav
           ("SaveKernel", "dropped-sources"), ("SaveKernel", "changed-slug"), ("SaveKernel", "http-400"),
           ("SaveKernel", "http-409"), ("CreateDataset", "timeout-after"), ("CreateDataset", "http-500-after"),
           ("CreateDataset", "http-413"), ("GetDataset", "http-401"), ("PUT", "timeout-before"),
-          ("StartBlobUpload", "http-429")]
+          ("StartBlobUpload", "http-429"), ("CreateCodeSubmission", "timeout-after"), ("GET", "truncated")]
 
 
 @pytest.mark.parametrize(("route", "kind"), SAMPLE)
 def test_a_fault_at_a_call(site: Site, route: str, kind: str) -> None:
-    assert meet(site, Fault(kind, route=route), route) == []
+    words = SUBMIT if route in ("CreateCodeSubmission", "GET") else ()
+    assert meet(site, Fault(kind, route=route), route, words) == []
     assert any(one.fault == kind for one in site.standin.requests)
 
 
@@ -80,15 +86,16 @@ def test_every_fault_at_every_call(prepared: Prepared, forker: Forker, tmp_path:
     """The calls are those of a deploy without faults, one after the other."""
     clean = make_site(tmp_path / "clean", prepared, forker)
     with clean.standin:
-        assert clean.deploy().returncode == 0
+        assert clean.deploy(*SUBMIT).returncode == 0
         routes = [one.route for one in clean.standin.requests]
+        print(f"\n{kind}: {len(routes)} calls: {' '.join(routes)}")
     found = {}
     for index, route in enumerate(routes):
         if ROUTE_KINDS.get(kind, route) != route:
             continue
         site = make_site(tmp_path / str(index), prepared, forker)
         with site.standin:
-            if problems := meet(site, Fault(kind, call=index), route):
+            if problems := meet(site, Fault(kind, call=index), route, SUBMIT):
                 found[f"{index} {route}"] = problems
     assert found == {}
 
