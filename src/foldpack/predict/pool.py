@@ -19,6 +19,7 @@ from foldpack.predict.work import Shard, ShardDone, ShardFailed, UnitPredictor, 
 from foldpack.sealed_prefetch import SealedPrefetch
 
 AHEAD = 2  # shards that a worker process has: one in work, one waiting
+MAX_STARTS = 5  # of one worker; then the others go on without it
 OPEN_SECONDS = 180.0  # a worker process may take so long to import and to start its device
 
 
@@ -74,9 +75,10 @@ class InlinePool:
         self._check = check
         self._orders: deque[WorkOrder] = deque()
 
-    def give(self, shard: Shard, following: int | None) -> None:
+    def give(self, shard: Shard, following: int | None) -> int:
         """Note a shard; `wait` does it."""
         self._orders.append(WorkOrder(shard, self._keys[shard.unit], following))
+        return 0
 
     def wait(self, seconds: float) -> list[WorkEvent]:
         """Do what was given. What `check` raises goes through; a FoldpackError is a failure of the unit."""
@@ -167,9 +169,11 @@ class ProcessPool:
         self._say = say
         self.devices = len(devices)
         self.capacity = AHEAD * len(devices)
-        self._workers = [self._start(number, device) for number, device in enumerate(devices)]
+        self._starts = dict.fromkeys(range(len(devices)), 0)  # by worker
+        self._workers = {number: self._start(number, device) for number, device in enumerate(devices)}
 
     def _start(self, number: int, device: str) -> WorkerHandle:
+        self._starts[number] += 1
         theirs, orders = self._context.Pipe(duplex=False)
         answers, ours = self._context.Pipe(duplex=False)
         process = self._context.Process(  # type: ignore[attr-defined]
@@ -180,22 +184,23 @@ class ProcessPool:
         ours.close()
         return WorkerHandle(number, device, process, orders, answers, time.monotonic())
 
-    def give(self, shard: Shard, following: int | None) -> None:
-        """To the worker with the fewest shards; among those, to one that has worked at the unit last."""
-        worker = min(self._workers, key=lambda each: (len(each.shards), each.number))
+    def give(self, shard: Shard, following: int | None) -> int:
+        """To the worker with the fewest shards."""
+        worker = min(self._workers.values(), key=lambda each: (len(each.shards), each.number))
         worker.shards.append(shard)
         try:
             worker.orders.send(WorkOrder(shard, self._keys[shard.unit], following))
         except OSError:
             pass  # it is dead: `wait` finds out and gives the shard back
+        return worker.number
 
     def wait(self, seconds: float) -> list[WorkEvent]:
         """Answers of the workers, and who was lost."""
-        by_answers = {worker.answers: worker for worker in self._workers}
+        by_answers = {worker.answers: worker for worker in self._workers.values()}
         events: list[WorkEvent] = []
         for ready in wait(list(by_answers), seconds):
             events += self._hear(by_answers[ready])  # type: ignore[index]
-        for worker in self._workers:
+        for worker in self._workers.values():
             if not worker.open and time.monotonic() - worker.started > OPEN_SECONDS:
                 worker.ended_for = f"not started after {OPEN_SECONDS:.0f} s"
                 worker.process.kill()
@@ -210,7 +215,9 @@ class ProcessPool:
             worker.open = True
             return []
         if kind == "unusable":
-            raise FoldpackError(f"device {worker.device} cannot be used: {rest[0]}")
+            worker.ended_for = f"the device cannot be used: {rest[0]}"
+            self._starts[worker.number] = MAX_STARTS
+            return [self._lost(worker)]
         worker.shards.remove(rest[0])
         if kind == "done":
             return [ShardDone(rest[0], worker.number, rest[1], rest[2])]
@@ -221,22 +228,35 @@ class ProcessPool:
         worker.orders.close()
         worker.answers.close()
         reason = worker.ended_for or f"process ended with code {worker.process.exitcode}"
-        self._say(f"worker {worker.number} on {worker.device} is lost: {reason}; starting it again")
-        self._workers[worker.number] = self._start(worker.number, worker.device)
+        again = self._starts[worker.number] < MAX_STARTS
+        self._say(f"worker {worker.number} on {worker.device} is lost: {reason}; "
+                  f"{'starting it again' if again else 'going on without it'}")
+        if again:
+            self._workers[worker.number] = self._start(worker.number, worker.device)
+        else:
+            self._leave_out(worker, reason)
         return WorkerLost(worker.number, worker.shards, reason)
+
+    def _leave_out(self, worker: WorkerHandle, reason: str) -> None:
+        """Go on with the other workers. Raises FoldpackError when there is none."""
+        del self._workers[worker.number]
+        self.devices = len(self._workers)
+        self.capacity = AHEAD * self.devices
+        if not self._workers:
+            raise FoldpackError(f"no worker is left, the last one on {worker.device}: {reason}")
 
     def recover(self, shard: Shard) -> None:
         """End the worker that hangs at a shard."""
-        for worker in self._workers:
+        for worker in self._workers.values():
             if shard in worker.shards and not worker.ended_for:
                 worker.ended_for = f"no answer for rows {shard.start} to {shard.stop} in time"
                 worker.process.kill()
 
     def close(self) -> None:
         """End all workers now."""
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.process.kill()
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.process.join(5)
             worker.orders.close()
             worker.answers.close()
