@@ -20,6 +20,7 @@ class Layout:
     package: str
     entry: Path
     listings: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
+    paths: dict[str, Path | None] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def root(self) -> Path:
@@ -45,9 +46,14 @@ class Layout:
         return os.path.relpath(os.path.realpath(self.src), self.root)
 
     def module_path(self, name: str) -> Path | None:
-        """The file of a dotted module of the package, None when there is none."""
-        *folders, last = name.split(".")
-        folder = os.path.join(*folders) if folders else ""
+        """The file of a dotted module of the package, None when there is none; looked for once."""
+        if name not in self.paths:
+            self.paths[name] = self.find_module(name)
+        return self.paths[name]
+
+    def find_module(self, name: str) -> Path | None:
+        """The same, looked for now."""
+        folder, _, last = name.replace(".", "/").rpartition("/")
         names = self.listing(folder)
         if f"{last}.py" in names:
             return self.src / folder / f"{last}.py"
