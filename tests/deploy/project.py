@@ -26,10 +26,11 @@ NAME = "tiny"
 KERNEL = f"{OWNER}/{NAME}-kernel"
 WEIGHTS = f"{OWNER}/{NAME}-weights"
 KEYS = f"{OWNER}/{NAME}-keys"
+SUBMIT = ("--wait", "--submit", "-m", "first")
 POLL = "0.01"  # seconds
 # What a deploy imports before it looks at its arguments; nothing of it reads the environment.
 DEPLOY_IMPORTS = ("typer", "rich.progress", "requests", "numpy", "pandas", "cryptography", "yaml", "pydantic",
-                  "foldpack.cli_errors", "foldpack.keyring", "packer.deploy")
+                  "foldpack.cli_errors", "foldpack.keyring", "packer.journey")
 
 
 @dataclass(frozen=True)

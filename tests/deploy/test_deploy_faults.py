@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from project import Prepared, Site, change_weights, make_site
+from project import SUBMIT, Prepared, Site, change_weights, make_site
 from standin.client import Forker
 from standin.faults import AFTER_KINDS, KINDS, ROUTE_KINDS
 from standin.server import Fault
@@ -15,7 +15,6 @@ PASSING = ("http-429", "http-500", "timeout-before", "slow", *AFTER_KINDS)
 READS = ("GetKernel", "GetDataset", "GetDatasetStatus", "ListDatasetFiles", "GetAcceleratorQuotaStatistics",
          "GetKernelSessionStatus", "ListKernelSessionOutput", "ListSubmissions", "GetSubmission")
 TRANSFERS = ("PUT", "GET")  # of bytes; tried again whatever happens
-SUBMIT = ("--wait", "--submit", "-m", "matrix")
 REFUSALS = {"http-400": 8, "http-401": 5, "http-403": 8, "http-409": 10, "http-413": 8}
 ENDINGS = {"dropped-sources": 12, "dropped-models": 12, "changed-slug": 13, "stale-dataset": 0}
 

@@ -166,7 +166,7 @@ class StandIn:
         return {**kept, **proxies, "NO_PROXY": "", "no_proxy": "", "HOME": str(home), "TMPDIR": str(temporary),
                 "XDG_CONFIG_HOME": str(home / ".config"), "XDG_CACHE_HOME": str(home / ".cache"),
                 "KAGGLE_API_ENVIRONMENT": "LOCALHOST", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
-                "NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+                "NO_ALBUMENTATIONS_UPDATE": "1"}
 
     def introspect_token(self, user: str, body: Body, fault: Fault | None) -> Body:
         """IntrospectToken: whose token it is."""
