@@ -32,9 +32,11 @@ def true_loss(cells, members):
     return fit_blend(part, Solver("linear", "certified"), get_metric("rmse"), LabelRule()).loss
 
 
-def test_the_front_equals_enumeration():
-    cells, blend, model, hours = squared_error_model(1, 6)
-    points = sorted((hours[list(s)].sum(), true_loss(cells, s)) for k in range(1, 7) for s in combinations(range(6), k))
+@pytest.mark.parametrize("count", [6, 13])
+def test_the_front_equals_enumeration(count):
+    cells, blend, model, hours = squared_error_model(1, count)
+    sets = [s for k in range(1, count + 1) for s in combinations(range(count), k)]
+    points = sorted((hours[list(s)].sum(), true_loss(cells, s)) for s in sets)
     front = pareto_front(model, hours)
     for limit in np.linspace(hours.min(), hours.sum(), 25):
         best = min(loss for cost, loss in points if cost <= limit + 1e-9)

@@ -61,6 +61,11 @@ class Cells:
         """(items,) number of true labels, dropped cells included ("labels")."""
         return self.targets.reshape(self.items, -1).sum(axis=1)
 
+    @cached_property
+    def class_counts(self) -> np.ndarray:
+        """(classes,) number of true items, dropped cells included ("labels")."""
+        return self.targets.reshape(self.items, -1).sum(axis=0)
+
     def dense(self, blend: np.ndarray) -> np.ndarray:
         """(N,) numbers -> (items, classes), or (items,) with one class; dropped cells become 0."""
         if self.full:

@@ -51,10 +51,10 @@ def _counts(cells: Cells, taken: np.ndarray, average: str) -> tuple[np.ndarray, 
         return (
             np.array([np.count_nonzero(taken & cells.y)]),
             np.array([np.count_nonzero(taken)]),
-            np.array([cells.targets.sum()]),
+            np.array([cells.true_counts.sum()]),
         )
     group, groups = (cells.column, cells.classes) if average == "macro" else (cells.row, cells.items)
-    true = cells.targets.sum(axis=0 if average == "macro" else 1)
+    true = cells.class_counts if average == "macro" else cells.true_counts
     return np.bincount(group[taken & cells.y], minlength=groups), np.bincount(group[taken], minlength=groups), true
 
 

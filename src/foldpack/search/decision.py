@@ -91,11 +91,12 @@ def select_labels(cells: Cells, blend: np.ndarray, decision: Decision, rule: Lab
 
 
 def _fbeta_of(cells: Cells, decided: np.ndarray, metric: Metric) -> float:
+    taken = np.flatnonzero(decided)  # few of the cells
+    right = taken[cells.y[taken]]
     if metric.average == "micro":
-        pooled = fbeta_from_counts((decided & cells.y).sum(), decided.sum(), cells.targets.sum(), metric.beta)
-        return float(pooled)
+        return float(fbeta_from_counts(len(right), len(taken), cells.true_counts.sum(), metric.beta))
     macro = metric.average == "macro"
     group, groups = (cells.column, cells.classes) if macro else (cells.row, cells.items)
-    hits = np.bincount(group[decided & cells.y], minlength=groups)
-    selected = np.bincount(group[decided], minlength=groups)
-    return float(fbeta_from_counts(hits, selected, cells.targets.sum(axis=0 if macro else 1), metric.beta).mean())
+    hits, selected = (np.bincount(group[part], minlength=groups) for part in (right, taken))
+    true = cells.class_counts if macro else cells.true_counts
+    return float(fbeta_from_counts(hits, selected, true, metric.beta).mean())

@@ -92,7 +92,7 @@ def highest_cells(cells: Cells, blend: np.ndarray, count: int) -> np.ndarray:
 def _prepare(cells: Cells, blend: np.ndarray, min_labels: int, max_labels: int | None, average: str) -> Sweep:
     macro = average == "macro"
     groups, group = (cells.classes, cells.column) if macro else (cells.items, cells.row)
-    true = cells.targets.sum(axis=0 if macro else 1)
+    true = cells.class_counts if macro else cells.true_counts
     if cells.full and min_labels <= 0 and (max_labels is None or max_labels >= cells.classes):
         zero = np.zeros(groups, dtype=np.int64)
         return Sweep(blend, cells.y, group, zero, zero, true)
