@@ -34,7 +34,7 @@ def test_a_kernel_packs_and_keeps_the_style(kernel: Path, tmp_path: Path) -> Non
     result = pack_entry(kernel, PROJECT / "src", "foldpack", spec=spec)
     for grammar in ((3, 10), (3, 11), (3, 12), (3, 13)):
         ast.parse(result.text, feature_version=grammar)
-    assert result.report.size < SIZE_LIMIT // 4 and not result.report.warnings
+    assert result.report.size < SIZE_LIMIT // 2 and not result.report.warnings
     assert set(image_needs(result.report, kaggle_image())) == set(result.report.packages)
     assert verify_script(result.text, PROJECT).identical
     (tmp_path / "pyproject.toml").write_text((PROJECT / "pyproject.toml").read_text())
