@@ -38,7 +38,7 @@ SERVICES = {
 }
 START_SECONDS = 60.0  # that the worker may take to import the client, on top of one request's time
 TRIES = 6  # of a question, and of a change that had no effect
-SETTLE_LOOKS = 4  # at what is there, before an unanswered change counts as one without effect
+SETTLE_LOOKS = 6  # at what is there before an unanswered change counts as one without effect: 2.5 minutes by default
 LONGEST_REQUESTED_PAUSE = 300.0  # seconds that a Retry-After may make us wait
 
 Answer = dict[str, Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -62,8 +61,9 @@ class Uploads:
             self.path.unlink(missing_ok=True)
 
 
-class Part(io.RawIOBase):
-    """The rest of an open file from an offset, for `requests`: it has a length and reports what was read."""
+class Part:
+    """The rest of a file from an offset, for `requests`: it has a length, so it is not sent in chunks of no known sum.
+    """
 
     def __init__(self, path: Path, offset: int, advance: Advance) -> None:
         self.file, self.at, self.advance = open(path, "rb"), offset, advance
@@ -73,17 +73,22 @@ class Part(io.RawIOBase):
     def __len__(self) -> int:
         return self.length
 
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self.read(1 << 20):
+            yield piece
+
+    def __enter__(self) -> Part:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.file.close()
+
     def read(self, size: int = -1) -> bytes:
         """The next bytes."""
         piece = self.file.read(size if size >= 0 else -1)
         self.at += len(piece)
         self.advance(self.at)
         return piece
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
-        super().close()
 
 
 def upload_file(client: KaggleClient, uploads: Uploads, path: Path, advance: Advance) -> str:

@@ -1,0 +1,216 @@
+"""The preflight: every finding at once, each with its mend, and nothing is asked of the network."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from small_house import House
+
+from foldpack.keyring import Keyring
+from foldpack.spec import BudgetSpec
+from packer.credentials import Credentials, find_credentials
+from packer.deploy import Build
+from packer.exits import DeployError, Exit
+from packer.hours import predict_hours
+from packer.image import Image, kaggle_image
+from packer.preflight import (
+    Finding,
+    Wanted,
+    after_build,
+    before_build,
+    check_accelerator,
+    check_credentials,
+    check_hours,
+    check_names,
+    check_size,
+    check_sources,
+    stop_on_errors,
+)
+from packer.push import build_request
+from packer.stage import SealedStore
+
+MINE = Credentials("kaggle.json", None, "someone")
+WANTED = Wanted("someone", "NvidiaTeslaT4", 1000, 1.0, True)
+
+
+def found(house: House, runs: Path, folder: Path, wanted: Wanted = WANTED,
+          credentials: Credentials | None = MINE) -> list[Finding]:
+    with Keyring.editing(folder / "keyring") as ring:
+        return before_build(house.spec, runs, folder, SealedStore(folder / "sealed", ring), wanted, credentials)
+
+
+def errors(findings: list[Finding]) -> list[str]:
+    return [finding.text for finding in findings if finding.level == "error"]
+
+
+def copied(house: House, folder: Path) -> Build:
+    """The build in another folder, to be damaged."""
+    shutil.copytree(house.build.folder, folder)
+    staged = [SimpleNamespace(folder=folder / "weights")]
+    return Build(folder, folder / "small.py", folder / "small.keyless.py", folder / "weights", house.build.datasets,
+                 house.build.pack_id, house.build.spec, [], staged, house.build.packages)  # type: ignore[arg-type]
+
+
+def test_a_good_ensemble_has_only_its_hours_to_tell(house: House, tmp_path: Path) -> None:
+    [note] = found(house, house.runs, tmp_path)
+    assert note.level == "note" and "for 1,000 images on 2 GPUs, each 1 times as slow as the device" in note.what
+    assert after_build(house.build, build_request(house.build.folder), kaggle_image()) == []
+
+
+def test_everything_at_once(house: House, tmp_path: Path) -> None:
+    runs = house.copy_runs(tmp_path)
+    shutil.rmtree(runs / "tiny_resnet")
+    (runs / "tiny_efficientnet" / "fold1.safetensors").write_bytes(b"other")
+    wanted = Wanted("me", "NvidiaTeslaP100", None, 1.0, True)
+    findings = found(house, runs, tmp_path, wanted)
+    said = errors(findings)
+    assert len(said) == 4
+    for part in ("credentials are those of someone", "retired the P100", "there is no such run", "weights changed"):
+        assert any(part in line for line in said), part
+    with pytest.raises(DeployError, match="4 things stand in the way; nothing was sent") as failure:
+        stop_on_errors(findings)
+    assert failure.value.exit_code == Exit.SEVERAL
+    with pytest.raises(DeployError) as failure:
+        stop_on_errors([each for each in findings if each.code == Exit.RUNS])
+    assert failure.value.exit_code == Exit.RUNS
+
+
+def test_one_error_is_one_line() -> None:
+    with pytest.raises(DeployError, match="^it is wrong; mend it$") as failure:
+        stop_on_errors([Finding("error", "it is wrong", "mend it", Exit.NO_SPACE), Finding("warning", "so so", "")])
+    assert failure.value.exit_code == Exit.NO_SPACE
+    stop_on_errors([Finding("warning", "so so", ""), Finding("note", "well", "")])
+
+
+def test_no_space(house: House, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
+    [error] = errors(found(house, house.runs, tmp_path))
+    assert "0.0 GB are free, 0.2 GB are needed; make room" in error
+
+
+@pytest.mark.parametrize(
+    ("credentials", "sending", "level", "code"),
+    [(None, True, "error", Exit.CREDENTIALS), (None, False, "note", Exit.CREDENTIALS),
+     (Credentials("kaggle.json", None, "other"), True, "error", Exit.OWNER),
+     (Credentials("kaggle.json", None, "SomeOne"), True, None, None),
+     (Credentials("access token", None, None), True, None, None)],
+)  # fmt: skip
+def test_credentials(credentials: Any, sending: bool, level: Any, code: Any) -> None:
+    wanted = Wanted("someone", "NvidiaTeslaT4", None, 1.0, sending)
+    assert [(each.level, each.code) for each in check_credentials(credentials, wanted)] == (
+        [(level, code)] if level else [])
+
+
+@pytest.mark.parametrize(("mode", "count"), [(0o600, 0), (0o400, 0), (0o640, 1), (0o604, 1)])
+def test_credentials_of_mode_0600(tmp_path: Path, mode: int, count: int) -> None:
+    path = tmp_path / "kaggle.json"
+    path.write_text("{}")
+    path.chmod(mode)
+    findings = list(check_credentials(Credentials("kaggle.json", path, "someone"), WANTED))
+    assert len(findings) == count and all(f"chmod 600 {path}" in each.mend for each in findings)
+
+
+def test_credentials_are_found_in_the_order_of_the_client(tmp_path: Path, monkeypatch) -> None:
+    for name in [each for each in os.environ if each.startswith("KAGGLE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    assert find_credentials() is None
+    (tmp_path / "xdg" / "kaggle").mkdir(parents=True)
+    (tmp_path / "xdg" / "kaggle" / "kaggle.json").write_text('{"username": "xdg", "key": "k"}')
+    assert find_credentials() == Credentials("kaggle.json", tmp_path / "xdg/kaggle/kaggle.json", "xdg")
+    (tmp_path / ".kaggle").mkdir()
+    (tmp_path / ".kaggle" / "credentials.json").write_text("{}")
+    assert find_credentials() == Credentials("OAuth credentials", tmp_path / ".kaggle/credentials.json", None)
+    (tmp_path / ".kaggle" / "kaggle.json").write_text('{"username": "me", "key": "k"}')
+    assert find_credentials() == Credentials("kaggle.json", tmp_path / ".kaggle/kaggle.json", "me")
+    monkeypatch.setenv("KAGGLE_USERNAME", "you")
+    monkeypatch.setenv("KAGGLE_KEY", "k")
+    assert find_credentials() == Credentials("KAGGLE_KEY", None, "you")
+    (tmp_path / ".kaggle" / "access_token").write_text("secret")
+    assert find_credentials() == Credentials("access token", tmp_path / ".kaggle/access_token", None)
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "secret")
+    assert find_credentials() == Credentials("KAGGLE_API_TOKEN", None, None)
+
+
+@pytest.mark.parametrize(("name", "levels"), [("NvidiaTeslaT4", []), ("NvidiaTeslaP100", ["error"]),
+                                              ("Quantum", ["warning"])])
+def test_accelerators(name: str, levels: list[str]) -> None:
+    assert [finding.level for finding in check_accelerator(name)] == levels
+
+
+def test_hours_are_those_of_the_formula(house: House) -> None:
+    work = sum(one.seconds_per_image * len(one.folds) * len(one.views) * 10_000 * 3.0 + 15.0 * len(one.folds)
+               for one in house.spec.members)
+    assert predict_hours(house.spec, 10_000, "NvidiaTeslaT4", 3.0) == pytest.approx((work / 2 + 120) / 3600)
+    assert predict_hours(house.spec, 10_000, "NvidiaTeslaA100", 3.0) == pytest.approx((work + 120) / 3600)
+
+
+def test_too_many_hours(house: House) -> None:
+    long = house.spec.model_copy(update={"budget": BudgetSpec(hours=13)})
+    said = [str(each) for each in check_hours(long, Wanted(None, "NvidiaTeslaT4", 10**9, 1.0, True))]
+    assert "warning: budget.hours is 13, but Kaggle ends a session after 12 h" in said[0]
+    assert "the kernel will leave units out" in said[1]
+    assert "is not known" in list(check_hours(house.spec, Wanted(None, "NvidiaTeslaT4", None, 1.0, True)))[0].what
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"title": "other title"}, "leads to the slug 'other-title'"), ({"id": "me/abc", "title": "abc"}, "3 characters"),
+     ({"title": "small " + "x" * 60, "id": "me/small-" + "x" * 60}, "66 characters; allowed: 5 to 50"),
+     ({"is_private": False}, "is_private: False"), ({"enable_internet": True}, "enable_internet: True"),
+     ({"enable_internet": None}, "enable_internet: None")],
+)  # fmt: skip
+def test_names_and_flags(house: House, change: dict[str, Any], message: str) -> None:
+    metadata = json.loads((house.build.folder / "kernel-metadata.json").read_text())
+    assert list(check_names(metadata)) == []
+    assert any(message in finding.text for finding in check_names({**metadata, **change}))
+
+
+@pytest.mark.parametrize(("source", "ok"), [("me/weights", True), ("me/weights/3", True), ("weights", False),
+                                            ("me/Weights", False), ("me/abc", False), ("me/a b c d e", False),
+                                            ("me/" + "x" * 51, False)])
+def test_dataset_sources(source: str, ok: bool) -> None:
+    findings = list(check_sources({"dataset_sources": [source], "competition_sources": ["imet-2020-fgvc7"]}))
+    assert (findings == []) is ok
+
+
+def test_competition_sources() -> None:
+    [finding] = check_sources({"dataset_sources": [], "competition_sources": ["My_Competition"]})
+    assert "'My_Competition' is not a name as in kaggle.com/competitions/NAME" in finding.what
+
+
+def test_size_is_that_of_the_bytes() -> None:
+    assert list(check_size({"text": "x" * 999_999})) == []
+    [finding] = check_size({"text": "é" * 500_000})
+    assert "1,000,000 bytes; Kaggle takes fewer than 1,000,000" in finding.what
+
+
+def test_sealed_files_and_keys_of_the_build(house: House, tmp_path: Path) -> None:
+    build = copied(house, tmp_path / "small")
+    request, image = build_request(build.folder), kaggle_image()
+    assert after_build(build, request, image) == []
+    one, other = sorted((build.folder / "weights").glob("*.sealed"))[:2]
+    content = one.read_bytes()
+    one.unlink()
+    one.write_bytes(other.read_bytes())
+    [finding] = after_build(build, request, image)
+    assert "are missing or not those of the spec" in finding.what
+    one.write_bytes(content)
+    build.script.write_bytes(build.keyless.read_bytes())
+    [finding] = after_build(build, request, image)
+    assert finding.what.startswith("no key for the weights of ") and finding.what.count("/fold") == 4
+
+
+def test_packages_of_the_image(house: House) -> None:
+    image = kaggle_image()
+    versions = {name: version for name, version in image.versions.items() if name != "timm"}
+    less = Image(image.date, versions, image.imports)
+    [finding] = after_build(house.build, build_request(house.build.folder), less)
+    assert f"package 'timm' is not on the Kaggle image of {image.date}" in finding.what
