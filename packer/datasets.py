@@ -133,12 +133,15 @@ def create(dataset: Dataset, journal: Journal, uploads: Uploads) -> tuple[int, i
         written = dataset.client.change(method, create_request(dataset, tokens, before), dataset.outcome)
     except CallError as error:
         journal.forget_dataset(staged.slug)  # refused: nothing was made
+        if error.code in (400, 404):
+            uploads.forget(list(staged.files))  # perhaps they were uploaded too long ago
         raise error.deploy_error() from None
     answer = written.answer or {}
     if problem := answer.get("error") or (answer.get("status") == "error" and "it did not say why"):
         if (found := dataset.client.settled(dataset.outcome)) is not None:
             return before, found
         journal.forget_dataset(staged.slug)
+        uploads.forget(list(staged.files))
         raise DeployError(f"dataset {staged.slug}: Kaggle refused the files: {problem}", Exit.DATASET)
     return before, written.found
 

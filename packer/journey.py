@@ -32,6 +32,7 @@ from packer.preflight import Finding, Wanted, after_build, before_build, stop_on
 from packer.push import Kernel, build_request, push_kernel, shown_request
 from packer.quota import quota_warning
 from packer.rehearsal import rehearse_build
+from packer.rehearse import RehearsalError
 from packer.session import Version, check_output, fetch_output, judge_session, run_hours, wait_session
 from packer.stage import SealedStore
 from packer.submit import Submitter, submit_version
@@ -80,9 +81,8 @@ class Journey:
 
     def run(self) -> None:
         """Go the whole way, or as far as was asked for. Raises FoldpackError; DeployError carries the exit code."""
-        owner = self.owner()
         with space_error(), ExitStack() as held:
-            build, request, lock = self.make(owner, held)
+            build, request, lock = self.make(held)
             journal = Journal(build.folder)
             if self.wish.dry_run:
                 if self.wish.data is not None or self.wish.python is not None:
@@ -104,7 +104,7 @@ class Journey:
         with KaggleClient(self.wish.timeout, self.pace) as client:
             return client.username()
 
-    def make(self, owner: str, held: ExitStack) -> tuple[Build, Answer, int]:
+    def make(self, held: ExitStack) -> tuple[Build, Answer, int]:
         """Preflight, build, and preflight of what was built.
 
         Returns the build, the request that would be sent, and the lock that `held` holds: nothing is written before
@@ -117,7 +117,8 @@ class Journey:
             self.tell(before_build(self.spec, places.runs, places.ensemble.with_suffix(""), store, wanted,
                                    find_credentials()))
             lock = held.enter_context(only_one(places.build, self.spec.name))
-            build = build_kernel(places.ensemble, places.project, places.runs, places.build, owner, ring, wish.target)
+            build = build_kernel(places.ensemble, places.project, places.runs, places.build, self.owner(), ring,
+                                 wish.target)
         self.describe(build)
         request = build_request(build.folder)
         self.tell(after_build(build, request, kaggle_image()))
@@ -155,8 +156,11 @@ class Journey:
         if not self.wish.rehearse or passed == how or (not asked and passed.startswith(build.pack_id)):
             return
         self.say("rehearsing: the kernel runs here, without network, on two made-up test sets")
-        report = rehearse_build(build, self.wish.data, build.folder / "rehearsal", python=self.wish.python,
-                                images=self.images(), factor=self.wish.factor)
+        try:
+            report = rehearse_build(build, self.wish.data, build.folder / "rehearsal", python=self.wish.python,
+                                    images=self.images(), factor=self.wish.factor)
+        except RehearsalError as failure:
+            raise DeployError(f"the rehearsal could not begin: {failure}", Exit.REHEARSAL) from None
         self.show(report.table())
         if not report.ok:
             failed = "; ".join(f"{check.name}: {check.detail}" for check in report.checks if not check.ok)
@@ -172,6 +176,7 @@ class Journey:
                               "out, or use the right credentials", Exit.OWNER)
         journal.note(kernel=ref, pack_id=build.pack_id)
         self.warn_of_quota(client, build, journal)
+        self.require_wheels(client, build)
         for staged in build.staged:
             dataset = Dataset(client, staged, self.wish.public_weights, self.say)
             ensure_dataset(dataset, journal, Uploads(build.folder))
@@ -179,6 +184,15 @@ class Journey:
         self.say(f"https://www.kaggle.com/code/{ref}")
         if self.wish.wait or self.wish.message is not None:
             self.follow(client, build, Version(ref, number), journal)
+
+    def require_wheels(self, client: KaggleClient, build: Build) -> None:
+        """The wheels' dataset is the user's own affair, but it has to be there. Raises DeployError."""
+        if build.spec.wheels is None:
+            return
+        owner, _, name = build.spec.wheels.dataset.partition("/")
+        if client.ask_if_there("get_dataset", {"ownerSlug": owner, "datasetSlug": name}) is None:
+            raise DeployError(f"dataset {build.spec.wheels.dataset} (`wheels` in the ensemble) is not on Kaggle, or you "
+                              "may not see it; upload it", Exit.DATASET)
 
     def warn_of_quota(self, client: KaggleClient, build: Build, journal: Journal) -> None:
         """Before a push that would take more GPU hours than are left."""

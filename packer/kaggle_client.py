@@ -185,7 +185,10 @@ class KaggleClient:
         def start(_: str, __: Answer) -> Answer:
             self._started()
             return {"username": self._username}
-        return str(self._patiently(start, "sign_in", {})["username"])
+        try:
+            return str(self._patiently(start, "sign_in", {})["username"])
+        except CallError as error:
+            raise error.deploy_error() from None
 
     def call(self, method: str, request: Answer) -> Answer:
         """One request, tried once. Raises CallError. The wire's own names go in and come out."""

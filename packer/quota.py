@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from packer.exits import DeployError, Exit
 from packer.kaggle_client import Answer, CallError, KaggleClient
 from packer.session import GOING, Version
 
@@ -68,8 +69,13 @@ def is_running(client: KaggleClient, ref: str) -> bool:
 
 
 def quota_warning(client: KaggleClient, hours: float) -> str:
-    """What to say before a push that needs `hours` of GPU; "" when they are there, or Kaggle does not tell."""
-    gpu = read_quota(client).hours.get("GPU")
+    """What to say before a push that needs `hours` of GPU; "" when they are there. Raises DeployError."""
+    try:
+        gpu = read_quota(client).hours.get("GPU")
+    except DeployError as failure:
+        if failure.exit_code in (Exit.UNREACHABLE, Exit.CREDENTIALS):
+            raise
+        return f"note: how many GPU hours are left is not known ({failure})"  # some tokens may not ask
     if gpu is None or gpu.total <= 0 or hours <= gpu.left:
         return ""
     return (f"warning: the kernel may take {hours:.1f} h, but {gpu.left:.1f} of this week's {gpu.total:.0f} GPU hours "

@@ -133,7 +133,8 @@ def make_report(scenes: list[Scene], build: Build, stub: SampleImages, images: i
 
 def dataset_folders(build: Build) -> dict[str, Path]:
     """Where each dataset of the build lies here. Raises RehearsalError for wheels that are not here."""
-    folders = [build.weights, *([build.folder / "keys"] if build.spec.keys == "dataset" else [])]
+    parts = [staged.folder for staged in build.staged if not staged.secret][1:]  # of weights too large for one
+    folders = [build.weights, *parts, *([build.folder / "keys"] if build.spec.keys == "dataset" else [])]
     if build.spec.wheels is not None:
         folders.append(build.folder / "wheels")
         if not folders[-1].is_dir():

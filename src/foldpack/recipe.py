@@ -183,7 +183,7 @@ def run_recipe(
 
 def rehearse_build(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
     """Rehearse `build/<name>/` on a competition folder; the inputs stay in `build/<name>/rehearsal/input/`."""
-    folders = [folder for folder in (build / "weights", build / "keys") if folder.is_dir()]
+    folders = [folder for folder in (*sorted(build.glob("weights*")), build / "keys") if folder.is_dir()]
     folder = build / "rehearsal"
     inputs = lay_out_inputs(folder, (slug, data), {read_dataset_slug(each): each for each in folders})
     return rehearse(build / f"{name}.py", folder, inputs)

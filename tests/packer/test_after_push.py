@@ -346,4 +346,14 @@ def test_the_quota_and_its_warning() -> None:
     assert running_kernels(client) == ["me/b"]
     assert quota_table(read, ["me/b"]).caption == "running: me/b; starts anew 2026-01-31T00:00:00"
     assert quota_warning(client, 9.0) == ""
+    client.world["get_accelerator_quota_statistics"] = lambda request: http(403, "denied")
+    assert "is not known" in quota_warning(client, 9.5)
+    client.world["get_accelerator_quota_statistics"] = lambda request: http(401)
+    with pytest.raises(DeployError, match="does not take your credentials"):
+        quota_warning(client, 9.5)
+
+
+def test_more_hours_than_are_left() -> None:
+    quota = {"timeUsed": 20 * 3600.0, "timeReserved": 3600.0, "totalTimeAllowed": 30 * 3600.0}
+    client = FakeClient({"get_accelerator_quota_statistics": lambda request: {"gpuQuota": quota}})
     assert "may take 9.5 h, but 9.0 of this week's 30 GPU hours are left" in quota_warning(client, 9.5)

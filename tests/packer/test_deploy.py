@@ -14,19 +14,20 @@ from foldpack.errors import DataError
 from foldpack.keyring import Keyring
 from foldpack.predict.finder import InputError, find_keys
 from foldpack.predict.views import ViewError
-from foldpack.spec import WheelsSpec, read_spec, spec_to_dict, write_spec
+from foldpack.spec import ScoreSpec, WheelsSpec, read_spec, spec_to_dict, write_spec
 from foldpack.strict_yaml import load_strict
-from packer.deploy import Build, build_kernel, dataset_name, default_owner, kaggle_slug, kernel_metadata
+from packer.deploy import Build, Target, build_kernel, dataset_name, default_owner, kaggle_slug, kernel_metadata
 from packer.errors import PackError
+from packer.rehearsal import dataset_folders
 
 
-def build_again(house: House, folder: Path, ensemble: Path | None = None) -> Build:
+def build_again(house: House, folder: Path, ensemble: Path | None = None, target: Target | None = None) -> Build:
     """Build with a copy of the keyring and of the sealed store."""
     if not (folder / "keyring").exists():
         shutil.copy2(house.keyring, folder / "keyring")
         shutil.copytree(house.root / "build", folder / "build")
     with Keyring.editing(folder / "keyring") as ring:
-        return build_kernel(ensemble or house.ensemble, PROJECT, house.runs, folder / "build", OWNER, ring)
+        return build_kernel(ensemble or house.ensemble, PROJECT, house.runs, folder / "build", OWNER, ring, target)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -144,6 +145,41 @@ def test_the_owner_comes_from_the_credentials(tmp_path: Path, monkeypatch) -> No
         assert default_owner() == owner
     monkeypatch.setenv("KAGGLE_USERNAME", "you")
     assert default_owner() == "you"
+
+
+def test_scores_do_not_change_the_pack(house: House, tmp_path: Path) -> None:
+    score = ScoreSpec(pack="ab" * 32, kernel="me/small-kernel", version=1, when="2026-01-31T12:00:00Z", message="x")
+    path = tmp_path / "ensembles" / "small.yml"
+    write_spec(path, read_spec(house.ensemble).model_copy(update={"history": [score]}))
+    again = build_again(house, tmp_path, path)
+    assert again.pack_id == house.build.pack_id and files(again.folder) == files(house.build.folder)
+
+
+def test_a_notebook_has_its_own_slug_and_its_keys_are_private(house: House, tmp_path: Path) -> None:
+    build = build_again(house, tmp_path, target=Target(accelerator="NvidiaL4", notebook=True))
+    metadata = json.loads((build.folder / "kernel-metadata.json").read_text())
+    assert (metadata["id"], metadata["title"]) == ("someone/small-notebook", "small notebook")
+    assert (metadata["kernel_type"], metadata["code_file"]) == ("notebook", "small.ipynb")
+    assert metadata["machine_shape"] == "NvidiaL4"
+    notebook = build.folder / "small.ipynb"
+    assert stat.S_IMODE(notebook.stat().st_mode) == 0o600 and json.loads(notebook.read_text())["nbformat"] == 4
+    long = kernel_metadata(house.spec.model_copy(update={"name": "x" * 80}), "me", [], "x", Target(notebook=True))
+    assert len(str(long["title"])) == 50
+    assert not (build_again(house, tmp_path).folder / "small.ipynb").exists()  # a script again: it is gone
+
+
+def test_large_weights_are_several_datasets(house: House, tmp_path: Path) -> None:
+    largest = max(path.stat().st_size for path in house.build.weights.glob("*.sealed"))
+    build = build_again(house, tmp_path, target=Target(dataset_limit=2 * largest))
+    assert len(build.staged) > 1 and all(staged.size < 2 * largest + 2000 for staged in build.staged)
+    assert build.datasets == ["someone/small-weights"] + [
+        f"someone/small-weights-{number}" for number in range(2, len(build.staged) + 1)]
+    for staged in build.staged:
+        assert json.loads((staged.folder / "dataset-metadata.json").read_text())["id"] == staged.slug
+    sealed = [path.name for staged in build.staged for path in staged.folder.glob("*.sealed")]
+    assert sorted(sealed) == sorted(path.name for path in house.build.weights.glob("*.sealed"))
+    assert list(dataset_folders(build)) == build.datasets
+    assert not (build_again(house, tmp_path).folder / "weights-2").exists()
 
 
 def test_the_embedded_spec_is_the_spec(house: House) -> None:

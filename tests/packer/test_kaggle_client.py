@@ -75,10 +75,9 @@ def test_no_credentials_print_nothing_and_end_nothing(tmp_path: Path, capfd, mon
     for name in [each for each in os.environ if each.startswith("KAGGLE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    with KaggleClient(30.0, quick_pace()) as client, pytest.raises(CallError) as failure:
+    with KaggleClient(30.0, quick_pace()) as client, pytest.raises(DeployError, match="make a new token") as failure:
         client.username()
-    assert failure.value.kind == "credentials"
-    assert failure.value.deploy_error().exit_code == Exit.CREDENTIALS
+    assert failure.value.exit_code == Exit.CREDENTIALS
     assert capfd.readouterr() == ("", "")
 
 
