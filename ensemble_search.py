@@ -39,6 +39,7 @@ def search(
     labels: Annotated[Path | None, typer.Option(help="files only: the truth, one row an item")] = None,
     groups: Annotated[Path | None, typer.Option(help="files only: rows of a group are never split")] = None,
     folds: Annotated[Path | None, typer.Option(help="files only: the fold of every row, or folds.csv")] = None,
+    test: Annotated[list[Path] | None, typer.Option(help="files only: a member's test predictions; once each")] = None,
     hours: Annotated[str, typer.Option("--hours", "--time-limit", help="of the kernel: 9h, 8h40m")] = "9h",
     images: Annotated[int | None, typer.Option(help="runs only: images to predict; draws the front of hours")] = None,
     device_factor: Annotated[float, typer.Option(help="how many times slower the kernel's device is")] = 1.0,
@@ -67,12 +68,12 @@ def search(
             if labels is None or metric is None:
                 raise FoldpackError("files of predictions need --labels and --metric")
             wanted = ArraySearch([Path(one) for one in inputs], labels, find_metric(metric), groups, folds, options,
-                                 boosters)  # fmt: skip
+                                 boosters, tuple(test or ()))  # fmt: skip
             arrays, numbers = search_arrays(target, wanted, progress)
             write_array_ensemble(target, arrays)
         else:
-            if new_class:
-                raise FoldpackError("--new-class is for files of predictions; runs know no such items")
+            if new_class or test:
+                raise FoldpackError("--new-class and --test are for files of predictions, not for runs")
             asked = RunSearch(metric, parse_hours(hours), images=images, device_factor=device_factor, devices=devices,
                               slug=slug, options=options, level2=boosters,
                               boosters=booster_folder(target))  # fmt: skip

@@ -58,6 +58,16 @@ def test_intervals_cover_the_weights_of_new_rows():
     assert inside.all()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_intervals_are_of_the_shrunk_weights(share):
+    _, blend, model = fitted(GUESSES, VALUES, Solver("linear", "certified"))
+    found, printed = bootstrap(model, share=share), blend.shrunk(share).weights
+    assert ((found.weight_low <= printed + 1e-3) & (printed <= found.weight_high + 1e-3)).all()
+    assert found.weight_high - found.weight_low == pytest.approx(
+        share * (bootstrap(model).weight_high - bootstrap(model).weight_low))
+    assert (found.inclusion == bootstrap(model).inclusion).all()
+
+
 def test_the_bootstrap_is_the_same_every_time():
     model = fitted(GUESSES, VALUES, Solver("linear", "certified"))[2]
     assert (bootstrap(model).weight_low == bootstrap(model).weight_low).all()

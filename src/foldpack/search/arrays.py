@@ -21,6 +21,7 @@ from foldpack.search.array_spec import (
     read_any_ensemble,
 )
 from foldpack.search.cells import Cells, Kind, dense_cells
+from foldpack.search.drift import Drift, member_drift
 from foldpack.search.find import Found, Progress, SearchOptions, find_ensemble
 from foldpack.search.inputs import Table, align, read_member, read_table
 from foldpack.search.level2 import Level2Options, class_prior, require_level2_fits
@@ -186,7 +187,10 @@ def array_ensemble(name: str, inputs: ArrayInputs, found: Found) -> ArrayEnsembl
 
 @dataclass(frozen=True)
 class ArraySearch:
-    """What a search of files is asked for. metric: fitted for; level2: also try a level 2, and with which options."""
+    """What a search of files is asked for. metric: fitted for; level2: also try a level 2, and with which options;
+
+    tests: each member's predictions of the test set, to be compared with its out-of-fold ones.
+    """
 
     files: list[Path]
     labels: Path
@@ -195,6 +199,7 @@ class ArraySearch:
     folds: Path | None = None
     options: SearchOptions = field(default_factory=SearchOptions)
     level2: Level2Options | None = None
+    tests: tuple[Path, ...] = ()
 
 
 def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = None) -> tuple[ArrayEnsemble, dict]:
@@ -209,8 +214,10 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     inputs = read_arrays(asked.files, asked.labels, metric, asked.groups, asked.folds, new_class)
     if asked.level2 is not None:
         require_level2_fits(inputs.cells, inputs.folds, asked.options.rule, asked.level2)
+    drift = compare_tests(asked.tests, inputs, new_class)
     found = find_ensemble(inputs.cells, metric, inputs.folds, asked.options, progress)
-    notes = inputs.notes + duplicate_notes(found.correlation, inputs.names)
+    notes = inputs.notes + [one.note for one in drift if one.note is not None]
+    notes += duplicate_notes(found.correlation, inputs.names)
     notes += score_notes(found.single_scores, inputs.names, metric)
     spec = array_ensemble(name, inputs, found)
     level2: dict = {}
@@ -223,7 +230,19 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
             spec = spec.model_copy(update={"level2": part, "prior": np.asarray(source.prior).tolist()})
     else:
         remove_boosters(folder)
-    return spec, report_numbers(Report(name, found, inputs.names, notes, level2=level2))
+    return spec, report_numbers(Report(name, found, inputs.names, notes, level2=level2, drift=drift))
+
+
+def compare_tests(tests: tuple[Path, ...], inputs: ArrayInputs, new_class: bool) -> list[Drift]:
+    """Each member's predictions of the test set beside its out-of-fold ones. Raises DataError naming the file."""
+    if tests and len(tests) != len(inputs.names):
+        raise DataError(f"{len(tests)} files of --test for {len(inputs.names)} members; give one for each, in order")
+    drifts = []
+    for path, name, member in zip(tests, inputs.names, inputs.cells.values, strict=False):
+        table = inputs.cells.dense(member)
+        test = checked_probs(read_table(path).values, inputs.cells.kind, str(path))[0]
+        drifts.append(member_drift(name, table[:, :-1] if new_class else table, test))
+    return drifts
 
 
 def array_level2(inputs: ArrayInputs, found: Found) -> Level2Source:

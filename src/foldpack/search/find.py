@@ -75,6 +75,7 @@ class Found:
     choice: Choice | None  # None with a single fold
     solvers: list[Solver]
     uncertainty: Uncertainty
+    interval_solver: Solver  # whose refits the intervals are of: the blend's own, unless that has no loss to refit
     correlation: np.ndarray  # (M, M)
     curve: list[tuple[float, float]]  # (threshold, in-sample score), ascending; empty without one threshold
     front: list[FrontEntry]
@@ -139,7 +140,8 @@ def _find(cells: Cells, metric: Metric, folds: np.ndarray, options: SearchOption
         single_scores=np.array([fit_decision(cells, member, metric, options.rule)[1] for member in cells.values]),
         choice=choice,
         solvers=solvers,
-        uncertainty=_spread_uncertainty(bootstrap(model), kept),
+        uncertainty=_spread_uncertainty(bootstrap(model, share=0.0 if choice is None else choice.chosen.share), kept),
+        interval_solver=_certified(solvers, blend.solver),
         correlation=member_correlation(cells),
         curve=_threshold_curve(there, blend, decision, metric, options.rule),
         front=front,

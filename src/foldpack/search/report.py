@@ -8,6 +8,7 @@ from html import escape
 
 import numpy as np
 
+from foldpack.search.drift import Drift
 from foldpack.search.figures import (
     correlation_figure,
     curve_figure,
@@ -31,7 +32,10 @@ td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
 
 @dataclass(frozen=True)
 class Report:
-    """What a report is made of. limit_hours: of the kernel, or None; level2: numbers of the second level, or none."""
+    """What a report is made of. limit_hours: of the kernel, or None; level2: numbers of the second level, or none;
+
+    drift: a comparison of each member's test and out-of-fold predictions, where test predictions were given.
+    """
 
     name: str
     found: Found
@@ -39,6 +43,7 @@ class Report:
     notes: list[str]
     limit_hours: float | None = None
     level2: dict = field(default_factory=dict)
+    drift: list[Drift] = field(default_factory=list)
 
 
 def report_numbers(report: Report) -> dict:
@@ -69,6 +74,7 @@ def report_numbers(report: Report) -> dict:
         "threshold": found.decision.threshold,
         "cuts": found.decision.cuts,
         "new_score": found.decision.new_score,
+        "intervals_of": found.interval_solver.name,
         "candidates": candidate_numbers(found),
         "members": members,
         "correlation": found.correlation,
@@ -80,6 +86,7 @@ def report_numbers(report: Report) -> dict:
         "prefixes": [{"members": [names[m] for m in prefix.members], "weights": prefix.blend.weights,
                       "threshold": prefix.decision.threshold, "score": prefix.score} for prefix in found.prefixes],
         "level2": report.level2,
+        "drift": [vars(one) for one in report.drift],
         "notes": report.notes,
     }  # fmt: skip
     return {key: plain(value) for key, value in numbers.items()}
@@ -150,7 +157,8 @@ def report_html(numbers: dict) -> str:
     parts += [f'<p class="note">{escape(note)}</p>' for note in numbers["notes"]]
     figures = [
         ("Scores", score_figure(scores, numbers["metric"])),
-        ("Weights, with 5 % to 95 % of bootstrap refits", weight_figure(numbers["members"])),
+        (f"Weights, with 5 % to 95 % of bootstrap refits: {numbers['intervals_of']}",
+         weight_figure(numbers["members"])),
         ("Score against hours", front_figure(numbers["front"], numbers["limit_hours"], numbers["metric"])),
         ("Score against threshold", curve_figure(numbers["threshold_curve"], numbers["threshold"])),
         ("Correlation of members", correlation_figure(numbers["correlation"], [m["name"] for m in numbers["members"]])),
@@ -229,6 +237,8 @@ def report_lines(numbers: dict) -> list[str]:
                      f"({m['weight_low']:.3f} to {m['weight_high']:.3f})")  # fmt: skip
     gap = "" if blend["kkt_gap"] is None else f", KKT gap {blend['kkt_gap']:.1e}"
     lines.append(f"  blend: {blend['solver']}{gap}")
+    if numbers["intervals_of"] != blend["solver"]:
+        lines.append(f"  intervals of the weights: refits of {numbers['intervals_of']}, whose loss has them")
     lines.append(f"  in-sample {scores['in_sample']:.4f}, uniform {scores['uniform_in_sample']:.4f}")
     if scores.get("nested") is not None:
         lines.append(f"  nested {scores['nested']:.4f} +- {scores['nested_se']:.4f}, uniform {scores['uniform']:.4f}, "

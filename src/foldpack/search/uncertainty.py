@@ -15,7 +15,7 @@ INCLUDED = 1e-3  # a weight below this share counts as left out
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Per member, all (M,): the 5 % and 95 % points of its weight, how often it has any, and what it is worth.
+    """Per member, all (M,): the 5 % and 95 % points of its weight, how often a fit gives it any, and what it is worth.
 
     worth: how much the loss rises when the member is left out and the rest refitted; with its 5 % and 95 % points.
     """
@@ -29,9 +29,12 @@ class Uncertainty:
 
 
 def bootstrap(
-    model: LocalModel, draws: int = DRAWS, worth_draws: int = CONTRIBUTION_DRAWS, seed: int = 0
+    model: LocalModel, draws: int = DRAWS, worth_draws: int = CONTRIBUTION_DRAWS, seed: int = 0, share: float = 1.0
 ) -> Uncertainty:
-    """Refit on blocks drawn with replacement. The same seed gives the same numbers."""
+    """Refit on blocks drawn with replacement. The same seed gives the same numbers.
+
+    share: of the way from equal weights to fitted ones that the blend keeps; every draw is shrunk as the blend was.
+    """
     rng = np.random.default_rng(seed)
     blocks, members = len(model.gradients), model.members
     everyone = np.ones(members, dtype=bool)
@@ -42,7 +45,7 @@ def bootstrap(
         weights[draw] = x[:members] / max(x[:members].sum(), 1e-12)
         if draw < len(worths):
             worths[draw] = leave_one_out(model, x, system)
-    low, high = np.quantile(weights, [0.05, 0.95], axis=0)
+    low, high = np.quantile(share * weights + (1 - share) / members, [0.05, 0.95], axis=0)
     worth_low, worth_high = np.quantile(worths, [0.05, 0.95], axis=0)
     system = model.system()
     worth = leave_one_out(model, model.solve(everyone, *system), system)
