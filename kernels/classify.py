@@ -241,8 +241,8 @@ class ClassifyKernel:
 
     def take_earlier(self, earlier: list[int]) -> None:
         """Units that a process before this one has finished. Which images are broken must be known first."""
-        while earlier and not self.rows_ready(len(self.items), 1.0):
-            self.deadline.check()
+        while earlier and self.deadline.left() > 0 and not self.rows_ready(len(self.items), 1.0):
+            pass
         for unit in earlier:
             self.finish(unit, True)
 

@@ -71,9 +71,12 @@ class CanvasFile:
     def __getitem__(self, rows: slice) -> np.ndarray:
         start, stop, _ = rows.indices(self.shape[0])
         data = bytearray(self.row_bytes * max(0, stop - start))
-        done = os.preadv(self.handle(), [data], start * self.row_bytes) if data else 0
-        while 0 < done < len(data):
-            done += os.preadv(self.handle(), [memoryview(data)[done:]], start * self.row_bytes + done)
+        done = 0
+        while done < len(data):
+            got = os.preadv(self.handle(), [memoryview(data)[done:]], start * self.row_bytes + done)
+            if not got:
+                raise CanvasError(f"{self.path}: the file of decoded images ends too early; was it changed?")
+            done += got
         return np.frombuffer(data, dtype=np.uint8).reshape(-1, *self.shape[1:])
 
     def __setitem__(self, row: int, pixels: np.ndarray) -> None:

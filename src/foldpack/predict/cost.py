@@ -65,14 +65,19 @@ class CostModel:
     @property
     def factor(self) -> float:
         """How many times slower this machine is than the one whose figures the spec has; the median over the runs."""
+        at_least = 1 if self.any_settled() else 0
         ratios = [done.average / self._planned[run] for run, done in self._runs.items()
-                  if done.average is not None and self._planned[run] > 0]
+                  if done.average is not None and done.count > at_least and self._planned[run] > 0]
         return float(np.median(ratios)) if ratios else 1.0
 
     def seconds(self, run: str) -> float:
         """Expected seconds for one image and view of a run, on one device."""
-        measured = self._runs[run].average
-        return measured if measured is not None else self._planned[run] * self.factor
+        done = self._runs[run]
+        if done.average is None:
+            return self._planned[run] * self.factor
+        if done.count == 1 and self._planned[run] > 0 and self.any_settled():  # the first may have paid for warming up
+            return min(done.average, self._planned[run] * self.factor)
+        return done.average
 
     def slow_seconds(self, run: str) -> float:
         """The same at the 95th percentile of what was measured."""

@@ -80,7 +80,8 @@ class Engine:
         self.log = log
         self.finished = set(done or ())
         self.units = [UnitState(index, work, work.views) for index, work in enumerate(units)]
-        self.given: dict[Shard, float] = {}  # shard -> when it went out
+        self.given: dict[Shard, int] = {}  # shard -> worker, in the order of giving
+        self.busy_since: dict[int, float] = {}  # worker -> when it began with its oldest shard
         self.losses: dict[tuple[int, int], int] = {}
         self.waited_for_images = 0.0
         self.image_views = 0
@@ -184,8 +185,10 @@ class Engine:
             if state.rows_done == 0 and state.out == 0 and shard.start == 0:
                 self.hooks.begin(state.index)
             state.out += 1
-            self.given[shard] = self.deadline.elapsed()
-            self.pool.give(shard, self.following(state))
+            worker = self.pool.give(shard, self.following(state))
+            if worker not in self.given.values():
+                self.busy_since[worker] = self.deadline.elapsed()
+            self.given[shard] = worker
 
     def has_shard(self, state: UnitState) -> bool:
         """Whether some rows of a unit have not been handed out."""
@@ -223,6 +226,7 @@ class Engine:
             self.take_back(event)
             return
         self.given.pop(event.shard, None)
+        self.busy_since[event.worker] = self.deadline.elapsed()
         state = self.units[event.shard.unit]
         state.out -= 1
         if isinstance(event, ShardFailed):
@@ -273,15 +277,19 @@ class Engine:
     def end_hanging(self) -> None:
         """A shard that takes far longer than it should: its worker is ended."""
         now = self.deadline.elapsed()
-        for shard, since in list(self.given.items()):
-            state = self.units[shard.unit]
-            expected = self.costs.slow_seconds(state.work.run) * shard.views * (shard.stop - shard.start)
-            limit = max(HANG_SECONDS, HANG_FACTOR * expected * self.pool.capacity / self.pool.devices)
-            if not self.costs.any_measured():  # this machine may be far slower than the one of the spec
-                limit = max(limit, UNKNOWN_SHARE * (now + self.deadline.left()))
-            limit *= 2 ** self.losses.get((shard.unit, shard.start), 0)
-            if now - since > limit:
+        in_work = {worker: shard for shard, worker in reversed(self.given.items())}  # the oldest of each worker
+        for worker, shard in in_work.items():
+            if now - self.busy_since[worker] > self.hang_seconds(shard):
                 self.pool.recover(shard)
+
+    def hang_seconds(self, shard: Shard) -> float:
+        """A shard that is not done after so long hangs. Twice as long for each worker that it has cost."""
+        run = self.units[shard.unit].work.run
+        expected = self.costs.slow_seconds(run) * shard.views * (shard.stop - shard.start) + self.costs.load_seconds()
+        limit = max(HANG_SECONDS, HANG_FACTOR * expected)
+        if not self.costs.any_measured():  # this machine may be far slower than the one of the spec
+            limit = max(limit, UNKNOWN_SHARE * (self.deadline.elapsed() + self.deadline.left()))
+        return limit * 2 ** self.losses.get((shard.unit, shard.start), 0)
 
     def tell(self) -> None:
         """A progress line now and then."""

@@ -125,8 +125,14 @@ def set_worker_threads(threads: int) -> None:
 
 
 def receive_order(orders: Connection) -> WorkOrder | None:
-    """The next order; None at the end, also when the engine's process is gone."""
+    """The next order; None at the end, also when the engine's process is gone.
+
+    Where workers are forked, they hold each other's ends of the pipes open, so the end of a pipe is not enough.
+    """
+    engine = multiprocessing.parent_process()
     try:
+        if engine is not None and orders not in wait([orders, engine.sentinel]):
+            return None
         return orders.recv()
     except EOFError:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -65,15 +66,39 @@ class UnitStore:
             if free < needed:
                 raise OSError(28, f"{needed:,} bytes are needed, {free:,} are free")
             np.lib.format.open_memmap(self.part(key), mode="w+", dtype=np.float32, shape=self.shape).flush()
+            self._reserve(self.part(key))
         except OSError as failure:
             raise StoreError(f"{self.folder}: no room for predictions ({failure}); give --scratch another "
                              "disk") from None
 
+    def _reserve(self, path: Path) -> None:
+        """Take the file's blocks now: a full disk is an error here, and not in the midst of the work."""
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
+        except OSError as failure:
+            if failure.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot; `write` will tell
+                raise
+        finally:
+            os.close(descriptor)
+
     def write(self, key: str, start: int, values: np.ndarray) -> None:
-        """Put rows in their place. values: (k, C) float32. Called by workers, also in other processes."""
-        rows = np.load(self.part(key), mmap_mode="r+", allow_pickle=False)
-        rows[start : start + len(values)] = values
-        rows.flush()
+        """Put rows in their place. values: (k, C) float32. Called by workers, also in other processes.
+
+        Not through a memory map: on a full disk that would end the process by a signal, not by an error.
+        """
+        data = np.ascontiguousarray(values, dtype=np.float32)
+        descriptor = os.open(self.part(key), os.O_WRONLY)
+        try:
+            rows_bytes = 4 * self.shape[0] * self.shape[1]
+            place = os.fstat(descriptor).st_size - rows_bytes + 4 * start * self.shape[1]
+            if data.nbytes and os.pwrite(descriptor, data.data, place) != data.nbytes:
+                raise OSError(28, "no space left for predictions")
+        except OSError as failure:
+            raise StoreError(f"{self.folder}: predictions cannot be written ({failure}); give --scratch another "
+                             "disk") from None
+        finally:
+            os.close(descriptor)
 
     def finish(self, key: str, keep: bool) -> np.ndarray:
         """All rows are in: (n, C) float32, read-only memory map. May be asked again.

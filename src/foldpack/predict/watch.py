@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from foldpack.predict.deadline import Deadline
+from foldpack.predict.policy import EXIT_LATE
 
 WATCH_SECONDS = 1.0  # between two looks at the clock
 FIRST_SECONDS = 30.0  # a loop that starts behind its deadline gets so long to see that
@@ -48,7 +49,11 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._done.wait(min(WATCH_SECONDS, max(0.01, self.late_in()))):
             if self.late_in() <= 0:
-                os._exit(self._on_late())
+                code = EXIT_LATE
+                try:
+                    code = self._on_late()
+                finally:  # whatever the last words run into: the process must end
+                    os._exit(code)
 
     def late_in(self) -> float:
         """Seconds until the process is ended."""

@@ -73,8 +73,8 @@ class WorkPool(Protocol):
     capacity: int  # so many shards can be out at the same time
     devices: int  # so many work at the same time
 
-    def give(self, shard: Shard, following: int | None) -> None:
-        """Hand out a shard; `following` is the unit whose weights may be loaded ahead."""
+    def give(self, shard: Shard, following: int | None) -> int:
+        """Hand out a shard, and say to which worker; `following` is the unit whose weights may be loaded ahead."""
 
     def wait(self, seconds: float) -> list[WorkEvent]:
         """What happened, as soon as something has, or nothing after so many seconds."""
