@@ -18,6 +18,7 @@ from packer.pack import image_needs, pack_entry
 from packer.rehearsal import rehearse_build
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
 from packer.rules import check_project
+from packer.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
 from packer.where import verify_script
 
 PROJECT = Path(__file__).parents[2]
@@ -77,3 +78,14 @@ def test_the_real_kernel_passes_its_rehearsal(house: House, tmp_path: Path) -> N
     report = rehearse_build(house.build, house.data, tmp_path)
     assert report.ok, [check for check in report.checks if not check.ok]
     assert report.rows == 41 and report.images == 72 and report.peak > 50 << 20
+
+
+def test_a_kernel_ignores_arguments_on_kaggle_but_knows_a_rehearsals_folders(house: House, monkeypatch) -> None:
+    options = load_entry().kernel_options
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    found = options(["-f", "/root/kernel.json", "--workers", "7"], house.build.spec)
+    assert (found.input, found.output, found.workers) == (Path("/kaggle/input"), Path("/kaggle/working"), 0)
+    monkeypatch.setenv(INPUT_VARIABLE, "/some/input")
+    monkeypatch.setenv(OUTPUT_VARIABLE, "/some/output")
+    found = options([], house.build.spec)
+    assert (found.input, found.output) == (Path("/some/input"), Path("/some/output"))
