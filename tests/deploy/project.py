@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
 from small_house import OWNER, PROJECT, House, only
 from standin.client import Forker, Running
@@ -23,6 +25,7 @@ from foldpack.spec import EnsembleSpec, write_spec
 from packer.deploy import build_kernel
 
 NAME = "tiny"
+slow = pytest.mark.slow
 KERNEL = f"{OWNER}/{NAME}-kernel"
 WEIGHTS = f"{OWNER}/{NAME}-weights"
 KEYS = f"{OWNER}/{NAME}-keys"
@@ -30,7 +33,8 @@ SUBMIT = ("--wait", "--submit", "-m", "first")
 POLL = "0.01"  # seconds
 # What a deploy imports before it looks at its arguments; nothing of it reads the environment.
 DEPLOY_IMPORTS = ("typer", "rich.progress", "requests", "numpy", "pandas", "cryptography", "yaml", "pydantic",
-                  "foldpack.cli_errors", "foldpack.keyring", "packer.journey")
+                  "kagglesdk.kernels.types.kernels_api_service", "foldpack.cli_errors", "foldpack.keyring",
+                  "packer.journey")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ def copy_code(folder: Path) -> Path:
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(PROJECT / "deploy_kernel.py", folder)
     return folder
+
+
+def slow_but(kept: Sequence[object], values: Iterable[object]) -> list:
+    """Parameters of a test of which only `kept` are run by default: each costs two deploys, a second of time each."""
+    return [value if value in kept else pytest.param(*value, marks=slow) if isinstance(value, tuple)
+            else pytest.param(value, marks=slow) for value in values]
 
 
 def python_path(code: Path) -> str:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from project import KERNEL, NAME, WEIGHTS, Prepared, Site, change_weights, make_site
+from project import KERNEL, NAME, WEIGHTS, Prepared, Site, change_weights, make_site, slow_but
 from standin.client import Forker
 from standin.server import CannedRunner, Fault
 from standin.sessions import Outcome
@@ -64,6 +64,7 @@ def test_a_slug_that_another_kernel_has(site: Site) -> None:
     assert len(kernel.versions) == 1
 
 
+@pytest.mark.slow
 def test_a_title_that_another_kernel_has(site: Site) -> None:
     """Kaggle names a kernel by its title: a moved kernel keeps the title, and the push gets 409."""
     site.standin.faults.append(Fault("http-409", route="SaveKernel", times=1000))
@@ -91,6 +92,7 @@ def test_no_network(site: Site) -> None:
     refused(site, 7, "reach")
 
 
+@pytest.mark.slow
 def test_an_unreachable_server(site: Site) -> None:
     with site.standin.unreachable():
         done = site.deploy()
@@ -120,7 +122,7 @@ ENDINGS = {"error": (Outcome("ERROR", "Your notebook ended with exit code 1.", l
            "patience": (Outcome("COMPLETE", polls=4), 0)}
 
 
-@pytest.mark.parametrize("name", ENDINGS)
+@pytest.mark.parametrize("name", slow_but(["error"], ENDINGS))
 def test_how_a_session_ends(prepared: Prepared, forker: Forker, tmp_path: Path, name: str) -> None:
     outcome, code = ENDINGS[name]
     if code == 0:
@@ -134,12 +136,14 @@ def test_how_a_session_ends(prepared: Prepared, forker: Forker, tmp_path: Path, 
         assert again.returncode == code and len(site.versions()) == 1, again.stdout + again.stderr
 
 
+@pytest.mark.slow
 def test_a_submission_that_is_refused(site: Site) -> None:
     site.standin._competitions.daily = 0
     done = site.deploy("--wait", "--submit", "-m", "x")
     assert done.returncode == 30 and "today" in done.stderr, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_submission_that_cannot_be_scored(prepared: Prepared, forker: Forker, tmp_path: Path) -> None:
     site = make_site(tmp_path, prepared, forker)
     with site.standin:
@@ -151,12 +155,14 @@ def test_a_submission_that_cannot_be_scored(prepared: Prepared, forker: Forker, 
         assert done.returncode == 31 and "Scoring Error" in done.stderr, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_no_gpu_hours_are_left(site: Site) -> None:
     site.standin.store.world.gpu_seconds = 30 * 3600
     done = site.deploy("--images", "3000000")
     assert done.returncode == 0 and "0.0 of this week's 30 GPU hours are left" in done.stdout + done.stderr, done
 
 
+@pytest.mark.slow
 def test_two_sessions_are_running(prepared: Prepared, forker: Forker, tmp_path: Path) -> None:
     site = make_site(tmp_path, prepared, forker)
     with site.standin:
@@ -171,6 +177,7 @@ def test_two_sessions_are_running(prepared: Prepared, forker: Forker, tmp_path: 
         assert KERNEL not in site.standin.kernels or not site.versions()
 
 
+@pytest.mark.slow
 def test_two_deploys_at_once(site: Site) -> None:
     """The second waits a little, then says who is in the way; when the first ends in time it finds all done."""
     with Forker(()) as other:
@@ -183,6 +190,7 @@ def test_two_deploys_at_once(site: Site) -> None:
     assert len(site.standin.calls("SaveKernel")) == 1 and site.problems() == []
 
 
+@pytest.mark.slow
 def test_a_deploy_while_another_runs_on(site: Site) -> None:
     with open(site.folder / "build" / f"{NAME}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from project import Prepared, Site, make_site
+from project import Prepared, Site, make_site, slow_but
 from standin.client import Forker
 from standin.faults import STATUS_FAULTS
 from standin.server import Fault
@@ -43,7 +43,7 @@ class CommandLines:
         self.thread.join()
 
 
-@pytest.fixture(params=["key", "token", "variables", "verbose"])
+@pytest.fixture(params=slow_but(["token"], ["key", "token", "variables", "verbose"]))
 def canary_site(request: pytest.FixtureRequest, prepared: Prepared, forker: Forker, tmp_path: Path) -> Iterator[Site]:
     """A site whose credentials are canaries, kept in each of the places that the client knows."""
     site = make_site(tmp_path, prepared, forker, key=KEY, token=TOKEN)
@@ -74,7 +74,7 @@ def test_no_canary_anywhere(canary_site: Site) -> None:
     assert not [line for line in lines.seen if any(canary in line for canary in CANARIES)]
 
 
-@pytest.mark.parametrize("kind", ["http-401", "http-400", "http-500", "timeout-before"])
+@pytest.mark.parametrize("kind", slow_but(["http-400"], ["http-401", "http-400", "http-500", "timeout-before"]))
 def test_no_canary_in_a_failure(prepared: Prepared, forker: Forker, tmp_path: Path, kind: str,
                                 monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even when the server says the credentials back in its message."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
-from project import KERNEL, NAME, WEIGHTS, Prepared, Site, accuracy_score, change_weights, make_site
+from project import KERNEL, NAME, SUBMIT, WEIGHTS, Prepared, Site, accuracy_score, change_weights, make_site
 from standin.client import Forker
 from standin.server import SandboxRunner
 
@@ -44,6 +46,30 @@ def test_from_training_to_a_score(prepared: Prepared, forker: Forker, tmp_path: 
         assert changing_calls(site) == calls and site.problems() == [] and len(site.standin.submissions) == 1
 
 
+@pytest.mark.slow
+def test_the_default_journey_with_its_rehearsal_and_a_hidden_test_set(prepared: Prepared, forker: Forker,
+                                                                      tmp_path: Path) -> None:
+    """Nothing left out: rehearsed here, run there on the public files, run again on the hidden ones."""
+    hidden = prepared.house.copy_data(tmp_path / "hidden")
+    site = make_site(tmp_path / "site", prepared, forker, runner=SandboxRunner())
+    shown = site.standin.competitions[site.competition]
+    site.standin.competitions[site.competition] = replace(shown, hidden=hidden)
+    site.options = []
+    with site.standin:
+        done = site.deploy(*SUBMIT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert site.problems() == [] and site.standin.submissions[0].status == "COMPLETE"
+        assert site.journal()["rehearsed"]
+
+
+@pytest.mark.slow
+def test_kaggle_may_say_404_of_what_is_missing(prepared: Prepared, forker: Forker, tmp_path: Path) -> None:
+    site = make_site(tmp_path, prepared, forker, missing=404)
+    with site.standin:
+        assert site.deploy(*SUBMIT).returncode == 0
+        assert site.problems() == []
+
+
 def test_a_second_deploy_writes_nothing(site: Site) -> None:
     assert site.deploy().returncode == 0
     assert site.problems() == []
@@ -55,6 +81,7 @@ def test_a_second_deploy_writes_nothing(site: Site) -> None:
     assert files == {one: one.stat().st_mtime_ns for one in files}
 
 
+@pytest.mark.slow
 def test_a_lost_build_folder_uploads_and_pushes_nothing_twice(site: Site) -> None:
     """What Kaggle has is read back when the journal is gone (the sealed weights and the keyring remain)."""
     assert site.deploy().returncode == 0
@@ -64,6 +91,7 @@ def test_a_lost_build_folder_uploads_and_pushes_nothing_twice(site: Site) -> Non
     assert site.problems() == []
 
 
+@pytest.mark.slow
 def test_other_weights_make_a_version_of_each(site: Site, prepared: Prepared) -> None:
     assert site.deploy().returncode == 0
     change_weights(site, prepared)

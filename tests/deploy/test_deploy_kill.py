@@ -79,6 +79,7 @@ def test_killed_again_and_again(site: Site) -> None:
     assert not_once(site, ()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ["SaveKernel", "CreateDataset"])
 def test_the_client_is_killed_in_the_middle_of_a_call(site: Site, route: str) -> None:
     """The deploy lives on, looks for what the lost call may still do (3 s at this pace), and sends nothing twice."""
