@@ -83,6 +83,10 @@ def test_there_is_no_network(seen: dict, way: str) -> None:
     assert "no network in the rehearsal" in seen[way]
 
 
+def test_processes_of_one_machine_may_talk(seen: dict) -> None:
+    assert seen["pair"] == "worked"  # worker processes hand over their results through such a pair
+
+
 def test_the_project_cannot_be_imported_but_the_image_can(seen: dict) -> None:
     assert seen["foldpack"].startswith("ImportError: the packed script must not import 'foldpack'")
     assert seen["packer"].startswith("ImportError: the packed script must not import 'packer'")
