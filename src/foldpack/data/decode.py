@@ -13,9 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from foldpack.data.decode_bytes import GuardedBytes, ImageBytes, UnfitBytes, check_image_bytes
+from foldpack.data.decode_bytes import (
+    GuardedBytes,
+    ImageBytes,
+    Restarts,
+    UnfitBytes,
+    check_image_bytes,
+    restart_jpegs,
+)
 from foldpack.errors import DataError, did_you_mean
 
 WHITE = (255, 255, 255)
@@ -67,9 +74,11 @@ def decode_item(path: Path, sizes: list[int], decoder: str = "pillow") -> Decode
     try:
         source = check_image_bytes(read_image_bytes(path))
         pixels, notes = decode_sizes(source, sizes, decoder)
-    except Exception as failure:  # Pillow's readers raise whatever their format's code stumbles over
+    except Exception as failure:  # readers raise whatever their format's code stumbles over, MemoryError too
         black = {size: np.zeros((size, size, 3), dtype=np.uint8) for size in sizes}
         what = str(failure) or type(failure).__name__
+        if isinstance(failure, UnidentifiedImageError):  # its own message names an object in memory
+            what = "it begins like no image that can be read"
         return Decoded(black, "fallback", f"{path}: cannot decode the image ({what.splitlines()[0]})")
     if notes:
         return Decoded(pixels, "repaired", f"{path}: repaired ({'; '.join(notes)})")
@@ -136,12 +145,18 @@ def load_rows(source: ImageBytes, scale: int) -> tuple[Image.Image, int, list[st
     Raises what Pillow raised when fewer than half of the rows came out.
     """
     image, rows, failure, passed = _try_load(source.content, source.guard, scale)
+    uncertain = ""
     if source.retry is not None and rows < image.height <= rows + 16:  # at most one row of blocks waits for the end
         again, all_rows, error, _ = _try_load(source.retry, None, scale)
         if error is None:
+            uncertain = f", rows from {rows} on are uncertain"
             image, rows, failure = again, all_rows, None
     forgiven = source.forgivable and failure is None
-    notes = [source.damage] if source.damage and not forgiven else []
+    notes = [source.damage + uncertain] if source.damage and not forgiven else []
+    if source.restarts is not None and (broken := _broken_restarts(source.restarts)):
+        if 2 * broken > len(source.restarts.data):
+            raise UnfitBytes(f"{broken} of {len(source.restarts.data)} restart intervals are damaged")
+        notes.append(f"{broken} of {len(source.restarts.data)} restart intervals are damaged")
     if failure is None and source.guard is not None and not passed:
         notes.append("data of pixels are left over")
     if failure is not None:
@@ -151,12 +166,21 @@ def load_rows(source: ImageBytes, scale: int) -> tuple[Image.Image, int, list[st
     return image, rows, notes
 
 
+def _broken_restarts(restarts: Restarts) -> int:
+    """How many restart intervals hold more or less than their blocks. Costs a decode at an eighth of the size."""
+    broken = 0
+    for part in restart_jpegs(restarts):
+        _, _, failure, passed = _try_load(part.content, part.guard, 8)
+        broken += failure is not None or not passed
+    return broken
+
+
 def _try_load(content: bytes, guard: int | None, scale: int) -> tuple[Image.Image, int, Exception | None, bool]:
     """Decode as far as it goes -> image, rows, what stopped it, whether the guard was passed."""
     file = GuardedBytes(content, guard)
     image = Image.open(file)
     if scale > 1:
-        image.draft(None, (image.width // scale, image.height // scale))
+        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
     try:
         image.load()
     except Exception as failure:

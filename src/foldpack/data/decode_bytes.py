@@ -9,11 +9,15 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 MAX_JPEG_SCANS = 200  # a progressive JPEG has about 10; each further one costs a pass over the whole image
-SPARE_BYTES = 4  # of the pixels' data that a sound decode must have asked for at least one
+SPARE_BYTES = 1  # at the end of the pixels' data, which a sound decode asks for
 READ_AHEAD = bytes(8)  # libjpeg wants so much beyond the last bit it needs; fewer missing bytes are not noticed
+MAX_JPEG_SIDE = 65_500
+MAX_RESTARTS = 4096  # more are taken on trust
+RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 ENTROPY_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 JPEG_START = b"\xff\xd8\xff"
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -25,11 +29,22 @@ class UnfitBytes(ValueError):
 
 
 @dataclass(frozen=True)
+class Restarts:
+    """Restart intervals of a JPEG: pixels' data that start anew, so that each is a small JPEG of its own."""
+
+    header: bytes  # all segments up to the pixels
+    size_at: int  # where the header says height and width
+    data: tuple[bytes, ...]
+    sizes: tuple[tuple[int, int], ...]  # height and width of an image of just as many blocks
+
+
+@dataclass(frozen=True)
 class ImageBytes:
     """The bytes for the decoder, and what is known of them.
 
     guard: where a sound decode must read beyond; None: nothing is known. damage: what is wrong, "" if nothing is seen.
     forgivable: the damage is nothing if all rows come out. retry: the same with an end made up, where only that lacks.
+    restarts: parts that have to be checked one by one.
     """
 
     content: bytes
@@ -37,6 +52,7 @@ class ImageBytes:
     damage: str = ""
     forgivable: bool = False
     retry: bytes | None = None
+    restarts: Restarts | None = None
 
 
 class GuardedBytes(io.BytesIO):
@@ -76,14 +92,18 @@ def check_image_bytes(content: bytes) -> ImageBytes:
 
 def _check_jpeg(content: bytes) -> ImageBytes:
     """Walk the segments up to the pixels. One scan with all components can be checked to its last byte."""
-    components, position = 0, 2
+    components, sequential, position, frame, interval = 0, False, 2, 0, 0
     while (found := _jpeg_segment(content, position)) is not None:
         marker, start, end = found
         if marker in (0xC0, 0xC1, 0xC2) and end - start > 7:
-            components = content[start + 7]
+            components, sequential, frame = content[start + 7], marker != 0xC2, start + 2
+        if marker == 0xDD:
+            interval = int.from_bytes(content[start + 2 : start + 4], "big")
         if marker == 0xDA and components:
-            one_scan = content[start + 2] == components if end > start + 2 else False
-            return _check_scan(content, end) if one_scan else _check_scans(content, end)
+            if not sequential or content[start + 2 : start + 3] != bytes([components]):
+                return _check_scans(content, end)
+            checked = _check_scan(content, end)
+            return _split_restarts(checked, frame, end, interval) if interval and not checked.damage else checked
         if marker == 0xD9:
             break
         position = end
@@ -114,6 +134,39 @@ def _check_scan(content: bytes, start: int) -> ImageBytes:
         end -= 1
     damage = "" if marker == 0xD9 else f"there is a marker 0x{marker:02x} among the pixels"
     return ImageBytes(content[:end] + READ_AHEAD, max(start, end - SPARE_BYTES), damage)
+
+
+def _split_restarts(checked: ImageBytes, frame: int, start: int, interval: int) -> ImageBytes:
+    """Add the restart intervals, or the damage when their number or order is wrong.
+
+    frame: where the frame's precision, height, width and components are said; start: of the pixels' data.
+    """
+    content = checked.content
+    height, width = (int.from_bytes(content[at : at + 2], "big") for at in (frame + 1, frame + 3))
+    count = content[frame + 5]
+    factors = [content[frame + 7 + 3 * k] for k in range(count)]
+    across = 8 if count == 1 else 8 * max(factor >> 4 for factor in factors)
+    down = 8 if count == 1 else 8 * max(factor & 15 for factor in factors)
+    units = -(-width // across) * -(-height // down)
+    marks = list(RESTART.finditer(content, start))
+    in_order = all(mark[0][1] == 0xD0 + k % 8 for k, mark in enumerate(marks))
+    if not in_order or not interval * len(marks) < units <= interval * (len(marks) + 1):
+        return replace(checked, damage="its restart markers are not all there, or out of order")
+    if interval * across > MAX_JPEG_SIDE or len(marks) >= MAX_RESTARTS:
+        return checked
+    edges = [start, *(edge for mark in marks for edge in mark.span()), len(content) - len(READ_AHEAD)]
+    counts = [interval] * len(marks) + [units - interval * len(marks)]
+    return replace(checked, restarts=Restarts(
+        content[:start], frame + 1, tuple(content[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)),
+        tuple((down, across * count) for count in counts)))
+
+
+def restart_jpegs(restarts: Restarts) -> Iterator[ImageBytes]:
+    """Each restart interval as a JPEG, to be decoded and thrown away."""
+    for data, (height, width) in zip(restarts.data, restarts.sizes, strict=True):
+        head = bytearray(restarts.header)
+        head[restarts.size_at : restarts.size_at + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+        yield ImageBytes(bytes(head) + data + READ_AHEAD, max(len(head), len(head) + len(data) - SPARE_BYTES))
 
 
 def _check_scans(content: bytes, start: int) -> ImageBytes:
