@@ -34,7 +34,7 @@ from packer.quota import quota_warning
 from packer.rehearsal import rehearse_build
 from packer.rehearse import RehearsalError
 from packer.session import Version, check_output, fetch_output, judge_session, run_hours, wait_session
-from packer.stage import SealedStore
+from packer.stage import SealedStore, empty_folder
 from packer.submit import Submitter, submit_version
 from packer.upload import Uploads
 
@@ -191,8 +191,8 @@ class Journey:
             return
         owner, _, name = build.spec.wheels.dataset.partition("/")
         if client.ask_if_there("get_dataset", {"ownerSlug": owner, "datasetSlug": name}) is None:
-            raise DeployError(f"dataset {build.spec.wheels.dataset} (`wheels` in the ensemble) is not on Kaggle, or you "
-                              "may not see it; upload it", Exit.DATASET)
+            raise DeployError(f"dataset {build.spec.wheels.dataset}, `wheels` in the ensemble, is not on Kaggle or not "
+                              "yours to see; upload it", Exit.DATASET)
 
     def warn_of_quota(self, client: KaggleClient, build: Build, journal: Journal) -> None:
         """Before a push that would take more GPU hours than are left."""
@@ -209,6 +209,7 @@ class Journey:
         """Wait, fetch, check, and submit where that was asked for."""
         status, failure = wait_session(client, version, self.wish.wait_hours, self.say)
         output = build.folder / "output"
+        empty_folder(output)  # nothing of another version may be taken for this one's
         log = fetch_output(client, version, output)
         hours = run_hours(output)
         journal.note(session=SessionEntry(version=version.number, status=status, hours=hours))

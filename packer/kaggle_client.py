@@ -209,7 +209,8 @@ class KaggleClient:
                 if not error.passing:
                     raise
                 failure = error
-                self.pace.sleep(min(error.retry_after, LONGEST_REQUESTED_PAUSE))
+            self.say(f"{failure}; asking again")
+            self.pace.sleep(min(failure.retry_after, LONGEST_REQUESTED_PAUSE))
         assert failure is not None
         raise failure.deploy_error()
 
