@@ -83,7 +83,7 @@ def test_the_real_kernel_passes_its_rehearsal(house: House, tmp_path: Path) -> N
 def test_a_kernel_ignores_arguments_on_kaggle_but_knows_a_rehearsals_folders(house: House, monkeypatch) -> None:
     options = load_entry().kernel_options
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    found = options(["-f", "/root/kernel.json", "--workers", "7"], house.build.spec)
+    found = options(["-f", "/some/kernel.json", "--workers", "7"], house.build.spec)
     assert (found.input, found.output, found.workers) == (Path("/kaggle/input"), Path("/kaggle/working"), 0)
     monkeypatch.setenv(INPUT_VARIABLE, "/some/input")
     monkeypatch.setenv(OUTPUT_VARIABLE, "/some/output")
