@@ -8,7 +8,7 @@ from foldpack.metrics.registry import get_metric
 from foldpack.search import selection
 from foldpack.search.cells import dense_cells
 from foldpack.search.cost import Machine, MemberCost
-from foldpack.search.find import SearchOptions, find_ensemble, rounded
+from foldpack.search.find import SearchOptions, find_ensemble, members_within, rounded
 from foldpack.search.solvers import Blend, Solver
 
 RNG = np.random.default_rng(71)
@@ -85,3 +85,41 @@ def test_tiny_weights_are_left_out_and_the_rest_rounded():
     blend = rounded(Blend(Solver("probability", "certified"), np.array([0.5, 0.4989999, 0.0010001]), 1.23456789))
     assert blend.weights.tolist() == [0.500501, 0.499499, 0.0]
     assert blend.scale == 1.234568
+
+
+def noise(seed, members=13, items=200):
+    rng = np.random.default_rng(seed)
+    return dense_cells(rng.random((members, items), dtype=np.float32), rng.random(items) < 0.5)
+
+
+def limited(members, kept):
+    """Options under which `kept` of the members, all of one cost, fit into the time."""
+    costs = [MemberCost(0.01, 1, 1, 0.0)] * members
+    machine = Machine(36_000, start_seconds=0.0)
+    return SearchOptions(costs=costs, machine=machine, limit_hours=0.1 * kept + 0.01, spaces=["probability"])
+
+
+def test_members_chosen_for_a_time_limit_do_not_flatter_the_nested_score():
+    """The best 2 of 13 members of pure noise look good on the rows that chose them, and only there."""
+    auc, nested, inside = get_metric("auc"), [], []
+    for seed in range(6):
+        found = find_ensemble(noise(seed), auc, np.arange(200) % 3, limited(13, 2))
+        assert 1 <= len(found.used) <= 2
+        nested.append(found.choice.mean)
+        inside.append(found.score)
+    assert np.mean(inside) > 0.55 and abs(np.mean(nested) - 0.5) < 0.03
+
+
+def test_the_choice_of_members_never_sees_the_scored_fold(monkeypatch):
+    seen = []
+
+    def recorded(cells, solvers, metric, rule, hours, limit, rows):
+        seen.append(rows)
+        return members_within(cells, solvers, metric, rule, hours, limit, rows)
+
+    monkeypatch.setattr("foldpack.search.find.members_within", recorded)
+    folds = np.arange(200) % 3
+    find_ensemble(noise(1, 6), get_metric("auc"), folds, limited(6, 2))
+    left_out = [sorted(set(folds.tolist()) - set(folds[rows].tolist())) for rows in seen]
+    assert all(set(folds[rows].tolist()).isdisjoint(out) for rows, out in zip(seen, left_out, strict=True))
+    assert [out for out in left_out if out] == [[0], [1], [2], [0, 1], [0, 2], [1, 2]]

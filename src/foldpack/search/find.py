@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -15,7 +16,7 @@ from foldpack.search.decision import Decision, LabelRule, fit_decision, score_ce
 from foldpack.search.local_model import LocalModel, local_model
 from foldpack.search.pareto import FrontPoint, best_within, pareto_front
 from foldpack.search.plan import PlannedUnit, plan_units, prefix_sets
-from foldpack.search.selection import Choice, choose
+from foldpack.search.selection import Choice, MemberChoice, choose, spread_blend
 from foldpack.search.solvers import Blend, Solver, default_solvers, fit_blend, in_space
 from foldpack.search.uncertainty import Uncertainty, bootstrap
 
@@ -114,19 +115,20 @@ def _find(cells: Cells, metric: Metric, folds: np.ndarray, options: SearchOption
     solvers = default_solvers(cells, metric, options.spaces)
     hours = _hours(options, cells.members)
     kept, front = np.ones(cells.members, dtype=bool), []
+    members: MemberChoice | None = None
     if hours is not None and options.with_front:
         progress("front", 0.0)
         front = _scored_front(cells, solvers, metric, hours, options.rule, progress)
         if options.limit_hours is not None and hours.sum() > options.limit_hours:
-            within = best_within([entry.point for entry in front], options.limit_hours) or front[0].point
-            kept = np.isin(np.arange(cells.members), within.members)
+            members = partial(members_within, cells, solvers, metric, options.rule, hours, options.limit_hours)
+            kept = members(np.ones(cells.items, dtype=bool))
     part = cells if kept.all() else cells.take_members(kept)
-    choice, blend = _choose_blend(part, solvers, metric, folds, options.rule, progress)
+    choice, blend = _choose_blend(cells, solvers, metric, folds, options.rule, progress, members, int(kept.sum()))
     blend = rounded(blend)
     there = in_space(part, blend.solver)
     decision, score = fit_decision(there, blend.of(there), metric, options.rule)
     model = _model(part, blend, solvers, metric, options.rule)
-    everything = _spread(blend, kept)
+    everything = spread_blend(blend, kept)
     plan, prefixes = _plan(part, blend, metric, options, kept, model)
     progress("bootstrap", 0.0)
     return Found(
@@ -151,11 +153,24 @@ def _find(cells: Cells, metric: Metric, folds: np.ndarray, options: SearchOption
     )
 
 
-def _choose_blend(cells, solvers, metric, folds, rule, progress) -> tuple[Choice | None, Blend]:
-    """The nested choice; with a single fold there is none, and equal weights stand."""
+def members_within(
+    cells: Cells, solvers: list[Solver], metric: Metric, rule: LabelRule, hours: np.ndarray, limit: float,
+    rows: np.ndarray
+) -> np.ndarray:
+    """(M,) bool: the best set of members that fits into the hours, by some rows alone; the cheapest if none does.
+
+    rows: (items,) bool.
+    """
+    points = _front(cells if rows.all() else cells.take_items(rows), solvers, metric, hours, rule)[0]
+    within = best_within(points, limit) or points[0]
+    return np.isin(np.arange(cells.members), within.members)
+
+
+def _choose_blend(cells, solvers, metric, folds, rule, progress, members, kept) -> tuple[Choice | None, Blend]:
+    """The nested choice; with a single fold there is none, and equal weights stand. kept: members that are blended."""
     if len(np.unique(folds)) < 2:
-        return None, Blend(solvers[0], np.full(cells.members, 1 / cells.members))
-    choice, whole = choose(cells, solvers, metric, folds, rule, lambda share: progress("nested score", share))
+        return None, Blend(solvers[0], np.full(kept, 1 / kept))
+    choice, whole = choose(cells, solvers, metric, folds, rule, lambda share: progress("nested score", share), members)
     return choice, whole[choice.chosen.solver].shrunk(choice.chosen.share)
 
 
@@ -203,14 +218,19 @@ def _model(cells: Cells, blend: Blend, solvers: list[Solver], metric: Metric, ru
     return local_model(there, fit_blend(there, solver, metric, rule))
 
 
-def _scored_front(cells, solvers, metric, hours, rule, progress) -> list[FrontEntry]:
-    """The front by the local model of the last certified solver (logit space where there is one), really scored."""
+def _front(cells, solvers, metric, hours, rule) -> tuple[list[FrontPoint], Cells, Solver]:
+    """The front by the local model of the last certified solver (logit space where there is one), its cells, it."""
     able = [solver for solver in solvers if solver.method in ("certified", "free")]
     solver = able[-1] if able else _certified(solvers)
     stride = max(1, cells.values.shape[1] // FRONT_CELLS)
     part = cells if stride == 1 else cells.take_items(np.arange(cells.items) % stride == 0)
     there = in_space(part, solver)
-    front = pareto_front(local_model(there, fit_blend(there, solver, metric, rule)), hours)
+    return pareto_front(local_model(there, fit_blend(there, solver, metric, rule)), hours), there, solver
+
+
+def _scored_front(cells, solvers, metric, hours, rule, progress) -> list[FrontEntry]:
+    """The front, each set really fitted and scored."""
+    front, there, solver = _front(cells, solvers, metric, hours, rule)
     entries = []
     for done, point in enumerate(front):
         some = there.take_members(np.array(point.members))
@@ -242,13 +262,6 @@ def _plan(cells, blend, metric, options, kept, model) -> tuple[list[PlannedUnit]
         decision, score = fit_decision(some, fitted.of(some), metric, options.rule)
         prefixes.append(Prefix([int(original[m]) for m in members], fitted, decision, score))
     return units, prefixes
-
-
-def _spread(blend: Blend, kept: np.ndarray) -> Blend:
-    """A blend of the kept members as one of all members."""
-    weights = np.zeros(len(kept))
-    weights[kept] = blend.weights
-    return replace(blend, weights=weights)
 
 
 def _spread_uncertainty(found: Uncertainty, kept: np.ndarray) -> Uncertainty:

@@ -1,14 +1,14 @@
 """Which solver, how far from uniform, and what score to expect: all by cross-validation that never sees its fold.
 
 For the choice itself every candidate is fitted without each fold and scored on it. For the honest score the choice
-is repeated inside each outer fold: fits without the folds f and g are scored on g to choose for f, and on f to choose
-for g, so K folds cost K (K - 1) / 2 fits more.
+is repeated inside each outer fold, that of the members for a time limit too: fits without the folds f and g are
+scored on g to choose for f, and on f to choose for g, so K folds cost K (K - 1) / 2 fits more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -23,6 +23,7 @@ SHARES = (1.0, 0.5)  # how much of the way from equal to fitted weights a candid
 MOST_FOLDS = 5  # more folds are merged: the work grows with their square
 
 Progress = Callable[[float], None]  # told the share of the work that is done
+MemberChoice = Callable[[np.ndarray], np.ndarray]  # (items,) bool, rows to look at -> (M,) bool, members to keep
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,12 @@ def choose(
     folds: np.ndarray,
     rule: LabelRule | None = None,
     progress: Progress | None = None,
+    members: MemberChoice | None = None,
 ) -> tuple[Choice, list[Blend]]:
-    """Choose a solver and a share, uniform first; also the solvers fitted on all rows.
+    """Choose a solver and a share, uniform first; also the solvers fitted on all rows and the members chosen on them.
 
     cells: in probability space; folds: (items,) int, two or more different. A group must not be split over folds.
+    members: which to keep, asked again for every set of rows that something is fitted on; None keeps all.
     An interrupt (Ctrl-C) ends the cross-validation; what is known by then decides, and scores not reached are NaN.
     """
     rule = rule or LabelRule()
@@ -85,9 +88,13 @@ def choose(
     by_space = {(solver.space, solver.power): in_space(cells, solver) for solver in solvers}
     spaces = [by_space[solver.space, solver.power] for solver in solvers]
     candidates = [Candidate(0, 0.0)] + [Candidate(r, s) for r in range(len(solvers)) for s in SHARES]
-    whole = [fit_blend(space, solver, metric, rule) for space, solver in zip(spaces, solvers, strict=True)]
+    parts = spaces
+    if members is not None:
+        kept = members(np.ones(cells.items, dtype=bool))
+        parts = [space.take_members(kept) for space in spaces]
+    whole = [fit_blend(part, solver, metric, rule) for part, solver in zip(parts, solvers, strict=True)]
     scorer = _Scorer(list(by_space.values()), [list(by_space).index((r.space, r.power)) for r in solvers], solvers,
-                     metric, rule, candidates, whole)  # fmt: skip
+                     metric, rule, candidates, whole, members)  # fmt: skip
     count = int(fold.max()) + 1
     tasks: list[tuple[int, ...]] = [(f,) for f in range(count)] + list(combinations(range(count), 2))
     tasks = tasks if count > 2 else tasks[:2]
@@ -144,6 +151,13 @@ def uniform_first(gains: np.ndarray) -> int:
     return int(np.where(passing, ahead.mean(axis=0), 0.0).argmax())
 
 
+def spread_blend(blend: Blend, kept: np.ndarray) -> Blend:
+    """A blend of the kept members as one of all members. kept: (M,) bool."""
+    weights = np.zeros(len(kept))
+    weights[kept] = blend.weights
+    return replace(blend, weights=weights)
+
+
 def merged_folds(folds: np.ndarray) -> np.ndarray:
     """(n,) any fold ids -> 0..K-1, at most five; of more the smallest are joined. Raises DataError for one fold."""
     ids, place, sizes = np.unique(folds, return_inverse=True, return_counts=True)
@@ -168,25 +182,32 @@ class _Scorer:
         rule: LabelRule,
         candidates: list[Candidate],
         whole: list[Blend],
+        members: MemberChoice | None,
     ) -> None:
         self.spaces, self.space_of, self.solvers = spaces, space_of, solvers
         self.metric, self.rule, self.candidates, self.whole = metric, rule, candidates, whole
+        self.members = members
 
     def gains(self, fold: np.ndarray, left_out: tuple[int, ...]) -> list[np.ndarray]:
         """For each fold left out: (candidates + members,) scores, greater is better; members only with one left out."""
         kept = ~np.isin(fold, left_out)
         train = [space.take_items(kept) for space in self.spaces]
         held = [[space.take_items(fold == one) for one in left_out] for space in self.spaces]
-        fitted = [
-            fit_blend(train[s], solver, self.metric, self.rule, whole)
-            for s, solver, whole in zip(self.space_of, self.solvers, self.whole, strict=True)
-        ]
-        blends = [(self.space_of[c.solver], fitted[c.solver].shrunk(c.share)) for c in self.candidates]
+        chosen = np.ones(train[0].members, dtype=bool) if self.members is None else self.members(kept)
+        fitted = [self._fitted(train[s], place, chosen) for place, s in enumerate(self.space_of)]
+        blends = [(self.space_of[c.solver], spread_blend(fitted[c.solver].shrunk(c.share), chosen))
+                  for c in self.candidates]  # fmt: skip
         if len(left_out) == 1:
             members = np.eye(train[0].members)
             blends += [(self.space_of[0], Blend(self.solvers[0], one)) for one in members]
         columns = [self._score(train[s], held[s], blend) for s, blend in blends]
         return list(np.array(columns).T)
+
+    def _fitted(self, train: Cells, place: int, chosen: np.ndarray) -> Blend:
+        """One solver on the chosen members; where all are, begun at its fit on all rows."""
+        if self.members is None:
+            return fit_blend(train, self.solvers[place], self.metric, self.rule, self.whole[place])
+        return fit_blend(train.take_members(chosen), self.solvers[place], self.metric, self.rule)
 
     def _score(self, train: Cells, held: list[Cells], blend: Blend) -> list[float]:
         """Scores on the held-out parts, the last step fitted on the training part."""
