@@ -100,6 +100,7 @@ def test_an_unreachable_server(site: Site) -> None:
     assert site.standin.kernels == {} and site.deploy().returncode == 0 and site.problems() == []
 
 
+@pytest.mark.slow
 def test_a_public_keys_dataset(prepared: Prepared, site: Site) -> None:
     """Keys that everybody can read are not uploaded to, whatever is asked for."""
     change_weights(site, prepared, keys="dataset")

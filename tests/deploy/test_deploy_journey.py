@@ -70,6 +70,7 @@ def test_kaggle_may_say_404_of_what_is_missing(prepared: Prepared, forker: Forke
         assert site.problems() == []
 
 
+@pytest.mark.slow
 def test_a_second_deploy_writes_nothing(site: Site) -> None:
     assert site.deploy().returncode == 0
     assert site.problems() == []

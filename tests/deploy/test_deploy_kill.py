@@ -62,7 +62,7 @@ def killed_at(count: int, prepared: Prepared, forker: Forker, folder: Path,
 
 
 def test_some_killed_deploys(prepared: Prepared, forker: Forker, tmp_path: Path) -> None:
-    assert killed_at(4, prepared, forker, tmp_path, SUBMIT) == {}
+    assert killed_at(3, prepared, forker, tmp_path, SUBMIT) == {}
 
 
 @pytest.mark.slow
