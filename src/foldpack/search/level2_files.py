@@ -25,8 +25,7 @@ def booster_folder(yaml: Path) -> Path:
 
 
 def write_level2(folder: Path, level2: Level2, metric: Metric, members: list[str]) -> Level2Spec:
-    """Write the boosters into a folder, in place of those of an earlier search, and give their entry in the YAML."""
-    remove_boosters(folder)
+    """Write the boosters into a folder, and give their entry in the YAML."""
     boosters = []
     for one in level2.boosters:
         path = folder / f"{one.kind}.f{one.fold}.s{one.seed}.{ENDINGS[one.kind]}"

@@ -45,14 +45,15 @@ def add_level2(
     folder: for the boosters' texts. Ctrl-C leaves the blend. Raises DataError as `require_level2_fits` does.
     """
     assert source.prior is not None  # else `require_level2_fits` has refused it
-    remove_boosters(folder)
     report = None if progress is None else lambda share: progress("level 2", share)
     try:
         table = gather_candidates(source.members, source.blend, source.prior, source.cells.items, options)
         fitted = fit_level2(table, source.cells, folds, found.metric, found.rule, options, source.names, report)
         fitted.notes.extend(f"level 2 is not believed: {doubt}" for doubt in source.doubts)
     except KeyboardInterrupt:
+        remove_boosters(folder)
         return None, {}, ["level 2 was interrupted: the blend stands"]
     believed = fitted.believed(found.metric)
+    remove_boosters(folder)  # of an earlier search, whose YAML will be replaced too
     part = write_level2(folder, fitted, found.metric, source.names) if believed else None
     return part, level2_numbers(fitted, found.metric), fitted.notes
