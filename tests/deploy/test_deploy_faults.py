@@ -147,3 +147,14 @@ def test_a_stale_version_is_never_bound(site: Site, prepared: Prepared) -> None:
     done = site.deploy()
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(site.dataset_versions()) == 2 and site.is_right(site.versions()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("route", ["SaveKernel", "CreateDataset", "CreateCodeSubmission", "GetKernel"])
+def test_a_server_that_answers_too_late(site: Site, route: str) -> None:
+    """The client waits for ever; the deploy does not, and still sends nothing twice that takes effect in the end."""
+    site.standin.faults.append(Fault("slow", route=route, seconds=5.0))
+    done = site.deploy(*SUBMIT, "--timeout", "2", "--poll", "0.8")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert site.standin.faults[0].met == 1
+    assert site.problems() == [] and len(site.standin.submissions) == 1
