@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -271,3 +272,19 @@ def test_the_state_outlives_the_server(tmp_path: Path, competition: Competition,
 def test_an_unknown_fault_is_refused() -> None:
     with pytest.raises(ValueError, match="'http-418' is no fault; there are http-400"):
         Fault("http-418")
+
+
+def test_the_server_by_hand(tmp_path: Path, forker: Forker) -> None:
+    """`python -m standin` tells the variables with which a client reaches it, then each request."""
+    words = [sys.executable, "-u", "-m", "standin", str(tmp_path), "--port", "0", "--canned"]
+    path = str(Path(__file__).parents[1])
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}) as server:
+        assert server.stdout is not None
+        environment = dict(os.environ)
+        while "KAGGLE_API_ENVIRONMENT" not in environment:
+            name, _, value = server.stdout.readline().removeprefix("export ").strip().partition("=")
+            environment[name] = value.strip("'")
+        done = forker.run(["quota"], environment, tmp_path, module="kaggle")
+        said = server.stdout.readline()
+        server.terminate()
+    assert done.returncode == 0 and "GetAcceleratorQuotaStatistics" in said, done.stderr
