@@ -23,7 +23,8 @@ import torch
 from foldpack.competitions.image_table import (
     ImageTable,
     check_submission,
-    read_test_items,
+    read_sample,
+    sample_items,
     write_submission,
 )
 from foldpack.competitions.registry import get_competition
@@ -92,7 +93,8 @@ class ClassifyKernel:
         self.stands = stands
         self.layout: ImageTable = get_competition(spec.competition)
         self.root = find_competition(paths.input, self.layout, spec.slug)
-        self.items: Items = read_test_items(self.layout, self.root)
+        self.sample = read_sample(self.layout, self.root)
+        self.items: Items = sample_items(self.layout, self.root, self.sample)
         self.prior = np.asarray(spec.prior, dtype=np.float32)
         self.answer: np.ndarray | None = None  # (n, C), as handed in
         self.units: list[Unit] = plan_units(spec)
@@ -110,7 +112,7 @@ class ClassifyKernel:
         """Replace the submission. probs: (n, C)."""
         spec = self.spec
         answers = answer_cells(probs, spec.classes, spec.task, threshold, spec.min_labels, spec.max_labels)
-        write_submission(self.paths.submission, self.layout, self.items.ids, answers)
+        write_submission(self.paths.submission, self.layout, self.items.ids, answers, self.sample)
 
     def submit_fallback(self) -> None:
         """The training prior for every item: valid from the first second."""

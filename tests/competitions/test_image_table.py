@@ -11,6 +11,7 @@ from foldpack.competitions.image_table import (
     check_submission,
     class_names,
     encode_labels,
+    read_sample,
     read_table,
     read_test_items,
     read_train_table,
@@ -157,6 +158,24 @@ def test_a_wrong_submission_is_refused(tmp_path: Path, text: str, message: str) 
     root, path = make_digits(tmp_path), tmp_path / "submission.csv"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
+        check_submission(path, DIGITS, root, ["0", "1"])
+
+
+def test_the_sample_decides_columns_and_rows(tmp_path: Path) -> None:
+    """Further columns stay as the sample has them; an id that is asked for twice is answered twice."""
+    root = make_digits(tmp_path, sample="usage,label,id\nPublic,0,x\n,0,y\nPrivate,0,x\n")
+    path = tmp_path / "submission.csv"
+    sample = read_sample(DIGITS, root)
+    items = read_test_items(DIGITS, root)
+    assert items.ids == ["x", "y", "x"] and items.paths[0] == items.paths[2]
+    write_submission(path, DIGITS, items.ids, ["1", "0", "1"], sample)
+    assert path.read_bytes() == b"usage,label,id\nPublic,1,x\n,0,y\nPrivate,1,x\n"
+    check_submission(path, DIGITS, root, ["0", "1"])
+    write_submission(path, DIGITS, items.ids, ["1", "0", "1"])
+    with pytest.raises(DataError, match="columns id, label; allowed: usage, label, id"):
+        check_submission(path, DIGITS, root, ["0", "1"])
+    path.write_text("usage,label,id\n,1,x\n,0,y\n")
+    with pytest.raises(DataError, match="its 2 ids differ from the 3 ids"):
         check_submission(path, DIGITS, root, ["0", "1"])
 
 

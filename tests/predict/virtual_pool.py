@@ -1,4 +1,4 @@
-"""A machine that is only arithmetic: its clock moves when the engine waits for it, by what the work would have taken."""
+"""A machine that is only arithmetic: its clock moves when the engine waits, by what the work would have taken."""
 
 from __future__ import annotations
 
@@ -177,7 +177,8 @@ def play(machine: Machine, units: list[UnitWork], costs: dict[str, float], rows:
     """One run of the engine on a made-up machine. go_on: a failed unit does not end the run."""
     clock = VirtualClock()
     deadline = Deadline(hours, margin, clock)
-    pool = VirtualPool(machine, clock, [unit.run for unit in units], devices, inline, deadline.check, hours * 3600 / 600)
+    runs = [unit.run for unit in units]
+    pool = VirtualPool(machine, clock, runs, devices, inline, deadline.check, hours * 3600 / 600)
     finished: list[int] = []
     whole: dict[int, bool] = {}
     failed: list[int] = []
@@ -196,6 +197,9 @@ def play(machine: Machine, units: list[UnitWork], costs: dict[str, float], rows:
         finished.append(unit)
         whole[unit] = all_views
 
+    def begin(unit: int) -> None:
+        pool.written.pop(unit, None)
+
     def fail(event: ShardFailed) -> None:
         failed.append(event.shard.unit)
         if not go_on:
@@ -205,7 +209,7 @@ def play(machine: Machine, units: list[UnitWork], costs: dict[str, float], rows:
         return max(0.0, rows / machine.images_per_second - (clock.now - pool.start))
 
     log = RunLog(deadline.elapsed, folder / "log.jsonl" if folder else None)
-    hooks = EngineHooks(begin=lambda unit: pool.written.pop(unit, None), finish=finish, failed=fail,
+    hooks = EngineHooks(begin=begin, finish=finish, failed=fail,
                         rows_ready=ready, images_left=left)
     engine = Watched(units, rows, shard_rows, pool, CostModel(costs), deadline, hooks, log, done)
     engine.estimates = []

@@ -32,8 +32,10 @@ class ImageTable:
     class_csv: str | None = None  # first column: all classes, one a row; None: the classes seen in train
 
 
-def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+def read_table(path: Path, columns: list[str], unique: bool = True) -> pd.DataFrame:
     """Read a CSV, every value a str. Raises DataError when it is missing, lacks a column or repeats an id.
+
+    unique: False where ids, the first of `columns`, may stand there more than once.
 
     A row with more values than the header has names is an error, not a shift of all columns.
     """
@@ -47,7 +49,7 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     if missing:
         raise DataError(f"{path}: column '{missing[0]}' is missing, got: {', '.join(table.columns)}; "
                         f"needed: {', '.join(columns)}")
-    if repeated := table[columns[0]][table[columns[0]].duplicated()].tolist():
+    if unique and (repeated := table[columns[0]][table[columns[0]].duplicated()].tolist()):
         raise DataError(f"{path}: id '{repeated[0]}' stands there more than once; ids must be unique")
     return table
 
@@ -84,8 +86,18 @@ def items_in(layout: ImageTable, folder: Path, ids: list[str]) -> Items:
 
 def read_test_items(layout: ImageTable, root: Path) -> Items:
     """The items that the sample submission asks for, in its order. Images may be missing. Raises DataError."""
-    table = read_table(root / layout.sample_csv, [layout.id_column, layout.label_column])
-    return items_in(layout, root / layout.test_folder, table[layout.id_column].tolist())
+    return sample_items(layout, root, read_sample(layout, root))
+
+
+def read_sample(layout: ImageTable, root: Path) -> pd.DataFrame:
+    """The sample submission, every value a str. It decides rows, columns and their order; an id that it asks for twice
+    is answered twice. Raises DataError."""
+    return read_table(root / layout.sample_csv, [layout.id_column, layout.label_column], unique=False)
+
+
+def sample_items(layout: ImageTable, root: Path, sample: pd.DataFrame) -> Items:
+    """An item for each row of the sample submission."""
+    return items_in(layout, root / layout.test_folder, sample[layout.id_column].tolist())
 
 
 def class_names(layout: ImageTable, root: Path, labels: list[str]) -> list[str]:
@@ -145,24 +157,26 @@ def encode_labels(layout: ImageTable, labels: list[str], classes: list[str]) -> 
     return matrix if layout.task == "multilabel" else matrix.argmax(axis=1).astype(np.int64)
 
 
-def submission_text(layout: ImageTable, ids: list[str], answers: list[str]) -> str:
-    """The CSV to hand in."""
-    table = pd.DataFrame({layout.id_column: ids, layout.label_column: answers})
+def submission_text(layout: ImageTable, ids: list[str], answers: list[str], sample: pd.DataFrame | None = None) -> str:
+    """The CSV to hand in. sample: where its columns stand, and what further ones hold, is kept; None: two columns."""
+    answered = {layout.id_column: ids, layout.label_column: answers}
+    table = pd.DataFrame(answered) if sample is None else sample.assign(**answered)
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def write_submission(path: Path, layout: ImageTable, ids: list[str], answers: list[str]) -> None:
+def write_submission(path: Path, layout: ImageTable, ids: list[str], answers: list[str],
+                     sample: pd.DataFrame | None = None) -> None:
     """Replace the submission atomically: at every moment the file is absent or valid."""
-    write_atomic(path, submission_text(layout, ids, answers))
+    write_atomic(path, submission_text(layout, ids, answers, sample))
 
 
 def check_submission(path: Path, layout: ImageTable, root: Path, classes: list[str]) -> None:
-    """Raises DataError unless the file answers exactly the sample's ids, in order, with known classes."""
-    expected = read_test_items(layout, root).ids
-    table = read_table(path, [layout.id_column, layout.label_column])
-    if list(table.columns) != [layout.id_column, layout.label_column]:
-        raise DataError(f"{path}: columns {', '.join(table.columns)}; "
-                        f"allowed: {layout.id_column}, {layout.label_column}")
+    """Raises DataError unless the file has the sample's columns and answers its ids, in order, with known classes."""
+    sample = read_sample(layout, root)
+    expected = sample[layout.id_column].tolist()
+    table = read_table(path, [layout.id_column, layout.label_column], unique=False)
+    if list(table.columns) != list(sample.columns):
+        raise DataError(f"{path}: columns {', '.join(table.columns)}; allowed: {', '.join(sample.columns)}")
     if table[layout.id_column].tolist() != expected:
         raise DataError(f"{path}: its {len(table)} ids differ from the {len(expected)} ids of {layout.sample_csv}")
     known = set(classes)
