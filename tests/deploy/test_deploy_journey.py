@@ -10,7 +10,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from project import KERNEL, NAME, SUBMIT, WEIGHTS, Prepared, Site, accuracy_score, change_weights, make_site
+from project import (
+    KERNEL,
+    KEYS,
+    NAME,
+    SUBMIT,
+    WEIGHTS,
+    Prepared,
+    Site,
+    accuracy_score,
+    change_weights,
+    make_site,
+    prepare,
+)
 from standin.client import Forker
 from standin.server import SandboxRunner
 
@@ -60,6 +72,21 @@ def test_the_default_journey_with_its_rehearsal_and_a_hidden_test_set(prepared: 
         assert done.returncode == 0, done.stdout + done.stderr
         assert site.problems() == [] and site.standin.submissions[0].status == "COMPLETE"
         assert site.journal()["rehearsed"]
+
+
+@pytest.mark.slow
+def test_a_whole_ensemble_with_its_keys_apart(prepared: Prepared, forker: Forker, tmp_path: Path) -> None:
+    """Two nets of two folds; the keys come from a second private dataset, and the script holds none."""
+    spec = prepared.house.spec.model_copy(update={"keys": "dataset"})
+    whole = prepare(tmp_path / "prepared", prepared.house, spec, prepared.code)
+    site = make_site(tmp_path / "site", whole, forker, runner=SandboxRunner())
+    with site.standin:
+        done = site.deploy(*SUBMIT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {slug: len(one.versions) for slug, one in site.standin.datasets.items()} == {WEIGHTS: 1, KEYS: 1}
+        assert site.standin.datasets[KEYS].private and site.is_right(site.versions()[0])
+        assert "KEYS: dict[str, str] = {}" in site.standin.source(site.versions()[0])
+        assert site.standin.submissions[0].status == "COMPLETE"
 
 
 @pytest.mark.slow
