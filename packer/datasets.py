@@ -43,7 +43,14 @@ class Dataset:
         """The number of the current version if it holds the staged files, else None."""
         info = self.info()
         version = int((info or {}).get("currentVersionNumber") or 0)
-        return version if version and self.listing(version) == self.staged.files else None
+        return version if version and not self.differences(version) else None
+
+    def differences(self, version: int) -> list[str]:
+        """What a version's listing has other than the staged files."""
+        there, wanted = self.listing(version), self.staged.files
+        return [f"{name} is listed with {there[name]:,} bytes, not {wanted[name]:,}" if name in there and name in wanted
+                else f"{name} is {'not ours' if name in there else 'not listed'}"
+                for name in sorted(there.keys() | wanted.keys()) if there.get(name) != wanted.get(name)]
 
     def begun(self) -> int | None:
         """The number of a version that holds the staged files or will when it is processed, else None."""
@@ -167,5 +174,7 @@ def wait_current(dataset: Dataset) -> int:
             return version
         if number == 0:
             dataset.say(f"dataset {slug}: waiting until it is current")
-    raise DeployError(f"dataset {slug}: the new version did not become current ({status or 'not there'}); run the same "
-                      "command again later", Exit.DATASET)
+    version = int((dataset.info() or {}).get("currentVersionNumber") or 0)
+    found = dataset.differences(version)[:3] if version else ["there is none"]
+    raise DeployError(f"dataset {slug}: the new version did not become current (status {status or 'unknown'}; version "
+                      f"{version}: {'; '.join(found)}); run the same command again later", Exit.DATASET)

@@ -84,7 +84,11 @@ class Journal:
                 data = json.loads(self.path.read_text(encoding="utf-8"))
             except ValueError:
                 data = None
-            self.data = parse_strict(JournalData, data, self.path, DeployError)
+            try:
+                self.data = parse_strict(JournalData, data, self.path, DeployError)
+            except DeployError as failure:
+                raise DeployError(f"{failure}; remove the file: a deploy knows its kernel and datasets by their content "
+                                  "too") from None
 
     def note(self, **changes: object) -> None:
         """Replace fields and write the file atomically."""

@@ -112,9 +112,19 @@ def test_a_deploy_that_was_killed_goes_on(world: World, state: Any, created: int
     if created:
         assert world.ensure() == 1
     else:
-        with pytest.raises(DeployError, match="did not become current"):
+        with pytest.raises(DeployError, match="did not become current .status unknown; version 0: there is none"):
             world.ensure()
     assert world.created == created
+
+
+def test_a_listing_that_is_not_ours_is_told(world: World) -> None:
+    world.ensure()
+    dataset = Dataset(world.client, finish_dataset(world.folder, "me/best-weights"), False, world.client.said.append)
+    world.versions[0]["one.sealed"] = 7
+    world.versions[0]["stray.csv"] = 1
+    assert dataset.differences(1) == ["one.sealed is listed with 7 bytes, not 1", "stray.csv is not ours"]
+    del world.versions[0]["one.sealed"], world.versions[0]["stray.csv"]
+    assert dataset.differences(1) == ["one.sealed is not listed"]
 
 
 def test_a_lost_journal_finds_the_dataset_again(world: World, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_the_journal_is_read_back_and_strange_ones_are_refused(tmp_path: Path) -
     assert (tmp_path / "deploy.json").stat().st_mtime_ns == before
     for text in ("{", '{"version": 9}', '{"pushh": 1}'):
         (tmp_path / "deploy.json").write_text(text)
-        with pytest.raises(DeployError, match="deploy.json"):
+        with pytest.raises(DeployError, match="deploy.json: .*; remove the file"):
             Journal(tmp_path)
 
 
