@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NEGLIGIBLE = 1e-6  # seconds
+
 
 @dataclass(frozen=True)
 class Remaining:
@@ -31,7 +33,7 @@ def choose_views(remaining: list[Remaining], seconds: float, present: set[str]) 
     spent = sum(cost_of(each, each.views) for each in remaining)
     for each in reversed(remaining):
         if spent <= seconds:
-            return views
+            break
         fewer = fewest_views(each, spent - seconds)
         spent -= cost_of(each, views[each.index]) - cost_of(each, fewer)
         views[each.index] = fewer
@@ -65,7 +67,7 @@ def cost_of(each: Remaining, views: int) -> float:
 
 def fewest_views(each: Remaining, too_much: float) -> int:
     """As many views as can stay when a unit must become `too_much` seconds shorter; at least one."""
-    if each.view_seconds <= 0:
+    if each.view_seconds * each.views <= NEGLIGIBLE:
         return each.views
     drop = -int(-too_much // each.view_seconds)
     return max(1, each.views - drop)

@@ -50,7 +50,7 @@ class UnitStore:
         """Whether a whole, readable array of the right shape is there."""
         try:
             found = self.read(key)
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):
             return False
         return found.shape == self.shape and found.dtype == np.float32
 
