@@ -67,3 +67,17 @@ def test_a_small_store_gives_the_same_scores_of_classes(name):
     assert blends[0].weights == pytest.approx(blends[1].weights, abs=1e-9)
     scores = [fit_decision(cells, blends[0].of(cells), metric, LabelRule())[1] for cells in (small, whole)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-9)
+
+
+@pytest.mark.parametrize("targets", [LABELS, CLASSES], ids=["labels", "classes"])
+def test_members_that_agree_on_nothing_do_not_burst_the_store(targets):
+    """Twelve members of pure noise have about 30 best classes an item: the store keeps their mean's."""
+    noise = np.random.default_rng(3).random((12, N, C), dtype=np.float32)
+    small = compact_cells(streams(noise), targets, C, store_bytes=12 * 4 * N * 20)
+    assert not small.each_best and small.values.nbytes <= 12 * 4 * N * 20
+    best = noise.mean(axis=0).argmax(axis=1)
+    kept = np.zeros((N, C), dtype=bool)
+    kept[small.row, small.column] = True
+    assert kept[np.arange(N), best].all()
+    assert noise.max(axis=0)[~kept].max() <= small.floor
+    assert compact_cells(streams(PROBS), LABELS, C, store_bytes=320_000).each_best

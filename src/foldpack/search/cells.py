@@ -25,7 +25,8 @@ class Cells:
     values: (M, N) float32, every member's probability (or value); row, column: (N,) int32; targets: (items,) int64
     for "exclusive", (items, classes) bool for "labels", (items,) float64 for "values"; y: (N,) bool, the truth of a
     cell (not for "values"); full: every cell is there; groups: (items,) what belongs together, or None;
-    floor: no member's probability in a dropped cell is above it.
+    floor: no member's probability in a dropped cell is above it; each_best: whether each member's best classes of every
+    item were kept.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class Cells:
     full: bool
     groups: np.ndarray | None = None
     floor: float = 0.0
+    each_best: bool = True
 
     @property
     def members(self) -> int:
@@ -90,6 +92,7 @@ class Cells:
             self.full,
             None if self.groups is None else self.groups[chosen],
             self.floor,
+            self.each_best,
         )
 
     def take_members(self, chosen: np.ndarray) -> Cells:

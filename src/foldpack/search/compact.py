@@ -1,8 +1,9 @@
 """The compact store: from more predictions than memory holds to the cells that can matter, in one pass.
 
-Kept are the cells in which some member's probability is above a floor, each member's best classes of every item, and
-all true cells. Whatever a blend of dropped cells can reach is bounded by the blend of the floor itself, so a
-threshold above that bound gives the very same decisions as all cells would.
+Kept are the cells in which some member's probability is above a floor, each member's best classes of every item (or,
+where members agree so little that these fill the store, the best of their mean), and all true cells. Whatever a blend
+of dropped cells can reach is bounded by the blend of the floor itself, so a threshold above that bound gives the very
+same decisions as all cells would.
 """
 
 from __future__ import annotations
@@ -40,40 +41,52 @@ def compact_cells(
     most_cells = store_bytes // (4 * members)
     if items * classes <= most_cells:
         return dense_cells(np.stack([stream(0, items) for stream in streams]), targets, groups)
-    floor = sampled_floor(streams, items, classes, most_cells)
+    floor, each = sampled_floor(streams, items, classes, most_cells)
     per_block = max(1, BLOCK_BYTES // (4 * members * classes))
     rows, columns, values = [], [], []
     for first in range(0, items, per_block):
         end = min(first + per_block, items)
         block = np.stack([stream(first, end) for stream in streams])
-        row, column = np.nonzero(kept_cells(block, targets[first:end], floor))
+        row, column = np.nonzero(kept_cells(block, targets[first:end], floor, each))
         rows.append((row + first).astype(np.int32))
         columns.append(column.astype(np.int32))
         values.append(block[:, row, column].astype(np.float32))
         if progress:
             progress(end / items)
     return Cells(kind, _joined(values), np.concatenate(rows), np.concatenate(columns), items, classes, targets, False,
-                 groups, floor)  # fmt: skip
+                 groups, floor, each)  # fmt: skip
 
 
-def kept_cells(block: np.ndarray, targets: np.ndarray, floor: float) -> np.ndarray:
-    """(rows, C) bool: which cells to keep. block: (M, rows, C); targets: of these rows."""
-    kept = block.max(axis=0) > floor
-    for member in block:
-        np.put_along_axis(kept, top_classes(member, BEST), True, axis=1)
+def kept_cells(block: np.ndarray, targets: np.ndarray, floor: float, each: bool = True) -> np.ndarray:
+    """(rows, C) bool: which cells to keep. block: (M, rows, C); targets: of these rows; each: see `best_cells`."""
+    kept = (block.max(axis=0) > floor) | best_cells(block, each)
     if targets.ndim == 2:
         return kept | targets
     kept[np.arange(len(targets)), targets] = True
     return kept
 
 
-def sampled_floor(streams: list[Stream], items: int, classes: int, most_cells: int) -> float:
-    """The floor that keeps about 0.8 of `most_cells`, from evenly spaced items."""
-    step = max(1, items // SAMPLE_ITEMS)
-    chosen = range(0, items, step)
-    highest = np.array([np.max([stream(row, row + 1)[0] for stream in streams], axis=0) for row in chosen])
-    share = min(1.0, 0.8 * most_cells / (items * classes))
-    return float(np.quantile(highest, 1 - share))
+def best_cells(block: np.ndarray, each: bool) -> np.ndarray:
+    """(rows, C) bool: the best classes of each member, or of the members' mean. block: (M, rows, C)."""
+    best = np.zeros(block.shape[1:], dtype=bool)
+    for table in block if each else [block.mean(axis=0)]:
+        np.put_along_axis(best, top_classes(table, BEST), True, axis=1)
+    return best
+
+
+def sampled_floor(streams: list[Stream], items: int, classes: int, most_cells: int) -> tuple[float, bool]:
+    """(the floor that keeps about 0.8 of `most_cells`, whether each member's best classes take less than half of that).
+
+    Both from evenly spaced items.
+    """
+    chosen = range(0, items, max(1, items // SAMPLE_ITEMS))
+    sample = np.concatenate([np.stack([stream(row, row + 1) for stream in streams]) for row in chosen], axis=1)
+    room = 0.8 * most_cells / items * len(chosen)
+    each = bool(np.count_nonzero(best_cells(sample, True)) <= room / 2)
+    best = best_cells(sample, each)
+    others = sample.max(axis=0)[~best]
+    share = min(1.0, max(room - np.count_nonzero(best), 0.0) / len(others))
+    return float(np.quantile(others, 1 - share)), each
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
