@@ -87,8 +87,8 @@ class Journal:
             try:
                 self.data = parse_strict(JournalData, data, self.path, DeployError)
             except DeployError as failure:
-                raise DeployError(f"{failure}; remove the file: a deploy knows its kernel and datasets by their content "
-                                  "too") from None
+                raise DeployError(f"{failure}; remove the file: a deploy knows its kernel and datasets by their "
+                                  "content too") from None
 
     def note(self, **changes: object) -> None:
         """Replace fields and write the file atomically."""

@@ -210,7 +210,7 @@ class Journey:
         status, failure = wait_session(client, version, self.wish.wait_hours, self.say)
         output = build.folder / "output"
         empty_folder(output)  # nothing of another version may be taken for this one's
-        log = fetch_output(client, version, output)
+        log = fetch_output(client, version, output, status == "COMPLETE")
         hours = run_hours(output)
         journal.note(session=SessionEntry(version=version.number, status=status, hours=hours))
         judge_session(version, status, failure, log)

@@ -227,11 +227,14 @@ class KaggleClient:
                 return None
             raise error.deploy_error() from None
 
-    def pages(self, method: str, request: Answer) -> Iterator[Answer]:
-        """All pages of a listing, none when the thing is not there. Raises DeployError."""
+    def pages(self, method: str, request: Answer, needed: bool = False) -> Iterator[Answer]:
+        """All pages of a listing. Raises DeployError; when the thing is not there, only if it is `needed`."""
         token = ""
         while True:
             page = self.ask_if_there(method, {**request, **({"pageToken": token} if token else {})})
+            if page is None and needed:
+                raise DeployError(f"Kaggle does not show what it said it has ({method.replace('_', ' ')}: 403 or 404); "
+                                  "look at its page, and run the same command again", Exit.REFUSED)
             if page is None:
                 return
             yield page

@@ -86,13 +86,16 @@ def judge_session(version: Version, status: str, failure: str, log: str) -> None
     raise DeployError(with_hints("\n".join(lines), f"{failure}\n{log}"), code)
 
 
-def fetch_output(client: KaggleClient, version: Version, folder: Path) -> str:
-    """Download the version's files and log into `folder` -> the log's text. Raises DeployError."""
-    log, names = "", []
-    for page in client.pages("list_kernel_session_output", {**version.place, "pageSize": 20}):
+def fetch_output(client: KaggleClient, version: Version, folder: Path, needed: bool = True) -> str:
+    """Download the version's files and log into `folder` -> the log's text. Raises DeployError.
+
+    needed: whether the session ended well, so that there is output.
+    """
+    log = ""
+    for page in client.pages("list_kernel_session_output", {**version.place, "pageSize": 20}, needed):
         log = str(page.get("log") or "") or log
         for file in page.get("files") or []:
-            names.append(download(client, str(file["url"]), str(file["fileName"]), folder))
+            download(client, str(file["url"]), str(file["fileName"]), folder)
     write_atomic(folder / "log.txt", log_text(log))
     write_atomic(folder / "log.json", log)
     return log_text(log)

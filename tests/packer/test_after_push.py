@@ -194,6 +194,14 @@ def test_all_pages_of_the_output_are_fetched(server: Server, tmp_path: Path) -> 
     assert run_hours(tmp_path) == 2.0 and log_text("plain") == "plain"
 
 
+def test_output_that_kaggle_refuses_is_no_empty_output(tmp_path: Path) -> None:
+    client = FakeClient({"list_kernel_session_output": lambda request: http(403, "denied")})
+    with pytest.raises(DeployError, match="does not show what it said it has") as failure:
+        fetch_output(client, VERSION, tmp_path)
+    assert failure.value.exit_code == Exit.REFUSED
+    assert fetch_output(client, VERSION, tmp_path, needed=False) == ""  # it failed: then its status is told
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [(None, "left no submission.csv"), ("id,label\n", "it has no rows"), ("id,label\na,7\na,8\n", "more than once"),
