@@ -30,7 +30,7 @@ def test_before_anything_is_measured_the_spec_counts() -> None:
     costs = CostModel({"a": 0.1, "b": 0.4})
     assert (costs.seconds("a"), costs.seconds("b"), costs.factor) == (0.1, 0.4, 1.0)
     assert costs.load_seconds() == LOAD_GUESS and costs.finish_seconds() == 0.0
-    assert not costs.any_measured() and not costs.any_settled() and not costs.fresh("a") is False
+    assert not costs.any_measured() and not costs.any_settled() and costs.fresh("a")
     assert costs.slow_seconds("a") == 0.1 and costs.quick_share("a") == 1.0
 
 

@@ -1,0 +1,111 @@
+"""The hidden test set is not the one that was seen: empty, small, large, shuffled, odd. Every row is answered."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from conftest import Drill, Trial
+
+
+def ask_for(drill: Drill, folder: Path, table: pd.DataFrame, images: dict[str, str] | None = None) -> Trial:
+    """A trial that is asked for `table`. images: new id -> the id whose image it gets."""
+    trial = drill.own_inputs(folder)
+    sample = trial.competition / "sample_submission.csv"
+    sample.unlink()
+    table.to_csv(sample, index=False)
+    for new, old in (images or {}).items():
+        shutil.copy(drill.house.data / "test" / f"{old}.png", trial.competition / "test" / f"{new}.png")
+    return trial
+
+
+def sample_of(drill: Drill) -> pd.DataFrame:
+    return pd.read_csv(drill.house.data / "sample_submission.csv", dtype=str)
+
+
+def answers_of(trial: Trial) -> pd.DataFrame:
+    return pd.read_csv(trial.output / "submission.csv", dtype=str, keep_default_na=False)
+
+
+def test_no_rows(drill: Drill, tmp_path: Path) -> None:
+    trial = ask_for(drill, tmp_path, sample_of(drill).iloc[:0])
+    assert drill.run(trial) == 0, trial.log
+    assert trial.submission == b"id,label\n"
+
+
+def test_one_row_and_a_tenth(drill: Drill, tmp_path: Path) -> None:
+    for count in (1, 7):
+        trial = ask_for(drill, tmp_path / str(count), sample_of(drill).iloc[5 : 5 + count])
+        assert drill.run(trial) == 0, trial.log
+        assert trial.require_valid() and len(answers_of(trial)) == count
+        assert np.abs(trial.probs - drill.probs[5 : 5 + count]).max() <= 1e-5
+
+
+def test_ten_times_the_rows(drill: Drill, tmp_path: Path) -> None:
+    ids = sample_of(drill)["id"].tolist()
+    images = {f"more {turn}-{item}": item for turn in range(10) for item in ids}
+    trial = ask_for(drill, tmp_path, pd.DataFrame({"id": list(images), "label": 0}), images)
+    assert drill.run(trial) == 0, trial.log
+    assert trial.require_valid() and trial.probs.shape == (720, 10)
+    assert np.abs(trial.probs.reshape(10, 72, 10) - drill.probs).max() <= 1e-5
+
+
+def test_shuffled(drill: Drill, tmp_path: Path) -> None:
+    order = np.random.default_rng(5).permutation(72)
+    trial = ask_for(drill, tmp_path, sample_of(drill).iloc[order])
+    assert drill.run(trial) == 0, trial.log
+    assert trial.require_valid()
+    assert np.abs(trial.probs - drill.probs[order]).max() <= 1e-5
+    assert answers_of(trial)["id"].tolist() == sample_of(drill)["id"].iloc[order].tolist()
+
+
+def test_duplicate_ids_are_answered_row_by_row(drill: Drill, tmp_path: Path) -> None:
+    rows = [0, 1, 2, 1, 1, 70]
+    trial = ask_for(drill, tmp_path, sample_of(drill).iloc[rows])
+    assert drill.run(trial) == 0, trial.log
+    assert trial.require_valid()
+    assert np.abs(trial.probs - drill.probs[rows]).max() <= 1e-5
+    assert answers_of(trial)["label"].nunique() > 1
+
+
+def test_extra_columns_stay_as_the_sample_has_them(drill: Drill, tmp_path: Path) -> None:
+    table = sample_of(drill)
+    table.insert(0, "Usage", ["Public", "Private"] * 36)
+    table["note"] = ""
+    trial = ask_for(drill, tmp_path, table)
+    assert drill.run(trial) == 0, trial.log
+    assert trial.require_valid()
+    got = answers_of(trial)
+    assert list(got.columns) == ["Usage", "id", "label", "note"]
+    assert got["Usage"].tolist() == table["Usage"].tolist() and set(got["note"]) == {""}
+    whole = pd.read_csv(drill.house.data / "sample_submission.csv", dtype=str)
+    assert got["id"].tolist() == whole["id"].tolist()
+    assert got["label"].tolist() == [str(k) for k in drill.probs.argmax(axis=1)]
+
+
+def test_rows_without_an_image_get_the_prior_and_are_counted(drill: Drill, tmp_path: Path) -> None:
+    table = sample_of(drill)
+    table.loc[3, "id"] = "no such image"
+    table.loc[4, "id"] = ""
+    trial = ask_for(drill, tmp_path, table)
+    assert drill.run(trial) == 0, trial.log
+    assert trial.require_valid()
+    prior = np.asarray(drill.house.build.spec.prior, dtype=np.float32)
+    assert np.abs(trial.probs[3:5] - prior).max() <= 1e-6
+    others = np.delete(np.arange(72), [3, 4])
+    assert np.abs(trial.probs[others] - drill.probs[others]).max() <= 1e-5
+    assert "images: decoded 70, repaired 0, prior 2" in trial.log
+
+
+def test_a_sample_that_is_no_table_is_refused_clearly(drill: Drill, tmp_path: Path) -> None:
+    trial = drill.own_inputs(tmp_path)
+    sample = trial.competition / "sample_submission.csv"
+    sample.unlink()
+    sample.write_text("id,label\na,0,0\nb,0\n")
+    assert drill.run(trial) == 2
+    assert "sample_submission.csv: cannot read the table" in trial.log
+    sample.write_text("image,label\na,0\n")
+    assert drill.run(trial) == 2
+    assert "no sample_submission.csv with columns id, label" in trial.log
