@@ -1,0 +1,259 @@
+"""Every item is decoded once, for all; in RAM or in a file the pixels are the same, and memory stays bounded."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from foldpack.data import decode
+from foldpack.data.decode import Decoded, decode_image
+from foldpack.data.items import Items
+from foldpack.predict.canvas import (
+    STALL_SECONDS,
+    CanvasError,
+    CanvasFile,
+    CanvasKind,
+    CanvasSet,
+    canvas_bytes,
+    cgroup_left,
+    fits_in_ram,
+    free_memory,
+    meminfo_available,
+)
+
+KINDS = [CanvasKind(16, "pillow"), CanvasKind(24, "pillow"), CanvasKind(16, "pillow-draft")]
+MADE_UP = "foldpack.predict.canvas.decode_item"
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> Items:
+    """Twelve JPEGs; the fifth is broken, the last is missing."""
+    dice = np.random.default_rng(0)
+    paths = [tmp_path / f"{row}.jpg" for row in range(12)]
+    for path in paths[:-1]:
+        Image.fromarray(dice.integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(path)
+    paths[4].write_bytes(b"<html>")
+    return Items([path.stem for path in paths], paths)
+
+
+def decoded(items: Items, kinds: list[CanvasKind], scratch: Path | None, threads: int = 3) -> CanvasSet:
+    made = CanvasSet(items, kinds, scratch)
+    made.start(threads)
+    assert made.wait(len(items), 60)
+    return made
+
+
+def test_a_file_holds_the_same_pixels_as_ram(items: Items, tmp_path: Path) -> None:
+    ram, file = decoded(items, KINDS, None), decoded(items, KINDS, tmp_path / "scratch")
+    assert isinstance(ram.pixels[KINDS[0]], np.ndarray) and isinstance(file.pixels[KINDS[0]], CanvasFile)
+    for kind in KINDS:
+        whole = np.asarray(ram.pixels[kind])
+        assert np.array_equal(file.pixels[kind][0:12], whole) and len(file.pixels[kind]) == 12
+        assert np.array_equal(file.pixels[kind][3:9], whole[3:9])
+        assert file.pixels[kind][5:5].shape == (0, kind.size, kind.size, 3)
+        for row in (0, 7):
+            assert np.array_equal(whole[row], decode_image(items.paths[row], kind.size, kind.decoder))
+    assert ram.broken.tolist() == file.broken.tolist() == [row in (4, 11) for row in range(12)]
+    assert not np.asarray(ram.pixels[KINDS[0]])[[4, 11]].any()
+    paths = [each.path for each in file.pixels.values() if isinstance(each, CanvasFile)]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in paths] == [0o600] * 3
+    file.close()
+    assert not any(path.exists() for path in paths)
+
+
+def test_several_sizes_come_from_one_decode(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sizes and two decoders: each file is decoded once a decoder, not once a canvas."""
+    seen: Counter[tuple[str, str]] = Counter()
+    real = decode.decode_item
+
+    def count(path: Path, sizes: list[int], decoder: str) -> Decoded:
+        seen[path.name, decoder] += 1
+        return real(path, sizes, decoder)
+
+    monkeypatch.setattr(MADE_UP, count)
+    decoded(items, [*KINDS, KINDS[0], CanvasKind(20, "pillow")], None)
+    assert set(seen.values()) == {1} and len(seen) == 2 * 12
+
+
+def test_a_canvas_goes_to_other_processes_by_its_path(tmp_path: Path) -> None:
+    file = CanvasFile(tmp_path / "canvas", 4, 8)
+    file.create()
+    pixels = np.full((8, 8, 3), 7, dtype=np.uint8)
+    file[2] = pixels
+    there = pickle.loads(pickle.dumps(file))
+    assert there.handle() != file.handle() and np.array_equal(there[2:3][0], pixels)
+    there[3] = pixels
+    assert np.array_equal(file[0:4][3], pixels) and not file[0:2].any()
+
+
+def test_a_file_that_was_cut_is_noticed(tmp_path: Path) -> None:
+    file = CanvasFile(tmp_path / "canvas", 4, 8)
+    file.create()
+    os.truncate(file.path, file.row_bytes * 2 + 5)
+    assert file[0:2].shape == (2, 8, 8, 3)
+    with pytest.raises(CanvasError, match="the file of decoded images ends too early"):
+        file[1:3]
+
+
+def test_a_full_disk_reaches_who_waits(items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    made = CanvasSet(items, KINDS, tmp_path / "scratch")
+    made.start(2)
+    with pytest.raises(CanvasError, match="decoding stopped: .*No space left on device"):
+        made.wait(12, 60)
+    monkeypatch.setattr(os, "pwrite", lambda *arguments: 3)
+    short = CanvasSet(items, KINDS, tmp_path / "short")
+    short.start(1)
+    with pytest.raises(CanvasError, match="no space left for decoded images"):
+        short.wait(12, 60)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_image_that_stalls_is_given_up_and_the_others_go_on(items: Items, threads: int,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    stalled, let_go = threading.Event(), threading.Event()
+
+    def slow(path: Path, sizes: list[int], decoder: str) -> Decoded:
+        if path.stem in ("2", "6"):
+            stalled.set()
+            let_go.wait(60)
+        return Decoded({size: np.full((size, size, 3), 9, np.uint8) for size in sizes}, "decoded", "")
+
+    monkeypatch.setattr(MADE_UP, slow)
+    made = CanvasSet(items, KINDS[:1], None, lambda: now[0])
+    made.start(threads)
+    assert stalled.wait(30)
+    for _ in range(200):
+        now[0] += STALL_SECONDS / 4
+        if made.wait(12, 0.0):
+            break
+        let_go.wait(0.05)
+    assert made.ready() == 12 and np.flatnonzero(made.broken).tolist() == [2, 6]
+    assert "2.jpg: not decoded after 60 s, given up" in made.report.fallback[2]
+    let_go.set()
+
+
+def test_rows_are_ready_from_the_first_on(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = threading.Event()
+
+    def gated(path: Path, sizes: list[int], decoder: str) -> Decoded:
+        if path.stem == "3":
+            let_go.wait(60)
+        return Decoded({size: np.zeros((size, size, 3), np.uint8) for size in sizes}, "repaired", f"{path}: mended")
+
+    monkeypatch.setattr(MADE_UP, gated)
+    made = CanvasSet(items, KINDS[:1], None)
+    made.start(2)
+    assert made.wait(3, 30) and not made.wait(4, 0.2)
+    assert made.ready() == 3
+    let_go.set()
+    assert made.wait(12, 30) and made.finished() == 12
+    assert len(made.report.repaired) == 12 and not made.report.fallback
+
+
+def test_decoding_stops_when_it_is_closed(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = threading.Event()
+    seen: list[str] = []
+
+    def gated(path: Path, sizes: list[int], decoder: str) -> Decoded:
+        seen.append(path.stem)
+        let_go.wait(60)
+        return Decoded({size: np.zeros((size, size, 3), np.uint8) for size in sizes}, "decoded", "")
+
+    monkeypatch.setattr(MADE_UP, gated)
+    before = set(threading.enumerate())
+    made = CanvasSet(items, KINDS[:1], None)
+    made.start(2)
+    made.close()
+    let_go.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+    assert len(seen) <= 4
+
+
+def test_what_fits_in_ram_is_decided_by_the_free_memory() -> None:
+    assert canvas_bytes(40_000, [CanvasKind(320, "pillow")]) == 12_288_000_000
+    assert canvas_bytes(10, [CanvasKind(2, "pillow"), CanvasKind(2, "pillow"), CanvasKind(1, "pillow")]) == 150
+    assert fits_in_ram(3 << 30, 8 << 30) and not fits_in_ram(4 << 30, 8 << 30)
+    assert fits_in_ram(1 << 30, None) and not fits_in_ram(2 << 30, None)
+
+
+def test_the_free_memory_is_the_machine_s_or_the_container_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert meminfo_available("MemTotal: 9 kB\nMemAvailable:    1024 kB\n") == 1 << 20
+    assert meminfo_available("nothing") is None and cgroup_left("max\n") is None
+    texts = {"/proc/meminfo": "MemAvailable: 4096 kB\n", "/sys/fs/cgroup/memory.max": "3000000\n",
+             "/sys/fs/cgroup/memory.stat": "anon 1000000\nfile 5\nshmem 500000\n"}
+    monkeypatch.setattr(Path, "read_text", lambda self, encoding: texts[str(self)])
+    assert free_memory() == 1_500_000
+    texts["/sys/fs/cgroup/memory.max"] = "max\n"
+    assert free_memory() == 4 << 20
+
+    def missing(self: Path, encoding: str) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert free_memory() is None
+
+
+# A stand-in for decoding: pixels that cost nothing to make, of all items, read back by the batch as a network would.
+MEMORY = """
+import os, resource, sys, zlib
+from pathlib import Path
+import numpy as np
+from foldpack.data.decode import Decoded
+from foldpack.data.items import Items
+from foldpack.predict import canvas
+count, size, scratch = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+def made_up(path, sizes, decoder):
+    value = int(path.name) % 251
+    return Decoded({side: np.full((side, side, 3), value, np.uint8) for side in sizes}, "decoded", "")
+canvas.decode_item = made_up
+names = [str(row) for row in range(count)]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+made = canvas.CanvasSet(Items(names, [Path(name) for name in names]), [canvas.CanvasKind(size, "pillow")], scratch)
+made.start(2)
+pixels = made.pixels[canvas.CanvasKind(size, "pillow")]
+for start in range(0, count, 64):
+    stop = min(count, start + 64)
+    while not made.wait(stop, 1.0):
+        pass
+    assert np.array_equal(pixels[start:stop][:, 0, 0, 0], np.arange(start, stop) % 251)
+made.close()
+print(before * 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def memory_of(count: int, size: int, scratch: Path) -> tuple[int, int]:
+    """Bytes at most in use: before the canvases, and at the end."""
+    done = subprocess.run([sys.executable, "-c", MEMORY, str(count), str(size), str(scratch)], capture_output=True,
+                          text=True, check=True)
+    before, after = done.stdout.split()
+    return int(before), int(after)
+
+
+def test_canvases_in_a_file_are_not_memory_of_the_process(tmp_path: Path) -> None:
+    before, after = memory_of(2_000, 160, tmp_path)  # 154 MB of pixels
+    assert after - before < 40 << 20
+
+
+@pytest.mark.slow
+def test_40000_images_of_320_pixels_stay_within_6_gib(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = memory_of(40_000, 320, tmp_path)  # 12.3 GB of pixels
+    with capsys.disabled():
+        print(f"\n40,000 canvases of 320 px: {after / 2**20:.0f} MiB at most, {before / 2**20:.0f} MiB before them")
+    assert after < 6 << 30

@@ -1,0 +1,97 @@
+"""The forward pass survives a lack of memory and an overflow of half precision, with the same numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from foldpack.models.classifier import build_classifier
+from foldpack.predict.loop import Forward, NotFinite, PredictError, finite_logits, predict_logits
+from foldpack.spec import NetConfig
+
+CPU = torch.device("cpu")
+CONFIG = NetConfig(arch="test_efficientnet", size=32)
+PIXELS = np.random.default_rng(0).integers(0, 256, (23, 32, 32, 3), dtype=np.uint8)
+VIEWS = ["identity", "hflip", "rot90"]
+
+
+class Small(nn.Module):
+    """A device with room for so many images at a time."""
+
+    def __init__(self, net: nn.Module, most: int, words: str = "CUDA out of memory. Tried to allocate 2 GiB") -> None:
+        super().__init__()
+        self.net, self.most, self.words = net, most, words
+        self.sizes: list[int] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.most:
+            raise RuntimeError(self.words)
+        self.sizes.append(len(images))
+        return self.net(images)
+
+
+class Overflowing(nn.Module):
+    """Infinite where the arithmetic is in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 4)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        out = self.layer(images.mean((2, 3)))
+        self.seen.append(out.dtype)
+        return out if out.dtype == torch.float32 else out * float("inf")
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return build_classifier(CONFIG, 5).eval()
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 16, 32])
+def test_out_of_memory_halves_the_batch_and_then_the_views(net: nn.Module, most: int) -> None:
+    whole = predict_logits(net, CONFIG, PIXELS, VIEWS, CPU, 48)
+    small = Small(net, most)
+    forward = Forward(small, CONFIG, VIEWS, CPU, 48)
+    got = forward.logits(PIXELS, 0, 23)
+    assert np.abs(got - whole).max() <= 1e-5
+    assert max(small.sizes) <= most and forward.halvings > 0
+    halvings = forward.halvings
+    assert np.abs(forward.logits(PIXELS, 5, 23) - whole[:, 5:]).max() <= 1e-5
+    assert forward.halvings == halvings  # remembered
+
+
+def test_no_room_for_one_image_is_an_error_and_other_errors_stay_what_they_are(net: nn.Module) -> None:
+    with pytest.raises(PredictError, match="one image of 32 px does not fit into the memory of cpu: CUDA out"):
+        Forward(Small(net, 0), CONFIG, VIEWS, CPU, 8).logits(PIXELS, 0, 4)
+    with pytest.raises(RuntimeError, match="^illegal memory access$"):
+        Forward(Small(net, 0, "illegal memory access"), CONFIG, VIEWS, CPU, 8).logits(PIXELS, 0, 4)
+
+
+def test_what_is_not_finite_in_half_precision_is_done_again_in_float32(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(1)
+    network = Overflowing().eval()
+    exact = predict_logits(network, CONFIG, PIXELS, ["identity"], CPU, 8, precision="fp32")
+    forward = Forward(network, CONFIG, ["identity"], CPU, 8, "bf16")
+    network.seen.clear()
+    assert np.array_equal(finite_logits(forward, PIXELS, 0, 23, source="resnet/fold1"), exact)
+    assert network.seen[0] == torch.bfloat16 and set(network.seen[1:]) == {torch.float32}
+    assert "resnet/fold1: 32 of 32 outputs are not finite in bf16; going on in float32" in capsys.readouterr().out
+    network.seen.clear()
+    finite_logits(forward, PIXELS, 0, 8)
+    assert network.seen == [torch.float32]  # and it stays so
+
+
+def test_what_is_not_finite_in_float32_is_an_error() -> None:
+    network = Overflowing().eval()
+    with torch.no_grad():
+        network.layer.bias[2] = float("nan")
+    forward = Forward(network, CONFIG, ["identity"], CPU, 8, "fp32")
+    with pytest.raises(NotFinite):
+        forward.logits(PIXELS, 0, 8)
+    with pytest.raises(PredictError, match="resnet/fold1: 8 of 32 outputs are not finite in float32; the weights are"):
+        finite_logits(forward, PIXELS, 0, 8, source="resnet/fold1")
