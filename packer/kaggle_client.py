@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from foldpack.errors import FoldpackError
@@ -36,6 +37,7 @@ SERVICES = {
     "get_submission": COMPETITIONS,
     "list_submissions": COMPETITIONS,
 }
+WORKER = Path(__file__).with_name("kaggle_worker.py")
 START_SECONDS = 60.0  # that the worker may take to import the client, on top of one request's time
 TRIES = 6  # of a question, and of a change that had no effect
 SETTLE_LOOKS = 6  # at what is there before an unanswered change counts as one without effect: 2.5 minutes by default
@@ -90,7 +92,7 @@ class Worker:
     """One child process. `lock`: a file descriptor that it keeps open as long as it lives."""
 
     def __init__(self, lock: int | None = None) -> None:
-        command = [sys.executable, "-P", "-m", "packer.kaggle_worker", str(os.getpid())]
+        command = [sys.executable, "-P", str(WORKER), str(os.getpid())]  # -P: our modules hide none of the client's
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, pass_fds=() if lock is None else (lock,))
         self.buffer = b""

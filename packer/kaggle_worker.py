@@ -1,4 +1,4 @@
-"""The child process in which the real Kaggle client lives: `python -P -m packer.kaggle_worker PARENT`.
+"""The child process in which the real Kaggle client lives: `python -P kaggle_worker.py PARENT`.
 
 The client authenticates while it is imported, prints, calls `exit` and waits for ever on a silent server. Here it can
 do none of that to us: what it prints goes nowhere, and whoever asks may kill this process at any time. It dies with its

@@ -124,7 +124,7 @@ def run_hours(folder: Path) -> float | None:
     """How long the kernel ran by its log, hours; None when the log has no times."""
     try:
         events = json.loads((folder / "log.json").read_text(encoding="utf-8"))
-        return max(float(event["time"]) for event in events) / 3600
+        return round(max(float(event["time"]) for event in events) / 3600, 4)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
