@@ -92,6 +92,7 @@ def search_runs(
     parse_strict(EnsembleSettings, {"name": name, "hours": asked.hours, "slug": asked.slug}, "ensemble", SpecError)
     runs = [read_run(folder) for folder in folders]
     require_same_rows(runs)
+    runs = [replace(run, ids=runs[0].ids) for run in runs]  # forty lists of ids would be as large as the store
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta.task)
     cells, folds = run_cells(runs, progress), runs[0].fold
