@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from conftest import Drill, Trial
+from drilling import Drill, Trial
 
 
 def ask_for(drill: Drill, folder: Path, table: pd.DataFrame, images: dict[str, str] | None = None) -> Trial:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Drill, Trial, alive, children
+from drilling import Drill, Trial, alive, children
 
 RERUN = {"KAGGLE_IS_COMPETITION_RERUN": "1"}
 
@@ -114,9 +114,9 @@ def test_once_the_prior_is_written_a_submission_stands_at_every_moment(drill: Dr
 
 def test_sigterm_keeps_the_best_so_far(drill: Drill) -> None:
     """The exit code tells the truth, except where only a code of 0 saves the submission: in the rerun."""
-    for variables, expected in (({}, 143), (RERUN, 0)):
+    for variables, expected in ((None, 143), (RERUN, 0)):
         trial = drill.trial()
-        pid = drill.start(trial, fault=("slow", 0.2), **variables)
+        pid = drill.start(trial, fault=("slow", 0.2), variables=variables)
         assert wait_until(lambda trial=trial: units_finished(trial) >= 1), trial.log
         assert drill.kill(pid, signal.SIGTERM) == expected, trial.log
         assert trial.require_valid() and "terminated: reason signal 15" in trial.log
@@ -173,7 +173,7 @@ def test_a_full_disk_is_named_and_what_was_finished_stands(drill: Drill, room: i
     if code:
         told = [line for line in trial.log.splitlines() if line.startswith("error: ")]
         assert len(told) == 1 and "No space left on device" in told[0], trial.log
-        assert drill.run(trial, fault=("full", room), **RERUN) == 0
+        assert drill.run(trial, fault=("full", room), variables=RERUN) == 0
         assert trial.require_valid()
     assert drill.run(trial) == 0 and trial.answer() == drill.unbroken
 
@@ -193,9 +193,9 @@ def test_one_image_that_does_not_fit_is_an_error_and_the_prior_stands(drill: Dri
 
 
 def test_a_run_that_hangs_is_ended_by_the_watchdog_and_taken_up_later(drill: Drill) -> None:
-    for variables, expected in (({}, 3), (RERUN, 0)):
+    for variables, expected in ((None, 3), (RERUN, 0)):
         trial = drill.trial()
-        code = drill.run(trial, "--hours", "0.004", fault=("hang", 6), **variables)  # in the second unit
+        code = drill.run(trial, "--hours", "0.004", fault=("hang", 6), variables=variables)  # in the second unit
         assert code == expected, trial.log
         assert trial.require_valid() and "watchdog: units 1" in trial.log
         assert drill.run(trial) == 0 and trial.answer() == drill.unbroken
@@ -231,7 +231,7 @@ def test_missing_weights_are_named_in_less_than_ten_seconds(drill: Drill, tmp_pa
     assert time.monotonic() - started < 10
     assert "sealed weights of tiny_" in trial.log and "attach the weights dataset" in trial.log
     assert trial.require_valid()
-    assert drill.run(trial, **RERUN) == 0  # the other three stand
+    assert drill.run(trial, variables=RERUN) == 0  # the other three stand
     assert "inputs missing" in trial.log and "3 of 3 units" in trial.log
     assert len(set(trial.submission.split(b"\n"))) > 12
 
@@ -249,7 +249,7 @@ def test_a_damaged_file_is_an_error_and_in_the_rerun_the_others_stand(drill: Dri
     assert drill.run(trial, *arguments) == 2
     assert f"error: {path}" in trial.log
     assert trial.require_valid()
-    assert drill.run(trial, *arguments, **RERUN) == 0
+    assert drill.run(trial, *arguments, variables=RERUN) == 0
     assert "unit failed" in trial.log and "3 of 4 units" in trial.log
     assert trial.require_valid() and trial.submission != drill.unbroken[0]
 
@@ -261,6 +261,6 @@ def test_all_units_damaged_in_the_rerun_leave_the_prior(drill: Drill, tmp_path: 
         data[-1] ^= 1
         path.unlink()
         path.write_bytes(data)
-    assert drill.run(trial, **RERUN) == 0
+    assert drill.run(trial, variables=RERUN) == 0
     assert trial.require_valid() and "holds the training prior" in trial.log
     assert drill.run(trial) == 2
