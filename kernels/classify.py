@@ -98,6 +98,7 @@ class ClassifyKernel:
         self.prior = np.asarray(spec.prior, dtype=np.float32)
         self.answer: np.ndarray | None = None  # (n, C), as handed in
         self.units: list[Unit] = plan_units(spec)
+        self.planned = [unit.role for unit in self.units]
         self.whole: set[int] = set()  # finished units that are in the store for good
         self.files: dict[str, Path] = {}  # sealed files by header hash
         self.found_keys: dict[str, DataKey] = {}  # by file id
@@ -107,6 +108,7 @@ class ClassifyKernel:
         self.devices: list[ProbedDevice] = []
         self.canvases: CanvasSet | None = None
         self.decoding_since = 0.0
+        self.began = deadline.elapsed()  # seconds after the start of the process
 
     def submit(self, probs: np.ndarray, threshold: float | list[float] | None) -> None:
         """Replace the submission. probs: (n, C)."""
@@ -126,6 +128,14 @@ class ClassifyKernel:
         if self.paths.scratch.is_dir() and not any(self.paths.scratch.iterdir()):
             self.paths.scratch.rmdir()
 
+    def close(self) -> None:
+        """The last words: what is in the submission, and what is not."""
+        done = {self.units[unit].role for unit in self.finished.added}
+        left_out = [role for role in self.planned if role not in done]
+        holds = "the blend of what is finished" if done else "the training prior"
+        self.log.note("end", rows=len(self.items), units=f"{len(done)} of {len(self.planned)}", left_out=left_out,
+                      submission=holds)
+
     def check(self) -> None:
         """Raises DataError unless the submission answers exactly what is asked."""
         check_submission(self.paths.submission, self.layout, self.root, self.spec.classes)
@@ -134,11 +144,11 @@ class ClassifyKernel:
         """Keys and sealed files. What is missing is named before any work; then the rest goes on only if it may."""
         self.found_keys = find_keys(self.paths.input, self.spec, self.keys)
         wanted = {part.header: part.role for part in sealed_parts(self.spec)}
-        self.files, missing = find_sealed(self.paths.input, wanted)
+        self.files, missing, damaged = find_sealed(self.paths.input, wanted)
         if missing and not (self.stands and self.files):
-            raise InputError(missing_text(missing, self.paths.input))
+            raise InputError(missing_text(missing, self.paths.input, damaged))
         if missing:
-            self.log.note("inputs missing", missing=missing)
+            self.log.note("inputs missing", missing=missing, damaged=damaged)
             self.units = [unit for unit in self.units if unit.fold.header in self.files]
         self.finished.runs = [unit.member.run for unit in self.units]
         level2 = self.spec.level2
@@ -156,6 +166,7 @@ class ClassifyKernel:
     def run(self, workers: int, start_method: str) -> None:
         """Predict unit after unit while time lasts; every finished unit is in the submission at once."""
         self.find_inputs()
+        self.began = self.deadline.elapsed()
         self.devices = [cpu_device()] * workers if workers else probe_devices()
         self.store.prepare()
         self.unit_keys = self.identities()
@@ -278,12 +289,20 @@ def kernel_options(argv: list[str] | None, spec: EnsembleSpec) -> argparse.Names
     output = Path(os.environ.get("FOLDPACK_REHEARSAL_OUTPUT", "/kaggle/working"))
     parser.add_argument("--input", type=Path, default=inputs, help="folder with all inputs")
     parser.add_argument("--output", type=Path, default=output, help="folder for submission.csv")
-    parser.add_argument("--hours", type=float, default=spec.budget.hours, help="time limit of the whole kernel")
+    parser.add_argument("--hours", type=positive_hours, default=spec.budget.hours, help="limit of the whole kernel")
     parser.add_argument("--scratch", type=Path, help="folder for what a restart takes up; default: OUTPUT/.foldpack")
     parser.add_argument("--workers", type=int, default=0, help="CPU processes; 0: the GPUs, or this process alone")
     parser.add_argument("--start-method", choices=("spawn", "fork"), default="spawn", help="of worker processes")
     parser.add_argument("--probs", type=Path, help="also save the (n, C) float32 probabilities as .npy, to compare")
     return parser.parse_args([] if "KAGGLE_KERNEL_RUN_TYPE" in os.environ else argv)
+
+
+def positive_hours(text: str) -> float:
+    """Hours above 0. Raises ValueError."""
+    hours = float(text)
+    if not 0 < hours < float("inf"):
+        raise ValueError(f"{text} hours; more than 0 are needed")
+    return hours
 
 
 def submission_is_valid(kernel: ClassifyKernel | None) -> bool:
@@ -298,8 +317,19 @@ def submission_is_valid(kernel: ClassifyKernel | None) -> bool:
 
 def end_late(kernel: ClassifyKernel, stands: bool) -> int:
     """The watchdog's last words. Returns the exit code."""
-    kernel.log.note("watchdog", units=len(kernel.finished.added), left=round(kernel.deadline.left(), 1))
-    return exit_code(EXIT_LATE, submission_is_valid(kernel), stands)
+    return end_early(kernel, EXIT_LATE, stands, f"hanging {-kernel.deadline.left():.0f} s after the deadline")
+
+
+def end_early(kernel: ClassifyKernel | None, code: int, stands: bool, reason: str) -> int:
+    """After an error: say what stands. Returns the exit code."""
+    valid = submission_is_valid(kernel)
+    code = exit_code(code, valid, stands)
+    if kernel is not None:
+        verdict = "the submission stands" if code == EXIT_OK else "failed"
+        kernel.log.note(verdict, reason=reason, exit_code=code)
+        if valid:
+            kernel.close()
+    return code
 
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
@@ -320,22 +350,23 @@ def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int
             kernel.check()
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)
-        return exit_code(EXIT_INPUT, submission_is_valid(kernel), stands)
+        return end_early(kernel, EXIT_INPUT, stands, str(failure))
     except Terminated as ending:
-        log.note("terminated", reason=str(ending))
-        return exit_code(EXIT_TERMINATED, submission_is_valid(kernel), stands)
-    except Exception:
+        return end_early(kernel, EXIT_TERMINATED, stands, f"terminated by {ending}")
+    except Exception as failure:
         if not (stands and submission_is_valid(kernel)):
             raise
         traceback.print_exc()
-        log.note("the submission stands after an error", units=len(kernel.finished.added) if kernel else 0)
-        return EXIT_OK
+        return end_early(kernel, EXIT_NOTHING, stands, type(failure).__name__)
     kernel.tidy()
     if len(kernel.items) and not kernel.finished.added:
-        log.say(f"no unit was finished in time; {paths.submission} holds the training prior")
+        kernel.close()
+        log.say(f"no unit was finished in time: work began after {kernel.began:.0f} s of {3600 * options.hours:.0f} s; "
+                f"{paths.submission} holds the training prior")
         return exit_code(EXIT_NOTHING, True, stands)
     if options.probs is not None and kernel.answer is not None:
         np.save(options.probs, kernel.answer)
+    kernel.close()
     log.say(f"submission {paths.submission}: {len(kernel.items)} rows from {len(kernel.finished.added)} of "
-            f"{len(kernel.units)} units")
+            f"{len(kernel.planned)} units")
     return EXIT_OK

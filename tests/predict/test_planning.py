@@ -160,8 +160,8 @@ def test_sealed_files_are_found_by_what_they_are(tmp_path: Path, capsys) -> None
     shutil.move(tmp_path / "one.sealed", tmp_path / "deep" / "er" / "other name.sealed")
     shutil.copy(tmp_path / "two.sealed", tmp_path / "deep" / "two.sealed")
     (tmp_path / "broken.sealed").write_bytes(b"nothing")
-    found, missing = find_sealed(tmp_path, {one: "a/fold0", two: "a/fold1"})
-    assert not missing
+    found, missing, damaged = find_sealed(tmp_path, {one: "a/fold0", two: "a/fold1"})
+    assert not missing and len(damaged) == 1 and "broken.sealed" in damaged[0]
     assert found == {one: tmp_path / "deep" / "er" / "other name.sealed", two: tmp_path / "two.sealed"}
     assert "not usable as weights: " in capsys.readouterr().out
 
@@ -170,13 +170,17 @@ def test_a_sealed_file_is_found_under_any_name(tmp_path: Path) -> None:
     one = seal(tmp_path, "one.sealed", "a/fold0")
     (tmp_path / "sub").mkdir()
     (tmp_path / "one.sealed").rename(tmp_path / "sub" / "weights.bin")
-    assert find_sealed(tmp_path, {one: "a/fold0"}) == ({one: tmp_path / "sub" / "weights.bin"}, [])
+    assert find_sealed(tmp_path, {one: "a/fold0"}) == ({one: tmp_path / "sub" / "weights.bin"}, [], [])
 
 
 def test_all_missing_weights_are_named(tmp_path: Path) -> None:
     one = seal(tmp_path, "one.sealed", "a/fold0")
-    found, missing = find_sealed(tmp_path, {"0" * 64: "b/fold0", one: "a/fold0", "1" * 64: "b/fold1"})
+    found, missing, _ = find_sealed(tmp_path, {"0" * 64: "b/fold0", one: "a/fold0", "1" * 64: "b/fold1"})
     assert found == {one: tmp_path / "one.sealed"} and missing == ["b/fold0", "b/fold1"]
-    assert missing_text(missing, tmp_path) == (
+    damaged = "x.sealed: 5 of 9 bytes are there; copy it again"
+    assert missing_text(["a/fold0"], tmp_path, [damaged]) == (
+        f"sealed weights of a/fold0 cannot be used: {damaged} (1 damaged files below {tmp_path}); deploy again, so "
+        "that the weights dataset is whole")
+    assert missing_text(missing, tmp_path, []) == (
         f"sealed weights of b/fold0, b/fold1 are not below {tmp_path}; attach the weights dataset in the version that "
         "this kernel was packed with")

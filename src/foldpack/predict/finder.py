@@ -73,27 +73,29 @@ def find_keys(root: Path, spec: EnsembleSpec, inline: dict[str, str]) -> dict[st
     return keys
 
 
-def find_sealed(root: Path, headers: dict[str, str]) -> tuple[dict[str, Path], list[str]]:
+def find_sealed(root: Path, headers: dict[str, str]) -> tuple[dict[str, Path], list[str], list[str]]:
     """The sealed files with the given header hashes, wherever they lie and whatever they are called.
 
-    headers: header hash -> what it is for. Returns the files by header hash, and what the missing ones are for.
+    headers: header hash -> what it is for. Returns the files by header hash, what the missing ones are for, and what is
+    wrong with files that look like sealed ones but are damaged.
     """
     found: dict[str, Path] = {}
+    damaged: list[str] = []
     for path in files_named(root, ".sealed", suffix=True):
-        take_sealed(path, headers, found)
+        take_sealed(path, headers, found, damaged)
     if len(found) < len(headers):  # renamed? a sealed file is known by its first bytes
         for path in other_files(root, ".sealed"):
-            take_sealed(path, headers, found, quiet=True)
-    return found, [purpose for digest, purpose in headers.items() if digest not in found]
+            take_sealed(path, headers, found, damaged)
+    return found, [purpose for digest, purpose in headers.items() if digest not in found], damaged
 
 
-def take_sealed(path: Path, headers: dict[str, str], found: dict[str, Path], quiet: bool = False) -> None:
+def take_sealed(path: Path, headers: dict[str, str], found: dict[str, Path], damaged: list[str]) -> None:
     """Note a file in `found` when its header is one of those looked for; the first of several copies counts."""
     try:
         digest = read_sealed_header(path).header_sha256
     except SealedError as failure:
-        if not quiet:
-            print(f"not usable as weights: {failure}", flush=True)
+        print(f"not usable as weights: {failure}", flush=True)
+        damaged.append(str(failure))
         return
     if digest in headers:
         found.setdefault(digest, path)
@@ -119,7 +121,10 @@ def starts_sealed(path: Path) -> bool:
         return False
 
 
-def missing_text(missing: list[str], root: Path) -> str:
-    """What to say, and do, about sealed files that are not there."""
+def missing_text(missing: list[str], root: Path, damaged: list[str]) -> str:
+    """What to say, and do, about sealed files that are not there. damaged: what is wrong with files that are."""
+    if damaged:
+        return (f"sealed weights of {', '.join(missing)} cannot be used: {damaged[0]} ({len(damaged)} damaged files "
+                f"below {root}); deploy again, so that the weights dataset is whole")
     return (f"sealed weights of {', '.join(missing)} are not below {root}; attach the weights dataset in the version "
             "that this kernel was packed with")

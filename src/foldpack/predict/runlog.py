@@ -40,8 +40,9 @@ class RunLog:
                  waiting: float) -> None:
         """How far the run is. per_second: image views; eta, left: seconds; waiting: share of the time for images."""
         share = 100 * rows / max(1, all_rows)
-        self.say(f"{done}/{units} units, {share:.0f} %, {per_second:.1f} views/s, ready in {clock_text(eta)}, "
-                 f"deadline in {clock_text(left)}, margin {clock_text(left - eta)}, "
+        ready = f"ready in {clock_text(eta)}" if per_second > 0 else "ready in: not measured yet"
+        self.say(f"{done}/{units} units, {share:.0f} %, {per_second:.1f} views/s, {ready}, "
+                 f"deadline in {clock_text(left)}, {clock_text(left - eta)} to spare, "
                  f"{100 * waiting:.0f} % of the time waiting for images")
 
 
