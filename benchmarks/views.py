@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import timm
 import torch
@@ -61,7 +62,7 @@ def main() -> None:
     asked = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
-    net = timm.create_model(asked.arch, num_classes=10).eval().to(device, memory_format=torch.channels_last)
+    net = timm.create_model(asked.arch, num_classes=10).eval().to(device).to(memory_format=torch.channels_last)
     images = torch.randn(asked.images, 3, asked.size, asked.size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     print(f"{asked.arch} at {asked.size} px, {asked.images} images x 8 views, {device}, torch {torch.__version__}")
@@ -72,8 +73,8 @@ def main() -> None:
         for batch in asked.batch:
             ours, theirs = stacked(net, images, batch, asked.size), looped(net, images, batch)
             difference = float((ours - theirs).abs().max())
-            pairs = [(seconds(lambda batch=batch: stacked(net, images, batch, asked.size)),
-                      seconds(lambda batch=batch: looped(net, images, batch))) for _ in range(asked.repeats)]
+            pairs = [(seconds(partial(stacked, net, images, batch, asked.size)),
+                      seconds(partial(looped, net, images, batch))) for _ in range(asked.repeats)]
             mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
             ratios = sorted(second / first for first, second in pairs)
             print(f"{batch} images a forward: stacked {mine:.3f} s, ttach {other:.3f} s, "
