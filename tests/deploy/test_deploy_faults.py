@@ -71,12 +71,13 @@ SAMPLE = [("SaveKernel", "timeout-after"), ("SaveKernel", "timeout-late"), ("Sav
           ("SaveKernel", "dropped-sources"), ("SaveKernel", "changed-slug"), ("SaveKernel", "http-400"),
           ("SaveKernel", "http-409"), ("CreateDataset", "timeout-after"), ("CreateDataset", "http-500-after"),
           ("CreateDataset", "http-413"), ("GetDataset", "http-401"), ("PUT", "timeout-before"),
-          ("StartBlobUpload", "http-429"), ("CreateCodeSubmission", "timeout-after"), ("GET", "truncated")]
+          ("StartBlobUpload", "http-429"), ("CreateCodeSubmission", "timeout-after"), ("GET", "truncated"),
+          ("ListKernelSessionOutput", "http-403")]
 
 
 @pytest.mark.parametrize(("route", "kind"), slow_but(KEPT, SAMPLE))
 def test_a_fault_at_a_call(site: Site, route: str, kind: str) -> None:
-    words = SUBMIT if route in ("CreateCodeSubmission", "GET") else ()
+    words = SUBMIT if route in ("CreateCodeSubmission", "GET", "ListKernelSessionOutput") else ()
     assert meet(site, Fault(kind, route=route), route, words) == []
     assert any(one.fault == kind for one in site.standin.requests)
 
