@@ -7,9 +7,12 @@ Started as `python -I fork_server.py SCRIPT`. Each line of its input is a reques
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import importlib.util
 import json
 import os
+import shutil
 import sys
 import time
 import types
@@ -44,6 +47,19 @@ def full_after(allowed: int) -> None:
         real_allocate(descriptor, start, size)
 
     os.pwrite, os.posix_fallocate = pwrite, allocate  # type: ignore[assignment]
+
+
+def small_disk(folder: str, size: int) -> None:
+    """From now on `folder` is a disk of so many bytes, for this process only. Raises OSError where that is not
+    allowed."""
+    place = importlib.util.spec_from_file_location("sandbox", f"{os.path.dirname(__file__)}/../../packer/sandbox.py")
+    assert place is not None and place.loader is not None
+    sandbox = importlib.util.module_from_spec(place)
+    place.loader.exec_module(sandbox)
+    sandbox.leave_namespaces()
+    os.makedirs(folder, exist_ok=True)
+    data = f"size={size}".encode()
+    sandbox.system_call("mount", b"small", folder.encode(), b"tmpfs", ctypes.c_ulong(0), data)
 
 
 def hang_at_batch(kernel: types.ModuleType, number: int) -> None:
@@ -96,6 +112,16 @@ def run(kernel: types.ModuleType, request: dict) -> int:
     fault = request.get("fault") or ["", 0]
     if fault[0] == "full":
         full_after(fault[1])
+    elif fault[0] == "disk":
+        folder = request["argv"][request["argv"].index("--output") + 1]
+        try:
+            small_disk(folder, fault[1])
+        except OSError as failure:
+            print(f"no small disk: {failure}", flush=True)
+            return 77
+        code = run(kernel, {**request, "fault": None})
+        shutil.copytree(folder, f"{folder}.kept")
+        return code
     elif fault[0]:
         {"hang": hang_at_batch, "slow": slow_batches, "memory": out_of_memory}[fault[0]](kernel, fault[1])
     sys.argv = [str(kernel.__file__), *request["argv"]]
