@@ -41,8 +41,9 @@ def kill_and_restart(drill: Drill, seed: int) -> tuple[bool, int]:
     many finished units."""
     dice = random.Random(seed)
     trial = drill.trial()
-    pid = drill.start(trial)
-    time.sleep(dice.uniform(0.0, 1.2 * drill.seconds))
+    slower = dice.choice([0.0, 0.1])  # for each of 16 batches, so that more moments lie between the units
+    pid = drill.start(trial, fault=("slow", slower))
+    time.sleep(dice.uniform(0.0, drill.seconds + 16 * slower))
     killed = drill.kill(pid) == -signal.SIGKILL
     finished = units_finished(trial)
     trial.require_valid()
