@@ -208,8 +208,6 @@ class ClassifyKernel:
         costs = CostModel({unit.member.run: unit.member.seconds_per_image for unit in self.units})
         work = [UnitWork(unit.role, unit.member.run, len(unit.member.views)) for unit in self.units]
         rows = SHARD_BATCHES * BATCH_IMAGES[self.devices[0].name.partition(":")[0]]
-        if any(unit.member.merge == "rank" for unit in self.units):
-            rows = len(self.items)  # ranks are among all items
         hooks = EngineHooks(begin=lambda unit: self.store.begin(self.unit_keys[unit]), finish=self.finish,
                             failed=self.unit_failed, rows_ready=self.rows_ready, images_left=self.images_left)
         engine = Engine(work, len(self.items), rows, pool, costs, self.deadline, hooks, self.log, earlier)

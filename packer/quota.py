@@ -84,8 +84,10 @@ def quota_warning(client: KaggleClient, hours: float) -> str:
 
 def quota_table(quota: Quota, running: list[str]) -> Table:
     """For a terminal."""
-    table = Table(title="Kaggle quota", caption=f"running: {', '.join(running) or 'nothing'}"
-                  + (f"; starts anew {quota.refresh}" if quota.refresh else ""))
+    lines = [f"running: {', '.join(running) or 'no kernel'}"]
+    if quota.refresh:
+        lines.append(f"the hours are given anew at {quota.refresh}")
+    table = Table(title="Kaggle quota", caption="\n".join(lines))
     for name in ("accelerator", "used h", "reserved h", "left h", "of"):
         table.add_column(name, justify="left" if name == "accelerator" else "right")
     for name, hours in quota.hours.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ def test_every_configuration_of_the_project_reads() -> None:
     ("changes", "message"),
     [
         ({"epoch": 3}, "x.yml: unknown key 'epoch': did you mean 'epochs'? Allowed: accumulate, "),
-        ({"net": {"arch": "a", "siz": 32}}, "unknown key 'net.siz': did you mean 'size'? Allowed: arch, kwargs, mean,"),
+        ({"net": {"arch": "a", "siz": 32}}, "unknown key 'net.siz': did you mean 'size'? Allowed: arch, canvas, decoder,"),
         ({"net": {"arch": "a", "siz": 32}}, "key 'net.size' is missing"),
         ({"optim": {"wdecay": 1.0}}, "unknown key 'optim.wdecay': did you mean 'weight_decay'? Allowed: clip_norm, "),
         ({"zzz": 1}, "unknown key 'zzz': Allowed: accumulate"),
@@ -150,3 +152,13 @@ def test_a_config_that_names_its_yaml_line(tmp_path: Path) -> None:
     with pytest.raises(YamlError, match="x.yml:2: key 'run' is already set in line 1"):
         load_strict("run: a\nrun: b\n", "x.yml")
     assert isinstance(parse_config(GOOD, tmp_path), RunConfig)
+
+
+def test_settings_at_their_usual_value_keep_the_hash_of_older_runs() -> None:
+    """As it was before net.canvas, net.decoder and merge could be chosen."""
+    old = parse_config({**GOOD}, "x")
+    dumped = old.model_dump(mode="json", exclude={"folds", "workers", "merge"})
+    del dumped["net"]["canvas"], dumped["net"]["decoder"]
+    assert config_hash(old) == hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()
+    other = parse_config({**GOOD, "net": {**GOOD["net"], "canvas": 64}}, "x")
+    assert config_hash(other) != config_hash(old)

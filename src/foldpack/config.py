@@ -117,8 +117,11 @@ def config_hash(config: RunConfig) -> str:
     """Hex SHA-256 over what decides the weights: two runs with the same hash may share checkpoints.
 
     The list of folds and the number of workers are left out: they choose how much is computed, not what. The usual
-    merge of views is left out too, so that runs from before it could be chosen keep their hash.
+    merge of views, canvas and decoder are left out too, so that runs from before they could be chosen keep their hash.
     """
-    left_out = {"folds", "workers"} | ({"merge"} if config.merge == "mean" else set())
-    data = config.model_dump(mode="json", exclude=left_out)
+    data = config.model_dump(mode="json", exclude={"folds", "workers"})
+    net = data["net"]
+    for settings, name, usual in ((data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow")):
+        if settings[name] == usual:
+            del settings[name]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

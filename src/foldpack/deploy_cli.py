@@ -10,6 +10,8 @@ from rich.console import Console
 
 from foldpack.errors import DataError
 from packer.board import board_rows, board_table
+from packer.credentials import find_credentials
+from packer.exits import DeployError, Exit
 
 
 def register(app: typer.Typer) -> None:
@@ -19,14 +21,16 @@ def register(app: typer.Typer) -> None:
 
 
 def board(
-    ensembles: Annotated[list[Path] | None, typer.Argument(help="ensembles/NAME.yml; default: all of them")] = None,
+    ensembles: Annotated[list[Path] | None, typer.Argument(help="YAML files or folders; default: ensembles")] = None,
 ) -> None:
     """Show ensembles with their out-of-fold and public scores, the newest submission first."""
-    paths = ensembles or sorted(Path("ensembles").glob("*.yml"))
+    asked = ensembles or [Path("ensembles")]
+    paths = [path for each in asked for path in (sorted(each.glob("*.yml")) if not each.suffix else [each])]
     if not paths:
-        raise DataError("ensembles: no ensemble here; go to your clone, or make one with ./ensemble_search.py")
+        raise DataError(f"{asked[0]}: no ensemble here; name the folder that has the YAML files, or make one with "
+                        "./ensemble_search.py")
     rows, problems = board_rows(paths)
-    if ensembles and problems:
+    if problems and any(each.suffix for each in asked):
         raise DataError(problems[0])
     Console(width=None if Console().is_terminal else 200).print(board_table(rows))
     for problem in problems:  # such as blends of files, which cannot be deployed
@@ -38,6 +42,9 @@ def quota(
     poll: Annotated[float, typer.Option(help="seconds before a failed request is tried again; grows")] = 10.0,
 ) -> None:
     """Show the accelerator hours that are left this week, and your kernels that are running."""
+    found = find_credentials()
+    if found is not None and found.readable_by_others:
+        raise DeployError(f"{found.path}: others can read your credentials; chmod 600 {found.path}", Exit.CREDENTIALS)
     from packer.kaggle_client import KaggleClient  # these import pandas and requests
     from packer.pace import Pace
     from packer.quota import quota_table, read_quota, running_kernels

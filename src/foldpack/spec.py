@@ -309,7 +309,8 @@ def read_spec(path: Path) -> EnsembleSpec:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as failure:
-        raise SpecError(f"{path}: cannot read the ensemble ({failure}); make it with ./ensemble_search.py") from None
+        reason = (failure.strerror or "unreadable").lower() if isinstance(failure, OSError) else "not UTF-8"
+        raise SpecError(f"{path}: cannot read the ensemble ({reason}); make it with ./ensemble_search.py") from None
     return parse_spec(load_strict(text, str(path)), path)
 
 

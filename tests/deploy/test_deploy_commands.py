@@ -25,6 +25,22 @@ def test_quota_without_credentials(site: Site) -> None:
     assert shown.returncode == 5 and "credentials" in shown.stderr, shown.stdout + shown.stderr
 
 
+def test_quota_refuses_credentials_that_others_can_read(site: Site) -> None:
+    environment = site.environment()
+    for path in (Path(environment["HOME"]) / ".kaggle").iterdir():
+        path.chmod(0o644)
+    shown = site.forker.run(["quota"], environment, site.folder, module="foldpack.cli")
+    assert shown.returncode == 5 and "others can read your credentials; chmod 600" in shown.stderr, shown.stderr
+
+
+def test_the_board_takes_folders(site: Site) -> None:
+    shown = site.forker.run(["board", "ensembles"], site.environment(), site.folder, module="foldpack.cli")
+    assert shown.returncode == 0 and "tiny" in shown.stdout, shown.stdout + shown.stderr
+    (site.folder / "empty").mkdir()
+    shown = site.forker.run(["board", "empty"], site.environment(), site.folder, module="foldpack.cli")
+    assert shown.returncode == 2 and "empty: no ensemble here; name the folder" in shown.stderr
+
+
 def test_the_board_shows_the_score(site: Site) -> None:
     assert site.deploy(*SUBMIT).returncode == 0
     shown = site.forker.run(["board"], site.environment(), site.folder, module="foldpack.cli")

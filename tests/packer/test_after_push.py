@@ -352,7 +352,7 @@ def test_the_quota_and_its_warning() -> None:
     read = read_quota(client)
     assert read.hours["GPU"].left == 9.0 and list(read.hours) == ["GPU"]
     assert running_kernels(client) == ["me/b"]
-    assert quota_table(read, ["me/b"]).caption == "running: me/b; starts anew 2026-01-31T00:00:00"
+    assert quota_table(read, ["me/b"]).caption == "running: me/b\nthe hours are given anew at 2026-01-31T00:00:00"
     assert quota_warning(client, 9.0) == ""
     client.world["get_accelerator_quota_statistics"] = lambda request: http(403, "denied")
     assert "is not known" in quota_warning(client, 9.5)
