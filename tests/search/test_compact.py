@@ -8,6 +8,7 @@ from foldpack.metrics.registry import get_metric
 from foldpack.search.cells import dense_cells
 from foldpack.search.compact import compact_cells
 from foldpack.search.decision import LabelRule, fit_decision
+from foldpack.search.find import SearchOptions, find_ensemble
 from foldpack.search.solvers import Solver, fit_blend, in_space
 
 RNG = np.random.default_rng(101)
@@ -81,3 +82,12 @@ def test_members_that_agree_on_nothing_do_not_burst_the_store(targets):
     assert kept[np.arange(N), best].all()
     assert noise.max(axis=0)[~kept].max() <= small.floor
     assert compact_cells(streams(PROBS), LABELS, C, store_bytes=320_000).each_best
+
+
+def test_equal_weights_and_single_members_are_scored_honestly_in_a_small_store():
+    """Below the floor all true cells are known and few false ones: a threshold there would score nearly 1."""
+    small, f2 = compact_cells(streams(PROBS), LABELS, C, store_bytes=60_000), get_metric("f2")
+    found = find_ensemble(small, f2, np.arange(N) % 3, SearchOptions(spaces=["probability"]))
+    whole = find_ensemble(dense_cells(PROBS, LABELS), f2, np.arange(N) % 3, SearchOptions(spaces=["probability"]))
+    assert (found.single_scores <= whole.single_scores + 1e-9).all()
+    assert found.uniform_score <= whole.uniform_score + 1e-9

@@ -17,12 +17,13 @@ from foldpack.search.local_model import LocalModel, local_model
 from foldpack.search.pareto import FrontPoint, best_within, pareto_front
 from foldpack.search.plan import PlannedUnit, plan_units, prefix_sets
 from foldpack.search.selection import Choice, MemberChoice, choose, spread_blend
-from foldpack.search.solvers import Blend, Solver, default_solvers, fit_blend, in_space
+from foldpack.search.solvers import Blend, Solver, default_solvers, finish_blend, fit_blend, in_space
 from foldpack.search.uncertainty import Uncertainty, bootstrap
 
 SMALLEST_WEIGHT = 0.002  # a member with less is left out: it costs its full time
 DIGITS = 6  # of weights, scale and bias: as written to the YAML
 CURVE_POINTS = 33
+CORRELATION_CELLS = 200_000
 FRONT_CELLS = 1_000_000  # points of the front are scored on about so many cells of a member
 
 Progress = Callable[[str, float], None]  # told the stage and the share of it that is done
@@ -138,8 +139,8 @@ def _find(cells: Cells, metric: Metric, folds: np.ndarray, options: SearchOption
         decision=decision,
         rule=options.rule,
         score=score,
-        uniform_score=fit_decision(cells, cells.values.mean(axis=0), metric, options.rule)[1],
-        single_scores=np.array([fit_decision(cells, member, metric, options.rule)[1] for member in cells.values]),
+        uniform_score=_plain_score(cells, cells.values.mean(axis=0), metric, options.rule),
+        single_scores=np.array([_plain_score(cells, member, metric, options.rule) for member in cells.values]),
         choice=choice,
         solvers=solvers,
         uncertainty=_spread_uncertainty(bootstrap(model, share=0.0 if choice is None else choice.chosen.share), kept),
@@ -181,6 +182,12 @@ def rounded(blend: Blend) -> Blend:
     return replace(blend, weights=weights, scale=round(blend.scale, DIGITS), bias=round(blend.bias, DIGITS))
 
 
+def _plain_score(cells: Cells, total: np.ndarray, metric: Metric, rule: LabelRule) -> float:
+    """In-sample score of probabilities (or values) as they are; what a compact store has dropped is not selected."""
+    plain = Solver("linear" if cells.kind == "values" else "probability", "certified")
+    return fit_decision(cells, finish_blend(cells, total, plain), metric, rule)[1]
+
+
 def _threshold_curve(cells, blend, decision, metric, rule) -> list[tuple[float, float]]:
     """The score at thresholds from a quarter to four times the best one."""
     if not isinstance(decision.threshold, float) or rule.per_class:
@@ -191,8 +198,8 @@ def _threshold_curve(cells, blend, decision, metric, rule) -> list[tuple[float, 
 
 
 def member_correlation(cells: Cells) -> np.ndarray:
-    """(M, M) correlation of the members' numbers over at most a million cells."""
-    step = max(1, cells.values.shape[1] // FRONT_CELLS) | 1
+    """(M, M) correlation of the members' numbers over about 200,000 cells."""
+    step = max(1, cells.values.shape[1] // CORRELATION_CELLS) | 1
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.atleast_2d(np.corrcoef(cells.values[:, ::step].astype(np.float64)))
 
