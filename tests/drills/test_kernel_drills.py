@@ -218,7 +218,7 @@ def test_one_image_that_does_not_fit_is_an_error_and_the_prior_stands(drill: Dri
 def test_a_run_that_hangs_is_ended_by_the_watchdog_and_taken_up_later(drill: Drill) -> None:
     for variables, expected in ((None, 3), (RERUN, 0)):
         trial = drill.trial()
-        code = drill.run(trial, "--hours", "0.004", fault=("hang", 6), variables=variables)  # in the second unit
+        code = drill.run(trial, "--hours", "0.002", fault=("hang", 6), variables=variables)  # in the second unit
         assert code == expected, trial.log
         assert trial.require_valid() and "units 1 of 4" in trial.log
         assert drill.run(trial) == 0 and trial.answer() == drill.unbroken
