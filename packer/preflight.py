@@ -134,7 +134,8 @@ def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
     said = (f"about {hours:.2f} h for {wanted.images:,} images on {devices} GPU{'s' * (devices > 1)}, each "
             f"{wanted.factor:g} times as slow as the device of the training, of a budget of {budget:g} h")
     if hours > budget * (1 - spec.budget.margin):
-        yield Finding("warning", said, "the kernel will leave units out; search again with --images and --hours")
+        yield Finding("warning", said, "the kernel will leave units out; search again with --images, --hours and "
+                      "--devices, or with fewer views or a smaller network where even the cheapest members need more")
     else:
         yield Finding("note", said, "")
 

@@ -78,6 +78,18 @@ def test_a_limit_of_hours_and_images_leaves_runs_out_and_the_plan_names_units(ru
     assert spec.plan.prefixes[-1].oof == pytest.approx(spec.metric.oof, abs=1e-6)
 
 
+def test_a_limit_that_nothing_fits_is_told(runs):
+    folder, targets = runs
+    write_run(folder, "a", "multilabel", targets["multilabel"], 1.5, 0, seconds=0.01)
+    asked = RunSearch(hours=1.0, images=4_000_000)
+    _, numbers = search_runs("best", [folder / "a"], asked)
+    [note] = [note for note in numbers["notes"] if "even the cheapest" in note]
+    assert note.startswith("even the cheapest members need ") and "for 4,000,000 images on 1 device(s)" in note
+    assert "0.91 h of 1 h are free for them: the kernel will leave units out; train a smaller network" in note
+    _, numbers = search_runs("best", [folder / "a"], RunSearch(hours=9.0, images=1000))
+    assert not [note for note in numbers["notes"] if "even the cheapest" in note]
+
+
 def test_runs_that_do_not_belong_together_and_metrics_that_do_not_fit_are_named(runs):
     folder, targets = runs
     write_run(folder, "a", "multilabel", targets["multilabel"], 1.5, 0)

@@ -17,7 +17,7 @@ from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Cells
 from foldpack.search.compact import Stream, compact_cells
-from foldpack.search.cost import Machine, MemberCost
+from foldpack.search.cost import START_SECONDS, Machine, MemberCost
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
 from foldpack.search.level2 import Level2Options, require_level2_fits
 from foldpack.search.level2_files import remove_boosters
@@ -101,7 +101,7 @@ def search_runs(
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
     names = [run.meta.run for run in runs]
     notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
-    notes += floor_notes(cells, found)
+    notes += floor_notes(cells, found) + limit_notes(found, asked)
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
     limit = asked.hours if asked.images is not None else None
@@ -171,12 +171,29 @@ def floor_notes(cells: Cells, found: Found) -> list[str]:
     return [f"only probabilities above {cells.floor:.3g} fit memory; the best threshold may be lower"]
 
 
+def limit_notes(found: Found, asked: RunSearch) -> list[str]:
+    """What to say when even the cheapest members take longer than the limit."""
+    if asked.images is None or found.hours is None:
+        return []
+    needed, limit = float(found.hours[found.used].sum()), limit_hours(asked)
+    if needed <= limit:
+        return []
+    return [f"even the cheapest members need {needed:.2g} h for {asked.images:,} images on {asked.devices} device(s), "
+            f"but {max(0.0, limit):.2g} h of {asked.hours:g} h are free for them: the kernel will leave units out; "
+            "train a smaller network, take fewer views or folds, or give --devices 2 for two GPUs"]  # fmt: skip
+
+
+def limit_hours(asked: RunSearch) -> float:
+    """Hours of the limit that units may take: without the margin and the kernel's start."""
+    return asked.hours * (1 - asked.margin) - START_SECONDS / 3600
+
+
 def run_options(runs: list[Run], asked: RunSearch) -> SearchOptions:
     """The options of the array search, with each run's measured cost."""
     costs = [MemberCost(run.meta.seconds_per_image, len(run.meta.folds), len(run.meta.views)) for run in runs]
     machine = Machine(asked.images or ORDER_IMAGES, asked.device_factor, asked.devices)
-    limit = asked.hours * (1 - asked.margin) - machine.start_seconds / 3600
-    return replace(asked.options, costs=costs, machine=machine, limit_hours=limit if asked.images else None,
+    limit = limit_hours(asked) if asked.images else None
+    return replace(asked.options, costs=costs, machine=machine, limit_hours=limit,
                    with_front=asked.images is not None)  # fmt: skip
 
 
