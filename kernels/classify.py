@@ -122,6 +122,10 @@ class ClassifyKernel:
             half.unlink()
         self.submit(np.tile(self.prior, (len(self.items), 1)), self.spec.threshold)
 
+    def keeps_submission(self) -> bool:
+        """Whether a process before this one was cut off and has left a valid submission, which may be better."""
+        return self.store.has_finished() and submission_is_valid(self)
+
     def tidy(self) -> None:
         """Nothing is left for a restart to take up."""
         self.store.remove()
@@ -171,6 +175,8 @@ class ClassifyKernel:
         self.store.prepare()
         self.unit_keys = self.identities()
         earlier = [index for index, key in enumerate(self.unit_keys) if self.store.finished(key)]
+        if not earlier:  # a submission that was kept is not of these very weights
+            self.submit_fallback()
         where = ", ".join(device.title for device in self.devices)
         self.log.say(f"{len(self.items)} items, {len(self.units)} units ({len(earlier)} finished before) on {where}")
         with_processes = workers > 0 or len(self.devices) > 1
@@ -341,7 +347,8 @@ def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int
     kernel: ClassifyKernel | None = None
     try:
         kernel = ClassifyKernel(ensemble, keys, paths, deadline, log, stands)
-        kernel.submit_fallback()
+        if not kernel.keeps_submission():
+            kernel.submit_fallback()
         with Watchdog(deadline, partial(end_late, kernel, stands)):
             if len(kernel.items):
                 kernel.run(options.workers, options.start_method)

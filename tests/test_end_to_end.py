@@ -292,3 +292,35 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
     monkeypatch.setattr(kernel.entry, "write_submission", write)
     assert kernel.run() == 0
     assert len(seen) == 5 and len(set(seen)) > 2
+
+
+def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kernel, monkeypatch) -> None:
+    """Cut off after two units: the next process must not put the prior in their place, unless the pack is another."""
+    finish, fallback = kernel.entry.ClassifyKernel.finish, kernel.entry.ClassifyKernel.submit_fallback
+    finished: list[int] = []
+    priors: list[int] = []
+
+    def cut_off(self, unit: int, whole: bool) -> None:
+        finish(self, unit, whole)
+        finished.append(unit)
+        if len(finished) == 2:
+            raise RuntimeError("the power is gone")
+
+    def count(self) -> None:
+        priors.append(1)
+        fallback(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel.entry.ClassifyKernel, "finish", cut_off)
+        with pytest.raises(RuntimeError, match="the power is gone"):
+            kernel.run()
+    half = kernel.submission
+    monkeypatch.setattr(kernel.entry.ClassifyKernel, "submit_fallback", count)
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel.entry.ClassifyKernel, "work", lambda *_: None)
+        assert kernel.run() == 0
+    assert not priors and kernel.submission.equals(half) and "2 finished before" in kernel.log()
+    store = kernel.root / "output" / ".foldpack" / "units"
+    store.mkdir(parents=True)
+    np.save(store / "of-another-pack.npy", np.zeros(3))
+    assert kernel.run() == 0 and priors == [1]

@@ -117,7 +117,7 @@ class Engine:
             rows = self.rows - state.rows_done
             seconds = self.costs.seconds(state.work.run) * rows / self.pool.devices
             load = (0.0 if state.next_row else self.costs.load_seconds()) + self.costs.finish_seconds()
-            left.append(Remaining(state.index, state.work.run, state.work.views, seconds, load, state.next_row > 0))
+            left.append(Remaining(state.index, state.work.run, state.work.views, seconds, load))
         return left
 
     def expected_seconds(self) -> float:

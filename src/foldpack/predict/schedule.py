@@ -19,7 +19,6 @@ class Remaining:
     views: int  # all that it could do
     view_seconds: float  # for one view of what is left of it, on all devices together
     load_seconds: float  # before its first part
-    started: bool = False
 
 
 def choose_views(remaining: list[Remaining], seconds: float, present: set[str]) -> dict[int, int]:

@@ -38,6 +38,10 @@ class UnitStore:
         for half in self.folder.glob("*.part"):
             half.unlink()
 
+    def has_finished(self) -> bool:
+        """Whether any unit was finished by a process before this one, of whatever kernel."""
+        return any(self.folder.glob("*.npy"))
+
     def path(self, key: str) -> Path:
         """Where the finished predictions of a unit lie."""
         return self.folder / f"{key}.npy"
