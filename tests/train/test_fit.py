@@ -8,7 +8,7 @@ import torch
 
 from foldpack.config import ConfigError, RunConfig, parse_config
 from foldpack.metrics.registry import get_metric
-from foldpack.models.checkpoint import CheckpointInfo, restore_net
+from foldpack.models.checkpoint import CheckpointInfo, GoldenLogits, restore_net
 from foldpack.predict.loop import predict_logits
 from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.evaluate import is_better, score_probs
@@ -94,7 +94,8 @@ class Scripted(FoldTraining):
         return 0.5
 
     def evaluate(self, epoch: int) -> FoldResult:
-        return FoldResult({}, np.zeros((1, 12, 3)), self.scores[epoch], epoch, 0.0)
+        golden = GoldenLogits(logits=[[0.0]], versions={})
+        return FoldResult({}, np.zeros((1, 12, 3)), self.scores[epoch], epoch, 0.0, golden)
 
 
 @pytest.mark.parametrize(
