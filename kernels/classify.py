@@ -109,6 +109,7 @@ class ClassifyKernel:
         self.canvases: CanvasSet | None = None
         self.decoding_since = 0.0
         self.began = deadline.elapsed()  # seconds after the start of the process
+        self.kept = False  # the submission of a process before this one
 
     def submit(self, probs: np.ndarray, threshold: float | list[float] | None) -> None:
         """Replace the submission. probs: (n, C)."""
@@ -122,9 +123,11 @@ class ClassifyKernel:
             half.unlink()
         self.submit(np.tile(self.prior, (len(self.items), 1)), self.spec.threshold)
 
-    def keeps_submission(self) -> bool:
-        """Whether a process before this one was cut off and has left a valid submission, which may be better."""
-        return self.store.has_finished() and submission_is_valid(self)
+    def first_submission(self) -> None:
+        """The prior, unless a process before this one was cut off and has left a valid submission, perhaps better."""
+        self.kept = self.store.has_finished() and submission_is_valid(self)
+        if not self.kept:
+            self.submit_fallback()
 
     def tidy(self) -> None:
         """Nothing is left for a restart to take up."""
@@ -175,7 +178,7 @@ class ClassifyKernel:
         self.store.prepare()
         self.unit_keys = self.identities()
         earlier = [index for index, key in enumerate(self.unit_keys) if self.store.finished(key)]
-        if not earlier:  # a submission that was kept is not of these very weights
+        if self.kept and not earlier:  # the submission that was kept is not of these very weights
             self.submit_fallback()
         where = ", ".join(device.title for device in self.devices)
         self.log.say(f"{len(self.items)} items, {len(self.units)} units ({len(earlier)} finished before) on {where}")
@@ -347,8 +350,7 @@ def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int
     kernel: ClassifyKernel | None = None
     try:
         kernel = ClassifyKernel(ensemble, keys, paths, deadline, log, stands)
-        if not kernel.keeps_submission():
-            kernel.submit_fallback()
+        kernel.first_submission()
         with Watchdog(deadline, partial(end_late, kernel, stands)):
             if len(kernel.items):
                 kernel.run(options.workers, options.start_method)
