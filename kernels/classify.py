@@ -106,8 +106,7 @@ class ClassifyKernel:
         self.store = UnitStore(paths.scratch / "units", len(self.items), len(spec.classes))
         self.unit_keys: list[str] = []
         self.devices: list[ProbedDevice] = []
-        self.canvases: CanvasSet | None = None
-        self.decoding_since = 0.0
+        self.canvases = CanvasSet(self.items, [])  # `run` knows the kinds
         self.began = deadline.elapsed()  # seconds after the start of the process
         self.kept = False  # the submission of a process before this one
 
@@ -188,21 +187,21 @@ class ClassifyKernel:
         self.canvases = CanvasSet(self.items, kinds, None if in_ram else self.paths.scratch)
         pool = self.open_pool(start_method if with_processes else None)
         try:
-            self.decoding_since = time.monotonic()
             self.canvases.start(os.cpu_count() or 1)
             self.take_earlier(earlier)
             self.work(pool, set(earlier))
         finally:
             pool.close()
             self.canvases.close()
-            self.tell_images()
+            self.log.note("images", **self.canvases.counts())
+            for reason in self.canvases.reasons(most=5):
+                self.log.say(f"  {reason}")
         if self.finished.booster_texts:  # it may have been too slow to answer after every unit
             self.deadline.reserve(0.0)
             self.hand_in(last=True)
 
     def open_pool(self, start_method: str | None) -> WorkPool:
         """A process for each device, or this one (start_method None)."""
-        assert self.canvases is not None
         precisions = {device.name: device.precision for device in self.devices}
         predictor = ClassifyPredictor(self.units, self.files, self.found_keys, self.canvases.pixels, self.spec.task,
                                       precisions)
@@ -218,33 +217,13 @@ class ClassifyKernel:
         work = [UnitWork(unit.role, unit.member.run, len(unit.member.views)) for unit in self.units]
         rows = SHARD_BATCHES * BATCH_IMAGES[self.devices[0].name.partition(":")[0]]
         hooks = EngineHooks(begin=lambda unit: self.store.begin(self.unit_keys[unit]), finish=self.finish,
-                            failed=self.unit_failed, rows_ready=self.rows_ready, images_left=self.images_left)
+                            failed=self.unit_failed, rows_ready=self.canvases.wait,
+                            images_left=self.canvases.seconds_left)
         engine = Engine(work, len(self.items), rows, pool, costs, self.deadline, hooks, self.log, earlier)
         try:
             engine.run()
         except OutOfTime:
             self.log.note("deadline", inside=True)
-
-    def rows_ready(self, rows: int, seconds: float) -> bool:
-        """Wait for the first `rows` images."""
-        assert self.canvases is not None
-        return self.canvases.wait(rows, seconds)
-
-    def images_left(self) -> float:
-        """Seconds until all images are decoded, at the speed so far."""
-        assert self.canvases is not None
-        done = self.canvases.finished()
-        spent = time.monotonic() - self.decoding_since
-        return spent / done * (len(self.items) - done) if done else 0.0
-
-    def tell_images(self) -> None:
-        """How the images were decoded."""
-        assert self.canvases is not None
-        report = self.canvases.report
-        self.log.note("images", decoded=self.canvases.finished() - len(report.repaired) - len(report.fallback),
-                      repaired=len(report.repaired), prior=len(report.fallback))
-        for reason in [*list(report.fallback.values())[:5], *list(report.repaired.values())[:5]]:
-            self.log.say(f"  {reason}")
 
     def unit_failed(self, event: ShardFailed) -> None:
         """One unit cannot be predicted: an error, or the others go on without it."""
@@ -254,14 +233,13 @@ class ClassifyKernel:
 
     def probs_of(self, unit: int) -> np.ndarray:
         """(n, C) of a finished unit; broken images have the prior."""
-        assert self.canvases is not None
         probs = np.array(self.store.finish(self.unit_keys[unit], unit in self.whole))
         probs[self.canvases.broken] = self.prior
         return probs
 
     def take_earlier(self, earlier: list[int]) -> None:
         """Units that a process before this one has finished. Which images are broken must be known first."""
-        while earlier and self.deadline.left() > 0 and not self.rows_ready(len(self.items), 1.0):
+        while earlier and self.deadline.left() > 0 and not self.canvases.wait(len(self.items), 1.0):
             pass
         for unit in earlier:
             self.finish(unit, True)

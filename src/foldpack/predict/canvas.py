@@ -107,6 +107,7 @@ class CanvasSet:
         self.report = DecodeReport()
         self.pixels: dict[CanvasKind, Pixels] = {kind: self._room(kind, scratch) for kind in self.kinds}
         self._clock = clock
+        self._started = clock()
         self._next = 0
         self._ready = 0
         self._done = np.zeros(len(items), dtype=bool)
@@ -125,6 +126,7 @@ class CanvasSet:
 
     def start(self, threads: int) -> None:
         """Begin to decode with this many threads (the decoder releases the interpreter lock)."""
+        self._started = self._clock()
         for _ in range(max(1, min(threads, len(self.items)))):
             self._add_thread()
 
@@ -184,6 +186,20 @@ class CanvasSet:
     def finished(self) -> int:
         """How many items are decoded, wherever they stand."""
         return int(self._done.sum())
+
+    def seconds_left(self) -> float:
+        """Until all items are decoded, at the speed so far; 0 before the first is."""
+        done = self.finished()
+        return (self._clock() - self._started) / done * (len(self.items) - done) if done else 0.0
+
+    def counts(self) -> dict[str, int]:
+        """How many items ended in which state: decoded, repaired, and prior for those without pixels."""
+        repaired, fallback = len(self.report.repaired), len(self.report.fallback)
+        return {"decoded": self.finished() - repaired - fallback, "repaired": repaired, "prior": fallback}
+
+    def reasons(self, most: int) -> list[str]:
+        """What was wrong with items: at most so many of each state."""
+        return [*list(self.report.fallback.values())[:most], *list(self.report.repaired.values())[:most]]
 
     def wait(self, rows: int, seconds: float) -> bool:
         """Wait until the first `rows` items are decoded; whether they are. Raises what stopped a decoding thread."""
