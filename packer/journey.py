@@ -155,7 +155,8 @@ class Journey:
         how, passed = build.pack_id + asked, journal.data.rehearsed
         if not self.wish.rehearse or passed == how or (not asked and passed.startswith(build.pack_id)):
             return
-        self.say("rehearsing: the kernel runs here, without network, on two made-up test sets")
+        images = f"of images from {self.wish.data}" if self.wish.data else "of made-up images"
+        self.say(f"rehearsing: the kernel runs here, without network, on two test sets {images}")
         try:
             report = rehearse_build(build, self.wish.data, build.folder / "rehearsal", python=self.wish.python,
                                     images=self.images(), factor=self.wish.factor)

@@ -21,15 +21,18 @@ rng = np.random.default_rng(0)
 targets = rng.random((items, classes), dtype=np.float32) < 3 / classes
 targets[np.arange(items), rng.integers(0, classes, items)] = True
 fold = np.arange(items) % 5
-noise = rng.normal(-6, 1.5, 4_000_000).astype(np.float32)
+noise = rng.normal(0, 1, 4_000_000).astype(np.float32)
+shared = rng.integers(0, 2_000_000, items // 1000 + 1)  # members err alike, as networks do: mostly on the same cells
 for member in range(members):
     run = folder / f"run{member}"
     run.mkdir(parents=True)
     oof = np.lib.format.open_memmap(run / "oof.npy", "w+", np.float16, (1, items, classes))
     for first in range(0, items, 1000):
         part = targets[first : first + 1000]
-        at = int(rng.integers(0, len(noise) - part.size))
-        oof[0, first : first + 1000] = noise[at : at + part.size].reshape(part.shape) + 5 * part
+        at, common = int(rng.integers(0, len(noise) - part.size)), int(shared[first // 1000])
+        own = noise[at : at + part.size].reshape(part.shape)
+        alike = noise[common : common + part.size].reshape(part.shape)
+        oof[0, first : first + 1000] = 5 * part - 6 + 1.4 * alike + 0.5 * own
     oof.flush()
     del oof
     write_oof_rows(run / "oof.csv", [f"i{k}" for k in range(items)], fold)

@@ -1,5 +1,7 @@
 """The search of finished runs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from foldpack.ensemble.blend import blend_probs, merge_views
 from foldpack.errors import DataError
 from foldpack.metrics.registry import get_metric
 from foldpack.search.decision import LabelRule
-from foldpack.search.ensemble import RunSearch, search_ensemble, search_runs
+from foldpack.search.ensemble import RunSearch, search_ensemble, search_runs, single_notes
 from foldpack.search.find import SearchOptions
 from foldpack.spec import parse_spec, spec_to_dict
 
@@ -76,6 +78,16 @@ def test_a_limit_of_hours_and_images_leaves_runs_out_and_the_plan_names_units(ru
     planned = {(unit.run, unit.fold) for unit in spec.plan.units}
     assert planned == {(member.run, fold.fold) for member in spec.members for fold in member.folds}
     assert spec.plan.prefixes[-1].oof == pytest.approx(spec.metric.oof, abs=1e-6)
+
+
+def test_a_member_that_beats_the_blend_is_told():
+    found = SimpleNamespace(metric=get_metric("f2"), single_scores=np.array([0.2, 0.46]), score=0.16)
+    assert single_notes(found, ["a", "b"]) == [
+        "'b' alone scores 0.4600, the blend 0.1600: the others spoil it; search again without the weakest members"]
+    assert single_notes(SimpleNamespace(**{**vars(found), "score": 0.459}), ["a", "b"]) == []
+    loss = SimpleNamespace(metric=get_metric("log_loss"), single_scores=np.array([0.2, 0.46]), score=0.3)
+    assert single_notes(loss, ["a", "b"])[0].startswith("'a' alone scores 0.2000")
+    assert single_notes(SimpleNamespace(**{**vars(loss), "score": 0.19}), ["a", "b"]) == []
 
 
 def test_a_limit_that_nothing_fits_is_told(runs):

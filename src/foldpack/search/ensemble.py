@@ -41,6 +41,7 @@ from foldpack.spec import (
 )
 from foldpack.strict_model import StrictModel, parse_strict
 
+SINGLE_MARGIN = 0.005  # share of the score by which one member must beat the blend before it is told
 ORDER_IMAGES = 10_000  # where the number of images is not given: the plan's order hardly depends on it
 
 
@@ -101,7 +102,7 @@ def search_runs(
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
     names = [run.meta.run for run in runs]
     notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
-    notes += floor_notes(cells, found) + limit_notes(found, asked)
+    notes += floor_notes(cells, found) + limit_notes(found, asked) + single_notes(found, names)
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
     limit = asked.hours if asked.images is not None else None
@@ -169,6 +170,17 @@ def floor_notes(cells: Cells, found: Found) -> list[str]:
     if scores and int(np.argmax(scores)) > len(tried) // 4:
         return []
     return [f"only probabilities above {cells.floor:.3g} fit memory; the best threshold may be lower"]
+
+
+def single_notes(found: Found, names: list[str]) -> list[str]:
+    """What to say when one member alone scores better than the blend, on the rows of the fit."""
+    sign = 1 if found.metric.greater_is_better else -1
+    best = int(np.nanargmax(sign * found.single_scores))
+    alone = float(found.single_scores[best])
+    if not sign * (alone - found.score) > SINGLE_MARGIN * abs(found.score):
+        return []
+    return [f"'{names[best]}' alone scores {alone:.4f}, the blend {found.score:.4f}: the others spoil it; search again "
+            "without the weakest members"]  # fmt: skip
 
 
 def limit_notes(found: Found, asked: RunSearch) -> list[str]:
