@@ -62,7 +62,7 @@ from foldpack.predict.work import ShardFailed, WorkPool
 from foldpack.sealed_format import DataKey
 from foldpack.spec import EnsembleSpec, parse_spec, sealed_parts
 
-SHARD_BATCHES = 8  # batches that a worker gets at a time
+SHARD_BATCHES = 4  # batches that a worker gets at a time
 
 
 @dataclass(frozen=True)

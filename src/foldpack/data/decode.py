@@ -227,4 +227,4 @@ def to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         background = Image.new("RGBA", layer.size, (*WHITE, 255))
         return Image.alpha_composite(background, layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
