@@ -20,18 +20,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from foldpack.competitions.image_table import (
-    ImageTable,
-    check_submission,
-    read_sample,
-    sample_items,
-    write_submission,
-)
 from foldpack.competitions.registry import get_competition
-from foldpack.data.items import Items
-from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
+from foldpack.ensemble.submission import Submission
 from foldpack.ensemble.unit_probs import ClassifyPredictor, canvas_kind
 from foldpack.errors import FoldpackError
 from foldpack.predict.canvas import CanvasSet, canvas_bytes, fits_in_ram, free_memory
@@ -73,11 +65,6 @@ class KernelPaths:
     output: Path
     scratch: Path
 
-    @property
-    def submission(self) -> Path:
-        """The file to hand in."""
-        return self.output / "submission.csv"
-
 
 class ClassifyKernel:
     """One run of the kernel: what was found, what is finished, and the submission so far."""
@@ -91,11 +78,10 @@ class ClassifyKernel:
         self.deadline = deadline
         self.log = log
         self.stands = stands
-        self.layout: ImageTable = get_competition(spec.competition)
-        self.root = find_competition(paths.input, self.layout, spec.slug)
-        self.sample = read_sample(self.layout, self.root)
-        self.items: Items = sample_items(self.layout, self.root, self.sample)
-        self.prior = np.asarray(spec.prior, dtype=np.float32)
+        layout = get_competition(spec.competition)
+        root = find_competition(paths.input, layout, spec.slug)
+        self.submission = Submission(spec, layout, root, paths.output / "submission.csv")
+        self.items = self.submission.items
         self.answer: np.ndarray | None = None  # (n, C), as handed in
         self.units: list[Unit] = plan_units(spec)
         self.planned = [unit.role for unit in self.units]
@@ -110,23 +96,11 @@ class ClassifyKernel:
         self.began = deadline.elapsed()  # seconds after the start of the process
         self.kept = False  # the submission of a process before this one
 
-    def submit(self, probs: np.ndarray, threshold: float | list[float] | None) -> None:
-        """Replace the submission. probs: (n, C)."""
-        spec = self.spec
-        answers = answer_cells(probs, spec.classes, spec.task, threshold, spec.min_labels, spec.max_labels)
-        write_submission(self.paths.submission, self.layout, self.items.ids, answers, self.sample)
-
-    def submit_fallback(self) -> None:
-        """The training prior for every item: valid from the first second."""
-        for half in self.paths.output.glob(".submission.csv.*.tmp"):  # of a process that was killed while writing
-            half.unlink()
-        self.submit(np.tile(self.prior, (len(self.items), 1)), self.spec.threshold)
-
     def first_submission(self) -> None:
         """The prior, unless a process before this one was cut off and has left a valid submission, perhaps better."""
-        self.kept = self.store.has_finished() and submission_is_valid(self)
+        self.kept = self.store.has_finished() and self.submission.is_valid()
         if not self.kept:
-            self.submit_fallback()
+            self.submission.write_prior()
 
     def tidy(self) -> None:
         """Nothing is left for a restart to take up."""
@@ -141,10 +115,6 @@ class ClassifyKernel:
         holds = "the blend of what is finished" if done else "the training prior"
         self.log.note("end", rows=len(self.items), units=f"{len(done)} of {len(self.planned)}", left_out=left_out,
                       submission=holds)
-
-    def check(self) -> None:
-        """Raises DataError unless the submission answers exactly what is asked."""
-        check_submission(self.paths.submission, self.layout, self.root, self.spec.classes)
 
     def find_inputs(self) -> None:
         """Keys and sealed files. What is missing is named before any work; then the rest goes on only if it may."""
@@ -178,7 +148,7 @@ class ClassifyKernel:
         self.unit_keys = self.identities()
         earlier = [index for index, key in enumerate(self.unit_keys) if self.store.finished(key)]
         if self.kept and not earlier:  # the submission that was kept is not of these very weights
-            self.submit_fallback()
+            self.submission.write_prior()
         where = ", ".join(device.title for device in self.devices)
         self.log.say(f"{len(self.items)} items, {len(self.units)} units ({len(earlier)} finished before) on {where}")
         with_processes = workers > 0 or len(self.devices) > 1
@@ -196,8 +166,8 @@ class ClassifyKernel:
             self.log.note("images", **self.canvases.counts())
             for reason in self.canvases.reasons(most=5):
                 self.log.say(f"  {reason}")
-        if self.finished.booster_texts:  # it may have been too slow to answer after every unit
-            self.deadline.reserve(0.0)
+        if self.finished.booster_texts and self.finished.level2_units < len(self.finished.added):
+            self.deadline.reserve(0.0)  # it was too slow to answer after every unit
             self.hand_in(last=True)
 
     def open_pool(self, start_method: str | None) -> WorkPool:
@@ -234,7 +204,7 @@ class ClassifyKernel:
     def probs_of(self, unit: int) -> np.ndarray:
         """(n, C) of a finished unit; broken images have the prior."""
         probs = np.array(self.store.finish(self.unit_keys[unit], unit in self.whole))
-        probs[self.canvases.broken] = self.prior
+        probs[self.canvases.broken] = self.submission.prior
         return probs
 
     def take_earlier(self, earlier: list[int]) -> None:
@@ -259,11 +229,11 @@ class ClassifyKernel:
         if not self.finished.added:
             return
         self.answer, threshold = self.finished.blended()
-        self.submit(self.answer, threshold)
+        self.submission.write(self.answer, threshold)
         better = self.finished.level2(self.answer, self.deadline.left(), last)
         if better is not None:
             self.answer = better[0]
-            self.submit(*better)
+            self.submission.write(*better)
             self.deadline.reserve(1.5 * self.finished.level2_seconds)
 
 
@@ -290,16 +260,6 @@ def positive_hours(text: str) -> float:
     return hours
 
 
-def submission_is_valid(kernel: ClassifyKernel | None) -> bool:
-    """Whether the submission on disk answers exactly what is asked."""
-    try:
-        if kernel is not None:
-            kernel.check()
-    except FoldpackError:
-        return False
-    return kernel is not None
-
-
 def end_late(kernel: ClassifyKernel, stands: bool) -> int:
     """The watchdog's last words. Returns the exit code."""
     return end_early(kernel, EXIT_LATE, stands, f"hanging {-kernel.deadline.left():.0f} s after the deadline")
@@ -307,7 +267,7 @@ def end_late(kernel: ClassifyKernel, stands: bool) -> int:
 
 def end_early(kernel: ClassifyKernel | None, code: int, stands: bool, reason: str) -> int:
     """After an error: say what stands. Returns the exit code."""
-    valid = submission_is_valid(kernel)
+    valid = kernel is not None and kernel.submission.is_valid()
     code = exit_code(code, valid, stands)
     if kernel is not None:
         verdict = "the submission stands" if code == EXIT_OK else "failed"
@@ -332,14 +292,14 @@ def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int
         with Watchdog(deadline, partial(end_late, kernel, stands)):
             if len(kernel.items):
                 kernel.run(options.workers, options.start_method)
-            kernel.check()
+            kernel.submission.check()
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)
         return end_early(kernel, EXIT_INPUT, stands, str(failure))
     except Terminated as ending:
         return end_early(kernel, EXIT_TERMINATED, stands, f"terminated by {ending}")
     except Exception as failure:
-        if not (stands and submission_is_valid(kernel)):
+        if not (stands and kernel is not None and kernel.submission.is_valid()):
             raise
         traceback.print_exc()
         return end_early(kernel, EXIT_NOTHING, stands, type(failure).__name__)
@@ -347,11 +307,11 @@ def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int
     if len(kernel.items) and not kernel.finished.added:
         kernel.close()
         log.say(f"no unit was finished in time: work began after {kernel.began:.0f} s of {3600 * options.hours:.0f} s; "
-                f"{paths.submission} holds the training prior")
+                f"{kernel.submission.path} holds the training prior")
         return exit_code(EXIT_NOTHING, True, stands)
     if options.probs is not None and kernel.answer is not None:
         np.save(options.probs, kernel.answer)
     kernel.close()
-    log.say(f"submission {paths.submission}: {len(kernel.items)} rows from {len(kernel.finished.added)} of "
+    log.say(f"submission {kernel.submission.path}: {len(kernel.items)} rows from {len(kernel.finished.added)} of "
             f"{len(kernel.planned)} units")
     return EXIT_OK

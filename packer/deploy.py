@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,6 @@ from foldpack.files import write_atomic
 from foldpack.keyring import Keyring
 from foldpack.predict.views import require_views
 from foldpack.spec import EnsembleSpec, read_spec, spec_to_dict, write_spec
-from packer.credentials import config_folder
 from packer.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset
 from packer.notebook import render_notebook
 from packer.pack import inject_keys, pack_entry, source_commit
@@ -148,14 +146,3 @@ def kernel_metadata(spec: EnsembleSpec, owner: str, datasets: list[str], code_fi
         "kernel_sources": [],
         "model_sources": [],
     }
-
-
-def default_owner() -> str | None:
-    """The Kaggle user name of this machine's credentials, if there is one to be found without the network."""
-    if name := os.environ.get("KAGGLE_USERNAME"):
-        return name
-    try:
-        name = json.loads((config_folder() / "kaggle.json").read_text(encoding="utf-8"))["username"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return name if isinstance(name, str) and name else None

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
 
+from foldpack.competitions import image_table
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import read_test_items
 from foldpack.data.runs import checkpoint_path, read_run
@@ -282,21 +283,21 @@ def test_on_kaggle_arguments_are_ignored(entry: ModuleType, house: House, monkey
 
 def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> None:
     """The prior, then one after each unit; each is checked as it would be found after a crash."""
-    real, seen = kernel.entry.write_submission, []
+    real, seen = image_table.write_submission, []
 
     def write(path: Path, *rest: object) -> None:
         real(path, *rest)
-        kernel.entry.check_submission(path, DIGITS, kernel.competition, kernel.spec["classes"])
+        image_table.check_submission(path, DIGITS, kernel.competition, kernel.spec["classes"])
         seen.append(path.read_bytes())
 
-    monkeypatch.setattr(kernel.entry, "write_submission", write)
+    monkeypatch.setattr("foldpack.ensemble.submission.write_submission", write)
     assert kernel.run() == 0
     assert len(seen) == 5 and len(set(seen)) > 2
 
 
 def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kernel, monkeypatch) -> None:
     """Cut off after two units: the next process must not put the prior in their place, unless the pack is another."""
-    finish, fallback = kernel.entry.ClassifyKernel.finish, kernel.entry.ClassifyKernel.submit_fallback
+    finish, prior = kernel.entry.ClassifyKernel.finish, kernel.entry.Submission.write_prior
     finished: list[int] = []
     priors: list[int] = []
 
@@ -308,14 +309,14 @@ def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kern
 
     def count(self) -> None:
         priors.append(1)
-        fallback(self)
+        prior(self)
 
     with monkeypatch.context() as patch:
         patch.setattr(kernel.entry.ClassifyKernel, "finish", cut_off)
         with pytest.raises(RuntimeError, match="the power is gone"):
             kernel.run()
     half = kernel.submission
-    monkeypatch.setattr(kernel.entry.ClassifyKernel, "submit_fallback", count)
+    monkeypatch.setattr(kernel.entry.Submission, "write_prior", count)
     with monkeypatch.context() as patch:
         patch.setattr(kernel.entry.ClassifyKernel, "work", lambda *_: None)
         assert kernel.run() == 0

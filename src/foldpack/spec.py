@@ -17,7 +17,6 @@ from foldpack.files import write_atomic
 from foldpack.strict_model import StrictModel, parse_strict
 from foldpack.strict_yaml import dump_strict, load_strict
 
-TASKS = ("multiclass", "multilabel")
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
 KEYS_FILE = "foldpack-keys.json"  # in the private dataset of `keys: dataset`
 

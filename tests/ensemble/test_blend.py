@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foldpack.ensemble.blend import RunningBlend, blend_probs, logits_to_probs, merge_views
+from foldpack.ensemble.blend import RunningBlend, blend_probs, merge_views
+from foldpack.ensemble.view_merge import view_probs
 from foldpack.errors import FoldpackError
 from foldpack.spec import BlendSpec
 
@@ -18,7 +19,7 @@ WEIGHTS = np.array([0.5, 0.2, 0.3])
 
 def test_logits_become_probabilities() -> None:
     logits = RNG.normal(size=(2, 5, 4)).astype(np.float16)
-    soft, sigmoid = logits_to_probs(logits, "multiclass"), logits_to_probs(logits, "multilabel")
+    soft, sigmoid = view_probs(logits, "multiclass"), view_probs(logits, "multilabel")
     wide = logits.astype(np.float64)
     assert soft.dtype == sigmoid.dtype == np.float32
     assert soft == pytest.approx(np.exp(wide) / np.exp(wide).sum(axis=-1, keepdims=True), abs=1e-6)
@@ -27,15 +28,15 @@ def test_logits_become_probabilities() -> None:
 
 def test_huge_logits_stay_finite() -> None:
     logits = np.array([[1e4, -1e4, 0.0]], dtype=np.float32)
-    assert logits_to_probs(logits, "multiclass").tolist() == [[1.0, 0.0, 0.0]]
-    assert logits_to_probs(logits, "multilabel").tolist() == [[1.0, 0.0, 0.5]]
+    assert view_probs(logits, "multiclass").tolist() == [[1.0, 0.0, 0.0]]
+    assert view_probs(logits, "multilabel").tolist() == [[1.0, 0.0, 0.5]]
 
 
 def test_views_are_averaged_as_probabilities_not_logits() -> None:
     logits = np.array([[[4.0, 0.0]], [[0.0, 0.0]]], dtype=np.float32)
     expected = (1 / (1 + np.exp(-4.0)) + 0.5) / 2
     assert merge_views(logits, "multiclass")[0, 0] == pytest.approx(expected, abs=1e-6)
-    assert merge_views(logits[:1], "multilabel") == pytest.approx(logits_to_probs(logits[0], "multilabel"))
+    assert merge_views(logits[:1], "multilabel") == pytest.approx(view_probs(logits[0], "multilabel"))
 
 
 def test_the_blend_is_the_weighted_mean_whatever_the_scale_of_the_weights() -> None:

@@ -16,7 +16,7 @@ from foldpack.predict.finder import InputError, find_keys
 from foldpack.predict.views import ViewError
 from foldpack.spec import ScoreSpec, WheelsSpec, read_spec, spec_to_dict, write_spec
 from foldpack.strict_yaml import load_strict
-from packer.deploy import Build, Target, build_kernel, dataset_name, default_owner, kaggle_slug, kernel_metadata
+from packer.deploy import Build, Target, build_kernel, dataset_name, kaggle_slug, kernel_metadata
 from packer.errors import PackError
 from packer.rehearsal import dataset_folders
 
@@ -134,17 +134,6 @@ def test_what_the_kernel_would_not_know_is_refused_here(house, tmp_path, changes
     with Keyring.editing(tmp_path / "keyring") as ring, pytest.raises(kind, match=message):
         build_kernel(tmp_path / "bad.yml", PROJECT, house.runs, tmp_path / "build", OWNER, ring)
     assert not (tmp_path / "build").exists()
-
-
-def test_the_owner_comes_from_the_credentials(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.delenv("KAGGLE_USERNAME", raising=False)
-    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
-    assert default_owner() is None
-    for text, owner in (("{", None), ("[]", None), ('{"username": 3}', None), ('{"username": "me", "key": "k"}', "me")):
-        (tmp_path / "kaggle.json").write_text(text)
-        assert default_owner() == owner
-    monkeypatch.setenv("KAGGLE_USERNAME", "you")
-    assert default_owner() == "you"
 
 
 def test_scores_do_not_change_the_pack(house: House, tmp_path: Path) -> None:

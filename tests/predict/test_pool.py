@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from foldpack.errors import FoldpackError
+from foldpack.predict.deadline import OutOfTime
 from foldpack.predict.pool import MAX_STARTS, InlinePool, ProcessPool
 from foldpack.predict.store import UnitStore
 from foldpack.predict.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool
@@ -45,6 +46,8 @@ class Numbers:
         check()
         if unit == 7:
             raise FoldpackError("unit 7 is damaged")
+        if unit == 6:
+            raise RuntimeError("device-side assert")
         if unit == 8:
             os.kill(os.getpid(), signal.SIGKILL)
         if unit == 9:
@@ -100,6 +103,33 @@ def test_a_damaged_unit_is_a_failure_with_its_reason(tmp_path: Path, kind: str) 
     finally:
         pool.close()
     assert isinstance(event, ShardFailed) and event.reason == "unit 7 is damaged"
+
+
+@pytest.mark.parametrize("kind", ["inline", "fork"])
+def test_an_error_that_nobody_foresaw_costs_its_unit_and_shows_its_traceback(tmp_path: Path, kind: str) -> None:
+    store = make_store(tmp_path)
+    pool: WorkPool = (InlinePool(Numbers(), store, KEYS, "cpu", lambda: None) if kind == "inline" else
+                      ProcessPool(Numbers(), store, KEYS, ["cpu"], "fork", 1, lambda text: None))
+    try:
+        pool.give(Shard(6, 0, 4, 1), None)
+        [event] = collect(pool, 1)
+        pool.give(Shard(0, 0, 4, 1), None)
+        [done] = collect(pool, 1)
+    finally:
+        pool.close()
+    assert isinstance(event, ShardFailed) and "test_pool.py" in event.reason
+    assert event.reason.endswith("RuntimeError: device-side assert") and isinstance(done, ShardDone)
+
+
+def test_the_deadline_inside_a_shard_is_no_failure(tmp_path: Path) -> None:
+    def late() -> None:
+        raise OutOfTime
+
+    pool = InlinePool(Numbers(), make_store(tmp_path), KEYS, "cpu", late)
+    pool.give(Shard(0, 0, 4, 1), None)
+    with pytest.raises(OutOfTime):
+        pool.wait(0.0)
+    pool.close()
 
 
 def test_a_killed_worker_gives_its_shards_back_and_is_started_again(tmp_path: Path) -> None:

@@ -56,6 +56,18 @@ def test_the_report_holds_the_same_numbers_in_text_json_and_html(files):
     assert page == report_html(numbers)
 
 
+def test_the_report_says_by_which_rule_the_blend_was_chosen(files):
+    _, numbers = search_arrays(files / "best.yml", ArraySearch(members(files), files / "y.npy", F2, options=LOGIT))
+    rule = "beats them in held-out score by more than one standard error of the paired difference"
+    for solver, expected in (("uniform", f"Equal weights stand: no fit {rule}."),
+                             ("logit", f"Equal weights are left only for a fit that {rule}; this one does.")):
+        numbers["candidates"] = [{"solver": solver, "share": 0.5, "score": 0.5, "chosen": True},
+                                 {"solver": "other", "share": 1.0, "score": 0.6, "chosen": False}]
+        assert expected in report_html(numbers) and f"  {expected}" in report_lines(numbers)
+    numbers["candidates"] = []
+    assert rule not in report_html(numbers) + " ".join(report_lines(numbers))
+
+
 @pytest.mark.parametrize("ending", ["csv", "npz", "parquet", "h5"])
 def test_tables_with_ids_are_put_into_the_order_of_the_labels(files, ending):
     ids = [f"item{k}" for k in range(N)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from small_house import tiny_config, write_small_folds
 
 from foldpack.competitions.digits import DIGITS
@@ -21,7 +22,7 @@ from foldpack.errors import DataError, FoldpackError
 from foldpack.models.checkpoint import read_checkpoint
 from foldpack.models.classifier import ModelError
 from foldpack.predict.views import ViewError
-from foldpack.train.run import check_names, chosen_folds, train_run
+from foldpack.train.run import check_names, chosen_folds, load_training_set, train_run
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +189,21 @@ def test_folds_that_cannot_be_trained(folds, fold, kind, message) -> None:
 def test_folds_are_trained_in_order_and_once() -> None:
     assert chosen_folds(quick(folds=[2, 0, 2]), np.array([0, 1, 2, 0, 1, 2]), Path("f")) == [0, 2]
     assert chosen_folds(quick(), np.array([5, 1, 5, 1]), Path("f")) == [1, 5]
+
+
+def test_a_training_image_that_was_repaired_is_told(place, tmp_path) -> None:
+    data = Path(shutil.copytree(place / "data", tmp_path / "data"))
+    path = data / "train" / "digit_0001.png"
+    noise = np.random.default_rng(0).integers(1, 255, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    said: list[str] = []
+    loaded = load_training_set(quick(), DIGITS, data, place / "folds.csv", said.append)
+    assert len(loaded.pixels) == len(loaded.ids)
+    warning = f"warning: 1 training images are damaged and were repaired, such as {path}"
+    assert len(said) == 1 and said[0].startswith(warning)
+    load_training_set(quick(), DIGITS, place / "data", place / "folds.csv", said.append)
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize(

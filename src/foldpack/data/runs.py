@@ -27,8 +27,6 @@ from foldpack.files import sha256_file, write_atomic
 from foldpack.spec import HexDigest, MergeName, Name
 from foldpack.strict_model import StrictModel, parse_strict
 
-RUN_VERSION = 1
-
 
 class FoldMeta(StrictModel):
     """What is known of one trained fold."""

@@ -5,14 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
-from foldpack.ensemble.view_merge import merge_view_probs, view_probs
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.spec import BlendSpec
-
-
-def logits_to_probs(logits: np.ndarray, task: str) -> np.ndarray:
-    """(..., C) logits -> float32 probabilities: softmax for multiclass, sigmoid a class for multilabel."""
-    return view_probs(logits, task)
 
 
 def merge_views(logits: np.ndarray, task: str, merge: str = "mean") -> np.ndarray:

@@ -28,6 +28,7 @@ class FinishedUnits:
         self.added: list[int] = []  # in the plan's order
         self.booster_texts: list[str] = []  # of level 2; empty: it is left out
         self.level2_seconds = 0.0  # that level 2 took last
+        self.level2_units = 0  # so many units were there when it answered last
         self._blend = MemberBlend(spec, n_items)
 
     def add(self, unit: int) -> None:
@@ -58,4 +59,5 @@ class FinishedUnits:
         started = time.monotonic()
         probs = apply_level2(self.spec, self.booster_texts, self._blend.member_rows, blended)
         self.level2_seconds = time.monotonic() - started
+        self.level2_units = len(self.added)
         return probs, level2.threshold

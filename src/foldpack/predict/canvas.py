@@ -249,6 +249,7 @@ class Canvas:
     pixels: np.ndarray  # (n, size, size, 3) uint8 RGB; a broken item is black
     broken: np.ndarray  # (n,) bool: could not be decoded
     reasons: list[str]  # one line for each broken item
+    repaired: list[str]  # one line for each item that was damaged and repaired
 
 
 def decode_items(
@@ -269,8 +270,9 @@ def decode_items(
             on_item(len(items))
     finally:
         canvases.close()
-    reasons = [canvases.report.fallback[row] for row in sorted(canvases.report.fallback)]
-    return Canvas(np.asarray(canvases.pixels[kind]), canvases.broken, reasons)
+    report = canvases.report
+    reasons, repaired = ([found[row] for row in sorted(found)] for found in (report.fallback, report.repaired))
+    return Canvas(np.asarray(canvases.pixels[kind]), canvases.broken, reasons, repaired)
 
 
 def canvas_bytes(count: int, kinds: Sequence[CanvasKind]) -> int:

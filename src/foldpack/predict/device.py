@@ -18,7 +18,6 @@ class ProbedDevice:
     name: str  # as torch takes it
     title: str  # for the log
     precision: Precision
-    memory: int = 0  # bytes, of a GPU
 
 
 def probe_devices(limit: int | None = None) -> list[ProbedDevice]:
@@ -55,7 +54,7 @@ def probe_cuda(number: int) -> ProbedDevice:
     capability = torch.cuda.get_device_capability(number)
     properties = torch.cuda.get_device_properties(number)
     title = f"{properties.name}, compute {capability[0]}.{capability[1]}, {properties.total_memory >> 20} MiB"
-    return ProbedDevice(device, title, cuda_precision(capability), properties.total_memory)
+    return ProbedDevice(device, title, cuda_precision(capability))
 
 
 def cuda_precision(capability: tuple[int, int]) -> Precision:

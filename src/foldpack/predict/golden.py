@@ -16,7 +16,6 @@ from foldpack.models.checkpoint import CheckpointInfo, GoldenLogits
 from foldpack.models.classifier import normalise
 from foldpack.spec import NetConfig
 
-GOLDEN_IMAGES = 2
 GOLDEN_CLASSES = 32  # the first so many logits are remembered
 GOLDEN_TOLERANCE = 0.02  # of the largest remembered logit, or of 1 where all are smaller
 

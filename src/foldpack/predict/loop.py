@@ -36,7 +36,6 @@ class Forward:
         self.device = device
         self.batch_size = batch_size
         self.precision: Precision = precision
-        self.halvings = 0
         self.views: list[View] = []
         self.together = 0
         self.use_views(views)
@@ -90,11 +89,12 @@ class Forward:
         if rows == 1 and self.together == 1:
             raise PredictError(f"one image of {self.config.size} px does not fit into the memory of {self.device}: "
                                f"{str(failure).splitlines()[0]}") from None
-        self.halvings += 1
         if rows == 1:
             self.together = max(1, self.together // 2)
         else:
             self.batch_size = rows // 2 * len(self.views)
+        print(f"{self.device}: out of memory at {self.config.size} px; going on with {max(1, rows // 2)} images and "
+              f"{self.together} views at a time", flush=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from foldpack.errors import FoldpackError
+from foldpack.predict.deadline import OutOfTime
 from foldpack.predict.store import UnitStore
 from foldpack.predict.work import Shard, ShardDone, ShardFailed, UnitPredictor, WorkerLost, WorkEvent
 from foldpack.sealed_prefetch import SealedPrefetch
@@ -81,14 +82,17 @@ class InlinePool:
         return 0
 
     def wait(self, seconds: float) -> list[WorkEvent]:
-        """Do what was given. What `check` raises goes through; a FoldpackError is a failure of the unit."""
+        """Do what was given. OutOfTime, raised by `check`, goes through; any other error is a failure of the unit."""
         if not self._orders:
             return []
         order = self._orders.popleft()
         try:
             spent, loading = self._runner.run(order, self._check)
-        except FoldpackError as failure:
-            return [ShardFailed(order.shard, 0, str(failure), failure)]
+        except OutOfTime:
+            raise
+        except Exception as failure:
+            reason = str(failure) if isinstance(failure, FoldpackError) else failure_text(failure)
+            return [ShardFailed(order.shard, 0, reason, failure)]
         return [ShardDone(order.shard, 0, spent, loading)]
 
     def recover(self, shard: Shard) -> None:

@@ -64,11 +64,6 @@ class View:
     turn: tuple[bool, bool, bool] = (False, False, False)  # transpose, mirror left to right, mirror top to bottom
     window: Window = (Fraction(0), Fraction(0), Fraction(1), Fraction(1))
 
-    @property
-    def is_turn(self) -> bool:
-        """Whether the whole image is shown: nothing is resampled where sizes agree."""
-        return self.window == (0, 0, 1, 1)
-
 
 def parse_view(name: str) -> View:
     """A name -> its view. Raises ViewError: what is wrong, what is allowed, what was probably meant."""

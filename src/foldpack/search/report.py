@@ -207,11 +207,23 @@ def members_html(numbers: dict) -> str:
     )
 
 
+def choice_text(numbers: dict) -> str:
+    """By which rule the blend was chosen; "" where nothing was tried."""
+    chosen = next((one for one in numbers["candidates"] if one["chosen"]), None)
+    if chosen is None:
+        return ""
+    rule = "beats them in held-out score by more than one standard error of the paired difference"
+    if chosen["solver"] == "uniform":
+        return f"Equal weights stand: no fit {rule}."
+    return f"Equal weights are left only for a fit that {rule}; this one does."
+
+
 def candidates_html(numbers: dict) -> str:
     """A table of what was tried."""
     rows = [[c["solver"] + (" ← chosen" if c["chosen"] else ""), f"{c['share']:.2f}", _fixed(c["score"])]
             for c in numbers["candidates"]]  # fmt: skip
-    return "<h2>Tried</h2>" + table_html(["solver", "share of its weights", "held-out score"], rows) if rows else ""
+    head = ["solver", "share of its weights", "held-out score"]
+    return f"<h2>Tried</h2><p>{choice_text(numbers)}</p>" + table_html(head, rows) if rows else ""
 
 
 def plan_html(numbers: dict) -> str:
@@ -237,6 +249,7 @@ def report_lines(numbers: dict) -> list[str]:
                      f"({m['weight_low']:.3f} to {m['weight_high']:.3f})")  # fmt: skip
     gap = "" if blend["kkt_gap"] is None else f", KKT gap {blend['kkt_gap']:.1e}"
     lines.append(f"  blend: {blend['solver']}{gap}")
+    lines += [f"  {why}" for why in [choice_text(numbers)] if why]
     if numbers["intervals_of"] != blend["solver"]:
         lines.append(f"  intervals of the weights: refits of {numbers['intervals_of']}, whose loss has them")
     lines.append(f"  in-sample {scores['in_sample']:.4f}, uniform {scores['uniform_in_sample']:.4f}")

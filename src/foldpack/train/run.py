@@ -57,7 +57,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     layout = get_competition(config.competition)
     check_names(config, layout)
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
-    data = load_training_set(config, layout, data_root, folds_csv)
+    data = load_training_set(config, layout, data_root, folds_csv, say)
     chosen = chosen_folds(config, data.fold, folds_csv)
     folder = runs / config.run
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,8 +98,10 @@ def metrics_of_task(task: str) -> list[str]:
     return sorted(name for name, metric in METRICS.items() if metric.needs == needs)
 
 
-def load_training_set(config: RunConfig, layout: ImageTable, root: Path, folds_csv: Path) -> TrainingSet:
-    """Join folds.csv (ids, folds, labels) with the images. Raises DataError."""
+def load_training_set(
+    config: RunConfig, layout: ImageTable, root: Path, folds_csv: Path, say: Say = print
+) -> TrainingSet:
+    """Join folds.csv (ids, folds, labels) with the images; says which were damaged and repaired. Raises DataError."""
     table = read_folds(folds_csv)
     if not len(table):
         raise DataError(f"{folds_csv}: the table has no rows; make the folds with `foldpack folds`")
@@ -114,6 +116,9 @@ def load_training_set(config: RunConfig, layout: ImageTable, root: Path, folds_c
     if canvas.reasons:
         raise DataError(f"{canvas.reasons[0]}; {len(canvas.reasons)} training images are broken: mend them or drop "
                         f"their rows from {folds_csv}")
+    if canvas.repaired:
+        say(f"warning: {len(canvas.repaired)} training images are damaged and were repaired, such as "
+            f"{canvas.repaired[0]}")
     targets = encode_labels(layout, labels, classes)
     return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, layout.task)
 
