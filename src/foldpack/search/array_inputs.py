@@ -11,12 +11,8 @@ from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Cells, Kind, dense_cells
 from foldpack.search.class_columns import Predictions, by_name, column_order, numbered
-from foldpack.search.columns import (
-    STRONG,
-    id_columns,
-    is_counter_name,
-    pick_own_ids,
-)
+from foldpack.search.column_names import is_counter_name
+from foldpack.search.columns import STRONG, id_columns, pick_own_ids
 from foldpack.search.fold_files import fold_column, group_column, make_folds, require_whole_groups
 from foldpack.search.inputs import digest_of, in_order, predictions_in, whole_member
 from foldpack.search.labels import Truth, read_truth, targets_of
@@ -195,8 +191,6 @@ def same_columns(
     if known is None:
         require_alike([one.values.shape for one in found], names)
         return None, [one.values for one in found], ["no column names: classes are matched by position"]
-    if wide[0].names is None:
-        require_alike([one.values.shape for one in found if one.names is None], names)
     values, notes = [], []
     for table in tables:
         one, more = by_name(table.found, known, table.raw.path, source)

@@ -20,7 +20,8 @@ from foldpack.search.array_spec import (
     read_any_ensemble,
 )
 from foldpack.search.class_columns import by_name, numbered
-from foldpack.search.columns import IdColumn, id_columns, is_counter_name, pick_own_ids
+from foldpack.search.column_names import is_counter_name
+from foldpack.search.columns import IdColumn, id_columns, pick_own_ids
 from foldpack.search.inputs import in_order, predictions_in
 from foldpack.search.level2_files import level2_of_arrays
 from foldpack.search.lint import require_alike

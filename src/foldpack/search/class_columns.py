@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 
 from foldpack.errors import DataError
+from foldpack.search.column_names import TARGET_NAMES, plain_name
 from foldpack.search.columns import (
-    TARGET_NAMES,
     IdColumn,
     is_counter,
     is_fold,
     is_number,
     is_whole,
     numbers_of,
-    plain_name,
 )
 
 
@@ -44,7 +43,7 @@ def predictions_of(
     """The columns of a frame that are predictions, and notes that name those that are not.
 
     ids: columns that could be ids too; own: the one that is; known: names of the classes, where they are known;
-    truth: (n,) or (n, C) labels in the frame's order: a column that equals them is no prediction. Raises DataError where
+    truth: (n,) or (n, C) labels in the order of the frame; what equals them is no prediction. Raises DataError where
     none is left.
     """
     frame = frame.drop(columns=[own] if own in frame else [])

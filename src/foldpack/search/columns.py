@@ -14,22 +14,18 @@ import numpy as np
 import pandas as pd
 
 from foldpack.errors import DataError
+from foldpack.search.column_names import (
+    FOLD_NAMES,
+    ID_NAMES,
+    MAYBE_CLASSES,
+    TARGET_NAMES,
+    is_counter_name,
+    is_id_name,
+    plain_name,
+)
 from foldpack.search.tables import RawTable
 
-ID_NAMES = frozenset("id ids image images img file files filename filepath path uuid guid key name uid imagename "
-                     "imagefile imagepath fname identifier".split())  # fmt: skip
-MAYBE_CLASSES = frozenset("name key path".split())  # where these repeat themselves they need not be ids
-FOLD_NAMES = frozenset("fold folds kfold foldid foldno foldidx foldnumber cvfold cv foldindex validfold".split())
-GROUP_NAMES = frozenset("group groups groupid cluster clusterid".split())
-TARGET_NAMES = frozenset("target targets label labels y ytrue yval yvalid truth true gt groundtruth actual actuals "
-                         "answer class classid labelid targetid truelabel oofy".split())  # fmt: skip
-COUNTER_NAMES = frozenset("index level0 row rownumber rownum rowno unnamed".split())
 STRONG = 2  # strength of an id column from which it counts by itself, without an equal in another file
-
-
-def plain_name(name: str) -> str:
-    """Lower case, without anything but letters and digits: "Image_ID" -> "imageid"."""
-    return re.sub(r"[\W_]+", "", name).lower()
 
 
 @dataclass(frozen=True)
@@ -78,21 +74,9 @@ def is_counter(name: str, column: pd.Series) -> bool:
     return counts or is_counter_name(name)
 
 
-def is_counter_name(name: str) -> bool:
-    """Called like what pandas makes of an index: index, level_0, Unnamed: 0, or nothing."""
-    return plain_name(name) in COUNTER_NAMES or re.fullmatch(r"(unnamed: |level_)\d+|", name.lower()) is not None
-
-
 def is_fold(name: str, column: pd.Series) -> bool:
     """Called like folds, and whole numbers."""
     return plain_name(name) in FOLD_NAMES and is_number(column) and is_whole(column)
-
-
-def is_id_name(name: str) -> bool:
-    """Called id, image_id, ImageId, file, uuid ..., or anything that ends in Id, ID or _id."""
-    ends = re.search(r"([a-z0-9]I[dD]|[_\s.-][iI][dD]|[A-Z]ID)$", name)
-    starts = re.match(r"id[_\s.-]|(image|img|file)[_\s.-]?(name|path|file)$", name, re.IGNORECASE)
-    return plain_name(name) in ID_NAMES or ends is not None or starts is not None
 
 
 def id_columns(raw: RawTable, skip: frozenset[str] = TARGET_NAMES) -> list[IdColumn]:
@@ -125,7 +109,7 @@ def id_columns(raw: RawTable, skip: frozenset[str] = TARGET_NAMES) -> list[IdCol
 
 def _is_spoilt(column: pd.Series) -> bool:
     """Whether a column of text is one of numbers with a point that has something strange in it."""
-    if pd.to_numeric(column, errors="coerce").notna().mean() <= 0.5:
+    if not 0.5 < pd.to_numeric(column, errors="coerce").notna().mean() < 1:
         return False
     return bool(column.astype(str).str.contains(r"\d\.\d|e-?\d", regex=True).mean() > 0.5)
 

@@ -6,16 +6,8 @@ import numpy as np
 import pandas as pd
 
 from foldpack.errors import DataError
-from foldpack.search.columns import (
-    COUNTER_NAMES,
-    FOLD_NAMES,
-    GROUP_NAMES,
-    TARGET_NAMES,
-    is_counter,
-    is_number,
-    numbers_of,
-    plain_name,
-)
+from foldpack.search.column_names import COUNTER_NAMES, FOLD_NAMES, GROUP_NAMES, TARGET_NAMES, plain_name
+from foldpack.search.columns import is_counter, is_number, numbers_of
 from foldpack.search.inputs import in_order
 from foldpack.search.labels import Truth
 from foldpack.search.tables import RawTable

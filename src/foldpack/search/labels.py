@@ -11,7 +11,8 @@ from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Kind
 from foldpack.search.class_columns import numbered
-from foldpack.search.columns import TARGET_NAMES, IdColumn, is_counter, is_fold, is_number, numbers_of, plain_name
+from foldpack.search.column_names import TARGET_NAMES, plain_name
+from foldpack.search.columns import IdColumn, is_counter, is_fold, is_number, numbers_of
 from foldpack.search.tables import RawTable
 
 SOME_NAMES = 5  # named in a message

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from foldpack.errors import DataError, did_you_mean
+from foldpack.search.column_names import is_id_name
 
 READABLE = (".npy", ".npz", ".csv", ".parquet", ".h5", ".hdf5")
 ARRAY_OF = re.compile(r"(?P<file>.+\.(?:npz|h5|hdf5)):(?P<array>.+)", re.IGNORECASE)
@@ -145,7 +146,8 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path}: the rows have more fields than the header has names; name every column")
     if frame.shape[1] == 1 and re.search(r"[;\t]", header[0]):
         raise DataError(f"{path}: one column called {header[0]!r}; separate the columns by commas")
-    whole = [place for place in range(frame.shape[1]) if place == 0 or _could_be_ids(frame.iloc[:, place])]
+    called = [place == 0 or is_id_name(str(name)) for place, name in enumerate(frame.columns)]
+    whole = [place for place in range(frame.shape[1]) if called[place] or _could_be_ids(frame.iloc[:, place])]
     text = pd.read_csv(path, usecols=whole, dtype=str, keep_default_na=False)
     for place, name in zip(whole, text.columns, strict=True):
         frame[name] = _as_written(text[name].str.strip(), frame.iloc[:, place])
@@ -162,10 +164,10 @@ def _holds_numbers(column: pd.Series) -> bool:
 
 
 def _as_written(text: pd.Series, read: pd.Series) -> pd.Series:
-    """Text, unless it is how pandas would write the numbers that it has read: then these."""
-    if pd.api.types.is_float_dtype(read) or (_holds_numbers(read) and (text == read.astype(str)).all()):
-        return read
-    return text
+    """Text, unless it is numbers with a point, or how pandas would write the numbers that it has read: then these."""
+    if pd.api.types.is_float_dtype(read):  # ids like 3e7, too long for 64 bits, or with a gap
+        return text if text.str.fullmatch(r"\d+([eE]\d+)?|").all() else read
+    return read if _holds_numbers(read) and (text == read.astype(str)).all() else text
 
 
 def _read_hdf5(path: Path, file: Path, array: str | None) -> RawTable:
