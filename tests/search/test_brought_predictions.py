@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from brought_files import IDS, NAMES, RNG, Commands, N, Y, frame_of, softmax_member, write_csv
 from scipy.special import expit
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from foldpack.errors import DataError
 
@@ -300,7 +300,7 @@ def test_text_labels_without_names_to_look_them_up(run):
     with pytest.raises(DataError, match="y.npy: the labels are text, like .* predictions have one column; give 0/1"):
         run.search("b.npy", labels="y.npy", metric="auc")
     np.save("o.npy", np.array(NAMES, dtype=object)[Y], allow_pickle=True)
-    with pytest.raises(DataError, match="o.npy: an array of Python objects, which only pickle reads, and foldpack"):
+    with pytest.raises(DataError, match="o.npy: no NumPy file, or one of Python objects, which only pickle reads"):
         run.search("a.npy", labels="o.npy")
 
 
@@ -347,3 +347,58 @@ def test_two_columns_are_two_classes_or_refused(run):
     labels(values=BINARY + 1)
     with pytest.raises(DataError, match="'auc' needs 0/1 labels for predictions of one column, got 1 to 2, first"):
         run.search("c.npy", metric="auc")
+
+
+def test_one_column_of_labels_and_fbeta(run):
+    """With at least one label an item every item would get it."""
+    np.save("y.npy", BINARY)
+    np.save("a.npy", PRED[0])
+    with pytest.raises(DataError, match="'f1' counts the labels of each item, and there is one column; take f1_macro"):
+        run.search("a.npy", labels="y.npy", metric="f1")
+    found = run.alone("a.npy", labels="y.npy", metric="f1_macro")[0]
+    assert found == round(max(f1_score(BINARY, PRED[0] >= cut) for cut in PRED[0]), 4)
+
+
+@pytest.mark.parametrize(("extra", "message"), [
+    ({"width": np.arange(N) % 7 + 20}, "a.csv: column 'width' holds whole numbers only and 'p' does not"),
+    ({"is_valid": np.arange(N) % 2}, "a.csv: column 'is_valid' holds whole numbers only and 'p' does not"),
+    ({"q": PRED[1]}, "a: the two numbers of an item sum to .* no probabilities of two classes"),
+    ({"q": PRED[1], "r": PRED[1] / 2}, "the labels are 0 and 1, but the predictions have 3 columns, which do not sum"),
+])  # fmt: skip
+def test_what_may_be_no_prediction_is_not_blended(run, extra, message):
+    labels(values=BINARY)
+    pd.DataFrame({"id": IDS, "p": PRED[0], **extra}).to_csv("a.csv", index=False)
+    with pytest.raises(DataError, match=message):
+        run.search("a.csv", metric="auc")
+
+
+def junk(path):
+    path.write_bytes(b"hello")
+
+
+@pytest.mark.parametrize(("name", "write", "message"), [
+    ("a.npy", junk, "no NumPy file, or one of Python objects"),
+    ("a.npz", junk, "no NumPy file, or one of Python objects"),
+    ("a.csv", lambda path: path.write_text(""), "cannot read it"),
+    ("a.csv", lambda path: path.write_text("id,cat,dog,owl\n"), "it has no rows"),
+    ("a.csv", lambda path: path.write_text("id;cat;dog;owl\nx;0.1;0.2;0.7\n"), "separate the columns by commas"),
+    ("a.npy", lambda path: np.save(path, np.zeros((0, 3))), "it holds no number"),
+    ("a.npy", lambda path: np.save(path, np.zeros((2, N, 3))), "give .n,., or .n, C. with a column for each class"),
+    ("a.npy", lambda path: np.save(path, A.astype(complex)), "an array of complex128; give numbers"),
+    ("a.npy", lambda path: np.save(path, np.array(NAMES)[Y]), "it holds text, like '...'; predictions are numbers"),
+])  # fmt: skip
+def test_what_is_no_table_of_numbers_is_one_line(run, name, write, message):
+    labels()
+    write(run.folder / name)
+    with pytest.raises(DataError, match=f"{name}: .*{message}"):
+        run.search(name)
+
+
+def test_real_values_beside_their_target(run):
+    truth = np.random.default_rng(0).normal(50, 10, N)
+    pd.DataFrame({"id": IDS, "price": truth}).to_csv("y.csv", index=False)
+    guess = truth + np.random.default_rng(1).normal(0, 3, N)
+    pd.DataFrame({"id": IDS, "price": truth, "guess": guess, "fold": np.arange(N) % 5}).to_csv("a.csv", index=False)
+    pd.DataFrame({"id": IDS, "price": np.round(guess)}).to_csv("b.csv", index=False)
+    found = run.alone("a.csv", "b.csv", metric="rmse", options=["--spaces", "linear"])
+    assert found == [round(float(np.sqrt(np.mean((one - truth) ** 2))), 4) for one in (guess, np.round(guess))]

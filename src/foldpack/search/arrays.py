@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,10 +89,14 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     if new_class and asked.level2 is not None:
         raise DataError("level 2 does not rank items that are in no class; leave out --level2 or --new-class")
     inputs = read_arrays(asked.files, asked.labels, metric, asked.groups, asked.folds, new_class)
+    options = asked.options
+    if metric.needs == "labels" and inputs.cells.classes == 1 and options.rule.min_labels:
+        options = replace(options, rule=replace(options.rule, min_labels=0))  # else every item would get the label
+        inputs.notes.append("one column: an item may go without the label (--min-labels 0)")
     if asked.level2 is not None:
-        require_level2_fits(inputs.cells, inputs.folds, asked.options.rule, asked.level2)
+        require_level2_fits(inputs.cells, inputs.folds, options.rule, asked.level2)
     drift = compare_tests(asked.tests, inputs, new_class)
-    found = find_ensemble(inputs.cells, metric, inputs.folds, asked.options, progress)
+    found = find_ensemble(inputs.cells, metric, inputs.folds, options, progress)
     notes = inputs.notes + [one.note for one in drift if one.note is not None]
     notes += duplicate_notes(found.correlation, inputs.names)
     notes += score_notes(found.single_scores, inputs.names, metric)

@@ -89,20 +89,24 @@ def require_order_of_names(files: list[Path], names: list[str], ensemble: Path) 
     """Raises DataError for one file twice, and where files are called like the members in another order."""
     if len({path.resolve() for path in files}) != len(files):
         raise DataError("a file of predictions is named twice; name each once")
-    stems = [f"{file.parent.name}/{file.stem}" + (f":{array}" if array else "")
-             for file, array in (split_array_name(path) for path in files)]  # fmt: skip
-    called = [_called_like(stem, names) for stem in stems]
+    called = [_called_like(path, names) for path in files]
     for place, (path, member) in enumerate(zip(files, called, strict=True)):
         if member is not None and member != place and called.count(member) == 1:
             raise DataError(f"{path}: called like member {names[member]!r}, but it is given for {names[place]!r}; "
                             f"give the inputs in the order of {ensemble}: {', '.join(names)}")  # fmt: skip
 
 
-def _called_like(stem: str, names: list[str]) -> int | None:
+def _called_like(path: Path, names: list[str]) -> int | None:
     """The member whose name a file's name has in it as whole words, the longest if there are several; or None."""
-    found = [place for place, name in enumerate(names)
-             if re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", stem)]  # fmt: skip
-    return max(found, key=lambda place: len(names[place]), default=None)
+    file, array = split_array_name(path)
+    stem = file.stem + (f":{array}" if array else "")
+    for text in (stem, f"{file.parent.name}/{stem}"):
+        found = [place for place, name in enumerate(names)
+                 if re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text)]  # fmt: skip
+        longest = [place for place in found if len(names[place]) == max(len(names[one]) for one in found)]
+        if found:
+            return longest[0] if len(longest) == 1 else None
+    return None
 
 
 def rows_in_one_order(tables: list[RawTable], id_name: str | None) -> tuple[list[RawTable], IdColumn | None, list[str]]:

@@ -61,10 +61,20 @@ def predictions_of(
             raise DataError(f"{path}: no column of predictions is left; {_told(skipped)}; give a column for each class")
         del skipped[kept[0]]
         notes = [f"{path}: column {kept[0]!r} is taken as the prediction"]
+    _require_alike_numbers(frame[kept], path, known or [])
     if skipped:
         notes.append(f"{path}: no predictions, so left out: {_told(skipped)}")
     values = np.column_stack([numbers_of(frame[name]) for name in kept])
     return Predictions(values[:, 0] if len(kept) == 1 else values, kept), notes
+
+
+def _require_alike_numbers(frame: pd.DataFrame, path: object, known: list[str]) -> None:
+    """Raises DataError for whole numbers, not all 0, beside columns with fractions: a width, a flag, a count."""
+    whole = [name for name in frame.columns if name not in known and is_whole(frame[name]) and frame[name].any()]
+    rest = [name for name in frame.columns if not is_whole(frame[name])]
+    if whole and rest:
+        raise DataError(f"{path}: column {whole[0]!r} holds whole numbers only and {rest[0]!r} does not, so it is not "
+                        "clear that both are predictions; leave out what is none")  # fmt: skip
 
 
 def _told(skipped: dict[str, str]) -> str:

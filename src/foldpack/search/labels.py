@@ -114,6 +114,9 @@ def targets_of(
         _require_one_column_fits(metric)
         return "labels", _zero_one(truth, metric), []
     numbers = class_numbers(truth, classes, columns, new_class)
+    if columns > 2 and numbers.max() < 2 and not alike_one:
+        raise DataError(f"{truth.path}: the labels are 0 and 1, but the predictions have {columns} columns, which do "
+                        "not sum to 1; leave out the columns that are no predictions")  # fmt: skip
     if metric.needs == "labels":
         return "labels", numbers[:, None] == np.arange(columns), [f"{truth.path}: class numbers are one label an item"]
     return "exclusive", numbers, []
@@ -153,6 +156,9 @@ def _of_table(truth: Truth, metric: Metric, columns: int, alike_one: bool) -> tu
 
 
 def _require_one_column_fits(metric: Metric) -> None:
+    if metric.needs == "labels" and metric.average == "samples":
+        raise DataError(f"metric {metric.name!r} counts the labels of each item, and there is one column; take "
+                        f"{metric.name}_macro or {metric.name}_micro")  # fmt: skip
     if metric.map_at or metric.name.startswith(("recall", "top")):
         raise DataError(f"metric {metric.name!r} ranks classes, and the predictions have one column; give one for each "
                         "class")  # fmt: skip

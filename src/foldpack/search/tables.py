@@ -65,7 +65,7 @@ def read_raw(path: Path) -> RawTable:
             loaded = np.load(file, allow_pickle=False)
             return _of_array(loaded if suffix == ".npy" else _npz_array(loaded, path, array), path, file)
         if suffix == ".csv":
-            return RawTable(path, (file,), read_csv(file))
+            return _of_frame(read_csv(file), path, file)
         if suffix == ".parquet":
             return _of_frame(pd.read_parquet(file), path, file)
         return _read_hdf5(path, file, array)
@@ -73,8 +73,8 @@ def read_raw(path: Path) -> RawTable:
         raise DataError(f"{path}: {failure}; install it, or save the array as .npy") from None
     except (OSError, ValueError, KeyError, IndexError, RuntimeError, EOFError, zipfile.BadZipFile) as failure:
         if "allow_pickle" in str(failure):
-            raise DataError(f"{path}: an array of Python objects, which only pickle reads, and foldpack never does; "
-                            "save numbers, or text with .astype(str)") from None  # fmt: skip
+            raise DataError(f"{path}: no NumPy file, or one of Python objects, which only pickle reads, and foldpack "
+                            "never does; save numbers, or text with .astype(str)") from None  # fmt: skip
         raise DataError(f"{path}: cannot read it ({' '.join(str(failure).split())})") from None
 
 
@@ -106,6 +106,8 @@ def _of_array(array: np.ndarray, path: Path, file: Path) -> RawTable:
         array = array[:, 0]
     if array.ndim not in (1, 2):
         raise DataError(f"{path}: shape {array.shape}; give (n,), or (n, C) with a column for each class")
+    if not array.size:
+        raise DataError(f"{path}: shape {array.shape}; it holds no number")
     return RawTable(path, (file,), array=array)
 
 
@@ -119,6 +121,8 @@ def _of_frame(frame: pd.DataFrame, path: Path, file: Path) -> RawTable:
         frame = frame.reset_index()
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     _require_unique(list(frame.columns), path)
+    if frame.empty:
+        raise DataError(f"{path}: it has no rows")
     for name in frame.columns:
         if isinstance(frame[name].dtype, pd.CategoricalDtype):
             frame[name] = frame[name].astype(str)
@@ -151,7 +155,6 @@ def read_csv(path: Path) -> pd.DataFrame:
     text = pd.read_csv(path, usecols=whole, dtype=str, keep_default_na=False)
     for place, name in zip(whole, text.columns, strict=True):
         frame[name] = _as_written(text[name].str.strip(), frame.iloc[:, place])
-    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     return frame
 
 
