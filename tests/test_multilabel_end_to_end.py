@@ -18,7 +18,7 @@ from foldpack.ensemble.blend import blend_probs, merge_views
 from foldpack.keyring import Keyring
 from foldpack.metrics.registry import get_metric
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
-from foldpack.search.ensemble import search_ensemble
+from foldpack.search.ensemble import RunSearch, search_runs
 from foldpack.spec import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from foldpack.train.run import train_run
 from packer.deploy import build_kernel
@@ -53,7 +53,8 @@ def make_place(root: Path) -> Path:
     for run, seed in (("first", 1), ("second", 2)):
         config = tiny_config(run, competition="imet", net=net, loss={"name": "bce"}, metric="f2", epochs=3, seed=seed)
         train_run(config, root / "data", root / "folds.csv", root / "runs", lambda text: None)
-    spec, _ = search_ensemble("multi", [root / "runs" / "first", root / "runs" / "second"], None, 1.0, "my-imet")
+    asked = RunSearch(hours=1.0, slug="my-imet")
+    spec, _ = search_runs("multi", [root / "runs" / "first", root / "runs" / "second"], asked)
     write_spec(root / "multi.yml", spec)
     return root
 

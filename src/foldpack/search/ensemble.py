@@ -23,7 +23,7 @@ from foldpack.search.level2 import Level2Options, require_level2_fits
 from foldpack.search.level2_files import remove_boosters
 from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import duplicate_notes, score_notes
-from foldpack.search.report import Report, report_lines, report_numbers
+from foldpack.search.report import Report, report_numbers
 from foldpack.search.solvers import in_space
 from foldpack.spec import (
     BlendSpec,
@@ -73,14 +73,6 @@ class EnsembleSettings(StrictModel):
     name: Name
     hours: Annotated[float, Field(gt=0, le=24)]
     slug: Name | None
-
-
-def search_ensemble(
-    name: str, folders: list[Path], metric_name: str | None, hours: float, slug: str | None = None
-) -> tuple[EnsembleSpec, list[str]]:
-    """Fit the blend of some runs. Returns the ensemble and the lines of a report. Raises DataError."""
-    spec, numbers = search_runs(name, folders, RunSearch(metric=metric_name, hours=hours, slug=slug))
-    return spec, report_lines(numbers)
 
 
 def search_runs(
