@@ -14,7 +14,8 @@ from small_house import OWNER, PROJECT, load_entry, tiny_config
 from foldpack.data.folds import read_folds
 from foldpack.data.runs import read_run
 from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.keyring import Keyring
 from foldpack.metrics.registry import get_metric
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
@@ -67,7 +68,7 @@ def test_pairs_stay_together(place: Path) -> None:
 
 def oof_probs(place: Path, spec: EnsembleSpec) -> tuple[np.ndarray, np.ndarray]:
     runs = [read_run(place / "runs" / member.run) for member in spec.members]
-    probs = np.stack([merge_views(run.logits, "multilabel") for run in runs])
+    probs = np.stack([merge_view_probs(run.logits, "multilabel") for run in runs])
     return blend_probs(probs, np.array([member.weight for member in spec.members]), spec.blend), runs[0].targets
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof_rows
 from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.metrics.registry import get_metric
 from foldpack.search.decision import LabelRule
@@ -53,7 +54,7 @@ def test_the_kernels_blend_of_the_oof_gives_the_score_in_the_yaml(runs, task):
               for k, (name, s) in enumerate((("a", 1.5), ("b", 2.0), ("c", 0.5)))}  # fmt: skip
     spec, numbers = search_runs("best", [folder / name for name in logits], RunSearch())
     assert parse_spec(spec_to_dict(spec)) == spec
-    probs = np.stack([merge_views(logits[member.run], task) for member in spec.members])
+    probs = np.stack([merge_view_probs(logits[member.run], task) for member in spec.members])
     weights = np.array([member.weight for member in spec.members])
     blended = blend_probs(probs, weights, spec.blend, task == "multiclass")
     cells = answer_cells(blended, CLASSES, task, spec.threshold, spec.min_labels, spec.max_labels)

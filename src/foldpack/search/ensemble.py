@@ -11,7 +11,8 @@ from pydantic import Field
 
 from foldpack.competitions.registry import get_competition
 from foldpack.data.runs import Run, read_array, read_run
-from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import Metric
@@ -145,7 +146,7 @@ def run_stream(run: Run) -> Stream:
     The file is mapped anew each time: pages of a map that stays open count as memory of this process.
     """
     path = run.folder / "oof.npy"
-    return lambda first, end: merge_views(read_array(path)[:, first:end], run.meta.task, run.meta.merge)
+    return lambda first, end: merge_view_probs(read_array(path)[:, first:end], run.meta.task, run.meta.merge)
 
 
 def floor_notes(cells: Cells, found: Found) -> list[str]:
