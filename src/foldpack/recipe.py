@@ -174,15 +174,18 @@ def run_recipe(
     run_script(project / "ensemble_search.py", [recipe.name, *recipe.runs, *settings], work)
     run_script(project / "deploy_kernel.py", [f"ensembles/{recipe.name}.yml", "--dry-run", *ring], work)
     build = work / "build" / recipe.name
-    rehearsal = rehearse_build(build, recipe.name, slug, data)
+    rehearsal = rehearse_competition(build, recipe.name, slug, data)
     say("\n".join(rehearsal.log.splitlines()[-3:]))
     spec = read_spec(work / "ensembles" / f"{recipe.name}.yml")
     say(f"recipe {recipe.name}: {time.monotonic() - started:.0f} s, rehearsal {rehearsal.seconds:.0f} s")
     return RecipeResult(spec.metric.name, spec.metric.oof, rehearsal.submission, rehearsal)
 
 
-def rehearse_build(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
-    """Rehearse `build/<name>/` on a competition folder; the inputs stay in `build/<name>/rehearsal/input/`."""
+def rehearse_competition(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
+    """Run the kernel of `build/<name>/` once on the whole competition: its submission answers every test image.
+
+    `packer.rehearsal.rehearse_build` checks more, on a part. The inputs stay in `build/<name>/rehearsal/input/`.
+    """
     folders = [folder for folder in (*sorted(build.glob("weights*")), build / "keys") if folder.is_dir()]
     folder = build / "rehearsal"
     inputs = lay_out_inputs(folder, (slug, data), {read_dataset_slug(each): each for each in folders})
