@@ -125,20 +125,6 @@ def read_class_table(path: Path) -> list[str]:
     return names.tolist()
 
 
-def class_titles(layout: ImageTable, root: Path) -> list[str]:
-    """What each class is called: the second column of the class CSV. Raises DataError when there is none."""
-    if layout.class_csv is None:
-        raise DataError(f"competition '{layout.name}' has no table of classes, so classes have no titles")
-    path = root / layout.class_csv
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as failure:
-        raise DataError(f"{path}: cannot read the classes ({failure})") from None
-    if len(table.columns) < 2:
-        raise DataError(f"{path}: one column, expected two: the class and its title")
-    return table.iloc[:, 1].tolist()
-
-
 def label_words(layout: ImageTable, text: str) -> list[str]:
     """The classes named in one label cell."""
     return text.split() if layout.task == "multilabel" else [text]
