@@ -20,7 +20,7 @@ from foldpack.data.near_duplicates import Grouping, Link, near_hashes, near_vect
 from foldpack.errors import DataError
 
 LARGE_GROUP = 0.02  # share of the images above which a group is doubted
-DISTANCE = 32  # bits of 256; docs/decisions/0032-groups.md has what this finds
+DISTANCE = 40  # bits of 256; docs/decisions/0032-groups.md has what this finds
 NAMED = 5  # so many examples are printed
 StageReport = Callable[[str, float], None]  # (what is done, its share)
 
