@@ -129,7 +129,7 @@ def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
                       "give --images N or --rehearse DIR")
         return
     hours = predict_hours(spec, wanted.images, wanted.accelerator, wanted.factor)
-    devices = ACCELERATORS[wanted.accelerator].devices if wanted.accelerator in ACCELERATORS else 1
+    devices = ACCELERATORS.get(wanted.accelerator, 1)
     said = (f"about {hours:.2f} h for {wanted.images:,} images on {devices} GPU{'s' * (devices > 1)}, each "
             f"{wanted.factor:g} times as slow as the device of the training, of a budget of {budget:g} h")
     if hours > budget * (1 - spec.budget.margin):

@@ -54,7 +54,6 @@ class RehearsalReport:
     peak: int  # bytes of memory, all processes of the larger run
     rows: int  # of the larger run's submission
     images: int  # that the hours are predicted for
-    predicted_hours: float
 
     @property
     def ok(self) -> bool:
@@ -127,7 +126,7 @@ def make_report(scenes: list[Scene], build: Build, stub: SampleImages, images: i
     checks += [key_check(scenes, build), left_check(scoring), memory_check(scoring)]
     checks.append(time_check(hours, images, factor, build.spec))
     seconds = sum(scene.ran.seconds for scene in scenes)
-    return RehearsalReport(checks, seconds, scoring.ran.peak, len(scoring.answers), images, hours)
+    return RehearsalReport(checks, seconds, scoring.ran.peak, len(scoring.answers), images)
 
 
 def dataset_folders(build: Build) -> dict[str, Path]:

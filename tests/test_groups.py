@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -129,6 +130,19 @@ def test_a_broken_image_is_named_and_alone(tmp_path: Path, capsys: pytest.Captur
     assert f"{data / 'train' / 'p1.png'}: cannot decode the image" in said and said.count(": a group of its own") == 2
 
 
+def test_a_test_image_that_is_missing_or_asked_for_twice_has_one_row(
+        tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    data = competition(tmp_path / "data", pictures(), {"t0": picture(50)})
+    missing = [f"m{number}" for number in range(22)]
+    pd.DataFrame({"id": ["t0", *missing, "t0"], "attribute_ids": "0"}).to_csv(
+        data / "sample_submission.csv", index=False)
+    found = groups_of(data, "--test")
+    assert found.index.tolist() == [*pictures(), "t0", *missing] and found.nunique() == len(found)
+    said = capsys.readouterr().out
+    assert said.count("cannot decode the image") == 20
+    assert "2 more images are broken: each is a group of its own" in said
+
+
 def test_folds_keep_the_found_groups_whole(tmp_path: Path) -> None:
     twins = {f"twin{seed}": picture(seed).resize((90, 90)) for seed in range(PICTURES)}
     data = competition(tmp_path / "data", pictures() | twins)
@@ -213,6 +227,27 @@ def test_near_hashes_are_those_of_all_pairs() -> None:
     assert len(np.unique(numbers)) == 500 - 40
     assert numbers[0] == 0 and (np.diff(np.unique(numbers)) == 1).all()
     assert grouping.examples(5)[0].distance == 8
+
+
+LARGE = """
+import resource
+import numpy as np
+from foldpack.data.near_duplicates import Grouping, near_hashes
+hashes = np.random.default_rng(0).integers(0, 2**63, (100_000, 4), dtype=np.uint64)
+hashes[50_000:51_000] = hashes[:1000]
+hashes[60_000:90_000] = hashes[0]
+grouping = Grouping(len(hashes))
+for near in near_hashes(hashes, 40, lambda share: None):
+    grouping.join(near)
+print(len(np.unique(grouping.numbers())), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_hashes_are_compared_in_little_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
+    groups, mebibytes = map(int, done.stdout.split())
+    assert groups == 69_000 and mebibytes < 400
 
 
 def test_near_vectors_are_those_of_all_pairs() -> None:
