@@ -74,13 +74,9 @@ def spec_rows(spec: dict[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def spec_members(spec: dict[str, object]) -> Iterator[dict[str, object]]:
-    """The members, stage by stage."""
-    stages = spec.get("stages")
-    for stage in [spec, *(stages if isinstance(stages, list) else [])]:
-        members = stage.get("members") if isinstance(stage, dict) else None
-        for member in members if isinstance(members, list) else []:
-            if isinstance(member, dict):
-                yield member
+    """The members. A spec of others than ensembles may hold anything."""
+    members = spec.get("members")
+    yield from (member for member in (members if isinstance(members, list) else []) if isinstance(member, dict))
 
 
 def member_text(member: dict[str, object]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import shutil
@@ -23,7 +22,7 @@ from packer.deploy import Build, kaggle_slug
 from packer.exits import DeployError, Exit
 from packer.hours import ACCELERATORS, RETIRED, predict_hours
 from packer.image import Image
-from packer.keys import SIZE_LIMIT, is_keys
+from packer.keys import SIZE_LIMIT, keys_in_script
 from packer.stage import SealedStore, require_checkpoint
 
 SESSION_HOURS = 12.0  # Kaggle ends every session then
@@ -130,7 +129,7 @@ def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
                       "give --images N or --rehearse DIR")
         return
     hours = predict_hours(spec, wanted.images, wanted.accelerator, wanted.factor)
-    devices = ACCELERATORS[wanted.accelerator].devices if wanted.accelerator in ACCELERATORS else 1
+    devices = ACCELERATORS.get(wanted.accelerator, 1)
     said = (f"about {hours:.2f} h for {wanted.images:,} images on {devices} GPU{'s' * (devices > 1)}, each "
             f"{wanted.factor:g} times as slow as the device of the training, of a budget of {budget:g} h")
     if hours > budget * (1 - spec.budget.margin):
@@ -240,19 +239,10 @@ def check_keys(build: Build) -> Iterator[Finding]:
     if build.spec.keys == "dataset":
         have = set(read_keys_file(build.folder / "keys" / KEYS_FILE))
     else:
-        have = {Path(name).stem for name in inline_keys(build.script)}
+        have = {Path(name).stem for name in keys_in_script(build.script.read_text(encoding="utf-8"))}
     missing = [part.role for part in sealed_parts(build.spec) if Path(part.file).stem not in have]
     if missing:
         yield Finding("error", f"no key for the weights of {', '.join(missing)}", "build again")
-
-
-def inline_keys(script: Path) -> dict[str, str]:
-    """The keys in a script, by sealed file's name."""
-    for node in ast.parse(script.read_text(encoding="utf-8")).body:
-        if is_keys(node):
-            assert isinstance(node, ast.AnnAssign) and node.value is not None
-            return ast.literal_eval(node.value)
-    return {}
 
 
 def check_packages(build: Build, image: Image) -> Iterator[Finding]:

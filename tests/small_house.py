@@ -18,7 +18,8 @@ from foldpack.data.digits_source import write_digits
 from foldpack.data.runs import read_run
 from foldpack.keyring import Keyring
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
-from foldpack.search.ensemble import member_of, search_ensemble
+from foldpack.search.ensemble import RunSearch, member_of, search_runs
+from foldpack.search.report import report_lines
 from foldpack.spec import BlendSpec, EnsembleSpec, spec_to_dict, write_spec
 from foldpack.train.run import train_run
 from packer.deploy import Build, build_kernel
@@ -90,14 +91,14 @@ def make_house(root: Path) -> House:
     write_small_folds(data, folds_csv)
     for run in RUNS:
         train_run(tiny_config(run), data, folds_csv, runs, said.append)
-    spec, report = search_ensemble("small", [runs / run for run in RUNS], None, 1.0)
+    spec, numbers = search_runs("small", [runs / run for run in RUNS], RunSearch(hours=1.0))
     spec = both_runs(spec, runs)
     ensemble = root / "ensembles" / "small.yml"
     write_spec(ensemble, spec)
     keyring = root / "keys" / "keyring"
     with Keyring.editing(keyring) as ring:
         build = build_kernel(ensemble, PROJECT, runs, root / "build", OWNER, ring)
-    return House(root, data, answers, folds_csv, runs, ensemble, spec, report, build, keyring, said)
+    return House(root, data, answers, folds_csv, runs, ensemble, spec, report_lines(numbers), build, keyring, said)
 
 
 def both_runs(spec: EnsembleSpec, runs: Path) -> EnsembleSpec:

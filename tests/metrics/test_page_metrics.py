@@ -1,5 +1,7 @@
 """Scores of pages, boxes and masks against worked examples and loops from the definition."""
 
+import sys
+
 import numpy as np
 import pytest
 from faster_coco_eval import COCO, COCOeval_faster
@@ -7,6 +9,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from foldpack.errors import FoldpackError
 from foldpack.metrics.detection import coco_ap, imaterialist_ap, mask_ious
 from foldpack.metrics.kuzushiji import kuzushiji_f1, match_page
+from foldpack.metrics.registry import get_metric
 
 RNG = np.random.default_rng(5)
 
@@ -76,6 +79,19 @@ def test_coco_ap_is_the_packages_first_number_and_knows_perfect_and_nothing():
     assert coco_ap(truth, []) == 0.0
     with pytest.raises(FoldpackError, match="COCO AP of 'keypoints' is not known; use bbox or segm"):
         coco_ap(truth, results, "keypoints")
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    truth, results = scene()
+    with pytest.raises(FoldpackError, match=r"needs the package faster-coco-eval.*pip install -e '\.\[detection\]'"):
+        coco_ap(truth, results)
+
+
+def test_scores_of_pages_are_not_offered_where_no_command_could_use_them():
+    for name in ("kuzushiji_f1", "coco_box_ap", "coco_mask_ap", "imaterialist_ap"):
+        with pytest.raises(FoldpackError, match=f"metric '{name}' is not known"):
+            get_metric(name)
 
 
 def test_mask_ious_count_pixels():

@@ -7,12 +7,14 @@ import pytest
 
 from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof_rows
 from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.metrics.registry import get_metric
 from foldpack.search.decision import LabelRule
-from foldpack.search.ensemble import RunSearch, search_ensemble, search_runs, single_notes
+from foldpack.search.ensemble import RunSearch, search_runs, single_notes
 from foldpack.search.find import SearchOptions
+from foldpack.search.report import report_lines
 from foldpack.spec import parse_spec, spec_to_dict
 
 N, CLASSES = 160, [f"c{k}" for k in range(6)]
@@ -50,9 +52,9 @@ def test_the_kernels_blend_of_the_oof_gives_the_score_in_the_yaml(runs, task):
     folder, targets = runs
     logits = {name: write_run(folder, name, task, targets[task], s, k)
               for k, (name, s) in enumerate((("a", 1.5), ("b", 2.0), ("c", 0.5)))}  # fmt: skip
-    spec, lines = search_ensemble("best", [folder / name for name in logits], None, 9.0)
+    spec, numbers = search_runs("best", [folder / name for name in logits], RunSearch())
     assert parse_spec(spec_to_dict(spec)) == spec
-    probs = np.stack([merge_views(logits[member.run], task) for member in spec.members])
+    probs = np.stack([merge_view_probs(logits[member.run], task) for member in spec.members])
     weights = np.array([member.weight for member in spec.members])
     blended = blend_probs(probs, weights, spec.blend, task == "multiclass")
     cells = answer_cells(blended, CLASSES, task, spec.threshold, spec.min_labels, spec.max_labels)
@@ -62,7 +64,7 @@ def test_the_kernels_blend_of_the_oof_gives_the_score_in_the_yaml(runs, task):
     else:
         right = np.mean([CLASSES[true] == cell for true, cell in zip(targets[task], cells, strict=True)])
         assert right == pytest.approx(spec.metric.oof, abs=1e-6)
-    assert any(line.strip().startswith("nested") for line in lines)
+    assert any(line.strip().startswith("nested") for line in report_lines(numbers))
 
 
 def test_a_limit_of_hours_and_images_leaves_runs_out_and_the_plan_names_units(runs):
@@ -109,8 +111,8 @@ def test_runs_that_do_not_belong_together_and_metrics_that_do_not_fit_are_named(
     write_run(folder, "renamed", "multilabel", targets["multilabel"], 1.5, 1, [f"d{k}" for k in range(6)])
     for other, what in (("other", "ids"), ("renamed", "classes")):
         with pytest.raises(DataError, match=f"runs 'a' and '{other}' differ in their {what}"):
-            search_ensemble("best", [folder / "a", folder / other], None, 9.0)
+            search_runs("best", [folder / "a", folder / other], RunSearch())
     with pytest.raises(DataError, match="metric 'accuracy' needs probs; it does not fit a multilabel competition"):
-        search_ensemble("best", [folder / "a"], "accuracy", 9.0)
+        search_runs("best", [folder / "a"], RunSearch(metric="accuracy"))
     with pytest.raises(DataError, match="a run is named twice: a, a"):
-        search_ensemble("best", [folder / "a", folder / "a"], None, 9.0)
+        search_runs("best", [folder / "a", folder / "a"], RunSearch())

@@ -17,7 +17,7 @@ from foldpack.competitions.imet import IMET
 from foldpack.config import ConfigError, RunConfig, read_config
 from foldpack.data.digits_source import write_digits
 from foldpack.data.runs import read_array, read_run
-from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
 from foldpack.models.checkpoint import read_checkpoint
 from foldpack.models.classifier import ModelError
@@ -66,7 +66,7 @@ def test_a_finished_run_holds_everything(place: Path) -> None:
     assert run.logits.shape == (2, 80, 10) and run.logits.dtype == np.float32
     for fold in range(3):
         assert (run.logits[:, run.fold == fold] == read_array(folder / f"fold{fold}.oof.npy")).all()
-    hits = merge_views(run.logits, "multiclass").argmax(axis=1) == run.targets
+    hits = merge_view_probs(run.logits, "multiclass").argmax(axis=1) == run.targets
     assert run.meta.score == pytest.approx(hits.mean()) and run.meta.metric == "accuracy"
     assert [one.score for one in run.meta.folds] == pytest.approx([hits[run.fold == k].mean() for k in range(3)])
     assert [one.items for one in run.meta.folds] == np.bincount(run.fold).tolist()

@@ -26,7 +26,10 @@ def coco_ap(truth: dict, results: list[dict], kind: str = "bbox") -> float:
     try:
         from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
     except ImportError:
-        raise FoldpackError("COCO AP needs the package faster-coco-eval: pip install faster-coco-eval") from None
+        raise FoldpackError(
+            "COCO AP needs the package faster-coco-eval, got none; install the extra 'detection': "
+            "pip install -e '.[detection]'"
+        ) from None
     with contextlib.redirect_stdout(io.StringIO()):
         scene = COCO(truth)
         judge = COCOeval_faster(scene, scene.loadRes(results), kind)

@@ -32,7 +32,7 @@ def load_metric(path: Path) -> Metric:
     if not callable(function):
         raise FoldpackError(f"metric {path}: the file defines no function metric(y, p, groups)")
     needs = names.get("needs", "probs")
-    allowed = [one for one in get_args(Needs) if one not in ("labels", "pages")]
+    allowed = [one for one in get_args(Needs) if one != "labels"]
     if needs not in allowed:
         raise FoldpackError(f"metric {path}: needs = {needs!r}; allowed are {', '.join(allowed)}")
     arguments = len(inspect.signature(function).parameters)

@@ -1,4 +1,4 @@
-"""The one list of metrics. Every metric is numpy in, float out, and knows which way is better."""
+"""The metrics that a run or a search can be asked for. Each is numpy in, float out, and knows which way is better."""
 
 from __future__ import annotations
 
@@ -19,23 +19,21 @@ from foldpack.metrics.classification import (
     quadratic_kappa,
     top_k_accuracy,
 )
-from foldpack.metrics.detection import coco_ap, imaterialist_ap
 from foldpack.metrics.fbeta import fbeta_macro, fbeta_micro, fbeta_samples
-from foldpack.metrics.kuzushiji import kuzushiji_f1
 from foldpack.metrics.ranking import map_at_k, multi_map_at_k, recall_at_k, top_k
 from foldpack.metrics.regression import mae, pinball, rmse
 
 # What a metric wants as `p`: probabilities or ranking scores; bool decisions (after a threshold); int grades (after
-# cut points); real values; or pages (lists of boxes, points or masks, which no blend weights can be searched for).
-Needs = Literal["probs", "labels", "grades", "values", "pages"]
+# cut points); or real values. Scores of boxes, points and masks are functions of their own, in `metrics.detection` and
+# `metrics.kuzushiji`: no blend weights can be searched for them.
+Needs = Literal["probs", "labels", "grades", "values"]
 
 
 @dataclass(frozen=True)
 class Metric:
     """A score of predictions against the truth.
 
-    function(y, p) -> float. y: (n,) int classes, (n, C) bool labels, or (n,) float values; p as `needs` says. Metrics
-    of pages take what their own docstrings say.
+    function(y, p) -> float. y: (n,) int classes, (n, C) bool labels, or (n,) float values; p as `needs` says.
     A metric with `uses_groups` also takes `groups` (n,), for scores that are defined by group.
     """
 
@@ -95,10 +93,6 @@ METRICS: dict[str, Metric] = {
     "recall10": Metric("recall10", partial(_ranked_recall, 10)),
     "rmse": Metric("rmse", rmse, needs="values", greater_is_better=False),
     "mae": Metric("mae", mae, needs="values", greater_is_better=False),
-    "kuzushiji_f1": Metric("kuzushiji_f1", kuzushiji_f1, needs="pages"),
-    "coco_box_ap": Metric("coco_box_ap", partial(coco_ap, kind="bbox"), needs="pages"),
-    "coco_mask_ap": Metric("coco_mask_ap", partial(coco_ap, kind="segm"), needs="pages"),
-    "imaterialist_ap": Metric("imaterialist_ap", imaterialist_ap, needs="pages"),
     "pinball": Metric("pinball", pinball, needs="values", greater_is_better=False),
 }
 

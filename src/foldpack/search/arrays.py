@@ -88,8 +88,6 @@ def read_targets(values: np.ndarray, metric: Metric, one_column: bool = False) -
 
     one_column: whether the predictions are one number an item, which makes (n,) labels 0/1.
     """
-    if metric.needs == "pages":
-        raise DataError(f"metric {metric.name!r} scores boxes, points or masks; no weights can be searched for it")
     if metric.needs in ("values", "grades"):
         return "values", values.astype(np.float64)
     whole = np.issubdtype(values.dtype, np.bool_) or np.all(values == np.round(values))

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from foldpack.competitions.registry import get_competition
 from foldpack.data.runs import Run, read_array, read_run
-from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import Metric
@@ -23,7 +24,7 @@ from foldpack.search.level2 import Level2Options, require_level2_fits
 from foldpack.search.level2_files import remove_boosters
 from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import duplicate_notes, score_notes
-from foldpack.search.report import Report, report_lines, report_numbers
+from foldpack.search.report import Report, report_numbers
 from foldpack.search.solvers import in_space
 from foldpack.spec import (
     BlendSpec,
@@ -73,14 +74,6 @@ class EnsembleSettings(StrictModel):
     name: Name
     hours: Annotated[float, Field(gt=0, le=24)]
     slug: Name | None
-
-
-def search_ensemble(
-    name: str, folders: list[Path], metric_name: str | None, hours: float, slug: str | None = None
-) -> tuple[EnsembleSpec, list[str]]:
-    """Fit the blend of some runs. Returns the ensemble and the lines of a report. Raises DataError."""
-    spec, numbers = search_runs(name, folders, RunSearch(metric=metric_name, hours=hours, slug=slug))
-    return spec, report_lines(numbers)
 
 
 def search_runs(
@@ -153,7 +146,7 @@ def run_stream(run: Run) -> Stream:
     The file is mapped anew each time: pages of a map that stays open count as memory of this process.
     """
     path = run.folder / "oof.npy"
-    return lambda first, end: merge_views(read_array(path)[:, first:end], run.meta.task, run.meta.merge)
+    return lambda first, end: merge_view_probs(read_array(path)[:, first:end], run.meta.task, run.meta.merge)
 
 
 def floor_notes(cells: Cells, found: Found) -> list[str]:

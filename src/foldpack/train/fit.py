@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from foldpack.config import ConfigError, RunConfig
-from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.metrics.registry import Metric, get_metric
 from foldpack.models.checkpoint import GoldenLogits
@@ -155,7 +155,7 @@ class FoldTraining:
         logits = predict_logits(net, self.config.net, pixels, self.config.views, self.accelerator.device,
                                 PREDICT_BATCH)
         seconds = (time.monotonic() - started) / (len(pixels) * len(self.config.views))
-        probs = merge_views(logits, self.data.task, self.config.merge)
+        probs = merge_view_probs(logits, self.data.task, self.config.merge)
         score = score_probs(self.metric, self.data.targets[self.inside], probs)
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
         golden = remember_golden(net, self.config.net, self.accelerator.device)

@@ -32,7 +32,7 @@ from foldpack.data.runs import (
     write_meta,
     write_oof_rows,
 )
-from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.registry import METRICS, get_metric
@@ -204,7 +204,7 @@ class RunTrainer:
                           sha256=sha256_file(checkpoint_path(self.folder, info.fold)))
                  for info, inside in zip(infos, rows, strict=True)]
         metric = get_metric(self.config.metric)
-        probs = merge_views(logits, self.data.task, self.config.merge)
+        probs = merge_view_probs(logits, self.data.task, self.config.merge)
         meta = RunMeta(
             run=self.config.run, competition=self.config.competition, task=self.data.task,  # type: ignore[arg-type]
             classes=self.data.classes, prior=self.data.prior(), size=self.config.net.size,
