@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import os
 import re
 import subprocess
@@ -104,3 +105,43 @@ def test_setup_installs_the_lock_and_nothing_else() -> None:
     allowed = ("--require-hashes -r locks/setup.txt", "--no-deps --no-build-isolation -e .")
     installs = re.findall(r"pip install [^&|;\n]*", shown.stdout)
     assert installs and all(any(words in each for words in allowed) for each in installs), shown.stdout
+
+
+def make_lock():
+    """locks/make_lock.py as a module."""
+    place = importlib.util.spec_from_file_location("make_lock", ROOT / "locks/make_lock.py")
+    assert place is not None and place.loader is not None
+    module = importlib.util.module_from_spec(place)
+    place.loader.exec_module(module)
+    return module
+
+
+def file_of(name: str, digit: str) -> dict:
+    return {"url": f"https://example.org/a/{name}", "hashes": {"sha256": digit * 64}}
+
+
+WHEELS = [file_of(f"a-1.0-{tags}.whl", digit) for tags, digit in (
+    ("cp311-cp311-manylinux_2_28_x86_64", "1"), ("cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64", "2"),
+    ("cp39-abi3-manylinux_2_34_x86_64", "3"), ("py3-none-any", "4"),
+    ("cp314-cp314-manylinux_2_28_x86_64", "8"), ("cp313-cp313t-manylinux_2_28_x86_64", "8"),
+    ("cp311-cp311-musllinux_1_2_x86_64", "8"), ("cp311-cp311-manylinux_2_28_aarch64", "8"),
+    ("cp312-cp312-win_amd64", "8"), ("cp312-cp312-macosx_11_0_arm64", "8"))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("package", "line", "digits"), [
+    ({"wheels": WHEELS, "sdist": file_of("a-1.0.tar.gz", "9")}, "a==1.0", "1234"),
+    ({"wheels": WHEELS[-3:], "sdist": file_of("a-1.0.tar.gz", "9")}, "a==1.0", "9"),
+    ({"sdist": file_of("a-1.0.tar.gz", "9"), "marker": "python_full_version >= '3.12'"},
+     "a==1.0 ; python_version == '3.12' or python_version == '3.13'", "9"),
+    ({"wheels": WHEELS[:1], "marker": "python_full_version == '3.11.*' and sys_platform == 'linux'"},
+     "a==1.0 ; python_version == '3.11'", "1"),
+])  # fmt: skip
+def test_an_entry_has_the_hashes_that_our_machines_can_install(package: dict, line: str, digits: str) -> None:
+    made = make_lock().entry({"name": "a", "version": "1.0", **package})
+    assert made == " \\\n    ".join([line, *(f"--hash=sha256:{digit * 64}" for digit in digits)])
+    assert all(LINE.fullmatch(each) for each in made.split("\n"))
+
+
+def test_a_package_that_no_python_of_ours_needs_is_left_out() -> None:
+    assert make_lock().pythons_of({"name": "a", "marker": "sys_platform == 'win32'"}) == []
+    assert make_lock().pythons_of({"name": "a"}) == list(PYTHONS)
