@@ -13,8 +13,9 @@ from foldpack.competitions.registry import get_competition
 from foldpack.data.runs import Run, read_array, read_run
 from foldpack.ensemble.blend import blend_probs, merge_views
 from foldpack.errors import DataError
+from foldpack.metrics.answers import answer_problem
 from foldpack.metrics.plugin import find_metric
-from foldpack.metrics.registry import Metric
+from foldpack.metrics.registry import METRICS, Metric
 from foldpack.search.cells import Cells
 from foldpack.search.compact import Stream, compact_cells
 from foldpack.search.cost import START_SECONDS, Machine, MemberCost
@@ -237,9 +238,10 @@ def same_targets(run: Run, other: Run) -> bool:
 
 
 def require_metric_fits(metric: Metric, task: str) -> None:
-    """Raises DataError for a metric of label sets on single-label data and the other way round."""
-    if (metric.needs == "labels") != (task == "multilabel") or metric.needs not in ("probs", "labels"):
-        raise DataError(f"metric '{metric.name}' needs {metric.needs}; it does not fit a {task} competition")
+    """Raises DataError for a metric that does not score what the kernel of this task hands in."""
+    if problem := answer_problem(metric.name, metric.answer, task):
+        own = ', or a .py file with needs = "class"' if task == "multiclass" else ""
+        raise DataError(f"{problem}{own}; name one of them with --metric")
 
 
 def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:
@@ -257,6 +259,7 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
             nested=None if nested is None else round(nested.mean, 6),
             nested_se=None if nested is None else round(nested.se, 6),
             uniform=round(found.uniform_score, 6),
+            answer=None if found.metric.name in METRICS else found.metric.answer,
         ),
         budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
         blend=BlendSpec.model_validate(
