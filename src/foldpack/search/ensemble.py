@@ -17,6 +17,7 @@ from foldpack.metrics.answers import answer_problem
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import METRICS, Metric
 from foldpack.search.cells import Cells
+from foldpack.search.chance import Reader, check_chance
 from foldpack.search.compact import Stream, compact_cells
 from foldpack.search.cost import START_SECONDS, Machine, MemberCost
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
@@ -103,6 +104,7 @@ def search_runs(
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
     names = [run.meta.run for run in runs]
     notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
+    chance = check_chance(cells, names, metric, asked.options.rule, folds, None if cells.full else run_reader(runs))
     notes += floor_notes(cells, found) + limit_notes(found, asked) + single_notes(found, names)
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
@@ -116,7 +118,7 @@ def search_runs(
         spec = spec.model_copy(update={"level2": part})
     elif asked.boosters is not None:
         remove_boosters(asked.boosters)
-    return spec, report_numbers(Report(name, found, names, notes, limit, level2))
+    return spec, report_numbers(Report(name, found, names, notes, limit, level2, chance=chance))
 
 
 def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) -> Level2Source:
@@ -155,6 +157,12 @@ def run_stream(run: Run) -> Stream:
     """
     path = run.folder / "oof.npy"
     return lambda first, end: merge_views(read_array(path)[:, first:end], run.meta.task, run.meta.merge)
+
+
+def run_reader(runs: list[Run]) -> Reader:
+    """(run, items) -> its probabilities of these items, from the file."""
+    streams = [run_stream(run) for run in runs]
+    return lambda m, items: np.concatenate([streams[m](int(item), int(item) + 1) for item in items])
 
 
 def floor_notes(cells: Cells, found: Found) -> list[str]:
