@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from foldpack.cli_errors import run_app
-from foldpack.errors import FoldpackError
+from foldpack.errors import INTERRUPTED, FoldpackError
 from foldpack.files import write_atomic
 from foldpack.metrics.plugin import find_metric
 from foldpack.search.array_spec import write_array_ensemble
@@ -83,6 +83,8 @@ def search(
     write_atomic(out / f"{name}.report.html", report_html(numbers))
     print("\n".join(report_lines(numbers)))
     print(f"ensemble {target}")
+    if numbers["interrupted"]:
+        raise typer.Exit(INTERRUPTED)
 
 
 def tuning_options(name: str, level2: bool, trials: int, study: str | None) -> Tuning | None:

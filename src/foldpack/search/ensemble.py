@@ -111,14 +111,16 @@ def search_runs(
     limit = asked.hours if asked.images is not None else None
     spec = run_spec(name, runs, found, asked)
     level2: dict = {}
+    stopped = found.interrupted
     if asked.level2 is not None and asked.boosters is not None:
         source = run_level2(runs, cells, found, spec)
         part, level2, more = add_level2(source, found, folds, asked.level2, asked.boosters, progress)
         notes += more
+        stopped = not level2  # Ctrl-C, during the choice or in level 2
         spec = spec.model_copy(update={"level2": part})
     elif asked.boosters is not None:
         remove_boosters(asked.boosters)
-    return spec, report_numbers(Report(name, found, names, notes, limit, level2, chance=chance))
+    return spec, report_numbers(Report(name, found, names, notes, limit, level2, [], chance, stopped))
 
 
 def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) -> Level2Source:

@@ -87,6 +87,11 @@ class Found:
     prefixes: list[Prefix]
 
     @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the choice."""
+        return self.choice is not None and self.choice.interrupted
+
+    @property
     def used(self) -> np.ndarray:
         """Indices of the members with weight."""
         return np.flatnonzero(self.blend.weights)

@@ -37,7 +37,7 @@ class Report:
     """What a report is made of. limit_hours: of the kernel, or None; level2: numbers of the second level, or none;
 
     drift: a comparison of each member's test and out-of-fold predictions, where test predictions were given; chance: of
-    each member with a constant guess.
+    each member with a constant guess; interrupted: Ctrl-C ended the choice or level 2.
     """
 
     name: str
@@ -48,6 +48,14 @@ class Report:
     level2: dict = field(default_factory=dict)
     drift: list[Drift] = field(default_factory=list)
     chance: ChanceCheck = ChanceCheck(None, [])
+    interrupted: bool = False
+
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes, after that of a stop."""
+        if not self.found.interrupted:
+            return self.notes
+        return ["Ctrl-C ended the choice: the best found so far is kept, its nested score is missing", *self.notes]
 
 
 def report_numbers(report: Report) -> dict:
@@ -92,7 +100,8 @@ def report_numbers(report: Report) -> dict:
         "level2": report.level2,
         "drift": [vars(one) for one in report.drift],
         "warnings": report.chance.warnings,
-        "notes": report.notes,
+        "notes": report.all_notes,
+        "interrupted": report.interrupted,
     }  # fmt: skip
     return {key: plain(value) for key, value in numbers.items()}
 
