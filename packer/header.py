@@ -63,8 +63,8 @@ def spec_rows(spec: dict[str, object]) -> Iterator[tuple[str, str]]:
     yield "Ensemble", ", ".join(str(part) for part in parts if part)
     metric = spec.get("metric")
     if isinstance(metric, dict) and "oof" in metric:
-        others = [f"{key} {metric[key]}" for key in ("nested", "nested_std") if key in metric]
-        tail = f" ({', '.join(others)})" if others else ""
+        error = f" +- {metric['nested_se']}" if "nested_se" in metric else ""
+        tail = f" (nested {metric['nested']}{error})" if "nested" in metric else ""
         yield "Expected OOF", f"{metric.get('name', 'score')} {metric['oof']}{tail}"
     budget = spec.get("budget")
     if isinstance(budget, dict) and "hours" in budget:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
+from foldpack.metrics.answers import answer_of, answer_problem
 from foldpack.predict.views import require_views
 from foldpack.sealed import SealedError, read_sealed_header
 from foldpack.sealed_keys import read_keys_file
@@ -76,6 +77,7 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
                  credentials: Credentials | None) -> list[Finding]:
     """What can be seen before anything is sealed. boosters: the folder of level 2's texts."""
     findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator), *check_words(spec)]
+    findings += check_answer(spec)
     findings += [*check_hours(spec, wanted), *check_runs(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
         findings += check_space(spec, runs, store)
@@ -116,6 +118,19 @@ def check_words(spec: EnsembleSpec) -> Iterator[Finding]:
             require_views(member.views)
     except FoldpackError as failure:
         yield Finding("error", str(failure), "")
+
+
+def check_answer(spec: EnsembleSpec) -> Iterator[Finding]:
+    """The promised score is that of what the kernel hands in."""
+    name = spec.metric.name
+    answer = answer_of(name, spec.metric.answer)
+    if answer is None:
+        yield Finding("error", f"metric '{name}' of the ensemble is not built in, and nothing says what it scores",
+                      "search again with --metric FILE.py, or write `answer: class` below `metric` if it scores one "
+                      "class an item")
+    elif problem := answer_problem(name, answer, spec.task):
+        yield Finding("error", f"the ensemble promises a score that its submission cannot have: {problem}",
+                      "search again and name one of them with --metric")
 
 
 def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:

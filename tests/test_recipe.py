@@ -13,7 +13,7 @@ from PIL import Image
 from foldpack.config import ConfigError
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
-from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds, read_groups, read_recipe
+from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds, read_groups, read_recipe, run_recipe
 
 SUBJECTS = [row // 2 for row in range(80)]
 IDS = [f"d{row}" for row in range(80)]
@@ -140,6 +140,31 @@ def test_a_run_must_belong_to_the_recipe(tmp_path: Path, run: str, competition: 
     with pytest.raises(ConfigError, match=f"one.yml: run '{run}' of competition '{competition}'; "
                                           "expected run 'one' of 'imet'"):
         read_recipe(tmp_path, "museum")
+
+
+AUC_RUN = TINY_RUN.replace("f2", "auc").replace("bce", "cross_entropy").format(run="one", competition="digits")
+
+
+def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_trained(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_recipe(tmp_path)
+    folder = tmp_path / "configs" / "museum"
+    text = "name: other\ncompetition: digits\nfolds: {kind: stratified, count: 3}\nruns: [one]\n"
+    (folder / "recipe.yml").write_text(text)
+    (folder / "one.yml").write_text(AUC_RUN)
+    monkeypatch.setattr("foldpack.recipe.project_root", lambda: tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        run_recipe("museum", tmp_path / "data", tmp_path / "work")
+    assert str(caught.value) == (
+        f"{folder / 'one.yml'}: metric 'auc' scores probabilities, but a kernel hands in one class an item "
+        "(multiclass); allowed: accuracy, macro_f1, map1, recall1; name one of them as `metric` in recipe.yml, for the "
+        "search; the runs may keep theirs")
+    assert not (tmp_path / "work").exists()
+    (folder / "mine.py").write_text('needs = "class"\ndef metric(y, p):\n    return float((y == p).mean())\n')
+    for metric in ("macro_f1", "mine.py"):  # with these it goes on, to data that are not there
+        (folder / "recipe.yml").write_text(f"{text}metric: {metric}\n")
+        with pytest.raises(DataError, match="data"):
+            run_recipe("museum", tmp_path / "data", tmp_path / "work")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ from foldpack.competitions.registry import get_competition
 from foldpack.config import ConfigError, RunConfig, read_config, read_text
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, write_folds
 from foldpack.data.group_file import read_group_file
-from foldpack.errors import DataError, FoldpackError, did_you_mean
+from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
+from foldpack.metrics.answers import answer_problem
+from foldpack.metrics.plugin import find_metric
 from foldpack.project import project_root
 from foldpack.spec import Name, read_spec
 from foldpack.strict_model import StrictModel, parse_strict
@@ -62,6 +64,7 @@ class RecipeConfig(StrictModel):
     folds: FoldsConfig
     runs: Annotated[list[str], Field(min_length=1)]  # configurations beside the recipe, without .yml
     hours: Annotated[float, Field(gt=0)] = 9.0
+    metric: str | None = None  # of the search: a name, or a .py file beside the recipe; default: the first run's
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,22 @@ def read_recipe(project: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]
             raise ConfigError(f"{path.parent / file}.yml: run '{config.run}' of competition '{config.competition}'; "
                               f"expected run '{file}' of '{recipe.competition}'")
     return recipe, configs
+
+
+def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) -> str:
+    """The metric that the search will follow. Raises ConfigError for one that no submission of the kernel can have.
+
+    Asked before anything is trained: runs may follow another metric, the search may not. folder: of the recipe.
+    """
+    name = recipe.metric or configs[0].metric
+    if name.endswith(".py"):
+        name = str(folder / name)
+    metric = find_metric(name)
+    if problem := answer_problem(metric.name, metric.answer, get_competition(recipe.competition).task):
+        where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
+        raise ConfigError(f"{folder / where}: {problem}; name one of them as `metric` in recipe.yml, for the search; "
+                          "the runs may keep theirs")
+    return name
 
 
 def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say, here: Path = Path()) -> None:
@@ -126,13 +145,14 @@ def run_recipe(
     started = time.monotonic()
     project = project_root()
     recipe, configs = read_recipe(project, name)
+    metric = search_metric(project / "configs" / name, recipe, configs)
     data, work = data.resolve(), work.resolve()
     folds_csv = work / "folds" / f"{recipe.name}.csv"
     make_recipe_folds(recipe, data, folds_csv, say, project / "configs" / name)
     for config in configs:
         train_run(config, data, folds_csv, work / "runs", say)
     slug = recipe.slug or get_competition(recipe.competition).slug
-    settings = ["--hours", str(recipe.hours), "--slug", slug]
+    settings = ["--hours", str(recipe.hours), "--slug", slug, "--metric", metric]
     ring = [] if keyring is None else ["--keyring", str(keyring.resolve())]
     run_script(project / "ensemble_search.py", [recipe.name, *recipe.runs, *settings], work)
     run_script(project / "deploy_kernel.py", [f"ensembles/{recipe.name}.yml", "--dry-run", *ring], work)
@@ -165,5 +185,7 @@ def read_dataset_slug(folder: Path) -> str:
 def run_script(script: Path, arguments: list[str], work: Path) -> None:
     """Run one of the top-level commands as a user would. Raises RecipeError with its exit code."""
     done = subprocess.run([sys.executable, str(script), *arguments], cwd=work)
+    if done.returncode == INTERRUPTED:
+        raise KeyboardInterrupt
     if done.returncode != 0:
         raise RecipeError(f"{script.name} {' '.join(arguments)} ended with exit code {done.returncode}; see above")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foldpack.cli_version import VersionOption
-from foldpack.errors import FoldpackError
+from foldpack.errors import INTERRUPTED, FoldpackError
 from foldpack.files import write_atomic
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def search(
     write_atomic(out / f"{name}.report.html", report_html(numbers))
     print("\n".join(report_lines(numbers)))
     print(f"ensemble {target}")
+    if numbers["interrupted"]:
+        raise typer.Exit(INTERRUPTED)
 
 
 def tuning_options(name: str, level2: bool, trials: int, study: str | None) -> Tuning | None:

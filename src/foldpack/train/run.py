@@ -35,6 +35,7 @@ from foldpack.data.runs import (
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
+from foldpack.metrics.answers import answer_problem
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
@@ -56,6 +57,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     """
     layout = get_competition(config.competition)
     check_names(config, layout)
+    tell_metric(config, layout, say)
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
     data = load_training_set(config, layout, data_root, folds_csv, say)
     chosen = chosen_folds(config, data.fold, folds_csv)
@@ -90,6 +92,13 @@ def check_names(config: RunConfig, layout: ImageTable) -> None:
     net = build_classifier(config.net, 2)
     require_output(config.net, net, 2)
     build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+
+
+def tell_metric(config: RunConfig, layout: ImageTable, say: Say) -> None:
+    """Before hours of training: the best epoch may follow a metric that no kernel can be scored by, the search not."""
+    if problem := answer_problem(config.metric, get_metric(config.metric).answer, layout.task):
+        say(f"warning: run '{config.run}': {problem}; the epochs follow it all the same, but the search will need "
+            "--metric with one of these")
 
 
 def metrics_of_task(task: str) -> list[str]:
