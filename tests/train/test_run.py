@@ -77,6 +77,17 @@ def test_a_finished_run_holds_everything(place: Path) -> None:
     assert all(entry["seconds_per_image"] > 0 for entry in entries if "best_epoch" in entry)
 
 
+def test_the_number_of_workers_changes_no_prediction(place: Path, tmp_path: Path) -> None:
+    augment = {"hflip": 0.5, "affine": 1.0, "colour": 1.0, "mixup": 0.2}
+    written = []
+    for workers in (0, 2):
+        runs = tmp_path / str(workers)
+        train_run(quick(augment=augment, epochs=2, workers=workers), place / "data", place / "folds.csv", runs, print)
+        written.append((runs / "tiny" / "oof.npy").read_bytes())
+    assert written[0] == written[1]
+    assert written[0] != (place / "runs" / "tiny" / "oof.npy").read_bytes()
+
+
 def test_a_run_that_is_done_is_kept_as_it_is(place: Path, tmp_path: Path) -> None:
     said, folder = again(place, tmp_path, quick())
     assert kept(said) == [0, 1, 2]

@@ -17,7 +17,6 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
 from torch import nn
-from torch.utils.data import DataLoader
 
 from foldpack.config import ConfigError, RunConfig
 from foldpack.ensemble.blend import merge_views
@@ -29,8 +28,8 @@ from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import predict_logits
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import View
-from foldpack.train.augment import BatchMixer, build_augmentation
-from foldpack.train.dataset import AugmentedRows, TrainingSet
+from foldpack.train.augment import BatchMixer
+from foldpack.train.dataset import ShuffledEpochs, TrainingSet, training_batches
 from foldpack.train.evaluate import is_better, score_probs
 from foldpack.train.losses import build_loss
 
@@ -60,7 +59,7 @@ def fit_fold(
 
     `log` gets a flat dict after every epoch. Raises TrainingError when the loss is not finite.
     """
-    set_seed(config.seed * 1000 + fold)
+    set_seed(fold_seed(config, fold))
     training = FoldTraining(config, data, fold)
     best: FoldResult | None = None
     stale = 0
@@ -81,6 +80,11 @@ def fit_fold(
     return best
 
 
+def fold_seed(config: RunConfig, fold: int) -> int:
+    """The seed of one fold's weights, order and augmentation, 0 to 2**32 - 1; a negative `seed` is as good as any."""
+    return (config.seed * 1000 + fold) % 2**32
+
+
 class FoldTraining:
     """Network, optimiser and data of one fold."""
 
@@ -93,10 +97,8 @@ class FoldTraining:
                                        gradient_accumulation_steps=config.accumulate)
         self.inside = np.flatnonzero(data.fold == fold)
         rows = np.flatnonzero(data.fold != fold)
-        augmentation = build_augmentation(config.augment, config.seed * 1000 + fold)
-        loader = DataLoader(AugmentedRows(data, rows, augmentation), config.batch_size, shuffle=True,
-                            drop_last=len(rows) > config.batch_size, num_workers=config.workers,
-                            persistent_workers=config.workers > 0)
+        loader = training_batches(data, rows, config, fold_seed(config, fold))
+        self.order: ShuffledEpochs = loader.sampler  # type: ignore[assignment]
         net = build_classifier(config.net, len(data.classes), config.net.pretrained)
         optimizer = build_optimizer(config, net)
         self.loss = build_loss(config.loss, data.task)
@@ -112,6 +114,7 @@ class FoldTraining:
     def epoch(self, epoch: int) -> float:
         """One pass over the training items. Returns the mean loss."""
         self.net.train()
+        self.order.epoch = epoch
         total, count = 0.0, 0
         for pixels, targets in self.loader:
             images, mixed = self.mixer(self.net_input(pixels), targets)
