@@ -155,10 +155,16 @@ def test_a_config_that_names_its_yaml_line(tmp_path: Path) -> None:
 
 
 def test_settings_at_their_usual_value_keep_the_hash_of_older_runs() -> None:
-    """As it was before net.canvas, net.decoder and merge could be chosen."""
+    """As it was before net.canvas, net.decoder, merge and the decay of a schedule could be chosen."""
     old = parse_config({**GOOD}, "x")
     dumped = old.model_dump(mode="json", exclude={"folds", "workers", "merge"})
     del dumped["net"]["canvas"], dumped["net"]["decoder"]
+    for name in ("decay_epochs", "decay_milestones", "decay_rate", "patience_epochs"):
+        del dumped["optim"][name]
     assert config_hash(old) == hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()
     other = parse_config({**GOOD, "net": {**GOOD["net"], "canvas": 64}}, "x")
     assert config_hash(other) != config_hash(old)
+    steps = [parse_config({**GOOD, "optim": {"schedule": "step", "decay_epochs": every}}, "x") for every in (5, 6)]
+    assert len({config_hash(one) for one in [old, *steps]}) == 3
+    # Computed by the version before the decay of a schedule could be chosen.
+    assert config_hash(old) == "5067e8cdc4b89facc3574c666c4469344be105056e98969f8924a03565727c22"

@@ -15,7 +15,8 @@ from foldpack.predict.loop import predict_logits
 from foldpack.train.augment import Augmentation
 from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.evaluate import is_better, score_probs
-from foldpack.train.fit import FoldResult, FoldTraining, TrainingError, build_optimizer, build_scheduler, fit_fold
+from foldpack.train.fit import FoldResult, FoldTraining, TrainingError, build_optimizer, fit_fold
+from foldpack.train.rates import build_scheduler
 
 CLASSES = ["red", "green", "blue"]
 
@@ -179,8 +180,8 @@ def test_multilabel_learns_with_mixing() -> None:
     ("optim", "message"),
     [
         ({"name": "adamwx"}, "run 'toy': optimiser 'adamwx' cannot be built: .*timm.optim.list_optimizers()"),
-        ({"schedule": "cosin"}, "run 'toy': schedule 'cosin' cannot be built: "),
-        ({"schedule": "plateau"}, "run 'toy': schedule 'plateau' cannot be built: "),
+        ({"schedule": "cosin"},
+         "run 'toy': schedule 'cosin' cannot be built: did you mean 'cosine'. Allowed: constant, cosine, multistep, "),
     ],
 )
 def test_strange_optimisers_and_schedules(optim: dict, message: str) -> None:

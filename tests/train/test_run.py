@@ -163,6 +163,7 @@ def test_an_interrupted_run_is_unfinished_and_keeps_its_folds(place: Path, tmp_p
         ({"net": {"arch": "vit_tiny_patch16_224", "size": 32}}, ModelError, "does not take images of 32 px"),
         ({"optim": {"name": "adamwx"}}, ConfigError, "optimiser 'adamwx' cannot be built"),
         ({"optim": {"schedule": "cosin"}}, ConfigError, "schedule 'cosin' cannot be built"),
+        ({"optim": {"schedule": "step"}}, ConfigError, "schedule 'step' never changes the learning rate in 1 epochs"),
         ({"precision": "fp16"}, ConfigError, "precision fp16 needs a GPU, and there is none; allowed here: no, bf16"),
     ],
 )

@@ -14,7 +14,6 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
 from torch import nn
 
@@ -32,6 +31,7 @@ from foldpack.train.augment import BatchMixer
 from foldpack.train.dataset import ShuffledEpochs, TrainingSet, training_batches
 from foldpack.train.evaluate import is_better, score_probs
 from foldpack.train.losses import build_loss
+from foldpack.train.rates import build_scheduler
 
 PREDICT_BATCH = 64
 
@@ -57,22 +57,24 @@ def fit_fold(
 ) -> FoldResult:
     """Train on the items outside `fold` and predict those inside it with the best epoch's weights.
 
-    `log` gets a flat dict after every epoch. Raises TrainingError when the loss is not finite.
+    `log` gets a flat dict after every epoch; its `lr` is the rate at the epoch's start. Raises TrainingError when the
+    loss is not finite.
     """
     set_seed(fold_seed(config, fold))
     training = FoldTraining(config, data, fold)
     best: FoldResult | None = None
     stale = 0
     for epoch in range(config.epochs):
-        started = time.monotonic()
+        started, rate = time.monotonic(), training.rate()
         loss = training.epoch(epoch)
-        entry: dict[str, object] = {"fold": fold, "epoch": epoch, "loss": round(loss, 6)}
+        entry: dict[str, object] = {"fold": fold, "epoch": epoch, "lr": rate, "loss": round(loss, 6)}
         last = epoch == config.epochs - 1
         if last or (epoch + 1) % config.evaluate_every == 0:
             result = training.evaluate(epoch)
             entry["score"] = round(result.score, 6)
             better = best is None or is_better(training.metric, result.score, best.score)
             best, stale = (result, 0) if better else (best, stale + config.evaluate_every)
+            training.end_epoch(epoch, result.score)
         log({**entry, "seconds": round(time.monotonic() - started, 2), "left": config.epochs - epoch - 1})
         if config.patience is not None and stale >= config.patience:
             break
@@ -149,6 +151,15 @@ class FoldTraining:
         if self.ema is not None:
             self.ema.update(self.plain, step=self.updates)
 
+    def rate(self) -> float:
+        """The learning rate of the next update, to 6 digits; with layer decay that of the last layer."""
+        return float(f"{max(group['lr'] for group in self.optimizer.param_groups):.6g}")
+
+    def end_epoch(self, epoch: int, score: float) -> None:
+        """Tell the schedule what an evaluated epoch scored."""
+        if self.scheduler is not None:
+            self.scheduler.step(epoch + 1, score)
+
     def evaluate(self, epoch: int) -> FoldResult:
         """Predict the items of the fold with the averaged weights if there are any, else with the current ones."""
         net: nn.Module = self.ema.module if self.ema is not None else self.plain
@@ -174,15 +185,3 @@ def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
     except (TypeError, ValueError, AssertionError, RuntimeError) as failure:
         raise ConfigError(f"run '{config.run}': optimiser '{optim.name}' cannot be built: {failure}; timm lists its "
                           "names with timm.optim.list_optimizers()") from None
-
-
-def build_scheduler(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int):
-    """timm's scheduler factory, stepped once per update. Raises ConfigError for an unknown name."""
-    optim = config.optim
-    try:
-        scheduler, _ = create_scheduler_v2(
-            optimizer, sched=optim.schedule, num_epochs=config.epochs, warmup_epochs=optim.warmup_epochs,
-            warmup_lr=optim.lr / 100, min_lr=optim.min_lr, step_on_epochs=False, updates_per_epoch=updates_per_epoch)
-    except (ValueError, AssertionError) as failure:
-        raise ConfigError(f"run '{config.run}': schedule '{optim.schedule}' cannot be built: {failure}") from None
-    return scheduler

@@ -42,8 +42,9 @@ from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import score_probs
-from foldpack.train.fit import FoldResult, build_optimizer, build_scheduler, fit_fold
+from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.losses import build_loss
+from foldpack.train.rates import build_scheduler, check_schedule
 
 Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
@@ -90,6 +91,7 @@ def check_names(config: RunConfig, layout: ImageTable) -> None:
     net = build_classifier(config.net, 2)
     require_output(config.net, net, 2)
     build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+    check_schedule(config)
 
 
 def metrics_of_task(task: str) -> list[str]:
@@ -186,8 +188,8 @@ class RunTrainer:
         append_log(self.folder, entry)
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
-            self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: loss {entry['loss']:.4f}{score}, "
-                     f"{entry['seconds']} s, {entry['left']} epochs to go")
+            self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: lr {entry['lr']:.3g}, loss "
+                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s, {entry['left']} epochs to go")
 
     def finish(self, folds: list[int]) -> RunMeta:
         """Join the folds' predictions and write oof.npy, oof.csv, targets.npy and, last, meta.json."""
