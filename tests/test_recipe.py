@@ -11,10 +11,13 @@ import pytest
 from drawings import CATEGORIES, KEEP, SIDE, TAGS, Drawings, make_drawings
 from PIL import Image
 
+from foldpack.cli import app as foldpack
+from foldpack.cli_errors import run_app
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import ImageTable, class_names, encode_labels, read_train_table
 from foldpack.competitions.imet import IMET
 from foldpack.config import ConfigError
+from foldpack.data.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.data.items import Items
 from foldpack.errors import DataError
@@ -138,6 +141,28 @@ def test_groups_are_read_as_text(tmp_path: Path) -> None:
     assert read_groups(tmp_path / "train.csv", "artist") == ["007", ""]
 
 
+def test_the_command_gives_an_item_without_a_group_one_of_its_own_and_says_so(tmp_path: Path, capsys) -> None:
+    data, out = tmp_path / "data", tmp_path / "folds.csv"
+    write_digits(data, tmp_path / "answers.csv", 150)
+    train = pd.read_csv(data / "train.csv", dtype=str)
+    patients = [["p1", "p1", "", "NA", "p2", " "][row % 6] for row in range(len(train))]
+    train.assign(patient=patients).to_csv(data / "train.csv", index=False)
+    folding = ["folds", "--data", str(data), "--competition", "digits", "--count", "3", "--out", str(out)]
+    assert run_app(foldpack, [*folding, "--kind", "stratified_grouped", "--group-column", "patient"]) == 0
+    table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    assert (table["group"] == "").sum() == 60 and table.groupby("group")["fold"].nunique().to_dict() == {
+        "": 3, "p1": 1, "p2": 1}
+    said = capsys.readouterr().out
+    assert "train.csv: 60 of 120 items have no patient ('', 'NA'), each is a group of its own\n" in said
+
+
+def test_folds_that_would_split_the_groups_are_refused(tmp_path: Path, capsys) -> None:
+    folding = ["folds", "--data", str(tmp_path), "--competition", "digits", "--kind", "stratified"]
+    assert run_app(foldpack, [*folding, "--group-column", "patient"]) == 2
+    assert ("kind 'stratified' would split the groups; use one of: grouped, stratified_grouped, multilabel_grouped"
+            in capsys.readouterr().err)
+
+
 def test_a_missing_group_column_is_named(museum: Path) -> None:
     with pytest.raises(DataError, match=r"train.csv: group column 'artist' is missing, got: id, attribute_ids, subj"):
         read_groups(museum / "train.csv", "artist")
@@ -147,7 +172,7 @@ def write_recipe(project: Path, run: str = "one", competition: str = "imet", ext
     folder = project / "configs" / "museum"
     folder.mkdir(parents=True)
     (folder / "recipe.yml").write_text(
-        f"name: museum\ncompetition: imet\nfolds: {{kind: multilabel, count: 3{extra}}}\nruns: [one]\n")
+        f"name: museum\ncompetition: imet\nfolds: {{kind: multilabel_grouped, count: 3{extra}}}\nruns: [one]\n")
     (folder / "one.yml").write_text(TINY_RUN.format(run=run, competition=competition))
 
 

@@ -20,11 +20,12 @@ from foldpack.competitions.image_table import (
     class_names,
     class_titles,
     encode_labels,
+    read_table,
     read_train_table,
 )
 from foldpack.competitions.registry import get_competition
 from foldpack.config import ConfigError, RunConfig, read_config, read_text
-from foldpack.data.folds import make_folds, write_folds
+from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
 from foldpack.data.items import Items
 from foldpack.data.pairs import Pairing, find_pairs, share_labels
 from foldpack.errors import DataError, FoldpackError, did_you_mean
@@ -37,6 +38,8 @@ from foldpack.train.run import train_run
 from packer.rehearse import Rehearsal, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
+# What stands in a group column where there is no group; pandas, R and spreadsheets write these.
+NO_GROUP = frozenset(("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "NULL", "null", "n/a"))
 
 
 class RecipeError(FoldpackError):
@@ -66,6 +69,8 @@ class FoldsConfig(StrictModel):
     def _one_source_of_groups(self) -> FoldsConfig:
         if self.pairs is not None and self.group_column is not None:
             raise ValueError("groups come from group_column or from pairs; give one of them")
+        if (self.pairs is not None or self.group_column is not None) and self.kind in FOLD_KINDS.keys() - GROUPED_KINDS:
+            raise ValueError(f"kind '{self.kind}' would split the groups; use one of: {', '.join(GROUPED_KINDS)}")
         return self
 
 
@@ -119,7 +124,7 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
             table[layout.label_column] = [" ".join(classes[k] for k in np.flatnonzero(row)) for row in targets]
         table["group"] = pairing.groups
     elif recipe.folds.group_column is not None:
-        table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column)
+        table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column, say)
     groups = table["group"].to_numpy() if "group" in table else None
     fold = make_folds(recipe.folds.kind, targets, groups, recipe.folds.count, recipe.folds.seed)
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
@@ -144,12 +149,17 @@ def pair_items(layout: ImageTable, data: Path, items: Items, targets: np.ndarray
     return pairing
 
 
-def read_groups(train_csv: Path, column: str) -> list[str]:
-    """The group of every training row. Raises DataError when the column is missing."""
-    train = pd.read_csv(train_csv, dtype=str, keep_default_na=False)
+def read_groups(train_csv: Path, column: str, say: Say = print) -> list[str]:
+    """The group of every training row, "" for none; says how many have none. Raises DataError without the column."""
+    train = read_table(train_csv, [], unique=False)
     if column not in train.columns:
         raise DataError(f"{train_csv}: group column '{column}' is missing, got: {', '.join(train.columns)}")
-    return train[column].tolist()
+    cells = train[column].str.strip()
+    groups = cells.mask(cells.isin(NO_GROUP), "").tolist()
+    if count := int(missing_groups(np.array(groups)).sum()):
+        written = ", ".join(f"'{cell}'" for cell in sorted(set(cells) & NO_GROUP))
+        say(f"{train_csv}: {count} of {len(groups)} items have no {column} ({written}), each is a group of its own")
+    return groups
 
 
 def run_recipe(
