@@ -130,6 +130,13 @@ def test_a_loss_that_is_not_finite_is_one_clear_error() -> None:
     assert str(caught.value).endswith("; lower optim.lr, set optim.clip_norm, or use precision: no")
 
 
+def test_a_fold_that_never_scores_a_number_is_one_clear_error(monkeypatch) -> None:
+    monkeypatch.setattr(Scripted, "scores", [float("nan")] * 2)
+    monkeypatch.setattr("foldpack.train.fit.FoldTraining", Scripted)
+    with pytest.raises(TrainingError, match="run 'toy': fold 0 scores no number in any epoch, so its predictions"):
+        fit_fold(toy_config(epochs=2), toy_set(), 0, quiet)
+
+
 def test_averaged_weights_are_evaluated_and_kept() -> None:
     training = FoldTraining(toy_config(ema=0.9), toy_set(), 0)
     training.epoch(0)

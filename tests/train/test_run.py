@@ -203,6 +203,17 @@ def test_folds_are_trained_in_order_and_once() -> None:
     assert chosen_folds(quick(), np.array([5, 1, 5, 1]), Path("f")) == [1, 5]
 
 
+def test_a_fold_that_the_metric_cannot_score_is_refused_before_training(place: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(place / "folds.csv", dtype=str)
+    table["fold"] = np.where(table["label"] == "3", "1", "0")
+    table.to_csv(tmp_path / "folds.csv", index=False)
+    with pytest.raises(ConfigError) as caught:
+        train_run(quick(metric="auc"), place / "data", tmp_path / "folds.csv", tmp_path / "runs", print)
+    assert "folds.csv: metric 'auc' is not defined on fold 1, whose " in str(caught.value)
+    assert str(caught.value).endswith("items are of 1 class; make other folds, or choose another metric")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_training_image_that_was_repaired_is_told(place, tmp_path) -> None:
     data = Path(shutil.copytree(place / "data", tmp_path / "data"))
     path = data / "train" / "digit_0001.png"

@@ -34,6 +34,7 @@ from foldpack.train.losses import build_loss
 from foldpack.train.rates import build_scheduler
 
 PREDICT_BATCH = 64
+CALMER = "lower optim.lr, set optim.clip_norm, or use precision: no"
 
 
 class TrainingError(FoldpackError):
@@ -79,6 +80,9 @@ def fit_fold(
         if config.patience is not None and stale >= config.patience:
             break
     assert best is not None  # the last epoch is always evaluated
+    if math.isnan(best.score):
+        raise TrainingError(f"run '{config.run}': fold {fold} scores no number in any epoch, so its predictions are "
+                            f"none; {CALMER}")
     return best
 
 
@@ -129,8 +133,7 @@ class FoldTraining:
             total, count = total + loss.item() * len(images), count + len(images)
         mean = total / max(count, 1)
         if not math.isfinite(mean):
-            raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; lower optim.lr, "
-                                "set optim.clip_norm, or use precision: no")
+            raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; {CALMER}")
         return mean
 
     def net_input(self, pixels: torch.Tensor) -> torch.Tensor:

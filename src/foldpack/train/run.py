@@ -41,7 +41,7 @@ from foldpack.models.classifier import ModelError, build_classifier, require_out
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.evaluate import score_probs
+from foldpack.train.evaluate import is_defined, score_probs
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.losses import build_loss
 from foldpack.train.rates import build_scheduler, check_schedule
@@ -60,6 +60,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
     data = load_training_set(config, layout, data_root, folds_csv, say)
     chosen = chosen_folds(config, data.fold, folds_csv)
+    check_scores(config, data, chosen, folds_csv)
     folder = runs / config.run
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
@@ -137,6 +138,16 @@ def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[i
     if strange or not config.folds:
         raise ConfigError(f"run '{config.run}': folds {config.folds}; {folds_csv} has {existing.tolist()}")
     return sorted(set(config.folds))
+
+
+def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_csv: Path) -> None:
+    """Raises ConfigError for a fold on which the metric is not defined, whatever is predicted there."""
+    for fold in folds:
+        inside = data.targets[data.fold == fold]
+        if not is_defined(get_metric(config.metric), inside, len(data.classes)):
+            raise ConfigError(f"{folds_csv}: metric '{config.metric}' is not defined on fold {fold}, whose "
+                              f"{len(inside)} items are of {len(np.unique(inside))} class; make other folds, or choose "
+                              "another metric")
 
 
 class RunTrainer:
