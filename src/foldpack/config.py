@@ -19,7 +19,7 @@ class ConfigError(FoldpackError):
     """A configuration file that cannot be read, or that asks for something that does not exist."""
 
 
-# What a schedule reads beside lr, min_lr and warmup_epochs, which `step` and `multistep` read without min_lr.
+# The schedules, and what each reads beside lr, min_lr and warmup_epochs.
 SCHEDULE_SETTINGS: dict[str, tuple[str, ...]] = {
     "constant": (),
     "cosine": (),
