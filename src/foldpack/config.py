@@ -66,6 +66,15 @@ class OptimConfig(StrictModel):
         return self
 
 
+# Which losses read which of the settings that only some read.
+LOSSES_READING = {
+    "smoothing": ("cross_entropy", "bce"),
+    "pos_weight": ("bce",),
+    "gamma_neg": ("asymmetric",),
+    "gamma_pos": ("asymmetric",),
+}
+
+
 class LossConfig(StrictModel):
     """`cross_entropy` for multiclass; `bce` or `asymmetric` (arXiv 2009.14119) for multilabel."""
 
@@ -73,7 +82,14 @@ class LossConfig(StrictModel):
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     pos_weight: Annotated[float, Field(gt=0)] = 1.0  # bce: weight of a positive against a negative
     gamma_neg: Annotated[float, Field(ge=0)] = 4.0  # asymmetric: focusing of the negatives
-    gamma_pos: Annotated[float, Field(ge=0)] = 1.0
+    gamma_pos: Annotated[float, Field(ge=0)] = 1.0  # asymmetric: focusing of the positives
+
+    @model_validator(mode="after")
+    def _the_loss_reads_it(self) -> LossConfig:
+        for name, losses in LOSSES_READING.items():
+            if self.name not in losses and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"loss '{self.name}' does not read {name}; it is read by {', '.join(losses)}")
+        return self
 
 
 class AugmentConfig(StrictModel):
