@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 from small_house import tiny_config, write_small_folds
 
+from foldpack.cli import app as foldpack
+from foldpack.cli_errors import run_app
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.imet import IMET
-from foldpack.config import ConfigError, RunConfig, read_config
+from foldpack.config import ConfigError, RunConfig, config_text, read_config
 from foldpack.data.digits_source import write_digits
 from foldpack.data.runs import read_array, read_run
 from foldpack.ensemble.blend import merge_views
@@ -86,6 +88,40 @@ def test_the_number_of_workers_changes_no_prediction(place: Path, tmp_path: Path
         written.append((runs / "tiny" / "oof.npy").read_bytes())
     assert written[0] == written[1]
     assert written[0] != (place / "runs" / "tiny" / "oof.npy").read_bytes()
+
+
+def train_command(place: Path, tmp_path: Path, config: RunConfig) -> int:
+    """`foldpack train` with this configuration; its exit code."""
+    (tmp_path / "tiny.yml").write_text(config_text(config))
+    folders = ["--data", str(place / "data"), "--folds", str(place / "folds.csv"), "--runs", str(tmp_path / "runs")]
+    return run_app(foldpack, ["train", str(tmp_path / "tiny.yml"), *folders])
+
+
+@pytest.mark.parametrize(
+    ("optim", "falls"),
+    [
+        ({"schedule": "step", "decay_epochs": 2}, [0, 0, 1, 1]),
+        ({"schedule": "multistep", "decay_milestones": [1, 3]}, [0, 1, 1, 2]),
+        ({"schedule": "plateau", "patience_epochs": 0}, None),
+        ({"schedule": "constant"}, [0, 0, 0, 0]),
+    ],
+)
+def test_the_log_of_a_command_shows_how_the_rate_falls(place: Path, tmp_path: Path, capsys, optim, falls) -> None:
+    config = quick(epochs=4, folds=[0], optim={"lr": 1e-3, "warmup_epochs": 0, "decay_rate": 0.5, **optim}
+                   if optim["schedule"] != "constant" else {"lr": 1e-3, "warmup_epochs": 0, **optim})
+    assert train_command(place, tmp_path, config) == 0
+    entries = [json.loads(line) for line in (tmp_path / "runs/tiny/log.jsonl").read_text().splitlines()]
+    rates, scores = ([entry[name] for entry in entries if "epoch" in entry] for name in ("lr", "score"))
+    if falls is None:  # after every epoch that is no better than all before it
+        falls = np.cumsum([0, *(scores[k] <= max(scores[:k]) * 1.0001 if k else 0 for k in range(3))])
+    assert rates == pytest.approx([1e-3 * 0.5**count for count in falls])
+    assert f"epoch 3: lr {rates[3]:.3g}, loss " in capsys.readouterr().out
+
+
+def test_the_command_refuses_a_schedule_that_does_nothing(place: Path, tmp_path: Path, capsys) -> None:
+    assert train_command(place, tmp_path, quick(epochs=20, optim={"schedule": "step"})) == 2
+    assert "run 'tiny': schedule 'step' never changes the learning rate in 20 epochs" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_is_done_is_kept_as_it_is(place: Path, tmp_path: Path) -> None:
