@@ -157,10 +157,12 @@ def test_the_command_gives_an_item_without_a_group_one_of_its_own_and_says_so(tm
 
 
 def test_folds_that_would_split_the_groups_are_refused(tmp_path: Path, capsys) -> None:
-    folding = ["folds", "--data", str(tmp_path), "--competition", "digits", "--kind", "stratified"]
-    assert run_app(foldpack, [*folding, "--group-column", "patient"]) == 2
-    assert ("kind 'stratified' would split the groups; use one of: grouped, stratified_grouped, multilabel_grouped"
-            in capsys.readouterr().err)
+    write_digits(tmp_path / "data", tmp_path / "answers.csv", 60)
+    folding = ["folds", "--data", str(tmp_path / "data"), "--competition", "digits", "--kind", "stratified", "--count"]
+    assert run_app(foldpack, [*folding, "2", "--group-column", "label", "--out", str(tmp_path / "folds.csv")]) == 2
+    said = capsys.readouterr().err
+    assert "folds of kind 'stratified' would split the groups; use one of: grouped, stratified_grouped, multi" in said
+    assert not (tmp_path / "folds.csv").exists()
 
 
 def test_a_missing_group_column_is_named(museum: Path) -> None:
@@ -172,7 +174,7 @@ def write_recipe(project: Path, run: str = "one", competition: str = "imet", ext
     folder = project / "configs" / "museum"
     folder.mkdir(parents=True)
     (folder / "recipe.yml").write_text(
-        f"name: museum\ncompetition: imet\nfolds: {{kind: multilabel_grouped, count: 3{extra}}}\nruns: [one]\n")
+        f"name: museum\ncompetition: imet\nfolds: {{kind: multilabel, count: 3{extra}}}\nruns: [one]\n")
     (folder / "one.yml").write_text(TINY_RUN.format(run=run, competition=competition))
 
 

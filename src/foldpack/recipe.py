@@ -69,8 +69,6 @@ class FoldsConfig(StrictModel):
     def _one_source_of_groups(self) -> FoldsConfig:
         if self.pairs is not None and self.group_column is not None:
             raise ValueError("groups come from group_column or from pairs; give one of them")
-        if (self.pairs is not None or self.group_column is not None) and self.kind in FOLD_KINDS.keys() - GROUPED_KINDS:
-            raise ValueError(f"kind '{self.kind}' would split the groups; use one of: {', '.join(GROUPED_KINDS)}")
         return self
 
 
@@ -126,6 +124,9 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
     elif recipe.folds.group_column is not None:
         table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column, say)
     groups = table["group"].to_numpy() if "group" in table else None
+    if groups is not None and recipe.folds.kind in FOLD_KINDS.keys() - GROUPED_KINDS:
+        raise DataError(f"folds of kind '{recipe.folds.kind}' would split the groups; use one of: "
+                        f"{', '.join(GROUPED_KINDS)}; or name no groups")
     fold = make_folds(recipe.folds.kind, targets, groups, recipe.folds.count, recipe.folds.seed)
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
     write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by})
