@@ -54,6 +54,10 @@ def test_every_configuration_of_the_project_reads() -> None:
         ({"optim": {"lr": 0.0}}, "optim.lr: input should be greater than 0, got 0.0"),
         ({"optim": None}, "optim: input should be a valid dictionary or instance of OptimConfig, got None"),
         ({"loss": {"name": "focal"}}, "loss.name: input should be 'cross_entropy', 'bce' or 'asymmetric', got 'focal'"),
+        ({"loss": {"name": "asymmetric", "smoothing": 0.1}},
+         "loss: loss 'asymmetric' does not read smoothing; it is read by cross_entropy, bce, got {"),
+        ({"loss": {"name": "cross_entropy", "pos_weight": 2.0}}, "does not read pos_weight; it is read by bce"),
+        ({"loss": {"name": "bce", "gamma_neg": 2.0}}, "loss 'bce' does not read gamma_neg; it is read by asymmetric"),
         ({"precision": False}, "precision: input should be 'no', 'fp16' or 'bf16', got False"),
         ({"views": []}, "views: list should have at least 1 item"),
         ({"views": "identity"}, "views: input should be a valid list, got 'identity'"),
@@ -155,13 +159,19 @@ def test_a_config_that_names_its_yaml_line(tmp_path: Path) -> None:
 
 
 def test_settings_at_their_usual_value_keep_the_hash_of_older_runs() -> None:
-    """As it was before net.canvas, net.decoder and merge could be chosen."""
+    """As it was before net.canvas, net.decoder, merge and the decay of a schedule could be chosen."""
     old = parse_config({**GOOD}, "x")
     dumped = old.model_dump(mode="json", exclude={"folds", "workers", "merge"})
     del dumped["net"]["canvas"], dumped["net"]["decoder"]
+    for name in ("decay_epochs", "decay_milestones", "decay_rate", "patience_epochs"):
+        del dumped["optim"][name]
     assert config_hash(old) == hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()
     other = parse_config({**GOOD, "net": {**GOOD["net"], "canvas": 64}}, "x")
     assert config_hash(other) != config_hash(old)
+    steps = [parse_config({**GOOD, "optim": {"schedule": "step", "decay_epochs": every}}, "x") for every in (5, 6)]
+    assert len({config_hash(one) for one in [old, *steps]}) == 3
+    # Computed by the version before the decay of a schedule could be chosen.
+    assert config_hash(old) == "5067e8cdc4b89facc3574c666c4469344be105056e98969f8924a03565727c22"
 
 
 class Numbers(StrictModel):

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from foldpack.cli import app as foldpack
+from foldpack.cli_errors import run_app
 from foldpack.config import ConfigError
+from foldpack.data.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds, read_groups, read_recipe, run_recipe
@@ -99,6 +102,30 @@ def test_each_fault_of_a_file_of_groups_is_named(museum: Path, tmp_path: Path, t
 def test_groups_are_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("id,artist\na,007\nb,\n")
     assert read_groups(tmp_path / "train.csv", "artist") == ["007", ""]
+
+
+def test_the_command_gives_an_item_without_a_group_one_of_its_own_and_says_so(tmp_path: Path, capsys) -> None:
+    data, out = tmp_path / "data", tmp_path / "folds.csv"
+    write_digits(data, tmp_path / "answers.csv", 150)
+    train = pd.read_csv(data / "train.csv", dtype=str)
+    patients = [["p1", "p1", "", "NA", "p2", " "][row % 6] for row in range(len(train))]
+    train.assign(patient=patients).to_csv(data / "train.csv", index=False)
+    folding = ["folds", "--data", str(data), "--competition", "digits", "--count", "3", "--out", str(out)]
+    assert run_app(foldpack, [*folding, "--kind", "stratified_grouped", "--group-column", "patient"]) == 0
+    table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    assert (table["group"] == "").sum() == 60 and table.groupby("group")["fold"].nunique().to_dict() == {
+        "": 3, "p1": 1, "p2": 1}
+    said = capsys.readouterr().out
+    assert "train.csv: 60 of 120 items have no patient ('', 'NA'), each is a group of its own\n" in said
+
+
+def test_folds_that_would_split_the_groups_are_refused(tmp_path: Path, capsys) -> None:
+    write_digits(tmp_path / "data", tmp_path / "answers.csv", 60)
+    folding = ["folds", "--data", str(tmp_path / "data"), "--competition", "digits", "--kind", "stratified", "--count"]
+    assert run_app(foldpack, [*folding, "2", "--group-column", "label", "--out", str(tmp_path / "folds.csv")]) == 2
+    said = capsys.readouterr().err
+    assert "folds of kind 'stratified' would split the groups; use one of: grouped, stratified_grouped, multi" in said
+    assert not (tmp_path / "folds.csv").exists()
 
 
 def test_a_missing_group_column_is_named(museum: Path) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from foldpack.competitions.image_table import class_names, encode_labels, read_train_table
+from foldpack.competitions.image_table import class_names, encode_labels, read_table, read_train_table
 from foldpack.competitions.registry import get_competition
 from foldpack.config import ConfigError, RunConfig, read_config, read_text
-from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, write_folds
+from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, NO_GROUP, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import read_group_file
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
 from foldpack.metrics.answers import answer_problem
@@ -30,7 +30,6 @@ from foldpack.train.run import train_run
 from packer.rehearse import Rehearsal, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
-
 
 class RecipeError(FoldpackError):
     """A step of a recipe that failed."""
@@ -118,20 +117,28 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
     if recipe.folds.groups is not None:
         table["group"] = read_group_file(here / recipe.folds.groups, items.ids)
     elif recipe.folds.group_column is not None:
-        table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column)
+        table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column, say)
     groups = table["group"].to_numpy() if "group" in table else None
+    if groups is not None and recipe.folds.kind in FOLD_KINDS.keys() - GROUPED_KINDS:
+        raise DataError(f"folds of kind '{recipe.folds.kind}' would split the groups; use one of: "
+                        f"{', '.join(GROUPED_KINDS)}; or name no groups")
     fold = make_folds(recipe.folds.kind, targets, groups, recipe.folds.count, recipe.folds.seed)
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
     write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by})
     say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {recipe.folds.kind}")
 
 
-def read_groups(train_csv: Path, column: str) -> list[str]:
-    """The group of every training row. Raises DataError when the column is missing."""
-    train = pd.read_csv(train_csv, dtype=str, keep_default_na=False)
+def read_groups(train_csv: Path, column: str, say: Say = print) -> list[str]:
+    """The group of every training row, "" for none; says how many have none. Raises DataError without the column."""
+    train = read_table(train_csv, [], unique=False)
     if column not in train.columns:
         raise DataError(f"{train_csv}: group column '{column}' is missing, got: {', '.join(train.columns)}")
-    return train[column].tolist()
+    cells = train[column].str.strip()
+    groups = cells.mask(cells.isin(NO_GROUP), "").tolist()
+    if count := int(missing_groups(np.array(groups)).sum()):
+        written = ", ".join(f"'{cell}'" for cell in sorted(set(cells) & NO_GROUP))
+        say(f"{train_csv}: {count} of {len(groups)} items have no {column} ({written}), each is a group of its own")
+    return groups
 
 
 def run_recipe(

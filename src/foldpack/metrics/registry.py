@@ -65,12 +65,12 @@ class Metric:
 def _ranked_map(k: int, y: np.ndarray, p: np.ndarray) -> float:
     """MAP@k of (n, C) scores; y (n,) int for one right class an item, (n, C) bool for many."""
     ranked = top_k(p, k)
-    return multi_map_at_k(y, ranked) if y.ndim == 2 else map_at_k(y, ranked)
+    return multi_map_at_k(y, ranked, k) if y.ndim == 2 else map_at_k(y, ranked, k)
 
 
 def _ranked_recall(k: int, y: np.ndarray, p: np.ndarray) -> float:
     """Recall@k of (n, C) scores; y (n,) int."""
-    return recall_at_k(y, top_k(p, k))
+    return recall_at_k(y, top_k(p, k), k)
 
 
 def _fbeta(name: str, function: Any, beta: float, average: Literal["samples", "micro", "macro"]) -> Metric:

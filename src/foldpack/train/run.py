@@ -42,9 +42,10 @@ from foldpack.models.classifier import ModelError, build_classifier, require_out
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.evaluate import score_probs
-from foldpack.train.fit import FoldResult, build_optimizer, build_scheduler, fit_fold
+from foldpack.train.evaluate import is_defined, score_probs
+from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.losses import build_loss
+from foldpack.train.rates import build_scheduler, check_schedule
 
 Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
@@ -61,6 +62,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
     data = load_training_set(config, layout, data_root, folds_csv, say)
     chosen = chosen_folds(config, data.fold, folds_csv)
+    check_scores(config, data, chosen, folds_csv)
     folder = runs / config.run
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
@@ -92,6 +94,7 @@ def check_names(config: RunConfig, layout: ImageTable) -> None:
     net = build_classifier(config.net, 2)
     require_output(config.net, net, 2)
     build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+    check_schedule(config)
 
 
 def tell_metric(config: RunConfig, layout: ImageTable, say: Say) -> None:
@@ -146,6 +149,16 @@ def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[i
     return sorted(set(config.folds))
 
 
+def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_csv: Path) -> None:
+    """Raises ConfigError for a fold on which the metric is not defined, whatever is predicted there."""
+    for fold in folds:
+        inside = data.targets[data.fold == fold]
+        if not is_defined(get_metric(config.metric), inside, len(data.classes)):
+            raise ConfigError(f"{folds_csv}: metric '{config.metric}' is not defined on fold {fold}, whose "
+                              f"{len(inside)} items are of {len(np.unique(inside))} class; make other folds, or choose "
+                              "another metric")
+
+
 class RunTrainer:
     """The folder of one run while it is being trained."""
 
@@ -195,8 +208,8 @@ class RunTrainer:
         append_log(self.folder, entry)
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
-            self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: loss {entry['loss']:.4f}{score}, "
-                     f"{entry['seconds']} s, {entry['left']} epochs to go")
+            self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: lr {entry['lr']:.3g}, loss "
+                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s, {entry['left']} epochs to go")
 
     def finish(self, folds: list[int]) -> RunMeta:
         """Join the folds' predictions and write oof.npy, oof.csv, targets.npy and, last, meta.json."""
