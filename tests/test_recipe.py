@@ -124,7 +124,7 @@ def test_folds_that_would_split_the_groups_are_refused(tmp_path: Path, capsys) -
     folding = ["folds", "--data", str(tmp_path / "data"), "--competition", "digits", "--kind", "stratified", "--count"]
     assert run_app(foldpack, [*folding, "2", "--group-column", "label", "--out", str(tmp_path / "folds.csv")]) == 2
     said = capsys.readouterr().err
-    assert "folds of kind 'stratified' would split the groups; use one of: grouped, stratified_grouped, multi" in said
+    assert "folds of kind 'stratified' do not keep groups whole; use one of: grouped, stratified_grouped, multi" in said
     assert not (tmp_path / "folds.csv").exists()
 
 

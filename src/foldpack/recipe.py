@@ -119,9 +119,6 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
     elif recipe.folds.group_column is not None:
         table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column, say)
     groups = table["group"].to_numpy() if "group" in table else None
-    if groups is not None and recipe.folds.kind in FOLD_KINDS.keys() - GROUPED_KINDS:
-        raise DataError(f"folds of kind '{recipe.folds.kind}' would split the groups; use one of: "
-                        f"{', '.join(GROUPED_KINDS)}; or name no groups")
     fold = make_folds(recipe.folds.kind, targets, groups, recipe.folds.count, recipe.folds.seed)
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
     write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by})

@@ -69,6 +69,8 @@ def _fault_line(model: type[StrictModel], data: dict, fault: dict) -> str:
     numbers = fault.get("ctx", {})
     one = numbers.get("min_length", numbers.get("max_length")) == 1
     message = words.format(**numbers, s="" if one else "s")
+    if not location:  # of a whole model: its text says all, and the value is the whole of the settings
+        return f"{message[0].lower()}{message[1:]}"
     got = repr(fault.get("input"))
     return f"{where}: {message[0].lower()}{message[1:]}, got {got if len(got) <= 60 else got[:57] + '...'}"
 
