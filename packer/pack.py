@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from packer.errors import PackError
 from packer.graph import Graph, Layout, read_graph
 from packer.header import Provenance, render_header
-from packer.image import Image, kaggle_image, normal_name
+from packer.image import kaggle_image, normal_name
 from packer.keys import SIZE_LIMIT, inject_keys, refuse_secret_fields, refuse_secrets
 from packer.render import Additions, render_script
 from packer.report import PackReport, make_report, size_breakdown
@@ -184,8 +184,3 @@ def source_commit(project: Path, paths: Sequence[Path]) -> str:
         return ""
     commit = next((line.removeprefix("# branch.oid ") for line in lines if line.startswith("# branch.oid ")), "")
     return "" if commit == "(initial)" else commit
-
-
-def image_needs(report: PackReport, image: Image) -> dict[str, str]:
-    """What the script needs of the Kaggle image: distribution -> version, "" where the image pins none."""
-    return {name: image.versions[name] for name in report.packages if name in image.versions}

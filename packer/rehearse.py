@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foldpack.errors import FoldpackError
+from foldpack.files import link_or_copy
 
 BLOCKED = "foldpack,packer"
 SANDBOX = Path(__file__).resolve().with_name("sandbox.py")
@@ -72,15 +73,6 @@ def copy_tree(source: Path, target: Path) -> None:
     if not source.is_dir():
         raise RehearsalError(f"{source}: there is no such folder to rehearse with")
     shutil.copytree(source, target, copy_function=link_or_copy)
-
-
-def link_or_copy(source: str, target: str) -> str:
-    """A hard link, or a copy on another file system."""
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target
 
 
 def rehearse(script: Path, folder: Path, input_root: Path, hours: float | None = None,

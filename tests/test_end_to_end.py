@@ -22,7 +22,8 @@ from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import read_test_items
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.keyring import Keyring
 from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.predict.canvas import decode_items
@@ -48,7 +49,7 @@ def package_probs(house: House, spec: EnsembleSpec, folder: Path) -> np.ndarray:
             weights, info = read_checkpoint(checkpoint_path(house.runs / member.run, fold.fold))
             net = restore_net(weights, info, "here")
             logits = predict_logits(net, info.net, canvas.pixels, member.views, pick_device(), 17)
-            folds.append(merge_views(logits, spec.task))
+            folds.append(merge_view_probs(logits, spec.task))
         members.append(np.mean(folds, axis=0))
     weights_of = np.array([member.weight for member in spec.members])
     return blend_probs(np.stack(members), weights_of, spec.blend, spec.task == "multiclass")
@@ -70,7 +71,7 @@ def test_a_packed_kernel_gives_the_out_of_fold_numbers_of_its_fold(house: House,
     kept = {name: os.environ[name] for name in wanted if name in os.environ}
     done = subprocess.run(command, cwd=tmp_path / "empty", env=kept, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    expected = merge_views(run.logits[:, rows], "multiclass")
+    expected = merge_view_probs(run.logits[:, rows], "multiclass")
     probs = np.load(tmp_path / "probs.npy")
     assert probs.shape == expected.shape and probs.dtype == np.float32
     assert np.abs(probs - expected).max() <= 1e-5

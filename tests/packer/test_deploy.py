@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from small_house import OWNER, PROJECT, House
+from small_house import OWNER, House
 
 from foldpack.errors import DataError
 from foldpack.keyring import Keyring
@@ -27,7 +27,7 @@ def build_again(house: House, folder: Path, ensemble: Path | None = None, target
         shutil.copy2(house.keyring, folder / "keyring")
         shutil.copytree(house.root / "build", folder / "build")
     with Keyring.editing(folder / "keyring") as ring:
-        return build_kernel(ensemble or house.ensemble, PROJECT, house.runs, folder / "build", OWNER, ring, target)
+        return build_kernel(ensemble or house.ensemble, house.code, house.runs, folder / "build", OWNER, ring, target)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -132,7 +132,7 @@ def test_what_the_kernel_would_not_know_is_refused_here(house, tmp_path, changes
     spec = house.spec.model_validate(data)
     write_spec(tmp_path / "bad.yml", spec)
     with Keyring.editing(tmp_path / "keyring") as ring, pytest.raises(kind, match=message):
-        build_kernel(tmp_path / "bad.yml", PROJECT, house.runs, tmp_path / "build", OWNER, ring)
+        build_kernel(tmp_path / "bad.yml", house.code, house.runs, tmp_path / "build", OWNER, ring)
     assert not (tmp_path / "build").exists()
 
 

@@ -14,7 +14,7 @@ from small_house import House, load_entry
 
 from packer.image import kaggle_image
 from packer.keys import SIZE_LIMIT
-from packer.pack import image_needs, pack_entry
+from packer.pack import pack_entry
 from packer.rehearsal import rehearse_build
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
 from packer.rules import check_project
@@ -36,7 +36,7 @@ def test_a_kernel_packs_and_keeps_the_style(kernel: Path, tmp_path: Path) -> Non
     for grammar in ((3, 10), (3, 11), (3, 12), (3, 13)):
         ast.parse(result.text, feature_version=grammar)
     assert result.report.size < SIZE_LIMIT // 2 and not result.report.warnings
-    assert set(image_needs(result.report, kaggle_image())) == set(result.report.packages)
+    assert set(result.report.packages) <= set(kaggle_image().versions)
     assert verify_script(result.text, PROJECT).identical
     (tmp_path / "pyproject.toml").write_text((PROJECT / "pyproject.toml").read_text())
     (tmp_path / "script.py").write_text(result.text)

@@ -20,7 +20,7 @@ from packer.errors import PackError
 from packer.image import is_stdlib, kaggle_image, normal_name
 from packer.keys import inject_keys, remove_keys
 from packer.notebook import FOLDER, render_notebook
-from packer.pack import image_needs, source_commit
+from packer.pack import source_commit
 from packer.rules import check_project
 from packer.where import verify_script
 
@@ -319,9 +319,8 @@ def test_the_image_list_knows_its_packages() -> None:
     assert is_stdlib("tomllib") and not is_stdlib("yaml") and normal_name("A_.b--C") == "a-b-c"
 
 
-def test_image_needs(project: Path) -> None:
-    image = kaggle_image()
-    assert image_needs(pack_project(project, {"x": 1}).report, image) == {"numpy": image.versions["numpy"]}
+def test_the_report_names_the_packages(project: Path) -> None:
+    assert list(pack_project(project, {"x": 1}).report.packages) == ["numpy"]
 
 
 def test_the_commit_is_named_only_when_clean(project: Path) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from foldpack.cli import app as foldpack_app
+from foldpack.cli import app
 from foldpack.strict_yaml import load_strict
 
-ROOT = Path(__file__).resolve().parents[2]
 N = 90
 NAMES = ["cat", "dog", "owl"]
 IDS = [f"img_{k}" for k in range(N)]
@@ -40,17 +38,16 @@ def write_csv(path: Path, values: np.ndarray, names: list[str] | None = None, id
 
 
 class Commands:
-    """search and blend in one folder; what they print is in `said`."""
+    """`foldpack search` and `foldpack blend` in one folder; what they print is in `said`. Figures are not drawn."""
 
-    def __init__(self, folder: Path, capsys) -> None:
-        place = importlib.util.spec_from_file_location("ensemble_search_for_brought", ROOT / "ensemble_search.py")
-        module = importlib.util.module_from_spec(place)
-        place.loader.exec_module(module)
-        self.app, self.folder, self.capsys, self.said = module.app, folder, capsys, ""
+    def __init__(self, folder: Path, monkeypatch, capsys) -> None:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **more: file.write("<svg></svg>"))
+        self.folder, self.capsys, self.said = folder, capsys, ""
 
     def search(self, *inputs, labels="y.csv", metric="log_loss", options=()) -> dict:
-        """Runs ./ensemble_search.py e INPUTS -> the numbers of its report."""
-        self._run(self.app, "e", *inputs, "--labels", labels, "--metric", metric, "--spaces", "probability", *options)
+        """Runs `foldpack search e INPUTS` -> the numbers of its report."""
+        self._run("search", "e", *inputs, "--labels", labels, "--metric", metric, "--spaces", "probability", *options)
         return json.loads(Path("ensembles/e.report.json").read_text())
 
     def alone(self, *inputs, **options) -> list[float]:
@@ -59,13 +56,13 @@ class Commands:
 
     def blend(self, *inputs, out="out.npy", options=()):
         """Runs foldpack blend on the last search -> what it wrote."""
-        self._run(foldpack_app, "blend", "ensembles/e.yml", "--inputs", inputs[0], *inputs[1:], "--out", out, *options)
+        self._run("blend", "ensembles/e.yml", "--inputs", inputs[0], *inputs[1:], "--out", out, *options)
         return pd.read_csv(out) if out.endswith(".csv") else np.load(out)
 
     def yaml(self) -> dict:
         return load_strict(Path("ensembles/e.yml").read_text(), "ensembles/e.yml")
 
-    def _run(self, app, *arguments) -> None:
+    def _run(self, *arguments) -> None:
         self.capsys.readouterr()
         try:
             app([str(one) for one in arguments], standalone_mode=False)

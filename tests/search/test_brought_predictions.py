@@ -20,8 +20,7 @@ AUCS = [round(roc_auc_score(BINARY, one), 4) for one in PRED]
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    return Commands(tmp_path, capsys)
+    return Commands(tmp_path, monkeypatch, capsys)
 
 
 def labels(name="y.csv", values=Y, ids=IDS, id_name="id", column="label"):

@@ -19,11 +19,11 @@ MANY[:, 0] |= ~MANY.any(axis=1)
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+    commands = Commands(tmp_path, monkeypatch, capsys)
     np.save("y.npy", Y)
     np.save("b.npy", BINARY)
     pd.DataFrame({"id": IDS, "label": Y}).to_csv("y.csv", index=False)
-    return Commands(tmp_path, capsys)
+    return commands
 
 
 # ---- logits ----
@@ -275,6 +275,14 @@ def test_a_blend_is_written_like_a_submission(run):
     assert list(decided) == ["ImageId", "species"] and decided["ImageId"].tolist() == ids
     assert decided["species"].tolist() == np.array(NAMES)[blended.argmax(axis=1)].tolist()
     assert run.blend("ta.csv", "tc.csv", out="out.npy") == pytest.approx(blended, abs=1e-5)
+
+
+def test_ranked_classes_are_written_like_a_submission(run):
+    write_csv("a.csv", A, ["new whale", "w_1", "w_2"], IDS)
+    run.search("a.csv", metric="map3")
+    run.blend("a.csv", options=["--decided", "d.csv"])
+    names, order = np.array(["new whale", "w_1", "w_2"]), np.argsort(-A, axis=1)
+    assert pd.read_csv("d.csv")["label"].tolist() == ["|".join(names[row]) for row in order]
 
 
 def test_labels_and_one_column_are_written_like_a_submission(run):

@@ -125,20 +125,6 @@ def read_class_table(path: Path) -> list[str]:
     return names.tolist()
 
 
-def class_titles(layout: ImageTable, root: Path) -> list[str]:
-    """What each class is called: the second column of the class CSV. Raises DataError when there is none."""
-    if layout.class_csv is None:
-        raise DataError(f"competition '{layout.name}' has no table of classes, so classes have no titles")
-    path = root / layout.class_csv
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as failure:
-        raise DataError(f"{path}: cannot read the classes ({failure})") from None
-    if len(table.columns) < 2:
-        raise DataError(f"{path}: one column, expected two: the class and its title")
-    return table.iloc[:, 1].tolist()
-
-
 def label_words(layout: ImageTable, text: str) -> list[str]:
     """The classes named in one label cell."""
     return text.split() if layout.task == "multilabel" else [text]
@@ -170,16 +156,28 @@ def write_submission(path: Path, layout: ImageTable, ids: list[str], answers: li
     write_atomic(path, submission_text(layout, ids, answers, sample))
 
 
-def check_submission(path: Path, layout: ImageTable, root: Path, classes: list[str]) -> None:
-    """Raises DataError unless the file has the sample's columns and answers its ids, in order, with known classes."""
+def read_submission(path: Path, layout: ImageTable, classes: list[str], unique: bool = True) -> pd.DataFrame:
+    """A submission, every value a str. Raises DataError when it has no rows or an answer that is not a class.
+
+    unique: whether an id may stand there once only.
+    """
+    table = read_table(path, [layout.id_column, layout.label_column], unique=unique)
+    if not len(table):
+        raise DataError(f"{path}: it has no rows")
+    known = set(classes)
+    for item, text in zip(table[layout.id_column], table[layout.label_column], strict=True):
+        if strange := [word for word in label_words(layout, text) if word not in known]:
+            raise DataError(f"{path}: id '{item}' is answered with '{strange[0]}', which is not a class")
+    return table
+
+
+def check_submission(path: Path, layout: ImageTable, root: Path, classes: list[str]) -> pd.DataFrame:
+    """`read_submission`, which must have the sample's columns and answer its ids, in order. Raises DataError."""
     sample = read_sample(layout, root)
     expected = sample[layout.id_column].tolist()
-    table = read_table(path, [layout.id_column, layout.label_column], unique=False)
+    table = read_submission(path, layout, classes, unique=False)
     if list(table.columns) != list(sample.columns):
         raise DataError(f"{path}: columns {', '.join(table.columns)}; allowed: {', '.join(sample.columns)}")
     if table[layout.id_column].tolist() != expected:
         raise DataError(f"{path}: its {len(table)} ids differ from the {len(expected)} ids of {layout.sample_csv}")
-    known = set(classes)
-    for item, text in zip(expected, table[layout.label_column], strict=True):
-        if strange := [word for word in label_words(layout, text) if word not in known]:
-            raise DataError(f"{path}: id '{item}' is answered with '{strange[0]}', which is not a class")
+    return table

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
 from foldpack.models.classifier import normalise
@@ -104,7 +104,7 @@ class ClassifyPredictor:
         logits = finite_logits(self.forward, self.pixels[canvas_kind(asked)], start, stop, lambda done: check(),
                                asked.role)
         self.batch_sizes[self.info.run] = self.forward.batch_size
-        return merge_views(logits, self.task, asked.member.merge)
+        return merge_view_probs(logits, self.task, asked.member.merge)
 
 
 def canvas_kind(unit: Unit) -> CanvasKind:

@@ -25,7 +25,7 @@ class InputError(FoldpackError):
 
 
 def files_named(root: Path, wanted: str, suffix: bool = False) -> Iterator[Path]:
-    """Files below `root` with this name (or this ending), in a fixed order. Image folders are not descended twice."""
+    """Files below `root` with this name (or this ending), in a fixed order, at most SEARCH_DEPTH deep."""
     for folder, folders, names in os.walk(root):
         here = Path(folder)
         folders.sort()

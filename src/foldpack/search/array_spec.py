@@ -14,7 +14,7 @@ from foldpack.errors import DataError
 from foldpack.files import write_atomic
 from foldpack.metrics.classification import predicted_class
 from foldpack.metrics.ranking import top_k
-from foldpack.metrics.registry import get_metric
+from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.search.new_class import new_column
 from foldpack.spec import EnsembleSpec, HexDigest, Level2Spec, MetricSpec, SpecError, parse_spec
 from foldpack.strict_model import StrictModel, parse_strict
@@ -146,6 +146,9 @@ def decide_ensemble(spec: ArrayEnsemble, blended: np.ndarray) -> np.ndarray | No
     if spec.new_score is not None:
         ranked = top_k(blended, get_metric(spec.metric.name).map_at)
         return np.where(ranked == blended.shape[1] - 1, -1, ranked)
-    if spec.kind == "exclusive" and spec.metric.name in ("accuracy", "macro_f1"):
+    metric = METRICS.get(spec.metric.name)
+    if spec.kind == "exclusive" and metric is not None and metric.answer == "class":
         return predicted_class(blended)
+    if metric is not None and metric.map_at:
+        return top_k(blended, metric.map_at)
     return None if spec.cuts is None else cut_grades(blended, np.array(spec.cuts))

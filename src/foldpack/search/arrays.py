@@ -11,6 +11,7 @@ from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.array_inputs import ArrayInputs, MemberInput, read_arrays
 from foldpack.search.array_spec import ArrayBlend, ArrayEnsemble, ArrayMember
+from foldpack.search.chance import check_chance
 from foldpack.search.class_columns import by_name
 from foldpack.search.drift import Drift, member_drift
 from foldpack.search.find import Found, Progress, SearchOptions, find_ensemble
@@ -100,18 +101,21 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     notes = inputs.notes + [one.note for one in drift if one.note is not None]
     notes += duplicate_notes(found.correlation, inputs.names)
     notes += score_notes(found.single_scores, inputs.names, metric)
+    chance = check_chance(inputs.cells, inputs.names, metric, options.rule, inputs.folds)
     spec = array_ensemble(name, inputs, found)
     level2: dict = {}
+    stopped = found.interrupted
     folder = booster_folder(target)
     if asked.level2 is not None:
         source = array_level2(inputs, found)
         part, level2, more = add_level2(source, found, inputs.folds, asked.level2, folder, progress)
         notes += more
+        stopped = not level2  # Ctrl-C, during the choice or in level 2
         if part is not None:
             spec = spec.model_copy(update={"level2": part, "prior": np.asarray(source.prior).tolist()})
     else:
         remove_boosters(folder)
-    return spec, report_numbers(Report(name, found, inputs.names, notes, level2=level2, drift=drift))
+    return spec, report_numbers(Report(name, found, inputs.names, notes, None, level2, drift, chance, stopped))
 
 
 def compare_tests(tests: tuple[Path, ...], inputs: ArrayInputs, new_class: bool) -> list[Drift]:

@@ -100,8 +100,6 @@ def targets_of(
     classes: names of the predictions' columns, None where they have none; columns: how many, 1 for one number an item;
     alike_one: whether every item's numbers can be shares of one whole; new_class: -1 is "in no class".
     """
-    if metric.needs == "pages":
-        raise DataError(f"metric {metric.name!r} scores boxes, points or masks; no weights can be searched for it")
     values = truth.values
     if values.dtype.kind == "f" and not (finite := np.isfinite(values.reshape(len(values), -1)).all(axis=1)).all():
         raise DataError(f"{truth.path}: no label (NaN or infinity) in {truth.row(int(np.flatnonzero(~finite)[0]))}; "
