@@ -12,6 +12,7 @@ from foldpack.metrics.registry import METRICS, Metric
 from foldpack.search.cells import Kind
 
 SUM_TOLERANCE = 0.02  # of an item's probabilities around 1
+OPPOSED = -0.5  # correlation of two columns below which they can be shares that were not scaled to 1
 EDGE_TOLERANCE = 1e-3  # so far outside [0, 1] a probability can be by rounding
 CALM_LOGIT = 4.0  # float32 probabilities of smaller logits are fine enough for any order
 LARGE_LOGIT = 8.0  # from here on they may tie what differs
@@ -67,12 +68,18 @@ def as_probs(
     numbers = values.astype(np.float32)
     if kind == "exclusive" and np.abs(numbers.sum(axis=1) - 1).max() > SUM_TOLERANCE:
         sums = numbers.sum(axis=1)
-        if numbers.shape[1] == 2:
+        if numbers.shape[1] == 2 and not _opposed(numbers):
             raise DataError(f"{name}: the two numbers of an item sum to {sums.min():.3g}..{sums.max():.3g}, so they "
                             "are no probabilities of two classes; give the column of class 1 alone")  # fmt: skip
         notes.append(f"{name}: the probabilities of an item sum to {sums.min():.3g}..{sums.max():.3g}, scaled to 1")
         numbers = numbers / np.maximum(sums, 1e-9)[:, None]
     return numbers, notes
+
+
+def _opposed(two: np.ndarray) -> bool:
+    """Whether the first of two columns falls where the second rises, as shares of one whole do."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.corrcoef(two.T.astype(np.float64))[0, 1] < OPPOSED)
 
 
 def log_odds_of(values: np.ndarray, kind: Kind, scores: Scores) -> np.ndarray:
