@@ -83,11 +83,11 @@ def lose_zeros(frame):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (drop_one, "a.csv: 1 of 90 ids of the labels have no prediction, for example 'img_4'"),
+    (drop_one, "a.csv: 1 of 90 ids of the labels are missing, for example 'img_4'"),
     (add_one, "a.csv: 1 ids are not in the labels, for example 'more'"),
     (double_one, "a.csv: id 'img_89' occurs twice"),
     (lambda frame: frame.assign(id=frame["id"].replace("img_4", "img_x")),
-     "a.csv: 1 of 90 ids of y.csv have no prediction, for example 'img_4'"),
+     "a.csv: 1 of 90 ids of y.csv are missing, for example 'img_4'"),
 ])  # fmt: skip
 def test_ids_that_differ_are_refused_with_an_example(run, change, message):
     labels()

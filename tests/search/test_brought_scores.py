@@ -246,7 +246,7 @@ def test_folds_and_groups_go_by_id(run, kind, column, id_name):
     frame.iloc[::-1].to_csv("f.csv", index=False)
     assert run.search("a.npy", options=[f"--{kind}", "f.csv"])["scores"] == expected
     frame.iloc[:-1].to_csv("f.csv", index=False)
-    with pytest.raises(DataError, match="f.csv: 1 of 90 ids of y.csv have no prediction, for example 'img_89'"):
+    with pytest.raises(DataError, match="f.csv: 1 of 90 ids of y.csv are missing, for example 'img_89'"):
         run.search("a.npy", options=[f"--{kind}", "f.csv"])
     np.save("f.npy", values)
     assert run.search("a.npy", options=[f"--{kind}", "f.npy"])["scores"] == expected
@@ -319,7 +319,7 @@ def test_inputs_of_a_blend_that_do_not_fit_are_refused(run):
     with pytest.raises(DataError, match="c_test.csv: 89 rows, but a.csv has 90"):
         run.blend("a.csv", "c_test.csv")
     write_csv("c_test.csv", B, ids=[*IDS[:-1], "other"])
-    with pytest.raises(DataError, match="c_test.csv: 1 of 90 ids of a.csv have no prediction, for example 'img_89'"):
+    with pytest.raises(DataError, match="c_test.csv: 1 of 90 ids of a.csv are missing, for example 'img_89'"):
         run.blend("a.csv", "c_test.csv")
     write_csv("c_test.csv", B, ["cat", "dog", "emu"], IDS)
     with pytest.raises(DataError, match="c_test.csv: the columns are not the classes of ensembles/e.yml: missing"):
@@ -332,6 +332,18 @@ def test_inputs_of_a_blend_that_do_not_fit_are_refused(run):
     np.save("c_test.npy", B)
     run.blend("a.csv", "c_test.npy", out="out.csv")
     assert "no ids in c_test.npy: rows are matched by position to a.csv" in run.said
+
+
+def test_an_older_yaml_without_names_still_goes_by_name(run):
+    write_csv("a.csv", A, ids=IDS)
+    write_csv("c.csv", B, ids=IDS)
+    run.search("a.csv", "c.csv")
+    path = run.folder / "ensembles" / "e.yml"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.strip().startswith(("classes:", "scores:"))))
+    expected = run.blend("a.csv", "c.csv")
+    write_csv("c_test.csv", B[:, [1, 2, 0]], ["dog", "owl", "cat"], IDS)
+    assert run.blend("a.csv", "c_test.csv") == pytest.approx(expected, abs=1e-7)
 
 
 def test_two_rows_of_hard_labels_are_predictions(run):

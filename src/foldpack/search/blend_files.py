@@ -19,7 +19,7 @@ from foldpack.search.array_spec import (
     decide_ensemble,
     read_any_ensemble,
 )
-from foldpack.search.class_columns import by_name, numbered
+from foldpack.search.class_columns import by_name, column_order, numbered
 from foldpack.search.column_names import is_counter_name
 from foldpack.search.columns import IdColumn, id_columns, pick_own_ids
 from foldpack.search.inputs import in_order, predictions_in
@@ -144,19 +144,24 @@ def member_probs(
 
     Raises DataError for other classes, other shapes, NaN, and numbers that are not what the search took them for.
     """
-    known = spec.classes if spec.classes is not None and len(spec.classes) > 1 else None
+    inputs = [predictions_in(_own_column(table, member), id_name, _several(spec.classes))
+              for table, member in zip(tables, spec.members, strict=True)]  # fmt: skip
+    known, source = _several(spec.classes), ensemble
+    if spec.classes is None:  # of an older search: the first input that has names
+        named = [place for place, (found, _) in enumerate(inputs) if found.names is not None and len(found.names) > 1]
+        known = column_order(inputs[named[0]][0].names or []) if named else None
+        source = tables[named[0]].path if named else ensemble
     members, notes = [], []
-    for table, member in zip(tables, spec.members, strict=True):
-        found, more = predictions_in(_own_column(table, member), id_name, known)
+    for table, member, (found, more) in zip(tables, spec.members, inputs, strict=True):
         values = found.values
         if known is not None:
-            values, renamed = by_name(found, known, table.path, ensemble)
+            values, renamed = by_name(found, known, table.path, source)
             more += renamed
             if found.names is None and known != numbered(len(known)):
-                more.append(f"no column names in {table.path}: its classes are matched by position to {ensemble}")
+                more.append(f"no column names in {table.path}: its classes are matched by position to {source}")
         elif spec.classes is not None and values.ndim != 1:
-            raise DataError(f"{table.path}: {values.shape[1]} columns, but {ensemble} was found on one number an "
-                            f"item; give the column {member.column or spec.classes[0]!r} alone")  # fmt: skip
+            raise DataError(f"{table.path}: {values.shape[1]} columns, but {ensemble} was found on one number an item; "
+                            f"give the column {member.column or spec.classes[0]!r} alone")  # fmt: skip
         require_finite(values, table.path)
         scores = member.scores or decide_scores(values, spec.kind)
         if member.scores is not None:
@@ -166,6 +171,11 @@ def member_probs(
         notes += more + (told if member.scores is None else [])
     require_alike([one.shape for one in members], [str(table.path) for table in tables])
     return members, notes
+
+
+def _several(classes: list[str] | None) -> list[str] | None:
+    """The names of the classes where an item has several numbers, else None."""
+    return classes if classes is not None and len(classes) > 1 else None
 
 
 def _own_column(table: RawTable, member: ArrayMember) -> RawTable:

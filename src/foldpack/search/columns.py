@@ -165,7 +165,7 @@ def row_order(ids: list[str], wanted: list[str], path: object, against: object) 
     order = index.get_indexer(pd.Index(wanted))
     if (order < 0).any():
         lost = [one for one, place in zip(wanted, order, strict=True) if place < 0]
-        raise DataError(f"{path}: {len(lost)} of {len(wanted)} ids of {against} have no prediction, for example "
+        raise DataError(f"{path}: {len(lost)} of {len(wanted)} ids of {against} are missing, for example "
                         f"{lost[0]!r}; here an id is like {ids[0]!r}{_zeros_hint(lost[0], index)}")  # fmt: skip
     if len(ids) > len(wanted):
         known = set(wanted)

@@ -16,6 +16,7 @@ OPPOSED = -0.5  # correlation of two columns below which they can be shares that
 EDGE_TOLERANCE = 1e-3  # so far outside [0, 1] a probability can be by rounding
 CALM_LOGIT = 4.0  # float32 probabilities of smaller logits are fine enough for any order
 LARGE_LOGIT = 8.0  # from here on they may tie what differs
+TIED_SHARE = 1e-3  # of numbers whose order float32 loses; fewer do not change a score
 CHECKED_ROWS = 20_000
 
 Scores = Literal["probability", "logit", "value"]
@@ -79,7 +80,7 @@ def as_probs(
 def _opposed(two: np.ndarray) -> bool:
     """Whether the first of two columns falls where the second rises, as shares of one whole do."""
     with np.errstate(invalid="ignore"):
-        return bool(np.corrcoef(two.T.astype(np.float64))[0, 1] < OPPOSED)
+        return bool(np.asarray(np.corrcoef(two.T.astype(np.float64)))[0, 1] < OPPOSED)
 
 
 def log_odds_of(values: np.ndarray, kind: Kind, scores: Scores) -> np.ndarray:
@@ -118,7 +119,8 @@ def order_temperature(values: np.ndarray, kind: Kind, scores: Scores, metric: Me
     odds = odds[:, None] if odds.ndim == 1 else odds
     large = odds[:, odds.max(axis=0) > LARGE_LOGIT]
     warm = float(np.ceil(odds.max() / CALM_LOGIT * 10) / 10) if large.size else 1.0
-    return warm if _distinct(large, warm) > _distinct(large, 1.0) else 1.0
+    lost = _distinct(large, warm) - _distinct(large, 1.0)
+    return warm if lost > TIED_SHARE * large.size else 1.0
 
 
 def _distinct(odds: np.ndarray, temperature: float) -> int:
