@@ -117,16 +117,20 @@ def test_large_logits_of_classes_and_of_labels_keep_their_order_too(run):
     assert run.search("c.npy", labels="Y.npy", metric="auc")["members"][0]["alone"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_blend_of_clear_logits_keeps_its_order(run):
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_blend_of_clear_logits_keeps_its_order(run, columns):
     """The fitted scale grows where the classes are nearly apart; float32 sigmoids would tie half of the rows."""
     truth = np.random.default_rng(0).integers(0, 2, 400)
     np.save("b.npy", truth)
     for name, spread in (("a", 1.0), ("c", 1.3)):
-        np.save(f"{name}.npy", 3 * (2 * truth - 1) + np.random.default_rng(1 + ord(name)).normal(0, spread, 400))
+        logits = 3 * (2 * truth - 1) + np.random.default_rng(1 + ord(name)).normal(0, spread, 400)
+        np.save(f"{name}.npy", logits if columns == 1 else np.column_stack([0 * logits, logits]))
     run.search("a.npy", "c.npy", labels="b.npy", metric="auc", options=["--spaces", "logit"])
     members = run.yaml()["members"]
     blended = run.blend(*[f"{one['name']}.npy" for one in members])
-    mean = sum(one["weight"] * np.load(f"{one['name']}.npy") for one in members)
+    if columns == 2:
+        blended = blended[:, 1]
+    mean = sum(one["weight"] * np.load(f"{one['name']}.npy").reshape(400, -1)[:, -1] for one in members)
     assert roc_auc_score(truth, blended) == pytest.approx(roc_auc_score(truth, mean), abs=1e-9)
     assert len(np.unique(blended)) > 395
 

@@ -118,9 +118,10 @@ def order_temperature(values: np.ndarray, kind: Kind, scores: Scores, metric: Me
     odds = log_odds_of(values[:: max(1, len(values) // CHECKED_ROWS)], kind, scores)
     odds = odds[:, None] if odds.ndim == 1 else odds
     large = odds[:, odds.max(axis=0) > LARGE_LOGIT]
-    warm = float(np.ceil(odds.max() / CALM_LOGIT * 10) / 10) if large.size else 1.0
+    warm = float(np.ceil(np.abs(odds).max() / CALM_LOGIT * 10) / 10) if large.size else 1.0
     lost = _distinct(large, warm) - _distinct(large, 1.0)
-    return warm if lost > TIED_SHARE * large.size else 1.0
+    share = 0.5 if metric.needs == "labels" else TIED_SHARE  # a threshold is rarely so close to 1
+    return warm if lost > share * large.size else 1.0
 
 
 def _distinct(odds: np.ndarray, temperature: float) -> int:

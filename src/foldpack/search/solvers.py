@@ -173,12 +173,15 @@ def fit_blend(cells: Cells, solver: Solver, metric: Metric, rule: LabelRule, sta
     else:
         found = fit_bce_logit(cells.values, cells.y, begin)
     blend = _scaled(solver, found.weights, found.bias, found.gap, found.value)
-    return _calm(blend, cells) if cells.kind == "labels" and only_orders(metric) else blend
+    binary = cells.kind == "labels" or (cells.full and cells.classes == 2)
+    return _calm(blend, cells) if binary and only_orders(metric) else blend
 
 
 def _calm(blend: Blend, cells: Cells) -> Blend:
     """The same order with a smaller scale and bias, where float32 sigmoids would tie large logits."""
-    highest = blend.scale * float((blend.weights.astype(np.float32) @ cells.values).max()) + blend.bias
+    total = blend.weights.astype(np.float32) @ cells.values
+    total = total if cells.kind == "labels" else np.diff(total.reshape(-1, 2))
+    highest = blend.scale * float(total.max()) + blend.bias
     if highest <= LARGE_LOGIT:
         return blend
     return replace(blend, scale=blend.scale * CALM_LOGIT / highest, bias=blend.bias * CALM_LOGIT / highest)
