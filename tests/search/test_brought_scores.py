@@ -356,3 +356,26 @@ def test_two_rows_of_hard_labels_are_predictions(run):
     run.search("a.npy", labels="y.npy")
     write_csv("t.csv", np.eye(3)[:2].astype(int), ["0", "1", "2"], ["x", "y"])
     assert run.blend("t.csv") == pytest.approx(np.eye(3)[:2])
+
+
+def test_rows_numbered_by_pandas_are_matched_by_number(run):
+    np.save("a.npy", A)
+    np.save("c.npy", B)
+    run.search("a.npy", "c.npy", labels="y.npy")
+    expected = run.blend("a.npy", "c.npy")
+    frame_of(A).to_csv("t.csv")
+    frame_of(B).iloc[::-1].to_csv("u.csv")
+    blended = run.blend("t.csv", "u.csv", out="out.csv")
+    assert list(blended) == ["id", "0", "1", "2"] and blended["id"].tolist() == list(range(N))
+    assert blended[["0", "1", "2"]].to_numpy() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("probabilities", [True, False])
+def test_classes_called_like_targets_are_classes_where_their_numbers_are_no_targets(run, probabilities):
+    names = ["label", "fold", "y"]
+    np.save("Y.npy", MANY)
+    numbers = expit(many_logits(1)) if probabilities else many_logits(1)
+    write_csv("a.csv", numbers, names, IDS)
+    found = run.search("a.csv", labels="Y.npy", metric="auc")["members"][0]["alone"]
+    assert found == pytest.approx(roc_auc_score(MANY, numbers), abs=1e-6)
+    assert run.yaml()["classes"] == names

@@ -78,7 +78,7 @@ def _write(path: Path, values: np.ndarray, spec: ArrayEnsemble, ids: IdColumn | 
         return
     frame = answer_frame(spec, values) if decisions else number_frame(spec, values)
     if ids is not None:
-        name = ids.name if spec.id_column is None or not is_counter_name(ids.name) else spec.id_column
+        name = spec.id_column or "id" if is_counter_name(ids.name) else ids.name
         if name in frame:
             raise DataError(f"{path}: ids and a class are both called {name!r}; rename the ids' column")
         frame.insert(0, name, ids.values)
