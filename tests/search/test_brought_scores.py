@@ -62,6 +62,12 @@ def test_what_cannot_be_what_the_search_took_it_for_is_refused(run):
         run.blend("t.npy")
 
 
+def test_percent_are_no_logits(run):
+    np.save("a.npy", 100 * A)
+    with pytest.raises(DataError, match="a: the numbers of every item sum to 100, so they are no logits; divide them by"):
+        run.search("a.npy", labels="y.npy")
+
+
 def test_probabilities_may_miss_their_bounds_by_rounding(run):
     np.save("a.npy", np.where(BINARY == 1, 1 + 1e-6, -1e-9) * 0.5 + 0.5 * expit(3 * BINARY - 1.5))
     np.save("a.npy", np.where(np.arange(N) == 3, 1 + 1e-6, np.load("a.npy")))

@@ -56,6 +56,7 @@ def as_probs(
     if scores == "value":
         return values.astype(np.float32), []
     if scores == "logit":
+        _require_no_parts(values, kind, name)
         notes.append(f"{name}: numbers from {low:.3g} to {high:.3g} are taken as logits")
     elif low < 0 or high > 1:
         notes.append(f"{name}: probabilities from {low:.7g} to {high:.7g} are clipped to 0..1")
@@ -75,6 +76,16 @@ def as_probs(
         notes.append(f"{name}: the probabilities of an item sum to {sums.min():.3g}..{sums.max():.3g}, scaled to 1")
         numbers = numbers / np.maximum(sums, 1e-9)[:, None]
     return numbers, notes
+
+
+def _require_no_parts(values: np.ndarray, kind: Kind, name: object) -> None:
+    """Raises DataError for an item's numbers that are none below 0 and always have one sum, as percent do."""
+    if kind != "exclusive" or len(values) < 3 or values.min() < 0:
+        return
+    sums = values.sum(axis=1, dtype=np.float64)
+    if np.ptp(sums) < EDGE_TOLERANCE * sums.max():
+        raise DataError(f"{name}: the numbers of every item sum to {sums.mean():.4g}, so they are no logits; divide "
+                        f"them by {sums.mean():.4g}")  # fmt: skip
 
 
 def _opposed(two: np.ndarray) -> bool:
