@@ -64,7 +64,7 @@ def test_what_cannot_be_what_the_search_took_it_for_is_refused(run):
 
 def test_percent_are_no_logits(run):
     np.save("a.npy", 100 * A)
-    with pytest.raises(DataError, match="a: the numbers of every item sum to 100, so they are no logits; divide them by"):
+    with pytest.raises(DataError, match="a: the numbers of every item sum to 100, so they are no logits; divide"):
         run.search("a.npy", labels="y.npy")
 
 
