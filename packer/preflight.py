@@ -19,7 +19,7 @@ from foldpack.sealed import SealedError, read_sealed_header
 from foldpack.sealed_keys import read_keys_file
 from foldpack.spec import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
 from packer.credentials import Credentials
-from packer.deploy import Build, kaggle_slug
+from packer.deploy import Build, kaggle_slug, shares_slug
 from packer.exits import DeployError, Exit
 from packer.hours import ACCELERATORS, RETIRED, predict_hours
 from packer.image import Image
@@ -77,6 +77,7 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
                  credentials: Credentials | None) -> list[Finding]:
     """What can be seen before anything is sealed. boosters: the folder of level 2's texts."""
     findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator), *check_words(spec)]
+    findings += check_slugs(spec, store.folder.parent)
     findings += [*check_hours(spec, wanted), *check_runs(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
         findings += check_space(spec, runs, store)
@@ -117,6 +118,16 @@ def check_words(spec: EnsembleSpec) -> Iterator[Finding]:
             require_views(member.views)
     except FoldpackError as failure:
         yield Finding("error", str(failure), "")
+
+
+def check_slugs(spec: EnsembleSpec, build: Path) -> Iterator[Finding]:
+    """No other ensemble that was built here has the same names on Kaggle. build: the folder of all builds."""
+    for metadata in sorted(build.glob("*/kernel-metadata.json")):
+        other = metadata.parent.name
+        if other != spec.name and shares_slug(spec.name, other):
+            yield Finding("error", f"ensemble '{spec.name}' would have the kernel and the datasets of '{other}', built in "
+                          f"{metadata.parent}: Kaggle makes '{kaggle_slug(spec.name, 41)}' of both names",
+                          f"rename one, or remove {metadata.parent} if '{other}' was never deployed")
 
 
 def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
