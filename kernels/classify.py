@@ -101,6 +101,8 @@ class ClassifyKernel:
         self.kept = self.store.has_finished() and self.submission.is_valid()
         if not self.kept:
             self.submission.write_prior()
+        for note in self.items.notes:
+            self.log.say(f"warning: {note}")
 
     def tidy(self) -> None:
         """Nothing is left for a restart to take up."""
@@ -114,7 +116,7 @@ class ClassifyKernel:
         left_out = [role for role in self.planned if role not in done]
         holds = "the blend of what is finished" if done else "the training prior"
         self.log.note("end", rows=len(self.items), units=f"{len(done)} of {len(self.planned)}", left_out=left_out,
-                      submission=holds)
+                      submission=holds, warnings=self.items.notes)
 
     def find_inputs(self) -> None:
         """Keys and sealed files. What is missing is named before any work; then the rest goes on only if it may."""

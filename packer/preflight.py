@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from foldpack.competitions.image_table import read_test_items
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
@@ -125,9 +126,16 @@ def check_slugs(spec: EnsembleSpec, build: Path) -> Iterator[Finding]:
     for metadata in sorted(build.glob("*/kernel-metadata.json")):
         other = metadata.parent.name
         if other != spec.name and shares_slug(spec.name, other):
-            yield Finding("error", f"ensemble '{spec.name}' would have the kernel and the datasets of '{other}', built in "
-                          f"{metadata.parent}: Kaggle makes '{kaggle_slug(spec.name, 41)}' of both names",
+            yield Finding("error", f"ensemble '{spec.name}' would have the kernel and the datasets of '{other}', built "
+                          f"in {metadata.parent}: Kaggle makes '{kaggle_slug(spec.name, 41)}' of both names",
                           f"rename one, or remove {metadata.parent} if '{other}' was never deployed")
+
+
+def check_test_images(spec: EnsembleSpec, data: Path | None) -> Iterator[Finding]:
+    """What is odd about the test images of the competition's folder, such as more of them than the sample asks for."""
+    if data is not None:
+        for note in read_test_items(get_competition(spec.competition), data).notes:
+            yield Finding("warning", note, "")
 
 
 def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from foldpack.competitions.image_files import ImageFolder
 from foldpack.data.items import Items
 from foldpack.errors import DataError
 from foldpack.files import write_atomic
@@ -80,8 +81,11 @@ def require_images(items: Items, source: Path) -> None:
 
 
 def items_in(layout: ImageTable, folder: Path, ids: list[str]) -> Items:
-    """Items whose images lie in `folder`."""
-    return Items(ids, [folder / f"{item}{layout.suffix}" for item in ids])
+    """Items whose images lie in `folder`, with the layout's suffix or another ending, which is noted."""
+    images = ImageFolder(folder, layout.suffix)
+    found = images.find(ids)
+    renamed = images.renamed(ids, found)
+    return Items(ids, [folder / name for name in found], [renamed] if renamed else [])
 
 
 def read_test_items(layout: ImageTable, root: Path) -> Items:
@@ -96,8 +100,20 @@ def read_sample(layout: ImageTable, root: Path) -> pd.DataFrame:
 
 
 def sample_items(layout: ImageTable, root: Path, sample: pd.DataFrame) -> Items:
-    """An item for each row of the sample submission."""
-    return items_in(layout, root / layout.test_folder, sample[layout.id_column].tolist())
+    """An item for each row of the sample submission. Images that it lacks, and that the folder lacks, are noted."""
+    folder, ids = root / layout.test_folder, sample[layout.id_column].tolist()
+    images = ImageFolder(folder, layout.suffix)
+    found = images.find(ids)
+    renamed, asked = images.renamed(ids, found), f"the {len(set(ids))} that {layout.sample_csv} asks for"
+    notes = [renamed] if renamed else []
+    more = images.surplus(found) if layout.test_folder != layout.train_folder else []
+    if more:
+        notes.append(f"{folder}: holds {len(more)} images more than {asked}, such as '{more[0]}'; they are not "
+                     "answered, so take a newer sample if this one is stale")
+    if missing := images.missing(found):
+        notes.append(f"{folder}: {len(missing)} images of {asked} are missing, such as '{missing[0]}'; their rows get "
+                     "the prior")
+    return Items(ids, [folder / name for name in found], notes)
 
 
 def class_names(layout: ImageTable, root: Path, labels: list[str]) -> list[str]:

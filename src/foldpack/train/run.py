@@ -112,6 +112,8 @@ def load_training_set(
     classes = class_names(layout, root, labels)
     items = items_in(layout, root / layout.train_folder, table["id"].tolist())
     require_images(items, folds_csv)
+    for note in items.notes:
+        say(f"warning: {note}")
     canvas = decode_items(items, config.net.canvas_size, os.cpu_count() or 1, decoder=config.net.decoder)
     if canvas.reasons:
         raise DataError(f"{canvas.reasons[0]}; {len(canvas.reasons)} training images are broken: mend them or drop "
