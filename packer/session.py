@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from foldpack.competitions.image_table import check_submission, label_words, read_table
+from foldpack.competitions.image_table import answer_words, check_submission, read_table
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.files import atomic_path, write_atomic
@@ -143,7 +143,7 @@ def check_output(folder: Path, spec: EnsembleSpec, data: Path | None) -> int:
             check_submission(path, layout, data, spec.classes)
         table = read_table(path, [layout.id_column, layout.label_column])
         known = set(spec.classes)
-        strange = {word for cell in table[layout.label_column] for word in label_words(layout, cell)} - known
+        strange = {word for cell in table[layout.label_column] for word in answer_words(layout, cell)} - known
         if strange or not len(table):
             raise DataError(f"{path}: " + (f"'{min(strange)}' is not a class" if strange else "it has no rows"))
     except DataError as failure:
