@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from foldpack.competitions.registry import get_competition
+from foldpack.data.depth import depth_warning
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
 from foldpack.ensemble.submission import Submission
@@ -168,6 +169,8 @@ class ClassifyKernel:
             self.log.note("images", **self.canvases.counts())
             for reason in self.canvases.reasons(most=5):
                 self.log.say(f"  {reason}")
+            if warning := depth_warning(self.canvases.report.largest.values()):
+                self.log.say(f"warning: {warning}")
         if self.finished.booster_texts and self.finished.level2_units < len(self.finished.added):
             self.deadline.reserve(0.0)  # it was too slow to answer after every unit
             self.hand_in(last=True)

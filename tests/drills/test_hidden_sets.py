@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from drilling import Drill, Trial
+from PIL import Image
 
 
 def ask_for(drill: Drill, folder: Path, table: pd.DataFrame, images: dict[str, str] | None = None) -> Trial:
@@ -59,6 +60,16 @@ def test_images_that_end_otherwise_than_the_adapter_says(drill: Drill, tmp_path:
     assert drill.run(trial) == 0, trial.log
     assert np.abs(trial.probs - drill.probs).max() <= 1e-5
     assert "72 of 72 images have another ending than expected and are taken, such as " in trial.log
+
+
+def test_images_of_16_bits_that_use_12(drill: Drill, tmp_path: Path) -> None:
+    trial = drill.own_inputs(tmp_path)
+    for path in (trial.competition / "test").iterdir():
+        grey = np.asarray(Image.open(path).convert("L"), dtype=np.uint16)
+        path.unlink()
+        Image.fromarray(grey * 16).save(path)
+    assert drill.run(trial) == 0, trial.log
+    assert "] warning: 72 images have 16 bits a channel but use only 12 of them (largest value " in trial.log
 
 
 def test_more_images_than_the_sample_asks_for(drill: Drill, tmp_path: Path) -> None:

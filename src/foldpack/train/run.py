@@ -121,6 +121,8 @@ def load_training_set(
     if canvas.repaired:
         say(f"warning: {len(canvas.repaired)} training images are damaged and were repaired, such as "
             f"{canvas.repaired[0]}")
+    if canvas.warning:
+        say(f"warning: {canvas.warning}")
     targets = encode_labels(layout, labels, classes)
     return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, layout.task)
 
