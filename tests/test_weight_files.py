@@ -133,6 +133,16 @@ def test_a_prefix_stays_where_a_name_lacks_it(tmp_path: Path) -> None:
     assert loaded.keys() == numbers(1).keys() and chosen.left_out == ["state_dict.loss.weight (tensor)"]
 
 
+def test_what_is_left_out_is_gathered_by_the_beginning_of_its_names(tmp_path: Path) -> None:
+    names = [f"{net}.{name}" for net in ("model", "net.a", "net.b", "loss") for name in numbers(1)]
+    content = {"state_dict": {name: torch.ones(2, 2) for name in names}, "epoch": 1}
+    chosen, _ = convert(tmp_path, content, "state_dict.model")
+    assert chosen.left_out == ["state_dict.net (4 tensors)", "state_dict.loss (2 tensors)", "epoch (int)"]
+    chosen, _ = convert(tmp_path, content, "state_dict.net.a")
+    assert chosen.left_out == ["state_dict.model (2 tensors)", "state_dict.net.b (2 tensors)",
+                               "state_dict.loss (2 tensors)", "epoch (int)"]
+
+
 def test_an_averaged_model_has_a_counter_that_is_no_weight(tmp_path: Path) -> None:
     net = torch.nn.Linear(2, 3)
     chosen, loaded = convert(tmp_path, torch.optim.swa_utils.AveragedModel(net).state_dict())
@@ -157,12 +167,12 @@ def test_a_key_that_is_not_there(tmp_path: Path, key: str, message: str) -> None
 @pytest.mark.parametrize("zipped", [True, False])
 def test_numpy_numbers_and_settings_do_not_refuse_a_file(tmp_path: Path, zipped: bool) -> None:
     content = {"model": numbers(1), "best": np.float64(0.4), "step": np.int64(3), "flag": np.bool_(True),
-               "half": np.float16(1), "name": np.str_("x"),
-               "args": Namespace(lr=0.1, best=np.float32(2)), "words": np.array(["a", "b"])}
+               "half": np.float16(1), "name": np.str_("x"), "time": np.datetime64("2026-01-01"),
+               "args": Namespace(lr=0.1, best=np.float32(2), out=Path("x")), "words": np.array(["a", "b"])}
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     chosen = convert_pth(tmp_path / "a.pth", tmp_path / "a.safetensors")
     assert chosen.left_out == ["best (float64)", "step (int64)", "flag (bool)", "half (float16)", "name (str_)",
-                               "args (Namespace)", "words (ndarray)"]
+                               "time (datetime64)", "args (Namespace)", "words (ndarray)"]
 
 
 def test_arrays_are_tensors(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def read_pth(source: Path) -> Any:
     code. Raises WeightFileError.
     """
     try:
-        with torch.serialization.safe_globals([*HARMLESS, *numpy_makers()]):
+        with torch.serialization.safe_globals([*HARMLESS, *harmless_makers()]):
             return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightFileError(
@@ -69,16 +69,25 @@ def read_pth(source: Path) -> Any:
         raise WeightFileError(f"{source}: cannot be read as .pth ({type(failure).__name__}); check the file") from None
 
 
-def numpy_makers() -> list[Any]:
-    """What makes NumPy's arrays and scalars, under the names that NumPy 1 and 2 write into pickles."""
-    makers = [(np.float64(0).__reduce__()[0], "scalar"), (np.zeros(1).__reduce__()[0], "_reconstruct")]
-    return [(make, f"numpy.{core}.multiarray.{name}") for make, name in makers for core in ("core", "_core")]
+def harmless_makers() -> list[Any]:
+    """What makes NumPy's arrays and scalars, and paths, under the names that pickles of all versions have for it."""
+    makers = [(numpy_scalar, "scalar"), (np.zeros(1).__reduce__()[0], "_reconstruct")]
+    made: list[Any] = [(make, f"numpy.{core}.multiarray.{name}") for make, name in makers for core in ("core", "_core")]
+    paths = [(PurePosixPath, "PosixPath"), (PureWindowsPath, "WindowsPath")]
+    return made + [(kind, f"{module}.{name}") for kind, name in paths for module in ("pathlib", "pathlib._local")]
+
+
+def numpy_scalar(dtype: np.dtype, data: bytes | str) -> Any:
+    """One number as NumPy pickles it. Raises UnpicklingError for what holds Python objects."""
+    if dtype.hasobject:
+        raise pickle.UnpicklingError("a scalar of objects")
+    return np.frombuffer(data.encode("latin-1") if isinstance(data, str) else data, dtype=dtype)[0]
 
 
 def strange_objects(source: Path) -> str:
     """The names of what a file wants to unpickle, in brackets; "" where torch cannot tell."""
     try:
-        with torch.serialization.safe_globals([*HARMLESS, *numpy_makers()]):
+        with torch.serialization.safe_globals([*HARMLESS, *harmless_makers()]):
             names = torch.serialization.get_unsafe_globals_in_checkpoint(source)
     except Exception:  # not a zip file, or damaged
         return ""

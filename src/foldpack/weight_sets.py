@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from foldpack.errors import FoldpackError
 WRAPPERS = ("module.", "model.", "_orig_mod.")  # of (Distributed)DataParallel and AveragedModel, Lightning, compile
 COUNTER = "n_averaged"  # the buffer in which torch's AveragedModel counts
 COPY_WORDS = {"ema", "teacher", "student", "swa", "avg", "averaged", "average", "momentum", "target", "online"}
+OPTIMIZER = re.compile(r"opt|optim(i[sz]er)?s?[a-z0-9]?")  # a word of the name under which its state is kept
 DEEPEST = 8  # levels of nesting that are looked at
 
 
@@ -119,7 +121,7 @@ def mappings(content: Any, place: str = "", optimizer: bool = False, depth: int 
     if isinstance(content, Mapping):
         words = place.rpartition(".")[2].lower().split("_")
         optimizer = optimizer or {"state", "param_groups"} <= {str(key) for key in content}
-        optimizer = optimizer or any(word == "opt" or word.startswith("optim") for word in words)
+        optimizer = optimizer or any(OPTIMIZER.fullmatch(word) for word in words)
         yield place, content, optimizer
     for key, value in entries(content):
         yield from mappings(value, dotted(place, key), optimizer, depth + 1)
@@ -210,15 +212,24 @@ def rest_lines(value: Any, chosen: WeightSet | None, place: str = "") -> list[st
         if place:
             return [f"{place} ({kind_of(value)})"]
         return [f"{name} ({kind_of(entry)})" for name, entry in entries(value)]
-    here, lines = chosen.place == place, []
+    if chosen.place != place:
+        return [line for name, entry in entries(value) for line in rest_lines(entry, chosen, dotted(place, name))]
+    others: dict[str, list[str]] = {}  # tensors beside the prefix, by the first part of their names
+    lines = []
     for name, entry in entries(value):
-        if not here:
-            lines += rest_lines(entry, chosen, dotted(place, name))
-        elif as_tensor(entry) is None:
+        if as_tensor(entry) is None:
             lines.append(f"{dotted(place, name)} ({kind_of(entry)})")
         elif not name.startswith(chosen.prefix):
-            lines.append(f"{dotted(place, name)} (tensor)")
-    return lines
+            others.setdefault(shared_part(name, chosen.prefix), []).append(name)
+    return lines + [f"{dotted(place, part)} ({tensors_text(len(names))})" if len(names) > 1 else
+                    f"{dotted(place, names[0])} (tensor)" for part, names in others.items()]
+
+
+def shared_part(name: str, prefix: str) -> str:
+    """The beginning of a name up to where it leaves the prefix, and the part after: `a.c` of `a.c.d` and `a.b.`."""
+    parts = name.split(".")
+    length = next((k for k, (one, other) in enumerate(zip(parts, prefix.split("."), strict=False)) if one != other), 0)
+    return ".".join(parts[: length + 1])
 
 
 def kind_of(value: Any) -> str:

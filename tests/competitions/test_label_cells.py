@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from foldpack.cli import app
 from foldpack.competitions.digits import DIGITS
-from foldpack.competitions.image_table import ImageTable, check_submission, class_names, encode_labels
+from foldpack.competitions.image_table import ImageTable, check_submission, class_names, encode_labels, read_train_table
 from foldpack.competitions.imet import IMET
 from foldpack.competitions.registry import COMPETITIONS
 from foldpack.ensemble.submission import Submission
@@ -102,6 +102,22 @@ def test_a_table_of_classes_decides(tmp_path: Path) -> None:
     piped = replace(CHEST, separator="|")
     assert learn(piped, ["No Finding", "Mass"], ["Mass", "No Finding"], tmp_path) == [["No Finding"], ["Mass"]]
     assert "class 'a|b' cannot be read from labels" in refused(piped, ["c"], ["a|b", "c"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cells", "twins"),
+    [(["Edema", "No Finding", "Mass Edema"], "'No' and 'Finding'"), (["a b", "b a"], ""), (["a b", "b"], ""),
+     (["a", "b"], ""), (["1 2", "1 2", "3"], ""), (["x No Finding", "No Finding"], "'No' and 'Finding'"), ([""], "")],
+)
+def test_two_words_that_are_never_apart_are_told(tmp_path: Path, cells: list[str], twins: str) -> None:
+    (tmp_path / "train").mkdir()
+    for row in range(len(cells)):
+        (tmp_path / "train" / f"{row}.png").touch()
+    (tmp_path / "train.csv").write_text("id,labels\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
+    notes = read_train_table(CHEST, tmp_path)[0].notes
+    begin = f"{tmp_path / 'train.csv'}: {twins} are two classes, as white space separates them, but never stand apart; if"
+    assert bool(notes) == bool(twins) and all(note.startswith(begin) for note in notes)
+    assert read_train_table(replace(CHEST, separator=" "), tmp_path)[0].notes == []
 
 
 def test_answers_that_could_not_be_read_back_are_refused() -> None:

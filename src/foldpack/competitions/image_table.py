@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from foldpack.competitions.image_files import ImageFolder
-from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels
+from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels, twin_words
 from foldpack.data.items import Items
 from foldpack.errors import DataError
 from foldpack.files import write_atomic
@@ -85,6 +85,9 @@ def read_train_table(layout: ImageTable, root: Path) -> tuple[Items, list[str]]:
                         "have none); each needs one, so fill them in or drop these rows")
     items = items_in(layout, root / layout.train_folder, table[layout.id_column].tolist())
     require_images(items, path)
+    if layout.task == "multilabel" and layout.separator is None and layout.class_csv is None and (
+            twins := twin_words(labels)):
+        items.notes.append(f"{path}: {twins}")
     return items, labels
 
 

@@ -48,6 +48,22 @@ def joint_of(word: str, classes: set[str]) -> str:
     return next((sign for sign in JOINTS if sign in word), next(rare, ""))
 
 
+def twin_words(cells: list[str]) -> str:
+    """A line on two words that are never apart, such as `No Finding`, where white space separates classes; else ""."""
+    after: dict[str, set[str]] = {}
+    before: dict[str, set[str]] = {}
+    for words in (cell.split() for cell in cells):
+        for one, other in zip(["", *words], [*words, ""], strict=True):
+            after.setdefault(one, set()).add(other)
+            before.setdefault(other, set()).add(one)
+    for one, others in after.items():
+        other = next(iter(others))
+        if one and other and len(others) == 1 and before[other] == {one} and not one.isdecimal():
+            return (f"'{one}' and '{other}' are two classes, as white space separates them, but never stand apart; if "
+                    f"'{one} {other}' is one class, set separator in the adapter")
+    return ""
+
+
 def check_unused(cells: list[str], separator: str) -> None:
     """Raises DataError for a cell whose parts, at another joint, are those of other cells too."""
     for joint in JOINTS:
