@@ -115,7 +115,7 @@ def test_two_words_that_are_never_apart_are_told(tmp_path: Path, cells: list[str
         (tmp_path / "train" / f"{row}.png").touch()
     (tmp_path / "train.csv").write_text("id,labels\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
     notes = read_train_table(CHEST, tmp_path)[0].notes
-    begin = f"{tmp_path / 'train.csv'}: {twins} are two classes, as white space separates them, but never stand apart; if"
+    begin = f"{tmp_path / 'train.csv'}: {twins} are two classes, as white space separates them, but never stand apart;"
     assert bool(notes) == bool(twins) and all(note.startswith(begin) for note in notes)
     assert read_train_table(replace(CHEST, separator=" "), tmp_path)[0].notes == []
 
