@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from foldpack.competitions.registry import get_competition
+from foldpack.data.depth import depth_warning
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
 from foldpack.ensemble.submission import Submission
@@ -101,6 +102,8 @@ class ClassifyKernel:
         self.kept = self.store.has_finished() and self.submission.is_valid()
         if not self.kept:
             self.submission.write_prior()
+        for note in self.items.notes:
+            self.log.say(f"warning: {note}")
 
     def tidy(self) -> None:
         """Nothing is left for a restart to take up."""
@@ -114,7 +117,7 @@ class ClassifyKernel:
         left_out = [role for role in self.planned if role not in done]
         holds = "the blend of what is finished" if done else "the training prior"
         self.log.note("end", rows=len(self.items), units=f"{len(done)} of {len(self.planned)}", left_out=left_out,
-                      submission=holds)
+                      submission=holds, warnings=self.items.notes)
 
     def find_inputs(self) -> None:
         """Keys and sealed files. What is missing is named before any work; then the rest goes on only if it may."""
@@ -166,6 +169,8 @@ class ClassifyKernel:
             self.log.note("images", **self.canvases.counts())
             for reason in self.canvases.reasons(most=5):
                 self.log.say(f"  {reason}")
+            if warning := depth_warning(self.canvases.report.largest.values()):
+                self.log.say(f"warning: {warning}")
         if self.finished.booster_texts and self.finished.level2_units < len(self.finished.added):
             self.deadline.reserve(0.0)  # it was too slow to answer after every unit
             self.hand_in(last=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from foldpack.competitions.image_table import read_test_items
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
@@ -19,7 +20,7 @@ from foldpack.sealed import SealedError, read_sealed_header
 from foldpack.sealed_keys import read_keys_file
 from foldpack.spec import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
 from packer.credentials import Credentials
-from packer.deploy import Build, kaggle_slug
+from packer.deploy import Build, kaggle_slug, shares_slug
 from packer.exits import DeployError, Exit
 from packer.hours import ACCELERATORS, RETIRED, predict_hours
 from packer.image import Image
@@ -78,6 +79,7 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
     """What can be seen before anything is sealed. boosters: the folder of level 2's texts."""
     findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator), *check_words(spec)]
     findings += check_answer(spec)
+    findings += check_slugs(spec, store.folder.parent)
     findings += [*check_hours(spec, wanted), *check_runs(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
         findings += check_space(spec, runs, store)
@@ -131,6 +133,23 @@ def check_answer(spec: EnsembleSpec) -> Iterator[Finding]:
     elif problem := answer_problem(name, answer, spec.task):
         yield Finding("error", f"the ensemble promises a score that its submission cannot have: {problem}",
                       "search again and name one of them with --metric")
+
+
+def check_slugs(spec: EnsembleSpec, build: Path) -> Iterator[Finding]:
+    """No other ensemble that was built here has the same names on Kaggle. build: the folder of all builds."""
+    for metadata in sorted(build.glob("*/kernel-metadata.json")):
+        other = metadata.parent.name
+        if other != spec.name and shares_slug(spec.name, other):
+            yield Finding("error", f"ensemble '{spec.name}' would have the kernel and the datasets of '{other}', built "
+                          f"in {metadata.parent}: Kaggle makes '{kaggle_slug(spec.name, 41)}' of both names",
+                          f"rename one, or remove {metadata.parent} if '{other}' was never deployed")
+
+
+def check_test_images(spec: EnsembleSpec, data: Path | None) -> Iterator[Finding]:
+    """What is odd about the test images of the competition's folder, such as more of them than the sample asks for."""
+    if data is not None:
+        for note in read_test_items(get_competition(spec.competition), data).notes:
+            yield Finding("warning", note, "")
 
 
 def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:

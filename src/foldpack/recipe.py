@@ -111,6 +111,8 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
     """Read the training table, split it, write folds.csv. here: the folder that a file of groups is named from."""
     layout = get_competition(recipe.competition)
     items, labels = read_train_table(layout, data)
+    for note in items.notes:
+        say(f"warning: {note}")
     table = pd.DataFrame({"id": items.ids, layout.label_column: labels})
     classes = class_names(layout, data, labels)
     targets = encode_labels(layout, labels, classes)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from drilling import Drill, Trial
+from PIL import Image
 
 
 def ask_for(drill: Drill, folder: Path, table: pd.DataFrame, images: dict[str, str] | None = None) -> Trial:
@@ -50,6 +51,33 @@ def test_ten_times_the_rows(drill: Drill, tmp_path: Path) -> None:
     assert drill.run(trial) == 0, trial.log
     assert trial.require_valid() and trial.probs.shape == (720, 10)
     assert np.abs(trial.probs.reshape(10, 72, 10) - drill.probs).max() <= 1e-5
+
+
+def test_images_that_end_otherwise_than_the_adapter_says(drill: Drill, tmp_path: Path) -> None:
+    trial = drill.own_inputs(tmp_path)
+    for number, path in enumerate(sorted((trial.competition / "test").iterdir())):
+        path.rename(path.with_suffix((".PNG", ".jpeg", ".tif")[number % 3]))  # the format is known by the content
+    assert drill.run(trial) == 0, trial.log
+    assert np.abs(trial.probs - drill.probs).max() <= 1e-5
+    assert "72 of 72 images have another ending than expected and are taken, such as " in trial.log
+
+
+def test_images_of_16_bits_that_use_12(drill: Drill, tmp_path: Path) -> None:
+    trial = drill.own_inputs(tmp_path)
+    for path in (trial.competition / "test").iterdir():
+        grey = np.asarray(Image.open(path).convert("L"), dtype=np.uint16)
+        path.unlink()
+        Image.fromarray(grey * 16).save(path)
+    assert drill.run(trial) == 0, trial.log
+    assert "] warning: 72 images have 16 bits a channel but use only 12 of them (largest value " in trial.log
+
+
+def test_more_images_than_the_sample_asks_for(drill: Drill, tmp_path: Path) -> None:
+    trial = ask_for(drill, tmp_path, sample_of(drill).iloc[:5])
+    assert drill.run(trial) == 0, trial.log
+    told = "test: holds 67 images more than the 5 that sample_submission.csv asks for"
+    [begin, end] = [line for line in trial.log.splitlines() if told in line]
+    assert "] warning: " in begin and "] end: " in end and answers_of(trial).shape == (5, 2)
 
 
 def test_shuffled(drill: Drill, tmp_path: Path) -> None:

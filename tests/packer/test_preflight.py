@@ -85,6 +85,16 @@ def test_everything_at_once(house: House, tmp_path: Path) -> None:
     assert failure.value.exit_code == Exit.RUNS
 
 
+@pytest.mark.parametrize(("other", "alike"), [("SMALL", True), ("small.", True), ("small_2", False), ("small", False)])
+def test_two_names_that_kaggle_takes_for_one(house: House, tmp_path: Path, other: str, alike: bool) -> None:
+    (tmp_path / other).mkdir()
+    (tmp_path / other / "kernel-metadata.json").write_text("{}")
+    said, place = errors(found(house, house.runs, tmp_path)), tmp_path / other
+    assert said == ([f"ensemble 'small' would have the kernel and the datasets of '{other}', built in {place}: Kaggle "
+                     f"makes 'small' of both names; rename one, or remove {place} if '{other}' was never deployed"]
+                    if alike else [])
+
+
 def test_one_error_is_one_line() -> None:
     with pytest.raises(DeployError, match="^it is wrong; mend it$") as failure:
         stop_on_errors([Finding("error", "it is wrong", "mend it", Exit.NO_SPACE), Finding("warning", "so so", "")])

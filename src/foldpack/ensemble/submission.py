@@ -34,7 +34,8 @@ class Submission:
     def write(self, probs: np.ndarray, threshold: float | list[float] | None) -> None:
         """Replace the file. probs: (n, C) float32 in [0, 1]."""
         spec = self.spec
-        answers = answer_cells(probs, spec.classes, spec.task, threshold, spec.min_labels, spec.max_labels)
+        answers = answer_cells(probs, spec.classes, spec.task, threshold, spec.min_labels, spec.max_labels,
+                               self.layout.joiner)
         write_submission(self.path, self.layout, self.items.ids, answers, self.sample)
 
     def write_prior(self) -> None:
