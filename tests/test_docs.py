@@ -139,7 +139,7 @@ def every_command() -> dict[str, list[str]]:
     for script in ("ensemble_search.py", "deploy_kernel.py"):
         [options] = typer_commands(ROOT / script, script).values()
         found[f"./{script}"] = options
-    found["The packed kernel"] = argparse_options("kernels/classify.py")
+    found["The packed kernel"] = argparse_options("src/foldpack/predict/options.py")
     found["python -m packer"] = argparse_options("packer/__main__.py")
     return found
 
