@@ -73,6 +73,7 @@ def test_a_kernel_with_workers_gives_the_packages_arrays(start_method: str, hous
     probs = np.load(tmp_path / "probs.npy")
     assert probs.dtype == np.float32 and np.array_equal(probs, package_probs)
     assert not list((tmp_path / "empty").iterdir())
+    assert done.stdout.count("now the libraries are imported") == 1  # by no worker
 
 
 def test_the_real_kernel_passes_its_rehearsal(house: House, tmp_path: Path) -> None:
