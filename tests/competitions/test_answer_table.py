@@ -61,7 +61,8 @@ def test_it_reads_and_writes_what_pandas_does_to_the_byte(tmp_path: Path, data: 
 def test_an_id_that_is_asked_for_twice_is_answered_twice_and_other_columns_stay(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("Usage,label,id\nPublic,0,x\n,0,y\nPrivate,0,x\n")
     table = read_answer_table(tmp_path / "s.csv", "id", "label")
-    assert table.ids == ["x", "y", "x"] and table.text(["1", "2", "3"]) == "Usage,label,id\nPublic,1,x\n,2,y\nPrivate,3,x\n"
+    assert table.ids == ["x", "y", "x"]
+    assert table.text(["1", "2", "3"]) == "Usage,label,id\nPublic,1,x\n,2,y\nPrivate,3,x\n"
     assert table.asks_the_same(table)
     (tmp_path / "t.csv").write_text("Usage,label,id\n,7,x\n,7,y\n,7,x\n")
     assert table.asks_the_same(read_answer_table(tmp_path / "t.csv", "id", "label"))
