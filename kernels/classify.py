@@ -10,6 +10,7 @@ error as long as a valid submission stands.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 import traceback
@@ -52,7 +53,7 @@ from foldpack.predict.pool import InlinePool, ProcessPool
 from foldpack.predict.runlog import LOG_NAME, RunLog
 from foldpack.predict.store import UnitStore, has_finished_units, unit_key
 from foldpack.predict.units import Unit, plan_units
-from foldpack.predict.watch import Terminated, Watchdog
+from foldpack.predict.watch import Terminated, Watchdog, leave_signals_to_the_engine
 from foldpack.predict.work import ShardFailed, WorkPool
 from foldpack.sealed_format import DataKey
 from foldpack.spec import EnsembleSpec, parse_spec, sealed_parts
@@ -203,9 +204,9 @@ class ClassifyKernel:
         """Whether the first `rows` items are decoded. Raises DataError once it is known that no image can be read."""
         ready = self.canvases.wait(rows, seconds)
         if self.canvases.counts()["prior"] == len(self.items):
-            raise DataError(f"{self.items.paths[0].parent}: not one of the {len(self.items)} test images can be read, "
-                            f"the first for this reason: {self.canvases.reasons(most=1)[0]}; the sample submission "
-                            "asks for them by these names: attach the competition's whole test folder")
+            raise DataError(f"{self.items.paths[0].parent}: not one of the {len(self.items)} test images can be read; "
+                            f"{self.canvases.reasons(most=1)[0]}; attach the whole test folder that belongs to "
+                            f"{self.submission.fallback.layout.sample_csv}")
         return ready
 
     def unit_failed(self, event: ShardFailed) -> None:
@@ -269,6 +270,8 @@ def end_early(kernel: ClassifyKernel | None, code: int, stands: bool, reason: st
 
 def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
     """What the packed script does around the imports of other packages. running: not in a worker process."""
+    if multiprocessing.parent_process() is not None:
+        leave_signals_to_the_engine()
     return guarded_start(spec) if running else nullcontext()
 
 

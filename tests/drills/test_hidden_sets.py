@@ -111,8 +111,8 @@ def test_a_test_folder_without_a_readable_image_is_an_error(drill: Drill, tmp_pa
     for variables, expected in ((None, 2), ({"KAGGLE_IS_COMPETITION_RERUN": "1"}, 0)):
         (trial.folder / "log.txt").unlink(missing_ok=True)
         assert drill.run(trial, *arguments, variables=variables) == expected, trial.log
-        assert (f"error: {trial.competition / 'test'}: not one of the 72 test images can be read, the first for this "
-                "reason: ") in trial.log
+        assert f"error: {trial.competition / 'test'}: not one of the 72 test images can be read; " in trial.log
+        assert "; attach the whole test folder that belongs to sample_submission.csv" in trial.log
         assert "end: rows 72, decoded 0, repaired 0, prior 72, units 0 of 4" in trial.log
         assert "unit 1 " not in trial.log  # nobody predicts black images for hours
         assert trial.require_valid()

@@ -143,6 +143,25 @@ def test_ctrl_c_reaches_the_workers_too_and_they_leave_it_to_the_engine(drill: D
     assert drill.run(trial) == 0 and trial.answer() == drill.unbroken
 
 
+def has_library(pid: int, name: str) -> bool:
+    """Whether a process has a library in its memory, so that its imports have begun."""
+    with contextlib.suppress(OSError):
+        return name in Path(f"/proc/{pid}/maps").read_text()
+    return False
+
+
+def test_ctrl_c_while_spawned_workers_import_is_quiet(drill: Drill) -> None:
+    trial = drill.trial()
+    command = [sys.executable, "-I", str(drill.house.build.script), *trial.arguments("--workers", "2")]
+    with open(trial.folder / "log.txt", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True,
+                                   env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert wait_until(lambda: sum(has_library(pid, "_multiarray_umath") for pid in children(process.pid)) == 2)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130, trial.log
+    assert "Traceback" not in trial.log and trial.require_valid()
+
+
 def test_forked_workers_give_the_same_bits_also_when_they_are_killed(drill: Drill) -> None:
     for kills in (0, MAX_LOSSES - 1):  # one more may hit the same rows too often
         trial = drill.trial()
