@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from foldpack.ensemble.fallback import Fallback, make_fallback
+from foldpack.ensemble.fallback import Fallback
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
-from foldpack.ensemble.start import guarded_start
+from foldpack.ensemble.start import KernelStart, guarded_start
 from foldpack.ensemble.submission import Submission
 from foldpack.ensemble.unit_probs import ClassifyPredictor, canvas_kind
 from foldpack.errors import DataError, FoldpackError
@@ -37,20 +37,17 @@ from foldpack.predict.device import BATCH_IMAGES, ProbedDevice, cpu_device, prob
 from foldpack.predict.engine import Engine, EngineHooks, UnitError, UnitWork
 from foldpack.predict.finder import InputError, find_keys, find_sealed, missing_text
 from foldpack.predict.golden import library_versions
-from foldpack.predict.options import kernel_options
 from foldpack.predict.policy import (
     EXIT_INPUT,
     EXIT_LATE,
     EXIT_NOTHING,
     EXIT_OK,
-    errors_stand,
     exit_code,
-    is_rerun,
     items_digest,
     script_digest,
 )
 from foldpack.predict.pool import InlinePool, ProcessPool
-from foldpack.predict.runlog import LOG_NAME, RunLog
+from foldpack.predict.runlog import RunLog
 from foldpack.predict.store import UnitStore, has_finished_units, unit_key
 from foldpack.predict.units import Unit, plan_units
 from foldpack.predict.watch import Terminated, Watchdog, leave_signals_to_the_engine
@@ -251,20 +248,20 @@ class ClassifyKernel:
             self.deadline.reserve(1.5 * self.finished.level2_seconds)
 
 
-def end_late(kernel: ClassifyKernel, stands: bool) -> int:
+def end_late(kernel: ClassifyKernel, start: KernelStart) -> int:
     """The watchdog's last words. Returns the exit code."""
-    return end_early(kernel, EXIT_LATE, stands, f"hanging {-kernel.deadline.left():.0f} s after the deadline")
+    return end_early(kernel, start, EXIT_LATE, f"hanging {-kernel.deadline.left():.0f} s after the deadline")
 
 
-def end_early(kernel: ClassifyKernel | None, code: int, stands: bool, reason: str) -> int:
-    """After an error: say what stands. Returns the exit code."""
-    valid = kernel is not None and kernel.submission.is_valid()
-    code = exit_code(code, valid, stands)
-    if kernel is not None:
-        verdict = "the submission stands" if code == EXIT_OK else "failed"
-        kernel.log.note(verdict, reason=reason, exit_code=code)
-        if valid:
-            kernel.close()
+def end_early(kernel: ClassifyKernel | None, start: KernelStart, code: int, reason: str) -> int:
+    """After an error: say what stands. kernel: None where its work had not begun. Returns the exit code."""
+    if kernel is None:
+        return start.end(code, reason)
+    valid = kernel.submission.is_valid()
+    code = exit_code(code, valid, start.stands)
+    kernel.log.note("the submission stands" if code == EXIT_OK else "failed", reason=reason, exit_code=code)
+    if valid:
+        kernel.close()
     return code
 
 
@@ -277,31 +274,30 @@ def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code."""
-    ensemble = parse_spec(spec)
-    options = kernel_options(argv, ensemble.name, ensemble.budget.hours)
-    deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
-    log = RunLog(deadline.elapsed, options.output / LOG_NAME)
-    paths = KernelPaths(options.input, options.output, options.scratch)
-    stands = errors_stand(ensemble.budget.on_error, is_rerun())
+    start = KernelStart(spec, argv)
+    options, log, stands = start.options, start.log, start.stands
     kernel: ClassifyKernel | None = None
     try:
-        fallback = make_fallback(spec, options.input, options.output)
+        fallback = start.find()
+        ensemble = parse_spec(spec)
+        deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
+        paths = KernelPaths(options.input, options.output, options.scratch)
         kernel = ClassifyKernel(ensemble, keys, paths, deadline, log, stands, fallback)
         kernel.first_submission()
-        with Watchdog(deadline, partial(end_late, kernel, stands)):
+        with Watchdog(deadline, partial(end_late, kernel, start)):
             if len(kernel.items):
                 kernel.run(options.workers, options.start_method)
             kernel.submission.check()
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)
-        return end_early(kernel, EXIT_INPUT, stands, str(failure))
+        return end_early(kernel, start, EXIT_INPUT, str(failure))
     except Terminated as ending:
-        return end_early(kernel, ending.exit_code, stands, f"terminated by {ending}")
+        return end_early(kernel, start, ending.exit_code, f"terminated by {ending}")
     except Exception as failure:
-        if not (stands and kernel is not None and kernel.submission.is_valid()):
+        if not (stands and (start.is_answered() if kernel is None else kernel.submission.is_valid())):
             raise
         traceback.print_exc()
-        return end_early(kernel, EXIT_NOTHING, stands, type(failure).__name__)
+        return end_early(kernel, start, EXIT_NOTHING, type(failure).__name__)
     kernel.tidy()
     if len(kernel.items) and not kernel.finished.added:
         kernel.close()

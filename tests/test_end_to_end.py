@@ -23,6 +23,7 @@ from foldpack.competitions.image_table import read_test_items
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.ensemble.fallback import make_fallback
 from foldpack.keyring import Keyring
 from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.predict.canvas import decode_items
@@ -260,6 +261,18 @@ def test_without_the_competition_nothing_is_written(kernel: Kernel) -> None:
     assert kernel.run() == 2
     assert not (kernel.root / "output").exists()
     assert "attach the competition 'foldpack-digits' to the kernel" in kernel.log()
+
+
+def test_a_spec_that_cannot_be_planned_leaves_the_fallback_in_the_rerun(kernel: Kernel, monkeypatch) -> None:
+    """The first part has written it; the error comes before the kernel's own work."""
+    make_fallback(kernel.spec, kernel.input, kernel.root / "output").write()
+    share = [{"run": "tiny_resnet", "weight": 1.0}]
+    kernel.spec["plan"] = {"units": [{"run": "none", "fold": 0}], "prefixes": [{"members": share, "oof": 0.5}]}
+    for rerun, code in (("", 2), ("1", 0)):
+        monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", rerun)
+        assert kernel.run() == code and kernel.is_prior()
+        log = kernel.log()
+        assert "error: plan.units names fold 0 of run 'none'" in log and f"exit_code {code}" in log
 
 
 def test_arguments_replace_the_paths_and_the_budget(house: House, monkeypatch) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -33,16 +33,33 @@ from foldpack.predict.policy import (
 from foldpack.predict.runlog import LOG_NAME, RunLog
 
 
-@dataclass(frozen=True)
 class KernelStart:
-    """What there is to say, and to keep, when a kernel ends before its work begins."""
+    """What a kernel knows before its work begins: its options, its log, and once it is found, the fallback."""
 
-    fallback: Fallback
-    log: RunLog
-    stands: bool  # an error ends with code 0 as long as the submission is valid
+    def __init__(self, spec: dict[str, Any], argv: list[str] | None) -> None:
+        """spec: as it stands in the script; argv: None for the process's own. Raises SystemExit for `--help` and for
+        wrong arguments."""
+        budget = spec.get("budget", {})
+        self.spec = spec
+        self.options = kernel_options(argv, spec["name"], budget.get("hours", 9.0))
+        self.stands = errors_stand(budget.get("on_error", "auto"), is_rerun())  # an error ends with 0, if it may
+        began = time.monotonic() - process_age()
+        self.log = RunLog(lambda: time.monotonic() - began, self.options.output / LOG_NAME)
+        self.fallback: Fallback | None = None
+
+    def find(self) -> Fallback:
+        """Find the sample submission. Raises InputError or DataError; nothing is written."""
+        self.fallback = make_fallback(self.spec, self.options.input, self.options.output)
+        return self.fallback
+
+    def is_answered(self) -> bool:
+        """Whether a submission with the sample's columns and ids is there."""
+        return self.fallback is not None and self.fallback.is_answered()
 
     def end(self, code: int, reason: str) -> int:
         """Say what stands. code: what the end means by itself. Returns the exit code."""
+        if self.fallback is None:
+            return code
         valid = self.fallback.is_answered()
         code = exit_code(code, valid, self.stands)
         self.log.note("the submission stands" if code == EXIT_OK else "failed", reason=reason, exit_code=code)
@@ -60,6 +77,12 @@ class KernelStart:
         finally:
             os._exit(code)
 
+    def watch_signals(self) -> None:
+        """From now on SIGTERM and SIGINT (Ctrl-C) end the process with what stands, until the watchdog takes over."""
+        if threading.current_thread() is threading.main_thread():
+            for number in END_SIGNALS:
+                signal.signal(number, self.end_at_signal)
+
 
 @contextmanager
 def guarded_start(spec: dict[str, Any]) -> Iterator[None]:
@@ -68,20 +91,16 @@ def guarded_start(spec: dict[str, Any]) -> Iterator[None]:
     spec: as it stands in the script. Raises SystemExit for `--help`, for wrong arguments, and where there is no sample
     submission to answer.
     """
-    budget = spec.get("budget", {})
-    options = kernel_options(None, spec["name"], budget.get("hours", 9.0))
-    log = RunLog(process_age, options.output / LOG_NAME)
-    stands = errors_stand(budget.get("on_error", "auto"), is_rerun())
+    start = KernelStart(spec, None)
+    start.watch_signals()
     try:
-        fallback = make_fallback(spec, options.input, options.output)
-        start = KernelStart(fallback, log, stands)
-        watch_signals(start)
-        kept = fallback.stand(options.scratch / "units")
+        fallback = start.find()
+        kept = fallback.stand(start.options.scratch / "units")
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)
-        raise SystemExit(exit_code(EXIT_INPUT, False, stands)) from None
+        raise SystemExit(start.end(EXIT_INPUT, str(failure))) from None
     holds = "kept as a process before this one left it" if kept else "the training prior stands"
-    log.say(f"{fallback.path}: {len(fallback.table.rows)} rows, {holds}; now the libraries are imported")
+    start.log.say(f"{fallback.path}: {len(fallback.table.rows)} rows, {holds}; now the libraries are imported")
     try:
         yield
     except BaseException as failure:  # SystemExit too: of wheels that are not there
@@ -89,10 +108,3 @@ def guarded_start(spec: dict[str, Any]) -> Iterator[None]:
             raise
         traceback.print_exception(failure)
         raise SystemExit(EXIT_OK) from None
-
-
-def watch_signals(start: KernelStart) -> None:
-    """From now on SIGTERM and SIGINT (Ctrl-C) end the process with what stands, until the watchdog takes over."""
-    if threading.current_thread() is threading.main_thread():
-        for number in END_SIGNALS:
-            signal.signal(number, start.end_at_signal)
