@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from foldpack.competitions.answer_table import read_answer_table, write_answers
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import (
+    ImageTable,
     check_submission,
     class_names,
     encode_labels,
-    read_sample,
     read_table,
     read_test_items,
     read_train_table,
-    submission_text,
-    write_submission,
 )
 from foldpack.competitions.imet import IMET
 from foldpack.competitions.registry import COMPETITIONS, get_competition
@@ -224,12 +223,17 @@ def test_a_label_that_is_no_class() -> None:
         encode_labels(IMET, ["1", "1 9"], ["1", "2"])
 
 
+def answer(layout: ImageTable, root: Path, path: Path, answers: list[str]) -> None:
+    """Write a submission for the sample in `root`."""
+    table = read_answer_table(root / layout.sample_csv, layout.id_column, layout.label_column)
+    write_answers(path, table, answers)
+
+
 def test_a_submission_reads_back_and_is_checked(tmp_path: Path) -> None:
     root, path = make_digits(tmp_path), tmp_path / "submission.csv"
-    write_submission(path, DIGITS, ["x", "y"], ["1", "0"])
+    answer(DIGITS, root, path, ["1", "0"])
     assert path.read_bytes() == b"id,label\nx,1\ny,0\n"
     check_submission(path, DIGITS, root, ["0", "1"])
-    assert submission_text(DIGITS, [], []) == "id,label\n"
 
 
 @pytest.mark.parametrize(
@@ -255,13 +259,12 @@ def test_the_sample_decides_columns_and_rows(tmp_path: Path) -> None:
     """Further columns stay as the sample has them; an id that is asked for twice is answered twice."""
     root = make_digits(tmp_path, sample="usage,label,id\nPublic,0,x\n,0,y\nPrivate,0,x\n")
     path = tmp_path / "submission.csv"
-    sample = read_sample(DIGITS, root)
     items = read_test_items(DIGITS, root)
     assert items.ids == ["x", "y", "x"] and items.paths[0] == items.paths[2]
-    write_submission(path, DIGITS, items.ids, ["1", "0", "1"], sample)
+    answer(DIGITS, root, path, ["1", "0", "1"])
     assert path.read_bytes() == b"usage,label,id\nPublic,1,x\n,0,y\nPrivate,1,x\n"
     check_submission(path, DIGITS, root, ["0", "1"])
-    write_submission(path, DIGITS, items.ids, ["1", "0", "1"])
+    path.write_text("id,label\nx,1\ny,0\nx,1\n")
     with pytest.raises(DataError, match="columns id, label; allowed: usage, label, id"):
         check_submission(path, DIGITS, root, ["0", "1"])
     path.write_text("usage,label,id\n,1,x\n,0,y\n")
@@ -272,7 +275,7 @@ def test_the_sample_decides_columns_and_rows(tmp_path: Path) -> None:
 def test_a_multilabel_answer_may_be_empty_or_long(tmp_path: Path) -> None:
     (tmp_path / "sample_submission.csv").write_text("id,attribute_ids\nx,0\ny,0\n")
     path = tmp_path / "submission.csv"
-    write_submission(path, IMET, ["x", "y"], ["1 2", ""])
+    answer(IMET, tmp_path, path, ["1 2", ""])
     check_submission(path, IMET, tmp_path, ["1", "2"])
     with pytest.raises(DataError, match="answered with '2', which is not a class"):
         check_submission(path, IMET, tmp_path, ["1"])

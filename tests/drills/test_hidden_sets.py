@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from drilling import Drill, Trial
 from PIL import Image
 
@@ -125,6 +126,32 @@ def test_rows_without_an_image_get_the_prior_and_are_counted(drill: Drill, tmp_p
     others = np.delete(np.arange(72), [3, 4])
     assert np.abs(trial.probs[others] - drill.probs[others]).max() <= 1e-5
     assert "images: decoded 70, repaired 0, prior 2" in trial.log
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_test_folder_without_a_readable_image_is_an_error(drill: Drill, tmp_path: Path, workers: int) -> None:
+    trial = drill.own_inputs(tmp_path)
+    arguments = ("--workers", str(workers), "--start-method", "fork") if workers else ()
+    for number, path in enumerate(sorted((trial.competition / "test").iterdir())):
+        path.unlink()
+        if number:
+            path.write_bytes(b"no image")
+    for variables, expected in ((None, 2), ({"KAGGLE_IS_COMPETITION_RERUN": "1"}, 0)):
+        (trial.folder / "log.txt").unlink(missing_ok=True)
+        assert drill.run(trial, *arguments, variables=variables) == expected, trial.log
+        assert f"error: {trial.competition / 'test'}: not one of the 72 test images can be read; " in trial.log
+        assert "; attach the whole test folder that belongs to sample_submission.csv" in trial.log
+        assert "end: rows 72, decoded 0, repaired 0, prior 72, units 0 of 4" in trial.log
+        assert "unit 1 " not in trial.log  # nobody predicts black images for hours
+        assert trial.require_valid()
+
+
+def test_one_readable_image_is_enough(drill: Drill, tmp_path: Path) -> None:
+    trial = drill.own_inputs(tmp_path)
+    for path in sorted((trial.competition / "test").iterdir())[1:]:
+        path.unlink()
+    assert drill.run(trial) == 0, trial.log
+    assert "end: rows 72, decoded 1, repaired 0, prior 71, units 4 of 4" in trial.log
 
 
 def test_a_sample_that_is_no_table_is_refused_clearly(drill: Drill, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from small_house import House, load_entry
 
+from foldpack.predict.options import kernel_options
 from packer.image import kaggle_image
 from packer.keys import SIZE_LIMIT
 from packer.pack import pack_entry
@@ -72,6 +73,7 @@ def test_a_kernel_with_workers_gives_the_packages_arrays(start_method: str, hous
     probs = np.load(tmp_path / "probs.npy")
     assert probs.dtype == np.float32 and np.array_equal(probs, package_probs)
     assert not list((tmp_path / "empty").iterdir())
+    assert done.stdout.count("now the libraries are imported") == 1  # by no worker
 
 
 def test_the_real_kernel_passes_its_rehearsal(house: House, tmp_path: Path) -> None:
@@ -80,12 +82,11 @@ def test_the_real_kernel_passes_its_rehearsal(house: House, tmp_path: Path) -> N
     assert report.rows == 41 and report.images == 72 and report.peak > 50 << 20
 
 
-def test_a_kernel_ignores_arguments_on_kaggle_but_knows_a_rehearsals_folders(house: House, monkeypatch) -> None:
-    options = load_entry().kernel_options
+def test_a_kernel_ignores_arguments_on_kaggle_but_knows_a_rehearsals_folders(monkeypatch) -> None:
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    found = options(["-f", "/some/kernel.json", "--workers", "7"], house.build.spec)
+    found = kernel_options(["-f", "/some/kernel.json", "--workers", "7"], "small", 1.0)
     assert (found.input, found.output, found.workers) == (Path("/kaggle/input"), Path("/kaggle/working"), 0)
     monkeypatch.setenv(INPUT_VARIABLE, "/some/input")
     monkeypatch.setenv(OUTPUT_VARIABLE, "/some/output")
-    found = options([], house.build.spec)
+    found = kernel_options([], "small", 1.0)
     assert (found.input, found.output) == (Path("/some/input"), Path("/some/output"))

@@ -14,7 +14,6 @@ from foldpack.competitions.image_files import ImageFolder
 from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels, twin_words
 from foldpack.data.items import Items
 from foldpack.errors import DataError
-from foldpack.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -193,19 +192,6 @@ def encode_labels(layout: ImageTable, labels: list[str], classes: list[str]) -> 
                                 f"classes of {layout.class_csv or layout.train_csv}")
             matrix[row, index[word]] = True
     return matrix if layout.task == "multilabel" else matrix.argmax(axis=1).astype(np.int64)
-
-
-def submission_text(layout: ImageTable, ids: list[str], answers: list[str], sample: pd.DataFrame | None = None) -> str:
-    """The CSV to hand in. sample: where its columns stand, and what further ones hold, is kept; None: two columns."""
-    answered = {layout.id_column: ids, layout.label_column: answers}
-    table = pd.DataFrame(answered) if sample is None else sample.assign(**answered)
-    return table.to_csv(index=False, lineterminator="\n")
-
-
-def write_submission(path: Path, layout: ImageTable, ids: list[str], answers: list[str],
-                     sample: pd.DataFrame | None = None) -> None:
-    """Replace the submission atomically: at every moment the file is absent or valid."""
-    write_atomic(path, submission_text(layout, ids, answers, sample))
 
 
 def read_submission(path: Path, layout: ImageTable, classes: list[str], unique: bool = True) -> pd.DataFrame:

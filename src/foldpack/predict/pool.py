@@ -16,6 +16,7 @@ import torch
 from foldpack.errors import FoldpackError
 from foldpack.predict.deadline import OutOfTime
 from foldpack.predict.store import UnitStore
+from foldpack.predict.watch import leave_signals_to_the_engine
 from foldpack.predict.work import Shard, ShardDone, ShardFailed, UnitPredictor, WorkerLost, WorkEvent
 from foldpack.sealed_prefetch import SealedPrefetch
 
@@ -106,6 +107,7 @@ class InlinePool:
 def worker_process(predictor: UnitPredictor, store: UnitStore, device: str, threads: int, orders: Connection,
                    answers: Connection) -> None:
     """The body of a worker process: orders in, answers out, until the order is None or the pipe ends."""
+    leave_signals_to_the_engine()
     set_worker_threads(threads)
     try:
         runner = ShardRunner(predictor, store, device)

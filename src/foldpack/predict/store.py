@@ -25,6 +25,11 @@ def unit_key(identity: dict[str, object]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:40]
 
 
+def has_finished_units(folder: Path) -> bool:
+    """Whether any unit was finished by a process before this one, of whatever kernel. folder: that of the store."""
+    return any(folder.glob("*.npy"))
+
+
 class UnitStore:
     """One (n, C) float32 array a unit: `<key>.part` while its rows come in, `<key>.npy` once all are there."""
 
@@ -37,10 +42,6 @@ class UnitStore:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for half in self.folder.glob("*.part"):
             half.unlink()
-
-    def has_finished(self) -> bool:
-        """Whether any unit was finished by a process before this one, of whatever kernel."""
-        return any(self.folder.glob("*.npy"))
 
     def path(self, key: str) -> Path:
         """Where the finished predictions of a unit lie."""
