@@ -24,8 +24,8 @@ def test_it_is_what_the_ensemble_would_answer(prior: list[float], cut: float, cu
     classes = [f"c{k}" for k in range(len(prior))]
     probs = np.asarray([prior], dtype=np.float32)
     threshold = cuts[: len(prior)] if one_each and cuts else cut
-    expected = answer_cells(probs, classes, "multilabel", threshold, least, most)
-    assert [prior_cell(classes, prior, "multilabel", threshold, least, most)] == expected
+    expected = answer_cells(probs, classes, "multilabel", threshold, least, most, "|")
+    assert [prior_cell(classes, prior, "multilabel", threshold, least, most, "|")] == expected
     assert [prior_cell(classes, prior, "multiclass", None, least, most)] == answer_cells(
         probs, classes, "multiclass", None, least, most)
 
