@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from foldpack.competitions.image_table import class_names, encode_labels, read_train_table
 from foldpack.competitions.registry import get_competition
 from foldpack.config import ConfigError, RunConfig, read_config, read_text
-from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, write_folds
+from foldpack.data.folds import make_folds, write_folds
 from foldpack.data.group_file import read_group_file
 from foldpack.errors import DataError, FoldpackError, did_you_mean
 from foldpack.project import project_root
@@ -47,9 +47,6 @@ class FoldsConfig(StrictModel):
     def _one_source_of_groups(self) -> FoldsConfig:
         if self.groups is not None and self.group_column is not None:
             raise ValueError("groups come from group_column or from groups; give one of them")
-        if (self.groups or self.group_column) and self.kind in FOLD_KINDS and self.kind not in GROUPED_KINDS:
-            raise ValueError(f"folds of kind '{self.kind}' do not keep groups whole; use one of: "
-                             f"{', '.join(GROUPED_KINDS)}")
         return self
 
 

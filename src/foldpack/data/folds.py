@@ -59,7 +59,6 @@ FOLD_KINDS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] 
     "stratified_grouped": stratified_grouped_folds,
     "multilabel_grouped": multilabel_grouped_folds,
 }
-GROUPED_KINDS = ("grouped", "stratified_grouped", "multilabel_grouped")
 SINGLE_LABEL_KINDS = ("stratified", "stratified_grouped")
 MULTI_LABEL_KINDS = ("multilabel", "multilabel_grouped")
 
@@ -73,8 +72,7 @@ def make_folds(kind: str, targets: np.ndarray, groups: np.ndarray | None, n_fold
     if kind not in FOLD_KINDS:
         raise DataError(f"unknown kind of folds '{kind}': {did_you_mean(kind, list(FOLD_KINDS))}")
     if "grouped" in kind and groups is None:
-        raise DataError(f"folds of kind '{kind}' need a group for every item; name the group column, or a file of "
-                        "groups")
+        raise DataError(f"folds of kind '{kind}' need a group for every item; name the group column")
     if kind in SINGLE_LABEL_KINDS and targets.ndim != 1:
         raise DataError(f"folds of kind '{kind}' need one class an item; use one of: {', '.join(MULTI_LABEL_KINDS)}")
     if kind in MULTI_LABEL_KINDS and targets.ndim != 2:

@@ -9,6 +9,8 @@ import pandas as pd
 from foldpack.errors import DataError
 from foldpack.files import write_atomic
 
+# What stands in a cell where there is no group; pandas, R and spreadsheets write these.
+NO_GROUP = frozenset(("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "NULL", "null", "n/a"))
 OWN_GROUP = "own:"  # before the id of an item whose cell is empty
 
 
@@ -19,7 +21,7 @@ def write_group_file(path: Path, ids: list[str], groups: list[str]) -> None:
 
 
 def read_group_file(path: Path, ids: list[str]) -> list[str]:
-    """The group of every id, in the order of `ids`; an empty cell is the item's own group. Rows of other ids are left.
+    """The group of every id, in the order of `ids`; an empty cell, or NA and the like, is the item's own. Rows of other ids are left.
 
     Raises DataError for a file without the columns `id` and `group`, a repeated id, or an id that has no row.
     """
@@ -35,4 +37,4 @@ def read_group_file(path: Path, ids: list[str]) -> list[str]:
     if lost := [item for item in ids if item not in known]:
         raise DataError(f"{path}: id '{lost[0]}' has no row ({len(lost)} of {len(ids)} ids have none); give each one, "
                         "with an empty group where it stands alone")
-    return [known[item] or f"{OWN_GROUP}{item}" for item in ids]
+    return [f"{OWN_GROUP}{item}" if known[item] in NO_GROUP else known[item] for item in ids]
