@@ -21,8 +21,9 @@ def write_group_file(path: Path, ids: list[str], groups: list[str]) -> None:
 
 
 def read_group_file(path: Path, ids: list[str]) -> list[str]:
-    """The group of every id, in the order of `ids`; an empty cell, or NA and the like, is the item's own. Rows of other ids are left.
+    """The group of every id, in the order of `ids`; an empty cell, or NA and the like, is the item's own.
 
+    Rows of other ids are left out.
     Raises DataError for a file without the columns `id` and `group`, a repeated id, or an id that has no row.
     """
     try:
