@@ -195,13 +195,11 @@ def encode_labels(layout: ImageTable, labels: list[str], classes: list[str]) -> 
 
 
 def read_submission(path: Path, layout: ImageTable, classes: list[str], unique: bool = True) -> pd.DataFrame:
-    """A submission, every value a str. Raises DataError when it has no rows or an answer that is not a class.
+    """A submission, every value a str. Raises DataError for an answer that is not a class.
 
     unique: whether an id may stand there once only.
     """
     table = read_table(path, [layout.id_column, layout.label_column], unique=unique)
-    if not len(table):
-        raise DataError(f"{path}: it has no rows")
     known = set(classes)
     for item, text in zip(table[layout.id_column], table[layout.label_column], strict=True):
         if strange := [word for word in answer_words(layout, text) if word not in known]:

@@ -15,8 +15,6 @@ from foldpack.errors import DataError, did_you_mean
 from foldpack.files import atomic_path, sha256_file, write_atomic
 
 FOLDS_VERSION = 1
-# What stands in a group column where there is no group; pandas, R and spreadsheets write these.
-NO_GROUP = frozenset(("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "NULL", "null", "n/a"))
 
 
 def stratified_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
@@ -81,7 +79,6 @@ FOLD_KINDS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] 
     "stratified_grouped": stratified_grouped_folds,
     "multilabel_grouped": multilabel_grouped_folds,
 }
-GROUPED_KINDS = ("grouped", "stratified_grouped", "multilabel_grouped")
 SINGLE_LABEL_KINDS = ("stratified", "stratified_grouped")
 MULTI_LABEL_KINDS = ("multilabel", "multilabel_grouped")
 
