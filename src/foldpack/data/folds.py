@@ -79,6 +79,7 @@ FOLD_KINDS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] 
     "stratified_grouped": stratified_grouped_folds,
     "multilabel_grouped": multilabel_grouped_folds,
 }
+GROUPED_KINDS = ("grouped", "stratified_grouped", "multilabel_grouped")
 SINGLE_LABEL_KINDS = ("stratified", "stratified_grouped")
 MULTI_LABEL_KINDS = ("multilabel", "multilabel_grouped")
 
