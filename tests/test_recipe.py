@@ -16,7 +16,16 @@ from foldpack.config import ConfigError
 from foldpack.data.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
-from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds, read_groups, read_recipe, run_recipe
+from foldpack.recipe import (
+    FoldsConfig,
+    RecipeConfig,
+    RecipeError,
+    make_recipe_folds,
+    read_groups,
+    read_recipe,
+    run_recipe,
+    run_script,
+)
 
 SUBJECTS = [row // 2 for row in range(80)]
 IDS = [f"d{row}" for row in range(80)]
@@ -193,6 +202,16 @@ def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_
         (folder / "recipe.yml").write_text(f"{text}metric: {metric}\n")
         with pytest.raises(DataError, match="data"):
             run_recipe("museum", tmp_path / "data", tmp_path / "work")
+
+
+def test_a_step_that_was_stopped_with_ctrl_c_stops_the_recipe(tmp_path: Path) -> None:
+    script = tmp_path / "step.py"
+    script.write_text("raise SystemExit(130)\n")
+    with pytest.raises(KeyboardInterrupt):
+        run_script(script, [], tmp_path)
+    script.write_text("raise SystemExit(2)\n")
+    with pytest.raises(RecipeError, match="step.py -x ended with exit code 2; see above"):
+        run_script(script, ["-x"], tmp_path)
 
 
 @pytest.mark.parametrize(
