@@ -102,6 +102,7 @@ class ClassifyKernel:
         The first part of a packed script has done so already, but for the look at the classes.
         """
         self.kept = has_finished_units(self.store.folder) and self.submission.is_valid()
+        self.submission.fallback.remove_halves()
         if not self.kept:
             self.submission.write_prior()
         for note in self.items.notes:

@@ -185,6 +185,7 @@ def test_a_restart_keeps_a_better_submission(start: Start, change: Callable[[str
     assert code == 143
     assert start.submission.read_bytes() == (left if kept else start.prior_text())
     assert ("kept as a process before this one left it" in out) == kept
+    assert not list(start.output.glob(".submission*"))
     assert start.events()[-1]["submission"] == ("what was finished" if kept else "the training prior")
 
 

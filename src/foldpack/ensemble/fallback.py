@@ -30,8 +30,7 @@ class Fallback:
 
     def write(self) -> None:
         """Replace the submission by the prior's."""
-        for half in self.path.parent.glob(f".{self.path.name}.*.tmp"):  # of a process that was killed while writing
-            half.unlink()
+        self.remove_halves()
         write_answers(self.path, self.table, [self.cell] * len(self.table.rows))
 
     def stand(self, units: Path) -> bool:
@@ -40,9 +39,15 @@ class Fallback:
         units: where finished units lie. Only columns and ids are looked at; the classes come later, with the rest.
         """
         kept = has_finished_units(units) and self.is_answered()
+        self.remove_halves()
         if not kept:
             self.write()
         return kept
+
+    def remove_halves(self) -> None:
+        """Remove what a process that was killed while writing has left beside the submission."""
+        for half in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+            half.unlink()
 
     def is_answered(self) -> bool:
         """Whether a submission with the sample's columns and ids is there, whatever it answers."""
