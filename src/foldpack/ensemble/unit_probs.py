@@ -14,10 +14,11 @@ from foldpack.ensemble.blend import merge_views
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
 from foldpack.models.classifier import normalise
-from foldpack.predict.canvas import CanvasKind, Pixels
+from foldpack.predict.canvas_file import Pixels
 from foldpack.predict.device import BATCH_IMAGES, Precision
 from foldpack.predict.golden import check_golden, golden_pixels
 from foldpack.predict.loop import Forward, finite_logits, reduced_precision
+from foldpack.predict.page_stream import CanvasKind
 from foldpack.predict.tuning import TunedNet, tune_net
 from foldpack.predict.units import Unit
 from foldpack.sealed import load_sealed_tensors
@@ -97,14 +98,20 @@ class ClassifyPredictor:
         return TunedNet(self.net, chosen.form)
 
     def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> np.ndarray:
-        """(stop - start, C) float32 probabilities; the first `views` views, merged. Raises PredictError."""
+        """(stop - start, C) float32 probabilities; the first `views` views, merged. Raises PredictError.
+
+        A streamed image that has no pixels is NaN.
+        """
         assert self.forward is not None and self.info is not None
         asked = self.units[unit]
+        pixels = self.pixels[canvas_kind(asked)]
         self.forward.use_views(asked.member.views[:views])
-        logits = finite_logits(self.forward, self.pixels[canvas_kind(asked)], start, stop, lambda done: check(),
-                               asked.role)
+        logits = finite_logits(self.forward, pixels, start, stop, lambda done: check(), asked.role)
         self.batch_sizes[self.info.run] = self.forward.batch_size
-        return merge_views(logits, self.task, asked.member.merge)
+        probs = merge_views(logits, self.task, asked.member.merge)
+        if not isinstance(pixels, np.ndarray):
+            probs[[row - start for row in pixels.lost_rows(start, stop)]] = np.nan
+        return probs
 
 
 def canvas_kind(unit: Unit) -> CanvasKind:

@@ -10,7 +10,7 @@ from torch import nn
 
 from foldpack.errors import FoldpackError
 from foldpack.models.classifier import normalise
-from foldpack.predict.canvas import Pixels
+from foldpack.predict.canvas_file import Pixels
 from foldpack.predict.device import Precision
 from foldpack.predict.view_pixels import apply_views, split_views
 from foldpack.predict.views import View, parse_view, require_views
@@ -55,6 +55,8 @@ class Forward:
         """
         parts: list[np.ndarray] = []
         at = start
+        if not isinstance(pixels, np.ndarray):
+            pixels.expect(start, stop)
         while at < stop:
             if check is not None:
                 check(at - start)
