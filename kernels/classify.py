@@ -27,7 +27,7 @@ from foldpack.ensemble.level2 import read_booster_texts
 from foldpack.ensemble.submission import Submission
 from foldpack.ensemble.unit_probs import ClassifyPredictor, canvas_kind
 from foldpack.errors import FoldpackError
-from foldpack.predict.canvas import CanvasSet
+from foldpack.predict.canvas import CanvasSet, open_canvases
 from foldpack.predict.cost import CostModel
 from foldpack.predict.deadline import Deadline, OutOfTime, process_age
 from foldpack.predict.device import BATCH_IMAGES, ProbedDevice, cpu_device, probe_devices
@@ -49,7 +49,6 @@ from foldpack.predict.policy import (
 from foldpack.predict.pool import START_METHOD, InlinePool, ProcessPool
 from foldpack.predict.room import find_places, own_folder, temp_parents
 from foldpack.predict.runlog import LOG_NAME, RunLog
-from foldpack.predict.scratch import keep_canvases
 from foldpack.predict.store import UnitStore, unit_key
 from foldpack.predict.units import Unit, plan_units
 from foldpack.predict.watch import Terminated, Watchdog
@@ -159,7 +158,9 @@ class ClassifyKernel:
         where = ", ".join(device.title for device in self.devices)
         self.log.say(f"{len(self.items)} items, {len(self.units)} units ({len(earlier)} finished before) on {where}")
         with_processes = workers > 0 or len(self.devices) > 1
-        self.open_canvases(with_processes)
+        places = find_places(self.paths.scratch, with_processes, self.store.bytes_of(len(self.units)))
+        uses = Counter(canvas_kind(unit) for unit in self.units)
+        self.canvases = open_canvases(self.items, uses, places, len(self.devices), self.log)
         pool = self.open_pool(with_processes)
         try:
             self.canvases.start(os.cpu_count() or 1)
@@ -173,16 +174,6 @@ class ClassifyKernel:
         if self.finished.booster_texts and self.finished.level2_units < len(self.finished.added):
             self.deadline.reserve(0.0)  # it was too slow to answer after every unit
             self.hand_in(last=True)
-
-    def open_canvases(self, shared: bool) -> None:
-        """Room for decoded images, as far as there is some. shared: several processes read them."""
-        uses = Counter(canvas_kind(unit) for unit in self.units)
-        places = find_places(self.paths.scratch, shared, self.store.bytes_of(len(self.units)))
-        threads = max(1, (os.cpu_count() or 1) // len(self.devices))
-        pixels, kept = keep_canvases(self.items.paths, uses, places, threads, self.log.say)
-        self.canvases = CanvasSet(self.items, uses, pixels, say=self.log.say)
-        self.log.note("decoded images", kept=[each.text() for each in kept if each.rows],
-                      streamed=[each.text() for each in kept if not each.rows])
 
     def open_pool(self, with_processes: bool) -> WorkPool:
         """A process for each device, or this one."""
@@ -235,10 +226,7 @@ class ClassifyKernel:
         return probs
 
     def take_earlier(self, earlier: list[int]) -> set[int]:
-        """Units that a process before this one has finished, and that can be blended: the others are done again.
-
-        Which images are broken must be known first.
-        """
+        """Blend what a process before this one has finished, when it is known which images are broken. Returns it."""
         while earlier and self.deadline.left() > 0 and not self.canvases.wait(len(self.items), 1.0):
             pass
         for unit in earlier:
@@ -252,10 +240,7 @@ class ClassifyKernel:
         return set(self.finished.added)
 
     def finish(self, unit: int, whole: bool) -> None:
-        """A unit is there: blend and hand in. whole: with all its views, so that a restart may take it.
-
-        What is raised leaves the blend without this unit.
-        """
+        """Blend and hand in a unit, or raise without it. whole: with all its views, so that a restart may take it."""
         started = time.monotonic()
         if whole:
             self.whole.add(unit)

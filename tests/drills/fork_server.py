@@ -34,12 +34,12 @@ def full_after(allowed: int) -> None:
     real_pwrite, real_allocate = os.pwrite, os.posix_fallocate
 
     def take(size: int) -> None:
-        left[0] -= size
-        if left[0] < 0:
+        if size > left[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= size
 
-    def pwrite(descriptor: int, data: memoryview, place: int) -> int:
-        take(data.nbytes)
+    def pwrite(descriptor: int, data: bytes | memoryview, place: int) -> int:
+        take(memoryview(data).nbytes)
         return real_pwrite(descriptor, data, place)
 
     def allocate(descriptor: int, start: int, size: int) -> None:
@@ -104,7 +104,8 @@ def out_of_memory(kernel: types.ModuleType, most: int) -> None:
 
 
 def run(kernel: types.ModuleType, request: dict) -> int:
-    """In the child: one run of the kernel. Returns its exit code."""
+    """In the child: one run of the kernel, whose workers are forked. Returns its exit code."""
+    kernel.START_METHOD = "fork"  # type: ignore[attr-defined]
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -34,10 +34,14 @@ class FinishedUnits:
     def add(self, unit: int) -> None:
         """A unit is finished. One that comes after later units of its run makes the run's sums anew, in order."""
         run, probs = self.runs[unit], self.read(unit)  # what it raises has changed nothing yet
-        if any(other > unit for other in self._units_of(run)):
-            self._make_anew(run, [*self._units_of(run), unit])
-        else:
+        if not any(other > unit for other in self._units_of(run)):
             self._blend.add(run, probs)
+        else:
+            try:
+                self._make_anew(run, [*self._units_of(run), unit])
+            except Exception:
+                self._make_anew(run, self._units_of(run))
+                raise
         self.added = sorted({*self.added, unit})
 
     def drop(self, unit: int) -> None:
@@ -50,15 +54,10 @@ class FinishedUnits:
         return [unit for unit in self.added if self.runs[unit] == run]
 
     def _make_anew(self, run: str, units: list[int]) -> None:
-        """The sums of one run; those of others do not depend on them. Without the run when one cannot be read again."""
+        """The sums of one run; those of others do not depend on them."""
         self._blend.forget(run)
-        try:
-            for unit in sorted(units):
-                self._blend.add(run, self.read(unit))
-        except Exception:
-            self._blend.forget(run)
-            self.added = [unit for unit in self.added if self.runs[unit] != run]
-            raise
+        for unit in sorted(units):
+            self._blend.add(run, self.read(unit))
 
     def blended(self) -> Answer:
         """The blend of the members that are there. Raises ValueError before the first unit."""

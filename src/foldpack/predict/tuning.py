@@ -39,12 +39,17 @@ class TunedNet(nn.Module):
             return self.call(images.contiguous())
         if self.form != "compiled":
             return self.call(images)
-        full = max(self.full, len(images))
+        full, self.full = max(self.full, len(images)), 0  # a size that fails must not be that of smaller batches
         missing = full - len(images)
-        padded = torch.cat([images, images[:1].expand(missing, *images.shape[1:])]) if missing else images
-        self.full = 0  # a batch that fails must not be the size of the smaller ones that are tried next
-        outputs = self.call(padded)[: len(images)]
-        self.full = full
+        if missing:
+            try:
+                outputs = self.call(torch.cat([images, images[:1].expand(missing, *images.shape[1:])]))[: len(images)]
+                self.full = full
+                return outputs
+            except RuntimeError:  # no memory for the padding, perhaps; anything else is raised again below
+                pass
+        outputs = self.call(images)
+        self.full = len(images)
         return outputs
 
 
