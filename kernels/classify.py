@@ -25,7 +25,7 @@ from foldpack.competitions.registry import get_competition
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
 from foldpack.ensemble.submission import Submission
-from foldpack.ensemble.unit_probs import ClassifyPredictor, canvas_kind
+from foldpack.ensemble.unit_probs import ClassifyPredictor
 from foldpack.errors import FoldpackError
 from foldpack.predict.canvas import CanvasSet, open_canvases
 from foldpack.predict.cost import CostModel
@@ -50,7 +50,7 @@ from foldpack.predict.pool import START_METHOD, InlinePool, ProcessPool
 from foldpack.predict.room import find_places, own_folder, temp_parents
 from foldpack.predict.runlog import LOG_NAME, RunLog
 from foldpack.predict.store import UnitStore, unit_key
-from foldpack.predict.units import Unit, plan_units
+from foldpack.predict.units import Unit, canvas_kind, plan_units
 from foldpack.predict.watch import Terminated, Watchdog
 from foldpack.predict.work import ShardFailed, WorkPool, failure_reason
 from foldpack.sealed_format import DataKey

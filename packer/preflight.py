@@ -23,6 +23,7 @@ from packer.deploy import Build, kaggle_slug
 from packer.exits import DeployError, Exit
 from packer.hours import ACCELERATORS, RETIRED, predict_hours
 from packer.image import Image
+from packer.image_room import room_on_kaggle
 from packer.keys import SIZE_LIMIT, is_keys
 from packer.stage import SealedStore, require_checkpoint
 
@@ -77,7 +78,7 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
                  credentials: Credentials | None) -> list[Finding]:
     """What can be seen before anything is sealed. boosters: the folder of level 2's texts."""
     findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator), *check_words(spec)]
-    findings += [*check_hours(spec, wanted), *check_runs(spec, runs), *check_boosters(spec, boosters)]
+    findings += [*check_hours(spec, wanted), *check_images(spec, wanted), *check_runs(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
         findings += check_space(spec, runs, store)
     return findings
@@ -138,6 +139,21 @@ def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
                       "--devices, or with fewer views or a smaller network where even the cheapest members need more")
     else:
         yield Finding("note", said, "")
+
+
+def check_images(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
+    """Where the decoded images go, and what it costs that some find no room."""
+    if wanted.images is None:
+        return
+    devices = ACCELERATORS[wanted.accelerator].devices if wanted.accelerator in ACCELERATORS else 1
+    room = room_on_kaggle(spec, wanted.images, devices)
+    said = f"decoded images take {room.needed / 1e9:.1f} GB: {'; '.join(room.kept)}"
+    if not room.again:
+        yield Finding("note", said, "")
+        return
+    yield Finding("warning", f"{said}. That is {room.again:,} decodes more, about {room.hours:.1f} h if an image "
+                  "costs as much as a JPEG of 2048 x 1366 pixels",
+                  "let runs share one side with `net.canvas`, or leave out the members of one side")
 
 
 def check_runs(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:

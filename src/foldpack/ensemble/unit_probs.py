@@ -20,7 +20,7 @@ from foldpack.predict.golden import check_golden, golden_pixels
 from foldpack.predict.loop import Forward, finite_logits, reduced_precision
 from foldpack.predict.page_stream import CanvasKind
 from foldpack.predict.tuning import TunedNet, tune_net
-from foldpack.predict.units import Unit
+from foldpack.predict.units import Unit, canvas_kind
 from foldpack.sealed import load_sealed_tensors
 from foldpack.sealed_format import DataKey
 from foldpack.spec import NetConfig
@@ -112,12 +112,6 @@ class ClassifyPredictor:
         if not isinstance(pixels, np.ndarray):
             probs[[row - start for row in pixels.lost_rows(start, stop)]] = np.nan
         return probs
-
-
-def canvas_kind(unit: Unit) -> CanvasKind:
-    """Which canvas a unit's network sees."""
-    member = unit.member
-    return CanvasKind(member.canvas or member.size, member.decoder)
 
 
 def same_shape(first: CheckpointInfo, second: CheckpointInfo) -> bool:

@@ -77,7 +77,9 @@ class CanvasSet:
                 self._since[row] = self._clock()
             try:
                 repaired, fallback = self._decode(row)
-            except BaseException as failure:  # a full disk, no memory: the waiting thread must hear of it
+            except MemoryError:
+                repaired, fallback = "", f"{self.items.paths[row]}: no memory to decode it"
+            except BaseException as failure:  # nobody foresaw it: the waiting thread must hear of it
                 with self._changed:
                     self._failure = failure
                     self._changed.notify_all()
