@@ -10,7 +10,7 @@ HINTS: list[tuple[str, str]] = [
     (r"CUDA out of memory|OutOfMemoryError", "the GPU's memory is too small for a batch of one; take out the largest "
      "member, or decode smaller"),
     (r"Your notebook tried to allocate more memory|exceeded .*memory|Killed", "the machine's memory ran out: "
-     "what the networks and the blend need beside the decoded images, which take at most 40 % of it; use fewer members"),
+     "what the networks and the blend need beside decoded images, which take at most 40 % of it; use fewer members"),
     (r"No space left on device", "the kernel's disk is full: 20 GB below /kaggle/working, for "
      "predictions and the submission; decoded images give way"),
     (r"no foldpack-keys|no wheel of|attach the|not found below", "an input is not attached or is an old version: look "

@@ -78,7 +78,8 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
                  credentials: Credentials | None) -> list[Finding]:
     """What can be seen before anything is sealed. boosters: the folder of level 2's texts."""
     findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator), *check_words(spec)]
-    findings += [*check_hours(spec, wanted), *check_images(spec, wanted), *check_runs(spec, runs), *check_boosters(spec, boosters)]
+    findings += [*check_hours(spec, wanted), *check_images(spec, wanted)]
+    findings += [*check_runs(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
         findings += check_space(spec, runs, store)
     return findings

@@ -163,6 +163,41 @@ def test_spawned_workers_of_the_real_script_give_the_same_bits(drill: Drill) -> 
     assert trial.answer() == drill.unbroken
 
 
+ON_SMALL_DISKS = """
+for folder in /dev/shm "$SMALL/temp" "$SMALL/output"; do
+    mkdir -p "$folder" && mount -t tmpfs -o size=2m small "$folder" || exit 77
+done
+export TMPDIR="$SMALL/temp"
+"$@"
+code=$?
+cp -a "$SMALL/output" "$SMALL/kept"
+exit $code
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_real_script_on_disks_without_room_for_images(drill: Drill, workers: int) -> None:
+    """Spawned workers; 2 MB in each folder, which is less than is always left free: all images are streamed."""
+    trial = drill.trial()
+    command = ["unshare", "--mount", "sh", "-c", ON_SMALL_DISKS, "sh", sys.executable, "-I",
+               str(drill.house.build.script), *trial.arguments("--workers", str(workers))]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300,
+                              env={**os.environ, "OMP_NUM_THREADS": "1", "SMALL": str(trial.folder)})
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    if done.returncode in (1, 77) and "decoded images" not in done.stdout:
+        pytest.skip("no mounts of one's own here")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "72 of 72 images are decoded again for each unit" in done.stdout
+    assert "images: decoded 72, repaired 0, prior 0" in done.stdout
+    trial.output.rmdir()
+    (trial.folder / "kept").rename(trial.output)
+    assert trial.answer() == drill.unbroken
+    trial.require_tidy()
+    assert not list((trial.folder / "temp").iterdir())
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("room", [0, 4_000, 10_000, 100_000, 600_000])
 def test_a_full_disk_is_named_and_what_was_finished_stands(drill: Drill, room: int, workers: int) -> None:
