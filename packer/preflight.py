@@ -147,7 +147,11 @@ def check_images(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
     if wanted.images is None:
         return
     devices = ACCELERATORS[wanted.accelerator].devices if wanted.accelerator in ACCELERATORS else 1
-    room = room_on_kaggle(spec, wanted.images, devices)
+    try:
+        room = room_on_kaggle(spec, wanted.images, devices)
+    except FoldpackError as failure:
+        yield Finding("error", str(failure), "")
+        return
     said = f"decoded images take {room.needed / 1e9:.1f} GB: {'; '.join(room.kept)}"
     if not room.again:
         yield Finding("note", said, "")

@@ -113,7 +113,7 @@ class CanvasSet:
         try:
             pixels[row] = canvas
         except OSError as failure:
-            if kind not in self._full:
+            if kind not in self._full and not self._stop:  # after the end the files are gone
                 self._full.add(kind)
                 self._say(f"{kind}: no more decoded images can be kept ({failure}); the others are decoded again for "
                           "each unit")

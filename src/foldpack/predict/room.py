@@ -38,8 +38,8 @@ def find_places(scratch: Path, shared: bool, leave: int) -> list[Place]:
     places = [] if shared else [Place(None, memory)]
     memory = memory if shared else 0
     taken: dict[int, int] = {}  # by device: two folders may be on the same
-    parents = [*([SHARED_MEMORY] if shared else []), *temp_parents()]
-    for folder in [*(own_folder(parent, scratch) for parent in parents), scratch]:
+    parents = [*([SHARED_MEMORY] if shared and SHARED_MEMORY.is_dir() else []), *temp_parents()]
+    for folder in dict.fromkeys([*(own_folder(parent, scratch) for parent in parents), scratch]):
         sweep_canvases(folder)
         here = nearest_existing(folder)
         if not os.access(here, os.W_OK | os.X_OK):
