@@ -5,7 +5,7 @@
 Printed are, for each packer: time of the packing function and of the whole command as a ratio to ours (medians of pairs
 that run in turn, by the clock and by CPU time; above 1 is slower than ours), peak memory, size, how many source lines
 stand in the script as lines of code, and how many of the cases in tests/packer/cases still do what the package does.
-Peers that are not installed (`pip install foldpack[bench]`) are named and left out.
+Peers that are not installed (`make bench-setup`) are named and left out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import ast
 import base64
 import gzip
-import importlib.util
 import os
 import platform
 import shutil
@@ -26,6 +25,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from peers import find_peer, say_missing
 
 from foldpack.files import write_atomic
 from foldpack.strict_yaml import dump_strict
@@ -106,17 +107,14 @@ def plain_pack(entry: Path, src: Path, package: str) -> str:
 def known_packers() -> list[Packer]:
     """Ours first; missing peers are named on stderr."""
     packers = [Packer("packer", ours_command, lambda entry, src, package: pack_entry(entry, src, package, spec=SPEC))]
-    if importlib.util.find_spec("stickytape"):
-        import stickytape
-
+    stickytape = find_peer("stickytape", "its row")
+    if stickytape is not None:
         packers.append(Packer("stickytape", stickytape_command, lambda entry, src, package: stickytape.script(
             str(entry), add_python_paths=[str(src)])))  # fmt: skip
-    else:
-        print("stickytape is not installed here and is left out", file=sys.stderr)
     if find_cribo():
         packers.append(Packer("cribo", cribo_command))
     else:
-        print("cribo is not installed here and is left out", file=sys.stderr)
+        say_missing("cribo is not installed here", "its row")
     packers.append(Packer("gzip+base64", plain_command, plain_pack))
     return packers
 

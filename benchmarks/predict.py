@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 import timm
 import torch
+from peers import find_peer
 from PIL import Image
 
 from foldpack.data.items import Items
@@ -116,8 +117,8 @@ class JpegRows(torch.utils.data.Dataset):
 
 def pass_of_checkpoint(path: Path, paths: list[Path], workers: int) -> np.ndarray:
     """The common practice: a DataLoader pass over all images for one checkpoint, views by ttach. (n, C) probs."""
-    import ttach
-
+    ttach = find_peer("ttach", "a DataLoader pass a checkpoint")
+    assert ttach is not None, "the parent process asks first"
     weights, info = read_checkpoint(path)
     net = restore_net(weights, info, str(path))
     softmax = torch.nn.Sequential(net, torch.nn.Softmax(dim=1))
@@ -166,9 +167,10 @@ def bench_decode(images: int, members: int, rounds: int) -> None:
         paths = [folder / "test" / f"{k}.png" for k in range(images)]
         kernel, workers = load_kernel(), os.cpu_count() or 1
         jobs: dict[str, Callable[[], np.ndarray]] = {
-            "foldpack kernel": lambda: run_kernel(kernel, spec, keys, root),
-            "a DataLoader pass a checkpoint, ttach": lambda: dataloader_passes(plain, paths, workers),
-            "a process a checkpoint": lambda: process_passes(plain, paths, workers, root)}
+            "foldpack kernel": lambda: run_kernel(kernel, spec, keys, root)}
+        if find_peer("ttach", "both peers of the decode-bound part"):
+            jobs["a DataLoader pass a checkpoint, ttach"] = lambda: dataloader_passes(plain, paths, workers)
+            jobs["a process a checkpoint"] = lambda: process_passes(plain, paths, workers, root)
         report("decode-bound", f"{images} JPEGs of 1536x1024, {members} checkpoints of test_resnet at 32 px, 2 views",
                jobs, rounds)
 

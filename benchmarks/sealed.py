@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import importlib.util
 import os
 import platform
 import statistics
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from peers import find_peer
 
 from foldpack.sealed import open_sealed, read_sealed, seal_file, sealed_chunks, sealed_pieces, verify_sealed
 from foldpack.sealed_disk import open_for_sealing, read_sealed_start
@@ -166,11 +166,9 @@ def compare_peers(folder: Path, plain: Path, ours: Job, size: int, pairs: int, s
     (folder / "fernet").write_bytes(fernet.encrypt(plain.read_bytes()))
     compare("`read_sealed` / Fernet", lambda: fernet.decrypt((folder / "fernet").read_bytes()), ours, slow_pairs, size)
     (folder / "fernet").unlink()
-    if importlib.util.find_spec("pyrage") is None:
-        print("pyrage is not installed; left out")
+    pyrage = find_peer("pyrage", "its row")
+    if pyrage is None:
         return
-    import pyrage
-
     identity = pyrage.x25519.Identity.generate()
     (folder / "age").write_bytes(pyrage.encrypt(plain.read_bytes(), [identity.to_public()]))
     compare("`read_sealed` / pyrage (age)", lambda: pyrage.decrypt((folder / "age").read_bytes(), [identity]), ours,

@@ -4,7 +4,7 @@
 
 Every line names the case, our time, the peer's time and their ratio, then our score and the peer's. Scores marked
 "held-out" are of fresh rows drawn alike. Times of fast parts are medians. Data are synthetic and seeded. Peers that are
-not installed are said to be missing: pip install hillclimbers==0.1.4 scikit-learn.
+not installed are said to be missing; `make bench-setup` installs them.
 """
 
 from __future__ import annotations

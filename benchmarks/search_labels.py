@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from functools import partial
 
-from search_common import ANY, Line, cpu, missing, sigmoid  # before numpy
+from search_common import ANY, Line, cpu, sigmoid  # before numpy
 
 import numpy as np  # isort: skip
 from scipy.optimize import minimize
+from sklearn.metrics import fbeta_score
 
 from foldpack.metrics.fbeta import fbeta_samples
 from foldpack.metrics.registry import get_metric
@@ -78,20 +78,14 @@ def bench_sweep() -> list[Line]:
     blend = probs.mean(axis=0)
     best_threshold(blend, y)
     seconds, (threshold, score) = cpu(lambda: best_threshold(blend, y), 5)
-    lines = []
-    if importlib.util.find_spec("sklearn") is None:
-        lines += missing("threshold 20k x100", "scikit-learn, 100 points")
-    else:
-        from sklearn.metrics import fbeta_score
-
-        some = np.linspace(0.01, 0.5, 100)[::33]
-        peer_seconds, scores = cpu(
-            lambda: [fbeta_score(y, blend >= t, beta=2, average="samples", zero_division=0) for t in some]
-        )
-        peer_seconds *= 100 / len(some)
-        ok = peer_seconds / seconds >= 100 and score >= max(scores)
-        lines.append(Line("threshold 20k x100", "scikit-learn, 100 points", seconds, peer_seconds, score, max(scores),
-                          ok, f"{len(some)} points timed, times {100 / len(some):.0f}; asked 100x"))  # fmt: skip
+    some = np.linspace(0.01, 0.5, 100)[::33]
+    peer_seconds, scores = cpu(
+        lambda: [fbeta_score(y, blend >= t, beta=2, average="samples", zero_division=0) for t in some]
+    )
+    peer_seconds *= 100 / len(some)
+    ok = peer_seconds / seconds >= 100 and score >= max(scores)
+    lines = [Line("threshold 20k x100", "scikit-learn, 100 points", seconds, peer_seconds, score, max(scores),
+                  ok, f"{len(some)} points timed, times {100 / len(some):.0f}; asked 100x")]  # fmt: skip
     few, few_y = blend[:60], y[:60]
     found = best_threshold(few, few_y)[1]
     brute = max(fbeta_samples(few_y, few >= t, 2.0) for t in np.unique(few))
@@ -133,12 +127,9 @@ def bench_compact() -> list[Line]:
         return metric(y, total > 0)
 
     peers: list[tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = [
-        ("iMet objective, F2 in numpy", lambda truth, decided: fbeta_samples(truth, decided, 2.0))]  # fmt: skip
-    if importlib.util.find_spec("sklearn") is not None:
-        from sklearn.metrics import fbeta_score
-
-        peers.append(("iMet objective, scikit-learn F2",
-                      partial(fbeta_score, beta=2, average="samples", zero_division=0)))  # fmt: skip
+        ("iMet objective, F2 in numpy", lambda truth, decided: fbeta_samples(truth, decided, 2.0)),
+        ("iMet objective, scikit-learn F2", partial(fbeta_score, beta=2, average="samples", zero_division=0)),
+    ]  # fmt: skip
     kept = f"{cells.values.shape[1] / y.size:.1%} of cells kept, above {cells.floor:.3f}, in {store:.1f} s, once"
     lines = []
     for name, metric in peers:

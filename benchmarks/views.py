@@ -4,7 +4,7 @@
 
 Both see the same network, the same normalised images and the eight turns of the square, and average the same
 probabilities; the answers are compared before anything is timed. On a GPU where there is one. The peer that is not
-installed is said to be missing: pip install ttach==0.0.3.
+installed is said to be missing; `make bench-setup` installs it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,14 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 
 import timm
 import torch
+from peers import find_peer
 
 from foldpack.predict.view_pixels import apply_views, split_views
 from foldpack.predict.views import VIEW_TURNS, parse_view
-
-try:
-    import ttach
-except ImportError:
-    ttach = None
 
 
 def stacked(net: torch.nn.Module, images: torch.Tensor, batch: int, size: int) -> torch.Tensor:
@@ -37,7 +34,7 @@ def stacked(net: torch.nn.Module, images: torch.Tensor, batch: int, size: int) -
     return torch.cat(parts)
 
 
-def looped(net: torch.nn.Module, images: torch.Tensor, batch: int) -> torch.Tensor:
+def looped(ttach: ModuleType, net: torch.nn.Module, images: torch.Tensor, batch: int) -> torch.Tensor:
     """The same with ttach: every view of a batch in a forward of its own."""
     wrapped = ttach.ClassificationTTAWrapper(
         torch.nn.Sequential(net, torch.nn.Softmax(-1)), ttach.aliases.d4_transform(), merge_mode="mean")
@@ -66,15 +63,15 @@ def main() -> None:
     images = torch.randn(asked.images, 3, asked.size, asked.size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     print(f"{asked.arch} at {asked.size} px, {asked.images} images x 8 views, {device}, torch {torch.__version__}")
+    ttach = find_peer("ttach", "every row")
     if ttach is None:
-        print("ttach is not installed: pip install ttach==0.0.3")
         return
     with torch.inference_mode(), torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
         for batch in asked.batch:
-            ours, theirs = stacked(net, images, batch, asked.size), looped(net, images, batch)
+            ours, theirs = stacked(net, images, batch, asked.size), looped(ttach, net, images, batch)
             difference = float((ours - theirs).abs().max())
             pairs = [(seconds(partial(stacked, net, images, batch, asked.size)),
-                      seconds(partial(looped, net, images, batch))) for _ in range(asked.repeats)]
+                      seconds(partial(looped, ttach, net, images, batch))) for _ in range(asked.repeats)]
             mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
             ratios = sorted(second / first for first, second in pairs)
             print(f"{batch} images a forward: stacked {mine:.3f} s, ttach {other:.3f} s, "

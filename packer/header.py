@@ -63,8 +63,8 @@ def spec_rows(spec: dict[str, object]) -> Iterator[tuple[str, str]]:
     yield "Ensemble", ", ".join(str(part) for part in parts if part)
     metric = spec.get("metric")
     if isinstance(metric, dict) and "oof" in metric:
-        others = [f"{key} {metric[key]}" for key in ("nested", "nested_std") if key in metric]
-        tail = f" ({', '.join(others)})" if others else ""
+        error = f" +- {metric['nested_se']}" if "nested_se" in metric else ""
+        tail = f" (nested {metric['nested']}{error})" if "nested" in metric else ""
         yield "Expected OOF", f"{metric.get('name', 'score')} {metric['oof']}{tail}"
     budget = spec.get("budget")
     if isinstance(budget, dict) and "hours" in budget:
@@ -74,13 +74,9 @@ def spec_rows(spec: dict[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def spec_members(spec: dict[str, object]) -> Iterator[dict[str, object]]:
-    """The members, stage by stage."""
-    stages = spec.get("stages")
-    for stage in [spec, *(stages if isinstance(stages, list) else [])]:
-        members = stage.get("members") if isinstance(stage, dict) else None
-        for member in members if isinstance(members, list) else []:
-            if isinstance(member, dict):
-                yield member
+    """The members. A spec of others than ensembles may hold anything."""
+    members = spec.get("members")
+    yield from (member for member in (members if isinstance(members, list) else []) if isinstance(member, dict))
 
 
 def member_text(member: dict[str, object]) -> str:

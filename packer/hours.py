@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from foldpack.search.cost import Machine, MemberCost, member_hours
 from foldpack.spec import EnsembleSpec
 
-
-@dataclass(frozen=True)
-class Accelerator:
-    """A machine that kernels can have. devices: GPUs that work at once."""
-
-    name: str
-    devices: int
-    said: str
-
-
+# Kaggle's name of a machine -> its GPUs that work at once. All but the first only where the competition allows them.
 ACCELERATORS = {
-    one.name: one
-    for one in (
-        Accelerator("NvidiaTeslaT4", 2, "2 T4 of 15 GB"),
-        Accelerator("NvidiaL4", 4, "4 L4 of 24 GB, where the competition allows them"),
-        Accelerator("NvidiaL4X1", 1, "1 L4 of 24 GB, where the competition allows it"),
-        Accelerator("NvidiaTeslaA100", 1, "1 A100, where the competition allows it"),
-        Accelerator("NvidiaH100", 1, "1 H100, where the competition allows it"),
-        Accelerator("NvidiaRtxPro6000", 1, "1 RTX Pro 6000, where the competition allows it"),
-    )
+    "NvidiaTeslaT4": 2,
+    "NvidiaL4": 4,
+    "NvidiaL4X1": 1,
+    "NvidiaTeslaA100": 1,
+    "NvidiaH100": 1,
+    "NvidiaRtxPro6000": 1,
 }
 RETIRED = {"NvidiaTeslaP100": "Kaggle has retired the P100, and the image's torch has no kernels for it"}
 
@@ -36,7 +22,6 @@ def predict_hours(spec: EnsembleSpec, images: int, accelerator: str, factor: flo
 
     factor: how many times slower one GPU of the kernel is than the device on which the seconds were measured.
     """
-    devices = ACCELERATORS[accelerator].devices if accelerator in ACCELERATORS else 1
-    machine = Machine(images, device_factor=factor, devices=devices)
+    machine = Machine(images, device_factor=factor, devices=ACCELERATORS.get(accelerator, 1))
     costs = [MemberCost(one.seconds_per_image, len(one.folds), len(one.views)) for one in spec.members]
     return sum(member_hours(cost, machine) for cost in costs) + machine.start_seconds / 3600

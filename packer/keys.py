@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from packer.errors import PackError
 
@@ -57,6 +58,14 @@ def remove_keys(text: str) -> str:
     return text
 
 
+def keys_in_script(text: str) -> dict[str, str]:
+    """The keys that stand in a script, hex by sealed file's name; none for a keyless one."""
+    for node in ast.parse(text).body:
+        if is_keys(node) and node.value is not None:
+            return ast.literal_eval(node.value)
+    return {}
+
+
 def find_keys_line(text: str, lines: list[str]) -> int:
     """The index of the line that holds the empty KEYS; text that only looks like it (in a string) does not count."""
     for node in ast.parse(text).body:
@@ -67,7 +76,7 @@ def find_keys_line(text: str, lines: list[str]) -> int:
     raise PackError("the script has no KEYS line; only a pack with a spec takes keys")
 
 
-def is_keys(node: ast.stmt) -> bool:
+def is_keys(node: ast.stmt) -> TypeGuard[ast.AnnAssign]:
     """Whether a statement is the one that holds the keys."""
     return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "KEYS"
 

@@ -13,8 +13,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from foldpack.files import sha256_file, write_atomic
-from packer.stage import empty_folder, link_file, write_dataset_metadata
+from foldpack.files import link_or_copy, sha256_file, write_atomic
+from packer.stage import empty_folder, write_dataset_metadata
 
 METADATA_FILE = "dataset-metadata.json"  # read by the client, not uploaded
 MANIFEST_PREFIX = "foldpack-manifest-"
@@ -80,7 +80,7 @@ def split_dataset(folder: Path, slug: str, limit: int = SIZE_LIMIT) -> list[tupl
         other, name = folder.with_name(f"{folder.name}-{number}"), part_slug(slug, number)
         empty_folder(other)
         for path in files:
-            link_file(path, other / path.name)
+            link_or_copy(path, other / path.name)
             os.unlink(path)
         write_dataset_metadata(other, name)
         made.append((name, other))

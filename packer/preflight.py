@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import shutil
@@ -11,20 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from foldpack.competitions.image_table import read_test_items
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
+from foldpack.metrics.answers import answer_of, answer_problem
 from foldpack.predict.views import require_views
 from foldpack.sealed import SealedError, read_sealed_header
 from foldpack.sealed_keys import read_keys_file
 from foldpack.spec import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
 from packer.credentials import Credentials
-from packer.deploy import Build, kaggle_slug
+from packer.deploy import Build, kaggle_slug, shares_slug
 from packer.exits import DeployError, Exit
 from packer.hours import ACCELERATORS, RETIRED, predict_hours
 from packer.image import Image
 from packer.image_room import room_on_kaggle
-from packer.keys import SIZE_LIMIT, is_keys
+from packer.keys import SIZE_LIMIT, keys_in_script
 from packer.stage import SealedStore, require_checkpoint
 
 SESSION_HOURS = 12.0  # Kaggle ends every session then
@@ -78,6 +79,8 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
                  credentials: Credentials | None) -> list[Finding]:
     """What can be seen before anything is sealed. boosters: the folder of level 2's texts."""
     findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator), *check_words(spec)]
+    findings += check_answer(spec)
+    findings += check_slugs(spec, store.folder.parent)
     findings += [*check_hours(spec, wanted), *check_images(spec, wanted)]
     findings += [*check_runs(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
@@ -121,6 +124,36 @@ def check_words(spec: EnsembleSpec) -> Iterator[Finding]:
         yield Finding("error", str(failure), "")
 
 
+def check_answer(spec: EnsembleSpec) -> Iterator[Finding]:
+    """The promised score is that of what the kernel hands in."""
+    name = spec.metric.name
+    answer = answer_of(name, spec.metric.answer)
+    if answer is None:
+        yield Finding("error", f"metric '{name}' of the ensemble is not built in, and nothing says what it scores",
+                      "search again with --metric FILE.py, or write `answer: class` below `metric` if it scores one "
+                      "class an item")
+    elif problem := answer_problem(name, answer, spec.task):
+        yield Finding("error", f"the ensemble promises a score that its submission cannot have: {problem}",
+                      "search again and name one of them with --metric")
+
+
+def check_slugs(spec: EnsembleSpec, build: Path) -> Iterator[Finding]:
+    """No other ensemble that was built here has the same names on Kaggle. build: the folder of all builds."""
+    for metadata in sorted(build.glob("*/kernel-metadata.json")):
+        other = metadata.parent.name
+        if other != spec.name and shares_slug(spec.name, other):
+            yield Finding("error", f"ensemble '{spec.name}' would have the kernel and the datasets of '{other}', built "
+                          f"in {metadata.parent}: Kaggle makes '{kaggle_slug(spec.name, 41)}' of both names",
+                          f"rename one, or remove {metadata.parent} if '{other}' was never deployed")
+
+
+def check_test_images(spec: EnsembleSpec, data: Path | None) -> Iterator[Finding]:
+    """What is odd about the test images of the competition's folder, such as more of them than the sample asks for."""
+    if data is not None:
+        for note in read_test_items(get_competition(spec.competition), data).notes:
+            yield Finding("warning", note, "")
+
+
 def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
     """The budget against the predicted hours and Kaggle's own limit."""
     budget = spec.budget.hours
@@ -132,7 +165,7 @@ def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
                       "give --images N or --rehearse DIR")
         return
     hours = predict_hours(spec, wanted.images, wanted.accelerator, wanted.factor)
-    devices = ACCELERATORS[wanted.accelerator].devices if wanted.accelerator in ACCELERATORS else 1
+    devices = ACCELERATORS.get(wanted.accelerator, 1)
     said = (f"about {hours:.2f} h for {wanted.images:,} images on {devices} GPU{'s' * (devices > 1)}, each "
             f"{wanted.factor:g} times as slow as the device of the training, of a budget of {budget:g} h")
     if hours > budget * (1 - spec.budget.margin):
@@ -146,9 +179,8 @@ def check_images(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
     """Where the decoded images go, and what it costs that some find no room."""
     if wanted.images is None:
         return
-    devices = ACCELERATORS[wanted.accelerator].devices if wanted.accelerator in ACCELERATORS else 1
     try:
-        room = room_on_kaggle(spec, wanted.images, devices)
+        room = room_on_kaggle(spec, wanted.images, ACCELERATORS.get(wanted.accelerator, 1))
     except FoldpackError as failure:
         yield Finding("error", str(failure), "")
         return
@@ -261,19 +293,10 @@ def check_keys(build: Build) -> Iterator[Finding]:
     if build.spec.keys == "dataset":
         have = set(read_keys_file(build.folder / "keys" / KEYS_FILE))
     else:
-        have = {Path(name).stem for name in inline_keys(build.script)}
+        have = {Path(name).stem for name in keys_in_script(build.script.read_text(encoding="utf-8"))}
     missing = [part.role for part in sealed_parts(build.spec) if Path(part.file).stem not in have]
     if missing:
         yield Finding("error", f"no key for the weights of {', '.join(missing)}", "build again")
-
-
-def inline_keys(script: Path) -> dict[str, str]:
-    """The keys in a script, by sealed file's name."""
-    for node in ast.parse(script.read_text(encoding="utf-8")).body:
-        if is_keys(node):
-            assert isinstance(node, ast.AnnAssign) and node.value is not None
-            return ast.literal_eval(node.value)
-    return {}
 
 
 def check_packages(build: Build, image: Image) -> Iterator[Finding]:

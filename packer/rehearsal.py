@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
-from foldpack.competitions.image_table import ImageTable, check_submission, read_table
+from foldpack.competitions.image_table import ImageTable, check_submission
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.sealed_keys import read_keys_file
 from foldpack.spec import KEYS_FILE, EnsembleSpec
 from packer.deploy import Build
-from packer.keys import is_keys
+from packer.keys import keys_in_script
 from packer.rehearsal_images import (
     CORRUPT,
     SampleImages,
@@ -55,7 +54,6 @@ class RehearsalReport:
     peak: int  # bytes of memory, all processes of the larger run
     rows: int  # of the larger run's submission
     images: int  # that the hours are predicted for
-    predicted_hours: float
 
     @property
     def ok(self) -> bool:
@@ -128,7 +126,7 @@ def make_report(scenes: list[Scene], build: Build, stub: SampleImages, images: i
     checks += [key_check(scenes, build), left_check(scoring), memory_check(scoring)]
     checks.append(time_check(hours, images, factor, build.spec))
     seconds = sum(scene.ran.seconds for scene in scenes)
-    return RehearsalReport(checks, seconds, scoring.ran.peak, len(scoring.answers), images, hours)
+    return RehearsalReport(checks, seconds, scoring.ran.peak, len(scoring.answers), images)
 
 
 def dataset_folders(build: Build) -> dict[str, Path]:
@@ -154,8 +152,7 @@ def judge_scene(scene: Scene, layout: ImageTable, spec: EnsembleSpec) -> Scene:
         scene.problem = "it wrote no submission.csv"
     else:
         try:
-            check_submission(submission, layout, scene.competition, spec.classes)
-            table = read_table(submission, [layout.id_column, layout.label_column])
+            table = check_submission(submission, layout, scene.competition, spec.classes)
             scene.answers = dict(zip(table[layout.id_column], table[layout.label_column], strict=True))
         except DataError as failure:
             scene.problem = str(failure)
@@ -218,11 +215,7 @@ def key_check(scenes: list[Scene], build: Build) -> Check:
 
 def build_keys(build: Build) -> list[bytes]:
     """The keys that the kernel gets, from its script or from the keys dataset."""
-    keys: list[bytes] = []
-    for node in ast.parse(build.script.read_text(encoding="utf-8")).body:
-        if is_keys(node):
-            assert isinstance(node, ast.AnnAssign) and node.value is not None
-            keys += [bytes.fromhex(text) for text in ast.literal_eval(node.value).values()]
+    keys = [bytes.fromhex(key) for key in keys_in_script(build.script.read_text(encoding="utf-8")).values()]
     if build.spec.keys == "dataset":
         keys += [bytes(key) for key in read_keys_file(build.folder / "keys" / KEYS_FILE).values()]
     return keys

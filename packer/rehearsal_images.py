@@ -11,9 +11,9 @@ import pandas as pd
 from PIL import Image
 
 from foldpack.competitions.image_table import ImageTable, read_table, read_test_items
-from foldpack.files import write_atomic
+from foldpack.files import link_or_copy, write_atomic
 from foldpack.spec import EnsembleSpec
-from packer.rehearse import RehearsalError, link_or_copy
+from packer.rehearse import RehearsalError
 
 CORRUPT = "foldpack_corrupt"  # id of the broken image
 SEED = 7
@@ -87,7 +87,7 @@ def write_competition(layout: ImageTable, tests: SampleImages, folder: Path) -> 
         target = folder / layout.test_folder / f"{item}{layout.suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        link_or_copy(str(path), str(target))
+        link_or_copy(path, target)
     table = pd.DataFrame({layout.id_column: tests.ids, layout.label_column: tests.answers})
     write_atomic(folder / layout.sample_csv, table.to_csv(index=False, lineterminator="\n"))
     return folder

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foldpack.errors import FoldpackError
+from foldpack.files import link_or_copy
+from foldpack.predict.runlog import LOG_NAME
 
 BLOCKED = "foldpack,packer"
 SANDBOX = Path(__file__).resolve().with_name("sandbox.py")
@@ -43,7 +45,7 @@ class Ran:
     seconds: float
     peak: int  # bytes of memory, all its processes together, as far as looking at it five times a second shows
     late: bool  # killed at its limit
-    begun: float  # seconds until the first submission lay there: what starting costs
+    begun: float  # seconds until the log of decisions lay there: what starting costs, imports included
 
     def tail(self, lines: int = 15) -> str:
         """The end of the log."""
@@ -72,15 +74,6 @@ def copy_tree(source: Path, target: Path) -> None:
     if not source.is_dir():
         raise RehearsalError(f"{source}: there is no such folder to rehearse with")
     shutil.copytree(source, target, copy_function=link_or_copy)
-
-
-def link_or_copy(source: str, target: str) -> str:
-    """A hard link, or a copy on another file system."""
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target
 
 
 def rehearse(script: Path, folder: Path, input_root: Path, hours: float | None = None,
@@ -120,7 +113,7 @@ def run_on_kaggle(script: Path, folder: Path, input_root: Path, environment: dic
     command = [str(python or sys.executable), "-I", str(SANDBOX), "--kaggle", str(root), str(input_root.resolve()),
                str(output), BLOCKED, str(script.resolve())]
     watched = clean_environment(work) | (environment or {})
-    return run_watched(command, work, watched, folder / "log.txt", limit, output / "submission.csv")
+    return run_watched(command, work, watched, folder / "log.txt", limit, output / LOG_NAME)
 
 
 def require_script(script: Path, folder: Path) -> tuple[Path, Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from foldpack.data.runs import checkpoint_path, read_meta
 from foldpack.errors import FoldpackError
-from foldpack.files import sha256_file, write_atomic
+from foldpack.files import link_or_copy, sha256_file, write_atomic
 from foldpack.keyring import KeyNotFoundError, Keyring
 from foldpack.sealed import SealedError, SealedInfo, new_data_key, read_sealed_header, seal_file
 from foldpack.sealed_keys import write_keys_file
@@ -151,7 +150,7 @@ def lay_out_weights(spec: EnsembleSpec, store: SealedStore, folder: Path, slug: 
     """Fill `folder` with the sealed files of the spec and dataset-metadata.json, and nothing else. slug: owner/name."""
     empty_folder(folder)
     for part in sealed_parts(spec):
-        link_file(store.folder / part.file, folder / part.file)
+        link_or_copy(store.folder / part.file, folder / part.file)
     write_dataset_metadata(folder, slug)
 
 
@@ -173,11 +172,3 @@ def write_dataset_metadata(folder: Path, slug: str) -> None:
     """`dataset-metadata.json`, as the kaggle client reads it. slug: owner/name."""
     metadata = {"title": slug.partition("/")[2], "id": slug, "licenses": [{"name": "other"}]}
     write_atomic(folder / "dataset-metadata.json", json.dumps(metadata, indent=1) + "\n")
-
-
-def link_file(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the disk does not allow one."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

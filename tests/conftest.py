@@ -11,19 +11,26 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # numbers are compared with those of the CPU
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or its import asks the network for a newer version
+# What a shell may have set that changes what programs write, or where they look.
+SHELL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TERMINAL_WIDTH", "VENV", "PYTHONSAFEPATH")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the developer's keyring, credentials or caches."""
+    """No test reads or writes the developer's keyring, credentials or caches, or follows the settings of a shell."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
         patch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
-        for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR", "KAGGLE_KERNEL_RUN_TYPE"):
+        for name in [*SHELL, *(each for each in os.environ if each.startswith(("KAGGLE_", "FOLDPACK_", "GIT_")))]:
             patch.delenv(name, raising=False)
+        # A pack names the commit of its checkout; what tests copy lies in none, wherever their folders are.
+        patch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path_factory.getbasetemp()))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        before = os.umask(0o022)
         yield
+        os.umask(before)
 
 
 @pytest.fixture(scope="session")

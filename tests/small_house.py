@@ -18,7 +18,8 @@ from foldpack.data.digits_source import write_digits
 from foldpack.data.runs import read_run
 from foldpack.keyring import Keyring
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
-from foldpack.search.ensemble import member_of, search_ensemble
+from foldpack.search.ensemble import RunSearch, member_of, search_runs
+from foldpack.search.report import report_lines
 from foldpack.spec import BlendSpec, EnsembleSpec, spec_to_dict, write_spec
 from foldpack.train.run import train_run
 from packer.deploy import Build, build_kernel
@@ -35,6 +36,7 @@ class House:
     """Where everything lies. Shared by all tests of a session, so nobody changes it."""
 
     root: Path
+    code: Path  # a copy of our code, without its repository
     data: Path  # the competition's folder
     answers: Path
     folds_csv: Path
@@ -82,6 +84,14 @@ def write_small_folds(data: Path, folds_csv: Path, count: int = FOLDS) -> None:
     make_recipe_folds(RecipeConfig(name="small", competition="digits", folds=folds, runs=["-"]), data, folds_csv, print)
 
 
+def copy_code(folder: Path) -> Path:
+    """Our code without its repository: a pack names the commit and holds the source; nobody edits a copy."""
+    for name in ("src", "packer", "kernels", "configs"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(PROJECT / "deploy_kernel.py", folder)
+    return folder
+
+
 def make_house(root: Path) -> House:
     """Write, train, search and pack."""
     data, answers, folds_csv, runs = root / "competition", root / "answers.csv", root / "folds.csv", root / "runs"
@@ -90,14 +100,15 @@ def make_house(root: Path) -> House:
     write_small_folds(data, folds_csv)
     for run in RUNS:
         train_run(tiny_config(run), data, folds_csv, runs, said.append)
-    spec, report = search_ensemble("small", [runs / run for run in RUNS], None, 1.0)
+    spec, numbers = search_runs("small", [runs / run for run in RUNS], RunSearch(hours=1.0))
     spec = both_runs(spec, runs)
     ensemble = root / "ensembles" / "small.yml"
     write_spec(ensemble, spec)
-    keyring = root / "keys" / "keyring"
+    code, keyring = copy_code(root / "code"), root / "keys" / "keyring"
     with Keyring.editing(keyring) as ring:
-        build = build_kernel(ensemble, PROJECT, runs, root / "build", OWNER, ring)
-    return House(root, data, answers, folds_csv, runs, ensemble, spec, report, build, keyring, said)
+        build = build_kernel(ensemble, code, runs, root / "build", OWNER, ring)
+    return House(root, code, data, answers, folds_csv, runs, ensemble, spec, report_lines(numbers), build,
+                 keyring, said)
 
 
 def both_runs(spec: EnsembleSpec, runs: Path) -> EnsembleSpec:

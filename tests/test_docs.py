@@ -83,7 +83,8 @@ def typer_commands(path: Path, prefix: str) -> dict[str, list[str]]:
         functions = {node.name: node for node in tree.body if isinstance(node, FUNCTIONS)}
         for owner, name, function in command_functions(tree, functions):
             words = [prefix, *([groups[owner]] if owner in groups else []), *([name] if name else [])]
-            parameters = [each for each in function.args.args if each.annotation is not None]
+            parameters = [each for each in function.args.args
+                          if each.annotation is not None and ast.unparse(each.annotation) != "typer.Context"]
             found[" ".join(words)] = [option for each in parameters
                                       for option in parameter_options(each.arg, each.annotation, aliases)]
     return found
@@ -136,10 +137,7 @@ def argparse_options(name: str) -> list[str]:
 @cache
 def every_command() -> dict[str, list[str]]:
     found = typer_commands(SRC / "cli.py", "foldpack")
-    for script in ("ensemble_search.py", "deploy_kernel.py"):
-        [options] = typer_commands(ROOT / script, script).values()
-        found[f"./{script}"] = options
-    found["The packed kernel"] = argparse_options("kernels/classify.py")
+    found["The packed kernel"] = argparse_options("src/foldpack/predict/options.py")
     found["python -m packer"] = argparse_options("packer/__main__.py")
     return found
 

@@ -31,7 +31,7 @@ from foldpack.keyring import (
 from foldpack.sealed import new_data_key
 from foldpack.sealed_errors import SealedKeyFormatError, UnreadableSealedError
 from foldpack.sealed_format import key_id_of
-from foldpack.sealed_keys import keys_from_text, keys_to_text, read_keys_file, redact_keys, write_keys_file
+from foldpack.sealed_keys import keys_from_text, keys_to_text, read_keys_file, write_keys_file
 
 FILE_IDS = [f"{number:032x}" for number in range(5)]
 KEYS = {file_id: new_data_key() for file_id in FILE_IDS}
@@ -349,15 +349,3 @@ def test_an_unreadable_keys_file(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_bytes(b"\xff\xfe")
     with pytest.raises(SealedKeyFormatError, match=r"keys\.json: not a keys file"):
         read_keys_file(tmp_path / "keys.json")
-
-
-def test_redaction_covers_every_usual_encoding() -> None:
-    import base64
-
-    key = new_data_key()
-    raw = bytes(key)
-    shown = [raw.hex(), raw.hex().upper(), base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode(),
-             base64.b64encode(raw).decode().rstrip("="), repr(raw)]  # fmt: skip
-    text = redact_keys("\n".join(f"before {word} after" for word in shown), [key])
-    assert text.count("before ") == text.count(" after") == text.count("<DataKey>") == len(shown)
-    assert not any(word in text for word in shown)

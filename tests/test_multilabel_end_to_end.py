@@ -14,11 +14,12 @@ from small_house import OWNER, PROJECT, load_entry, tiny_config
 from foldpack.data.folds import read_folds
 from foldpack.data.runs import read_run
 from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.keyring import Keyring
 from foldpack.metrics.registry import get_metric
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
-from foldpack.search.ensemble import search_ensemble
+from foldpack.search.ensemble import RunSearch, search_runs
 from foldpack.spec import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from foldpack.train.run import train_run
 from packer.deploy import build_kernel
@@ -53,7 +54,8 @@ def make_place(root: Path) -> Path:
     for run, seed in (("first", 1), ("second", 2)):
         config = tiny_config(run, competition="imet", net=net, loss={"name": "bce"}, metric="f2", epochs=3, seed=seed)
         train_run(config, root / "data", root / "folds.csv", root / "runs", lambda text: None)
-    spec, _ = search_ensemble("multi", [root / "runs" / "first", root / "runs" / "second"], None, 1.0, "my-imet")
+    asked = RunSearch(hours=1.0, slug="my-imet")
+    spec, _ = search_runs("multi", [root / "runs" / "first", root / "runs" / "second"], asked)
     write_spec(root / "multi.yml", spec)
     return root
 
@@ -66,7 +68,7 @@ def test_pairs_stay_together(place: Path) -> None:
 
 def oof_probs(place: Path, spec: EnsembleSpec) -> tuple[np.ndarray, np.ndarray]:
     runs = [read_run(place / "runs" / member.run) for member in spec.members]
-    probs = np.stack([merge_views(run.logits, "multilabel") for run in runs])
+    probs = np.stack([merge_view_probs(run.logits, "multilabel") for run in runs])
     return blend_probs(probs, np.array([member.weight for member in spec.members]), spec.blend), runs[0].targets
 
 

@@ -1,4 +1,4 @@
-"""A recipe's folds: groups from a column, groups from found pairs; and recipes that are refused."""
+"""A recipe's folds: groups from a column, groups from a file; and recipes that are refused."""
 
 from __future__ import annotations
 
@@ -8,28 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from drawings import CATEGORIES, KEEP, SIDE, TAGS, Drawings, make_drawings
 from PIL import Image
 
-from foldpack.competitions.digits import DIGITS
-from foldpack.competitions.image_table import ImageTable, class_names, encode_labels, read_train_table
-from foldpack.competitions.imet import IMET
+from foldpack.cli import app as foldpack
+from foldpack.cli_errors import run_app
 from foldpack.config import ConfigError
+from foldpack.data.digits_source import write_digits
 from foldpack.data.folds import read_folds
-from foldpack.data.items import Items
 from foldpack.errors import DataError
-from foldpack.recipe import (
-    FoldsConfig,
-    PairsConfig,
-    RecipeConfig,
-    make_recipe_folds,
-    pair_items,
-    read_groups,
-    read_recipe,
-)
+from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds, read_groups, read_recipe, run_recipe
 
-SUBJECTS = 40
-PAIRS = PairsConfig(size=SIDE, incomplete="tag::", keep=KEEP)
+SUBJECTS = [row // 2 for row in range(80)]
+IDS = [f"d{row}" for row in range(80)]
+CELLS = [f"{row % 5} 5" if row % 3 else str(row % 5) for row in range(80)]
 PROJECT = Path(__file__).resolve().parents[1]
 TINY_RUN = """\
 run: {run}
@@ -41,29 +32,15 @@ loss: {{name: bce}}
 
 
 @pytest.fixture(scope="module")
-def drawings() -> Drawings:
-    return make_drawings(SUBJECTS, seed=1)
-
-
-@pytest.fixture(scope="module")
-def museum(drawings: Drawings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A competition laid out as iMet is, with the truth in a column `subject`. Nobody changes it."""
+def museum(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A competition laid out as iMet is: 80 items in pairs, the pair in a column. Nobody changes it."""
     folder = tmp_path_factory.mktemp("museum")
     (folder / "train").mkdir()
-    titles = [f"category::{k}" for k in range(CATEGORIES)] + [f"tag::{k}" for k in range(TAGS)]
-    pd.DataFrame({"attribute_id": range(len(titles)), "attribute_name": titles}).to_csv(
-        folder / "labels.csv", index=False)
-    ids = [f"d{row}" for row in range(len(drawings.images))]
-    for item, image in zip(ids, drawings.images, strict=True):
-        Image.fromarray(image).save(folder / "train" / f"{item}.png")
-    cells = [label_cell(row) for row in drawings.labels]
-    pd.DataFrame({"id": ids, "attribute_ids": cells, "subject": drawings.subject}).to_csv(
-        folder / "train.csv", index=False)
+    pd.DataFrame({"attribute_id": range(6), "attribute_name": "x"}).to_csv(folder / "labels.csv", index=False)
+    for item in IDS:
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "train" / f"{item}.png")
+    pd.DataFrame({"id": IDS, "attribute_ids": CELLS, "subject": SUBJECTS}).to_csv(folder / "train.csv", index=False)
     return folder
-
-
-def label_cell(row: np.ndarray) -> str:
-    return " ".join(str(k) for k in np.flatnonzero(row))
 
 
 def folds_of(museum: Path, folder: Path, folds: FoldsConfig) -> tuple[pd.DataFrame, dict, list[str]]:
@@ -74,63 +51,52 @@ def folds_of(museum: Path, folder: Path, folds: FoldsConfig) -> tuple[pd.DataFra
     return read_folds(folder / "folds.csv"), json.loads((folder / "folds.json").read_text())["made_by"], said
 
 
-def test_folds_keep_the_groups_of_a_column_whole(museum: Path, drawings: Drawings, tmp_path: Path) -> None:
+def test_folds_keep_the_groups_of_a_column_whole(museum: Path, tmp_path: Path) -> None:
     folds = FoldsConfig(kind="multilabel_grouped", count=2, group_column="subject")
     table, made_by, said = folds_of(museum, tmp_path, folds)
     assert table.columns.tolist() == ["id", "fold", "attribute_ids", "group"]
-    assert table["group"].tolist() == [str(subject) for subject in drawings.subject]
+    assert table["group"].tolist() == [str(subject) for subject in SUBJECTS]
     assert table.groupby("group")["fold"].nunique().max() == 1
-    assert table["attribute_ids"].tolist() == [label_cell(row) for row in drawings.labels]
+    assert table["attribute_ids"].tolist() == CELLS
     assert made_by == {"recipe": "museum", "kind": "multilabel_grouped", "count": 2, "seed": 0,
                        "group_column": "subject"}
     assert len(said) == 1 and said[0].endswith("items, multilabel_grouped")
 
 
-def test_folds_keep_found_pairs_whole_and_share_their_labels(
-        museum: Path, drawings: Drawings, tmp_path: Path) -> None:
-    folds = FoldsConfig(kind="multilabel_grouped", count=2, pairs=PAIRS.model_copy(update={"share_labels": True}))
-    table, made_by, said = folds_of(museum, tmp_path, folds)
-    assert (table.groupby(drawings.subject)["fold"].nunique() == 1).mean() >= 0.9
-    assert table.groupby("group")["fold"].nunique().max() == 1
-    given, shared = drawings.labels, encode_labels(IMET, table["attribute_ids"].tolist(),
-                                                   [str(k) for k in range(CATEGORIES + TAGS)])
-    assert (shared >= given).all() and shared.sum() > given.sum()
-    assert (shared[:, :CATEGORIES] == given[:, :CATEGORIES]).all()
-    assert made_by["pairs"] == {"size": SIDE, "incomplete": "tag::", "keep": KEEP, "merge": 0.1, "share_labels": True}
-    assert said[0].startswith("pairs: odd_sets 0, in_pairs ") and "tag_agreement_chance" in said[0]
+def group_csv(folder: Path, groups: dict[str, str]) -> str:
+    pd.DataFrame({"id": list(groups), "group": list(groups.values())}).to_csv(folder / "groups.csv", index=False)
+    return str(folder / "groups.csv")
 
 
-def test_labels_are_shared_only_on_request(museum: Path, drawings: Drawings, tmp_path: Path) -> None:
-    table, _, _ = folds_of(museum, tmp_path, FoldsConfig(kind="multilabel_grouped", count=2, pairs=PAIRS))
-    assert table["attribute_ids"].tolist() == [label_cell(row) for row in drawings.labels]
-    assert "group" in table
+def test_folds_take_groups_by_id_and_an_empty_one_is_each_items_own(museum: Path, tmp_path: Path) -> None:
+    """Rows in another order, rows of other ids, and one item in two without a group."""
+    given = {item: str(pair) if pair % 2 else "" for item, pair in zip(IDS, SUBJECTS, strict=True)}
+    path = group_csv(tmp_path, dict(reversed(given.items())) | {"of the test set": "3"})
+    table, made_by, _ = folds_of(museum, tmp_path, FoldsConfig(kind="multilabel_grouped", count=2, groups=path))
+    assert made_by["groups"] == path and table["id"].tolist() == IDS and table["attribute_ids"].tolist() == CELLS
+    paired = table[[pair % 2 == 1 for pair in SUBJECTS]]
+    assert paired.groupby("group")["fold"].nunique().max() == 1 and paired["group"].nunique() == 20
+    alone = table[[pair % 2 == 0 for pair in SUBJECTS]]
+    assert alone["group"].nunique() == len(alone) == 40 and set(alone["fold"]) == {0, 1}
 
 
-def pair(museum: Path, layout: ImageTable = IMET, items: Items | None = None, **changes: object) -> None:
-    known, labels = read_train_table(IMET, museum)
-    targets = encode_labels(IMET, labels, class_names(IMET, museum, labels))
-    pair_items(layout, museum, items or known, targets, PAIRS.model_copy(update=changes), print)
-
-
-def test_pairs_are_for_multilabel_competitions(museum: Path) -> None:
-    with pytest.raises(DataError, match="competition 'digits' is multiclass; pairs are found among multi-label items"):
-        pair(museum, DIGITS)
-
-
-@pytest.mark.parametrize(("incomplete", "count"), [("tags::", 0), ("", CATEGORIES + TAGS)])
-def test_some_labels_must_be_complete_and_some_not(museum: Path, incomplete: str, count: int) -> None:
-    with pytest.raises(DataError, match=f"pairs.incomplete '{incomplete}': it fits {count} of {CATEGORIES + TAGS} "
-                                        "classes; some must be complete and some not"):
-        pair(museum, incomplete=incomplete)
-
-
-def test_broken_images_are_not_paired(museum: Path, tmp_path: Path) -> None:
-    items, _ = read_train_table(IMET, museum)
-    broken = [tmp_path / "a.png", tmp_path / "b.png"]
-    for path in broken:
-        path.write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"a.png: cannot decode the image .*; 2 training images are broken"):
-        pair(museum, items=Items(items.ids, broken + items.paths[2:]))
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,group\nd0,1\nd0,2\n", "id 'd0' stands there more than once; every item has one group"),
+        ("id,group\nd0,1\n", "id 'd1' has no row (79 of 80 ids have none); give each one"),
+        ("id,groups\nd0,1\n", "column 'group' is missing, got: id, groups; needed: id, group"),
+        ("", "cannot read the groups"),
+        (None, "cannot read the groups"),
+    ],
+)
+def test_each_fault_of_a_file_of_groups_is_named(museum: Path, tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "groups.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError) as caught:
+        folds_of(museum, tmp_path, FoldsConfig(kind="multilabel_grouped", count=2, groups=str(path)))
+    assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
 
 
 def test_groups_are_read_as_text(tmp_path: Path) -> None:
@@ -138,23 +104,48 @@ def test_groups_are_read_as_text(tmp_path: Path) -> None:
     assert read_groups(tmp_path / "train.csv", "artist") == ["007", ""]
 
 
+def test_the_command_gives_an_item_without_a_group_one_of_its_own_and_says_so(tmp_path: Path, capsys) -> None:
+    data, out = tmp_path / "data", tmp_path / "folds.csv"
+    write_digits(data, tmp_path / "answers.csv", 150)
+    train = pd.read_csv(data / "train.csv", dtype=str)
+    patients = [["p1", "p1", "", "NA", "p2", " "][row % 6] for row in range(len(train))]
+    train.assign(patient=patients).to_csv(data / "train.csv", index=False)
+    folding = ["folds", "--data", str(data), "--competition", "digits", "--count", "3", "--out", str(out)]
+    assert run_app(foldpack, [*folding, "--kind", "stratified_grouped", "--group-column", "patient"]) == 0
+    table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    assert (table["group"] == "").sum() == 60 and table.groupby("group")["fold"].nunique().to_dict() == {
+        "": 3, "p1": 1, "p2": 1}
+    said = capsys.readouterr().out
+    assert "train.csv: 60 of 120 items have no patient ('', 'NA'), each is a group of its own\n" in said
+
+
+def test_folds_that_would_split_the_groups_are_refused(tmp_path: Path, capsys) -> None:
+    write_digits(tmp_path / "data", tmp_path / "answers.csv", 60)
+    folding = ["folds", "--data", str(tmp_path / "data"), "--competition", "digits", "--kind", "stratified", "--count"]
+    assert run_app(foldpack, [*folding, "2", "--group-column", "label", "--out", str(tmp_path / "folds.csv")]) == 2
+    said = capsys.readouterr().err
+    assert "folds of kind 'stratified' do not keep groups whole; use one of: grouped, stratified_grouped, multi" in said
+    assert not (tmp_path / "folds.csv").exists()
+
+
 def test_a_missing_group_column_is_named(museum: Path) -> None:
     with pytest.raises(DataError, match=r"train.csv: group column 'artist' is missing, got: id, attribute_ids, subj"):
         read_groups(museum / "train.csv", "artist")
 
 
-def write_recipe(project: Path, run: str = "one", competition: str = "imet", extra: str = "") -> None:
+def write_recipe(project: Path, run: str = "one", competition: str = "imet", extra: str = "",
+                 kind: str = "multilabel") -> None:
     folder = project / "configs" / "museum"
     folder.mkdir(parents=True)
     (folder / "recipe.yml").write_text(
-        f"name: museum\ncompetition: imet\nfolds: {{kind: multilabel, count: 3{extra}}}\nruns: [one]\n")
+        f"name: museum\ncompetition: imet\nfolds: {{kind: {kind}, count: 3{extra}}}\nruns: [one]\n")
     (folder / "one.yml").write_text(TINY_RUN.format(run=run, competition=competition))
 
 
 def test_a_recipe_comes_with_its_runs(tmp_path: Path) -> None:
-    write_recipe(tmp_path, extra=", pairs: {size: 64, incomplete: 'tag::', keep: 0.85}")
+    write_recipe(tmp_path, extra=", groups: groups.csv", kind="multilabel_grouped")
     recipe, configs = read_recipe(tmp_path, "museum")
-    assert recipe.folds.pairs == PAIRS and recipe.hours == 9.0 and recipe.slug is None
+    assert recipe.folds.groups == "groups.csv" and recipe.hours == 9.0 and recipe.slug is None
     assert [config.run for config in configs] == ["one"]
 
 
@@ -178,13 +169,36 @@ def test_a_run_must_belong_to_the_recipe(tmp_path: Path, run: str, competition: 
         read_recipe(tmp_path, "museum")
 
 
+AUC_RUN = TINY_RUN.replace("f2", "auc").replace("bce", "cross_entropy").format(run="one", competition="digits")
+
+
+def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_trained(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_recipe(tmp_path)
+    folder = tmp_path / "configs" / "museum"
+    text = "name: other\ncompetition: digits\nfolds: {kind: stratified, count: 3}\nruns: [one]\n"
+    (folder / "recipe.yml").write_text(text)
+    (folder / "one.yml").write_text(AUC_RUN)
+    monkeypatch.setattr("foldpack.recipe.project_root", lambda: tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        run_recipe("museum", tmp_path / "data", tmp_path / "work")
+    assert str(caught.value) == (
+        f"{folder / 'one.yml'}: metric 'auc' scores probabilities, but a kernel hands in one class an item "
+        "(multiclass); allowed: accuracy, macro_f1, map1, recall1; name one of them as `metric` in recipe.yml, for the "
+        "search; the runs may keep theirs")
+    assert not (tmp_path / "work").exists()
+    (folder / "mine.py").write_text('needs = "class"\ndef metric(y, p):\n    return float((y == p).mean())\n')
+    for metric in ("macro_f1", "mine.py"):  # with these it goes on, to data that are not there
+        (folder / "recipe.yml").write_text(f"{text}metric: {metric}\n")
+        with pytest.raises(DataError, match="data"):
+            run_recipe("museum", tmp_path / "data", tmp_path / "work")
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (", pairs: {size: 64, incomplete: a}", "key 'folds.pairs.keep' is missing"),
-        (", pairs: {size: 8, incomplete: a, keep: 0.5}", "folds.pairs.size: input should be greater than or equal to"),
-        (", pairs: {size: 64, incomplete: a, keep: 0.5, merg: 0.1}", "unknown key 'folds.pairs.merg': did you mean 'm"),
-        (", pairs: {size: 64, incomplete: a, keep: 0.5, merge: 1.0}", "folds.pairs.merge: input should be less than 1"),
+        (", groups: groups.csv", "folds of kind 'multilabel' do not keep groups whole; use one of: grouped, strat"),
+        (", group_column: artist", "folds of kind 'multilabel' do not keep groups whole; use one of: grouped, strat"),
         (", group_colum: a", "unknown key 'folds.group_colum': did you mean 'group_column'"),
     ],
 )
@@ -196,5 +210,12 @@ def test_each_fault_of_a_recipe_is_named(tmp_path: Path, extra: str, message: st
 
 
 def test_groups_have_one_source() -> None:
-    with pytest.raises(ValueError, match="groups come from group_column or from pairs; give one of them"):
-        FoldsConfig(kind="multilabel_grouped", count=2, group_column="subject", pairs=PAIRS)
+    with pytest.raises(ValueError, match="groups come from group_column or from groups; give one of them"):
+        FoldsConfig(kind="multilabel_grouped", count=2, group_column="subject", groups="groups.csv")
+
+
+def test_every_drawing_of_the_small_imet_has_its_group() -> None:
+    path = PROJECT / "configs" / "imet-mini" / "groups.csv"
+    table = pd.read_csv(path, dtype=str)
+    assert table.columns.tolist() == ["id", "group"] and len(table) == table["id"].nunique() == 2724
+    assert table["group"].nunique() == 1007 and table["group"].value_counts().max() == 30

@@ -12,22 +12,31 @@ from typing import Annotated
 import typer
 
 from foldpack.cli_errors import run_app
+from foldpack.cli_version import VersionOption
 from foldpack.config import ConfigError, read_config
 from foldpack.deploy_cli import register as register_deploy_commands
+from foldpack.groups_cli import register as register_groups_command
 from foldpack.pack_cli import register as register_pack_commands
 from foldpack.sealed_cli import register as register_sealed_commands
+from foldpack.search_cli import register as register_search_command
 from foldpack.strict_model import parse_strict
 
-app = typer.Typer(add_completion=False, no_args_is_help=True,
-                  help="Train fold models, blend them, and pack them into one Kaggle kernel.")
+app = typer.Typer(no_args_is_help=True)
 
+register_search_command(app)
 register_sealed_commands(app)
 register_pack_commands(app)
 register_deploy_commands(app)
+register_groups_command(app)
 
 DataOption = Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")]
 KeyringOption = Annotated[Path | None, typer.Option(help="default: ~/.config/foldpack/keyring")]
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]
+
+
+@app.callback()
+def program(version: VersionOption = False) -> None:
+    """Train fold models, blend them, and pack them into one Kaggle kernel."""
 
 
 @app.command()
@@ -67,13 +76,15 @@ def folds(
     count: Annotated[int, typer.Option(help="number of folds")] = 5,
     seed: Annotated[int, typer.Option(help="of the shuffle")] = 0,
     group_column: Annotated[str | None, typer.Option(help="column of the training CSV; its groups stay whole")] = None,
+    groups: Annotated[Path | None, typer.Option(help="CSV with id and group, such as `foldpack groups` writes")] = None,
     out: Annotated[Path, typer.Option(help="where to write")] = Path("folds.csv"),
 ) -> None:
     """Split the training items: id, fold and the labels of each."""
     from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 
-    chosen = parse_strict(FoldsConfig, {"kind": kind, "count": count, "seed": seed, "group_column": group_column},
-                          "foldpack folds", ConfigError)
+    asked = {"kind": kind, "count": count, "seed": seed, "group_column": group_column}
+    asked["groups"] = None if groups is None else str(groups)
+    chosen = parse_strict(FoldsConfig, asked, "foldpack folds", ConfigError)
     make_recipe_folds(RecipeConfig(name="folds", competition=competition, folds=chosen, runs=["-"]), data, out, print)
 
 

@@ -6,9 +6,7 @@ import sys
 
 import typer
 
-from foldpack.errors import FoldpackError
-
-INTERRUPTED = 130  # the exit code of Ctrl-C
+from foldpack.errors import INTERRUPTED, FoldpackError
 
 
 def run_app(app: typer.Typer, args: list[str] | None = None) -> int:

@@ -19,17 +19,60 @@ class ConfigError(FoldpackError):
     """A configuration file that cannot be read, or that asks for something that does not exist."""
 
 
+# The schedules, and what each reads beside lr, min_lr and warmup_epochs.
+SCHEDULE_SETTINGS: dict[str, tuple[str, ...]] = {
+    "constant": (),
+    "cosine": (),
+    "multistep": ("decay_milestones", "decay_rate"),
+    "none": (),
+    "plateau": ("decay_rate", "patience_epochs"),
+    "poly": ("decay_rate",),
+    "rsqrt": ("decay_epochs",),
+    "step": ("decay_epochs", "decay_rate"),
+    "tanh": (),
+    "wsd": ("decay_epochs",),
+}
+DECAY_SETTINGS = ("decay_epochs", "decay_milestones", "decay_rate", "patience_epochs")
+
+
 class OptimConfig(StrictModel):
-    """Passed to `timm.optim.create_optimizer_v2` and `timm.scheduler.create_scheduler_v2`."""
+    """Passed to `timm.optim.create_optimizer_v2` and `timm.scheduler.create_scheduler_v2`; None: timm's own value."""
 
     name: str = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     kwargs: dict[str, str | int | float | bool | list[float]] = {}  # more for the optimiser, such as `fused: true`
-    schedule: str = "cosine"
+    schedule: str = "cosine"  # a key of SCHEDULE_SETTINGS
+    decay_epochs: Annotated[float, Field(gt=0)] | None = None  # step: between two falls; wsd, rsqrt: of the last phase
+    decay_milestones: Annotated[list[int], Field(min_length=1)] | None = None  # multistep: epochs, ascending
+    decay_rate: Annotated[float, Field(gt=0)] | None = None  # factor of a fall, below 1; poly: the exponent
+    patience_epochs: Annotated[int, Field(ge=0)] | None = None  # plateau: epochs without a better metric before a fall
     warmup_epochs: Annotated[int, Field(ge=0)] = 1
     min_lr: Annotated[float, Field(ge=0)] = 1e-6
     clip_norm: Annotated[float, Field(gt=0)] | None = None  # largest norm of the whole gradient
+
+    @model_validator(mode="after")
+    def _the_schedule_reads_it(self) -> OptimConfig:
+        read = SCHEDULE_SETTINGS.get(self.schedule, DECAY_SETTINGS)
+        for name in DECAY_SETTINGS:
+            if getattr(self, name) is not None and name not in read:
+                readers = [schedule for schedule, names in SCHEDULE_SETTINGS.items() if name in names]
+                raise ValueError(f"schedule '{self.schedule}' does not read {name}; it is read by {', '.join(readers)}")
+        if self.decay_rate is not None and self.decay_rate >= 1 and self.schedule != "poly":
+            raise ValueError(f"decay_rate {self.decay_rate} does not lower the learning rate; it must be below 1")
+        milestones = self.decay_milestones
+        if milestones is not None and (milestones[0] < 1 or sorted(set(milestones)) != milestones):
+            raise ValueError(f"decay_milestones {milestones} must be epochs from 1 on, ascending, none twice")
+        return self
+
+
+# Which losses read which of the settings that only some read.
+LOSSES_READING = {
+    "smoothing": ("cross_entropy", "bce"),
+    "pos_weight": ("bce",),
+    "gamma_neg": ("asymmetric",),
+    "gamma_pos": ("asymmetric",),
+}
 
 
 class LossConfig(StrictModel):
@@ -39,7 +82,14 @@ class LossConfig(StrictModel):
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     pos_weight: Annotated[float, Field(gt=0)] = 1.0  # bce: weight of a positive against a negative
     gamma_neg: Annotated[float, Field(ge=0)] = 4.0  # asymmetric: focusing of the negatives
-    gamma_pos: Annotated[float, Field(ge=0)] = 1.0
+    gamma_pos: Annotated[float, Field(ge=0)] = 1.0  # asymmetric: focusing of the positives
+
+    @model_validator(mode="after")
+    def _the_loss_reads_it(self) -> LossConfig:
+        for name, losses in LOSSES_READING.items():
+            if self.name not in losses and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"loss '{self.name}' does not read {name}; it is read by {', '.join(losses)}")
+        return self
 
 
 class AugmentConfig(StrictModel):
@@ -116,12 +166,14 @@ def config_text(config: RunConfig) -> str:
 def config_hash(config: RunConfig) -> str:
     """Hex SHA-256 over what decides the weights: two runs with the same hash may share checkpoints.
 
-    The list of folds and the number of workers are left out: they choose how much is computed, not what. The usual
-    merge of views, canvas and decoder are left out too, so that runs from before they could be chosen keep their hash.
+    The list of folds and the number of workers are left out: they choose how much is computed and how fast, not what.
+    Settings that came later are left out at their usual value, so that older runs keep their hash: the merge of views,
+    canvas, decoder, and what steers the decay of a schedule.
     """
     data = config.model_dump(mode="json", exclude={"folds", "workers"})
-    net = data["net"]
-    for settings, name, usual in ((data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow")):
+    net, optim = data["net"], data["optim"]
+    later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow")]
+    for settings, name, usual in [*later, *((optim, name, None) for name in DECAY_SETTINGS)]:
         if settings[name] == usual:
             del settings[name]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

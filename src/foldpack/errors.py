@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
+INTERRUPTED = 130  # the exit code of Ctrl-C
+
 
 class FoldpackError(Exception):
     """Something the user can mend. One line: what was wrong, what we got, what is allowed, what to do.

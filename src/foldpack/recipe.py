@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -15,20 +14,14 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from foldpack.competitions.image_table import (
-    ImageTable,
-    class_names,
-    class_titles,
-    encode_labels,
-    read_train_table,
-)
+from foldpack.competitions.image_table import class_names, encode_labels, read_table, read_train_table
 from foldpack.competitions.registry import get_competition
 from foldpack.config import ConfigError, RunConfig, read_config, read_text
-from foldpack.data.folds import make_folds, write_folds
-from foldpack.data.items import Items
-from foldpack.data.pairs import Pairing, find_pairs, share_labels
-from foldpack.errors import DataError, FoldpackError, did_you_mean
-from foldpack.predict.canvas import decode_items
+from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, NO_GROUP, make_folds, missing_groups, write_folds
+from foldpack.data.group_file import read_group_file
+from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
+from foldpack.metrics.answers import answer_problem
+from foldpack.metrics.plugin import find_metric
 from foldpack.project import project_root
 from foldpack.spec import Name, read_spec
 from foldpack.strict_model import StrictModel, parse_strict
@@ -38,19 +31,8 @@ from packer.rehearse import Rehearsal, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
 
-
 class RecipeError(FoldpackError):
     """A step of a recipe that failed."""
-
-
-class PairsConfig(StrictModel):
-    """Every subject was drawn twice and nobody says which drawings belong together: see `foldpack.data.pairs`."""
-
-    size: Annotated[int, Field(ge=16)]  # side at which the drawings are compared, pixels
-    incomplete: str  # labels whose title starts so are missing in part of the training items; all others never are
-    keep: Annotated[float, Field(gt=0, lt=1)]  # share of the incomplete labels that an item still carries
-    merge: Annotated[float, Field(gt=0, lt=1)] = 0.1  # a rival at least so likely joins the group too
-    share_labels: bool = False  # give both drawings of a pair the labels of either
 
 
 class FoldsConfig(StrictModel):
@@ -60,12 +42,15 @@ class FoldsConfig(StrictModel):
     count: Annotated[int, Field(ge=2)]
     seed: int = 0
     group_column: str | None = None  # a column of the training CSV
-    pairs: PairsConfig | None = None  # find the groups among the images
+    groups: str | None = None  # a CSV id,group, such as `foldpack groups` writes; a recipe's lies beside the recipe
 
     @model_validator(mode="after")
     def _one_source_of_groups(self) -> FoldsConfig:
-        if self.pairs is not None and self.group_column is not None:
-            raise ValueError("groups come from group_column or from pairs; give one of them")
+        if self.groups is not None and self.group_column is not None:
+            raise ValueError("groups come from group_column or from groups; give one of them")
+        if (self.groups or self.group_column) and self.kind in FOLD_KINDS and self.kind not in GROUPED_KINDS:
+            raise ValueError(f"folds of kind '{self.kind}' do not keep groups whole; use one of: "
+                             f"{', '.join(GROUPED_KINDS)}")
         return self
 
 
@@ -78,6 +63,7 @@ class RecipeConfig(StrictModel):
     folds: FoldsConfig
     runs: Annotated[list[str], Field(min_length=1)]  # configurations beside the recipe, without .yml
     hours: Annotated[float, Field(gt=0)] = 9.0
+    metric: str | None = None  # of the search: a name, or a .py file beside the recipe; default: the first run's
 
 
 @dataclass(frozen=True)
@@ -105,21 +91,35 @@ def read_recipe(project: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]
     return recipe, configs
 
 
-def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say) -> None:
-    """Read the training table, split it, write folds.csv."""
+def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) -> str:
+    """The metric that the search will follow. Raises ConfigError for one that no submission of the kernel can have.
+
+    Asked before anything is trained: runs may follow another metric, the search may not. folder: of the recipe.
+    """
+    name = recipe.metric or configs[0].metric
+    if name.endswith(".py"):
+        name = str(folder / name)
+    metric = find_metric(name)
+    if problem := answer_problem(metric.name, metric.answer, get_competition(recipe.competition).task):
+        where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
+        raise ConfigError(f"{folder / where}: {problem}; name one of them as `metric` in recipe.yml, for the search; "
+                          "the runs may keep theirs")
+    return name
+
+
+def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say, here: Path = Path()) -> None:
+    """Read the training table, split it, write folds.csv. here: the folder that a file of groups is named from."""
     layout = get_competition(recipe.competition)
     items, labels = read_train_table(layout, data)
+    for note in items.notes:
+        say(f"warning: {note}")
     table = pd.DataFrame({"id": items.ids, layout.label_column: labels})
     classes = class_names(layout, data, labels)
     targets = encode_labels(layout, labels, classes)
-    if recipe.folds.pairs is not None:
-        pairing = pair_items(layout, data, items, targets, recipe.folds.pairs, say)
-        if recipe.folds.pairs.share_labels:
-            targets = share_labels(targets, pairing.partner)
-            table[layout.label_column] = [" ".join(classes[k] for k in np.flatnonzero(row)) for row in targets]
-        table["group"] = pairing.groups
+    if recipe.folds.groups is not None:
+        table["group"] = read_group_file(here / recipe.folds.groups, items.ids)
     elif recipe.folds.group_column is not None:
-        table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column)
+        table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column, say)
     groups = table["group"].to_numpy() if "group" in table else None
     fold = make_folds(recipe.folds.kind, targets, groups, recipe.folds.count, recipe.folds.seed)
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
@@ -127,29 +127,17 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
     say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {recipe.folds.kind}")
 
 
-def pair_items(layout: ImageTable, data: Path, items: Items, targets: np.ndarray, pairs: PairsConfig,
-               say: Say) -> Pairing:
-    """Decode the training images and find the two drawings of each subject. Raises DataError."""
-    if layout.task != "multilabel":
-        raise DataError(f"competition '{layout.name}' is {layout.task}; pairs are found among multi-label items only")
-    complete = np.array([not title.startswith(pairs.incomplete) for title in class_titles(layout, data)])
-    if complete.all() or not complete.any():
-        raise DataError(f"pairs.incomplete '{pairs.incomplete}': it fits {int((~complete).sum())} of {len(complete)} "
-                        "classes; some must be complete and some not")
-    canvas = decode_items(items, pairs.size, os.cpu_count() or 1)
-    if canvas.reasons:
-        raise DataError(f"{canvas.reasons[0]}; {len(canvas.reasons)} training images are broken")
-    pairing = find_pairs(canvas.pixels, targets, complete, pairs.keep, pairs.merge)
-    say("pairs: " + ", ".join(f"{name} {value:.4g}" for name, value in pairing.evidence.items()))
-    return pairing
-
-
-def read_groups(train_csv: Path, column: str) -> list[str]:
-    """The group of every training row. Raises DataError when the column is missing."""
-    train = pd.read_csv(train_csv, dtype=str, keep_default_na=False)
+def read_groups(train_csv: Path, column: str, say: Say = print) -> list[str]:
+    """The group of every training row, "" for none; says how many have none. Raises DataError without the column."""
+    train = read_table(train_csv, [], unique=False)
     if column not in train.columns:
         raise DataError(f"{train_csv}: group column '{column}' is missing, got: {', '.join(train.columns)}")
-    return train[column].tolist()
+    cells = train[column].str.strip()
+    groups = cells.mask(cells.isin(NO_GROUP), "").tolist()
+    if count := int(missing_groups(np.array(groups)).sum()):
+        written = ", ".join(f"'{cell}'" for cell in sorted(set(cells) & NO_GROUP))
+        say(f"{train_csv}: {count} of {len(groups)} items have no {column} ({written}), each is a group of its own")
+    return groups
 
 
 def run_recipe(
@@ -163,26 +151,30 @@ def run_recipe(
     started = time.monotonic()
     project = project_root()
     recipe, configs = read_recipe(project, name)
+    metric = search_metric(project / "configs" / name, recipe, configs)
     data, work = data.resolve(), work.resolve()
     folds_csv = work / "folds" / f"{recipe.name}.csv"
-    make_recipe_folds(recipe, data, folds_csv, say)
+    make_recipe_folds(recipe, data, folds_csv, say, project / "configs" / name)
     for config in configs:
         train_run(config, data, folds_csv, work / "runs", say)
     slug = recipe.slug or get_competition(recipe.competition).slug
-    settings = ["--hours", str(recipe.hours), "--slug", slug]
+    settings = ["--hours", str(recipe.hours), "--slug", slug, "--metric", metric]
     ring = [] if keyring is None else ["--keyring", str(keyring.resolve())]
     run_script(project / "ensemble_search.py", [recipe.name, *recipe.runs, *settings], work)
     run_script(project / "deploy_kernel.py", [f"ensembles/{recipe.name}.yml", "--dry-run", *ring], work)
     build = work / "build" / recipe.name
-    rehearsal = rehearse_build(build, recipe.name, slug, data)
+    rehearsal = rehearse_competition(build, recipe.name, slug, data)
     say("\n".join(rehearsal.log.splitlines()[-3:]))
     spec = read_spec(work / "ensembles" / f"{recipe.name}.yml")
     say(f"recipe {recipe.name}: {time.monotonic() - started:.0f} s, rehearsal {rehearsal.seconds:.0f} s")
     return RecipeResult(spec.metric.name, spec.metric.oof, rehearsal.submission, rehearsal)
 
 
-def rehearse_build(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
-    """Rehearse `build/<name>/` on a competition folder; the inputs stay in `build/<name>/rehearsal/input/`."""
+def rehearse_competition(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
+    """Run the kernel of `build/<name>/` once on the whole competition: its submission answers every test image.
+
+    `packer.rehearsal.rehearse_build` checks more, on a part. The inputs stay in `build/<name>/rehearsal/input/`.
+    """
     folders = [folder for folder in (*sorted(build.glob("weights*")), build / "keys") if folder.is_dir()]
     folder = build / "rehearsal"
     inputs = lay_out_inputs(folder, (slug, data), {read_dataset_slug(each): each for each in folders})
@@ -199,5 +191,7 @@ def read_dataset_slug(folder: Path) -> str:
 def run_script(script: Path, arguments: list[str], work: Path) -> None:
     """Run one of the top-level commands as a user would. Raises RecipeError with its exit code."""
     done = subprocess.run([sys.executable, str(script), *arguments], cwd=work)
+    if done.returncode == INTERRUPTED:
+        raise KeyboardInterrupt
     if done.returncode != 0:
         raise RecipeError(f"{script.name} {' '.join(arguments)} ended with exit code {done.returncode}; see above")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from foldpack.files import write_atomic
@@ -65,14 +64,3 @@ def read_keys_file(path: Path) -> dict[str, DataKey]:
     except UnicodeDecodeError:
         text = ""
     return keys_from_text(text, str(path))
-
-
-def redact_keys(text: str, keys: Iterable[bytes]) -> str:
-    """`text` with every key in it, as hex, base64 or `repr`, replaced by `<DataKey>`."""
-    for key in keys:
-        raw = bytes(key)
-        digits, safe = base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()
-        # The shorter forms of one encoding come after the longer ones that hold them.
-        for shown in (repr(raw), repr(raw)[2:-1], raw.hex(), raw.hex().upper(), digits, safe, digits[:-1], safe[:-1]):
-            text = text.replace(shown, "<DataKey>")
-    return text

@@ -20,6 +20,10 @@ from foldpack.strict_yaml import dump_strict, load_strict
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
 KEYS_FILE = "foldpack-keys.json"  # in the private dataset of `keys: dataset`
 
+# What a submission says of an item: one class; a set of labels; a grade; a value; a probability of each class; a ranked
+# list of classes; boxes, points or masks.
+AnswerKind = Literal["class", "labels", "grades", "values", "probs", "ranking", "pages"]
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
 HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -66,7 +70,10 @@ class NetConfig(StrictModel):
     @model_validator(mode="after")
     def _three_channels(self) -> NetConfig:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError("mean and std need three numbers each, std above 0")
+            raise ValueError("mean and std need three numbers each, as all images become RGB, and std above 0")
+        if self.kwargs.get("in_chans", 3) != 3:
+            raise ValueError(f"kwargs.in_chans is {self.kwargs['in_chans']}, but all images become RGB, grey ones with "
+                             "3 equal channels; leave in_chans out")
         if self.canvas is not None and self.canvas < self.size:
             raise ValueError(f"a canvas of {self.canvas} px is smaller than the network's input of {self.size} px")
         return self
@@ -108,6 +115,7 @@ class MetricSpec(StrictModel):
     nested: float | None = None  # the whole search repeated without the scored fold
     nested_se: float | None = None  # its standard error over the folds
     uniform: float | None = None  # of equal weights
+    answer: AnswerKind | None = None  # of a metric of one's own: what it scores; a built-in metric's name says it
 
 
 class BudgetSpec(StrictModel):

@@ -10,6 +10,29 @@ from pydantic.fields import FieldInfo
 
 from foldpack.errors import FoldpackError, did_you_mean
 
+# Our words for the faults that pydantic tells by a type and numbers, so that no newer pydantic changes what users read.
+FAULT_WORDS = {
+    "bool_type": "input should be a valid boolean",
+    "dict_type": "input should be a valid dictionary",
+    "finite_number": "input should be a finite number",
+    "float_type": "input should be a valid number",
+    "greater_than": "input should be greater than {gt:g}",
+    "greater_than_equal": "input should be greater than or equal to {ge:g}",
+    "int_type": "input should be a valid integer",
+    "less_than": "input should be less than {lt:g}",
+    "less_than_equal": "input should be less than or equal to {le:g}",
+    "list_type": "input should be a valid list",
+    "literal_error": "input should be {expected}",
+    "model_type": "input should be a valid dictionary or instance of {class_name}",
+    "string_pattern_mismatch": "string should match pattern '{pattern}'",
+    "string_too_long": "string should have at most {max_length} character{s}",
+    "string_too_short": "string should have at least {min_length} character{s}",
+    "string_type": "input should be a valid string",
+    "too_long": "list should have at most {max_length} item{s}, not {actual_length}",
+    "too_short": "list should have at least {min_length} item{s}, not {actual_length}",
+    "value_error": "{error}",
+}
+
 
 class StrictModel(BaseModel):
     """Base of every settings class: frozen, no unknown keys, no silent conversion of types, no NaN."""
@@ -42,7 +65,12 @@ def _fault_line(model: type[StrictModel], data: dict, fault: dict) -> str:
         return f"unknown key '{where}': {did_you_mean(str(location[-1]), allowed)}"
     if fault["type"] == "missing":
         return f"key '{where}' is missing"
-    message = fault["msg"].removeprefix("Value error, ")
+    words = FAULT_WORDS.get(fault["type"], fault["msg"].replace("{", "{{").replace("}", "}}"))
+    numbers = fault.get("ctx", {})
+    one = numbers.get("min_length", numbers.get("max_length")) == 1
+    message = words.format(**numbers, s="" if one else "s")
+    if not location:  # of a whole model: its text says all, and the value is the whole of the settings
+        return f"{message[0].lower()}{message[1:]}"
     got = repr(fault.get("input"))
     return f"{where}: {message[0].lower()}{message[1:]}, got {got if len(got) <= 60 else got[:57] + '...'}"
 

@@ -19,11 +19,14 @@ YAML_MAX_BYTES = 4 * 1024 * 1024
 YAML_MAX_DEPTH = 32
 YAML_MAX_DIGITS = 100
 YAML_WIDTH = 110
+YAML_TOO_DEEP = f"nested deeper than {YAML_MAX_DEPTH} levels; make it flatter"
 
 YAML_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 YAML_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 YAML_NOT_FINITE = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)
+YAML_FORBIDDEN = re.compile("[^\\t\\n\\r\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 YAML_PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./+@-]*( [A-Za-z0-9_./+@-]+)*")
+YAML_BRACKETS = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|[\[\]{}]""")
 YAML_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 # Read as something else by YAML 1.1; written in quotes so that every reader agrees.
@@ -141,7 +144,7 @@ class YamlTree:
         if self.at_key():
             raise self.fail(event, "a list or mapping cannot be a key; use text")
         if len(self.open) >= YAML_MAX_DEPTH:
-            raise self.fail(event, f"nested deeper than {YAML_MAX_DEPTH} levels; make it flatter")
+            raise self.fail(event, YAML_TOO_DEEP)
         container: dict[str, object] | list[object] = {} if isinstance(event, yaml.MappingStartEvent) else []
         self.add_value(container)
         self.open.append(container)
@@ -162,20 +165,34 @@ def load_strict(text: str, source: str) -> object:
         raise YamlError(f"{source}:{line}: half a surrogate pair; save the file as UTF-8") from None
     if size > YAML_MAX_BYTES:
         raise YamlError(f"{source}:1: {size} bytes; at most {YAML_MAX_BYTES}")
+    if forbidden := YAML_FORBIDDEN.search(text):
+        line, code = text.count("\n", 0, forbidden.start()) + 1, ord(forbidden[0])
+        raise YamlError(f"{source}:{line}: broken YAML: a character that YAML does not allow (U+{code:04X})")
     tree = YamlTree(source)
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             tree.take(event)
     except yaml.MarkedYAMLError as error:
+        if line := yaml_too_deep_line(text):  # a parser may have a limit of its own, and give up before ours is met
+            raise YamlError(f"{source}:{line}: {YAML_TOO_DEEP}") from None
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise YamlError(f"{source}:{line}: broken YAML: {error.problem or error.context}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else 1
-        raise YamlError(f"{source}:{line}: broken YAML: a character that YAML does not allow") from None
+    except yaml.YAMLError:
+        raise YamlError(f"{source}:1: broken YAML: it cannot be read") from None
     if tree.documents == 0 or tree.root is None:
         raise YamlError(f"{source}:1: the file is empty; write its content")
     return tree.root
+
+
+def yaml_too_deep_line(text: str) -> int:
+    """The line of the first bracket that lies deeper than allowed, counted from 1; 0 where there is none."""
+    depth = 0
+    for found in YAML_BRACKETS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth > YAML_MAX_DEPTH:
+            return text.count("\n", 0, found.start()) + 1
+    return 0
 
 
 def dump_strict(data: object) -> str:
@@ -194,7 +211,7 @@ def dump_strict(data: object) -> str:
 def yaml_lines(data: dict[str, object] | list[object], indent: int, place: str) -> Iterator[str]:
     """The block lines of a container that is not empty."""
     if indent >= 2 * YAML_MAX_DEPTH:
-        raise YamlError(f"{place}: nested deeper than {YAML_MAX_DEPTH} levels; make it flatter")
+        raise YamlError(f"{place}: {YAML_TOO_DEEP}")
     pad = " " * indent
     for key, value in data.items() if isinstance(data, dict) else enumerate(data):
         where = f"{place}.{key}" if isinstance(data, dict) else f"{place}[{key}]"

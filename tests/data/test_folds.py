@@ -73,6 +73,25 @@ def test_grouped_folds_take_groups_of_any_label_shape() -> None:
     assert (make_folds("grouped", LABELS, GROUPS, 3, 1) == make_folds("grouped", CLASSES, GROUPS, 3, 1)).all()
 
 
+@pytest.mark.parametrize("kind", [kind for kind in FOLD_KINDS if "grouped" in kind])
+@pytest.mark.parametrize("nothing", ["", "  ", None, float("nan"), pd.NaT])
+def test_an_item_without_a_group_is_a_group_of_its_own(kind: str, nothing: object) -> None:
+    """As one group, the 100 items without would all lie in one fold."""
+    groups = GROUPS.astype(object)
+    groups[::2] = nothing
+    fold = make_folds(kind, targets_for(kind), groups, 4, 0)
+    alone = np.array([f"alone{row}" if row % 2 == 0 else GROUPS[row] for row in range(200)])
+    assert pd.Series(fold).groupby(alone).nunique().max() == 1
+    assert min(np.bincount(fold[::2], minlength=4)) >= 10 and np.bincount(fold).min() > 25
+
+
+def test_as_many_groups_as_folds_are_needed_and_those_without_count() -> None:
+    groups = np.array(["a", "", "", "b"], dtype=object)
+    assert sorted(make_folds("grouped", np.zeros(4, dtype=np.int64), groups, 4, 0)) == [0, 1, 2, 3]
+    with pytest.raises(DataError, match="5 folds from 4 groups"):
+        make_folds("grouped", np.zeros(4, dtype=np.int64), groups, 5, 0)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 12), min_size=12, max_size=60), st.integers(2, 4), st.integers(0, 3))
 def test_no_group_is_ever_split(groups: list[int], n_folds: int, seed: int) -> None:

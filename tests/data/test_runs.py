@@ -53,7 +53,7 @@ def test_a_run_reads_back_as_it_was_written(tmp_path: Path, dtype: str) -> None:
 
 def test_a_memory_map_cannot_be_written_to(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "one"))
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(ValueError):
         run.logits[0, 0, 0] = 1
 
 

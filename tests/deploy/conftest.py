@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from project import DEPLOY_IMPORTS, Prepared, Site, copy_code, make_site, prepare, python_path, small_spec
-from small_house import House
+from project import DEPLOY_IMPORTS, Prepared, Site, make_site, prepare, python_path, small_spec
+from small_house import House, copy_code
 from standin.client import Forker
 
 

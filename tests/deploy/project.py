@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from small_house import OWNER, PROJECT, House, only
+from small_house import OWNER, House, only
 from standin.client import Forker, Running
 from standin.server import StandIn
 from standin.sessions import Competition
@@ -45,14 +45,6 @@ class Prepared:
     code: Path  # a copy of our code: a deploy names its commit, and nobody edits this copy between two deploys
     house: House
     spec: EnsembleSpec
-
-
-def copy_code(folder: Path) -> Path:
-    """Our code without its repository."""
-    for name in ("src", "packer", "kernels"):
-        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(PROJECT / "deploy_kernel.py", folder)
-    return folder
 
 
 def slow_but(kept: Sequence[object], values: Iterable[object]) -> list:

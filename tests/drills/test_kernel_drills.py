@@ -115,16 +115,51 @@ def test_once_the_prior_is_written_a_submission_stands_at_every_moment(drill: Dr
     assert trial.require_valid() and len(seen) >= 2
 
 
-def test_sigterm_keeps_the_best_so_far(drill: Drill) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_sigterm_and_ctrl_c_keep_the_best_so_far(drill: Drill, number: int, code: int) -> None:
     """The exit code tells the truth, except where only a code of 0 saves the submission: in the rerun."""
-    for variables, expected in ((None, 143), (RERUN, 0)):
+    for variables, expected in ((None, code), (RERUN, 0)):
         trial = drill.trial()
         pid = drill.start(trial, fault=("slow", 0.2), variables=variables)
         assert wait_until(lambda trial=trial: "in the submission after" in trial.log), trial.log
-        assert drill.kill(pid, signal.SIGTERM) == expected, trial.log
-        assert trial.require_valid() and "terminated by signal 15" in trial.log
+        assert drill.kill(pid, number) == expected, trial.log
+        assert trial.require_valid() and f"terminated by signal {int(number)}" in trial.log
         assert len(set(trial.submission.split(b"\n"))) > 12  # not the prior
         assert drill.run(trial) == 0 and trial.answer() == drill.unbroken
+
+
+def test_ctrl_c_reaches_the_workers_too_and_they_leave_it_to_the_engine(drill: Drill) -> None:
+    """A terminal sends it to every process of the group."""
+    trial = drill.trial()
+    pid = drill.start(trial, "--workers", "2", fault=("slow", 0.2))
+    assert wait_until(lambda: "in the submission after" in trial.log), trial.log
+    workers = children(pid)
+    assert len(workers) == 2
+    os.killpg(pid, signal.SIGINT)
+    assert drill.wait(pid) == 130, trial.log
+    assert "Traceback" not in trial.log and "is lost" not in trial.log
+    assert wait_until(lambda: not any(alive(worker) for worker in workers), 20), "orphans"
+    assert trial.require_valid() and len(set(trial.submission.split(b"\n"))) > 12
+    assert drill.run(trial) == 0 and trial.answer() == drill.unbroken
+
+
+def has_library(pid: int, name: str) -> bool:
+    """Whether a process has a library in its memory, so that its imports have begun."""
+    with contextlib.suppress(OSError):
+        return name in Path(f"/proc/{pid}/maps").read_text()
+    return False
+
+
+def test_ctrl_c_while_spawned_workers_import_is_quiet(drill: Drill) -> None:
+    trial = drill.trial()
+    command = [sys.executable, "-I", str(drill.house.build.script), *trial.arguments("--workers", "2")]
+    with open(trial.folder / "log.txt", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True,
+                                   env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert wait_until(lambda: sum(has_library(pid, "_multiarray_umath") for pid in children(process.pid)) == 2)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130, trial.log
+    assert "Traceback" not in trial.log and trial.require_valid()
 
 
 def test_forked_workers_give_the_same_bits_also_when_they_are_killed(drill: Drill) -> None:

@@ -11,8 +11,7 @@ from scipy.stats import rankdata
 
 from foldpack.config import ConfigError, config_hash, parse_config
 from foldpack.data.runs import RunMeta
-from foldpack.ensemble.blend import merge_views
-from foldpack.ensemble.view_merge import MergeError, class_ranks, merge_view_probs
+from foldpack.ensemble.view_merge import MergeError, merge_view_probs
 from foldpack.spec import MemberSpec, SpecError, merge_power
 
 HOWS = ["mean", "gmean", "logit_mean", "power:2", "power:0.5", "power:-1", "rank"]
@@ -131,11 +130,12 @@ def test_a_weight_of_0_leaves_a_view_out_and_equal_weights_are_none() -> None:
         assert even == pytest.approx(merge_view_probs(LOGITS, "multiclass", how), abs=1e-6)
 
 
-def test_class_ranks_share_ties() -> None:
-    scores = np.array([[0.1, 0.5, 0.5, 0.9], [1.0, 1.0, 1.0, 1.0], [4.0, 3.0, 2.0, 1.0]])
-    assert class_ranks(scores).tolist() == [[0.25, 0.625, 0.625, 1.0], [0.625] * 4, [1.0, 0.75, 0.5, 0.25]]
-    many = np.random.default_rng(0).integers(0, 4, (50, 9)).astype(float)
-    assert class_ranks(many) == pytest.approx(rankdata(many, axis=-1) / 9)
+def test_equal_classes_share_their_mean_rank() -> None:
+    scores = np.array([[[0.1, 0.5, 0.5, 0.9], [1.0, 1.0, 1.0, 1.0], [4.0, 3.0, 2.0, 1.0]]])
+    ranks = merge_view_probs(scores, "multilabel", "rank")
+    assert ranks.tolist() == [[0.25, 0.625, 0.625, 1.0], [0.625] * 4, [1.0, 0.75, 0.5, 0.25]]
+    many = np.random.default_rng(0).integers(0, 4, (1, 50, 9)).astype(float)
+    assert merge_view_probs(many, "multilabel", "rank") == pytest.approx(rankdata(many[0], axis=-1) / 9)
 
 
 @pytest.mark.parametrize(("weights", "shown"), [([1, 2], r"\[1.0, 2.0\]"), ([1, 1, 1, -1], "-1"), ([0, 0, 0, 0], "0"),
@@ -171,4 +171,4 @@ def test_a_run_names_its_merge_and_old_ones_took_the_mean() -> None:
 def test_the_mean_is_bit_for_bit_what_it_was() -> None:
     for task in TASKS:
         wide = softmax(LOGITS, axis=-1) if task == "multiclass" else expit(LOGITS)
-        assert np.array_equal(merge_views(LOGITS, task), wide.mean(axis=0))
+        assert np.array_equal(merge_view_probs(LOGITS, task), wide.mean(axis=0))

@@ -48,9 +48,9 @@ def test_weights_that_do_not_fit_their_network(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         restore_net(weights, info(), "one/fold2")
     assert "one/fold2: the weights do not fit network 'test_vit' with 3 classes: " in str(caught.value)
-    assert "size mismatch for head.weight" in str(caught.value) and "\n" not in str(caught.value)
-    weights.pop("head.weight")
-    with pytest.raises(ModelError, match="Missing key"):
+    assert "head.weight is (4, 64) where (3, 64) is wanted" in str(caught.value) and "\n" not in str(caught.value)
+    weights["head.wait"] = weights.pop("head.weight")
+    with pytest.raises(ModelError, match="head.weight is missing, head.wait is not wanted$"):
         restore_net(weights, info(n_classes=4), "a")
 
 

@@ -205,7 +205,8 @@ def test_output_that_kaggle_refuses_is_no_empty_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [(None, "left no submission.csv"), ("id,label\n", "it has no rows"), ("id,label\na,7\na,8\n", "more than once"),
-     ("id,label\na,cat\n", "'cat' is not a class"), ("id,answer\na,7\n", "column 'label' is missing")],
+     ("id,label\na,cat\n", "id 'a' is answered with 'cat', which is not a class"),
+     ("id,answer\na,7\n", "column 'label' is missing")],
 )  # fmt: skip
 def test_a_wrong_submission_is_not_submitted(house: House, tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:

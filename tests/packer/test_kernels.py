@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from small_house import House, load_entry
 
+from foldpack.predict.options import kernel_options
 from packer.image import kaggle_image
 from packer.keys import SIZE_LIMIT
-from packer.pack import image_needs, pack_entry
+from packer.pack import pack_entry
 from packer.rehearsal import rehearse_build
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
 from packer.rules import check_project
@@ -36,7 +37,7 @@ def test_a_kernel_packs_and_keeps_the_style(kernel: Path, tmp_path: Path) -> Non
     for grammar in ((3, 10), (3, 11), (3, 12), (3, 13)):
         ast.parse(result.text, feature_version=grammar)
     assert result.report.size < SIZE_LIMIT // 2 and not result.report.warnings
-    assert set(image_needs(result.report, kaggle_image())) == set(result.report.packages)
+    assert set(result.report.packages) <= set(kaggle_image().versions)
     assert verify_script(result.text, PROJECT).identical
     (tmp_path / "pyproject.toml").write_text((PROJECT / "pyproject.toml").read_text())
     (tmp_path / "script.py").write_text(result.text)
@@ -70,6 +71,7 @@ def test_a_kernel_with_workers_gives_the_packages_arrays(house: House, package_p
     probs = np.load(tmp_path / "probs.npy")
     assert probs.dtype == np.float32 and np.array_equal(probs, package_probs)
     assert not list((tmp_path / "empty").iterdir())
+    assert done.stdout.count("now the libraries are imported") == 1  # by no worker
 
 
 def test_the_real_kernel_passes_its_rehearsal(house: House, tmp_path: Path) -> None:
@@ -78,12 +80,11 @@ def test_the_real_kernel_passes_its_rehearsal(house: House, tmp_path: Path) -> N
     assert report.rows == 41 and report.images == 72 and report.peak > 50 << 20
 
 
-def test_a_kernel_ignores_arguments_on_kaggle_but_knows_a_rehearsals_folders(house: House, monkeypatch) -> None:
-    options = load_entry().kernel_options
+def test_a_kernel_ignores_arguments_on_kaggle_but_knows_a_rehearsals_folders(monkeypatch) -> None:
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    found = options(["-f", "/some/kernel.json", "--workers", "7"], house.build.spec)
+    found = kernel_options(["-f", "/some/kernel.json", "--workers", "7"], "small", 1.0)
     assert (found.input, found.output, found.workers) == (Path("/kaggle/input"), Path("/kaggle/working"), 0)
     monkeypatch.setenv(INPUT_VARIABLE, "/some/input")
     monkeypatch.setenv(OUTPUT_VARIABLE, "/some/output")
-    found = options([], house.build.spec)
+    found = kernel_options([], "small", 1.0)
     assert (found.input, found.output) == (Path("/some/input"), Path("/some/output"))

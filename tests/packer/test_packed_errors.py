@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packing import Ran, pack_project, run_script, write_project
 
+from foldpack.sealed import new_data_key
 from packer.errors import PackError
 from packer.pack import inject_keys
 from packer.tracebacks import PACKED_HIDDEN, PackedTracebacks
@@ -179,6 +180,18 @@ def test_a_key_never_survives_in_any_form(key: str, before: str, after: str) -> 
     for form in (key, repr(key), key.encode("utf-8", "surrogatepass").hex()):
         hidden = told.hide_keys(before + form + after)
         assert key not in hidden.replace(PACKED_HIDDEN, "\x00") or key in "\x00"
+
+
+def test_a_data_key_is_hidden_in_every_usual_encoding() -> None:
+    key = new_data_key()
+    raw = bytes(key)
+    shown = [raw.hex(), raw.hex().upper(), base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode(),
+             base64.b64encode(raw).decode().rstrip("="), repr(raw), repr(raw)[2:-1]]
+    told = PackedTracebacks("script.py", {}, {"fold0": raw.hex()})
+    text = told.hide_keys("\n".join(f"before {word} after" for word in shown))
+    assert text.count("before ") == text.count(" after") == len(shown) <= text.count(PACKED_HIDDEN)
+    pieces = [word[at : at + 8] for word in shown for at in range(len(word) - 7)]
+    assert not [piece for piece in pieces if piece in text]
 
 
 def test_text_without_a_key_stays_as_it_is() -> None:

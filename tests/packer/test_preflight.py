@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from small_house import House
 
 from foldpack.keyring import Keyring
-from foldpack.spec import BudgetSpec, EnsembleSpec
+from foldpack.spec import BudgetSpec, EnsembleSpec, MetricSpec
 from packer.credentials import Credentials, find_credentials
 from packer.deploy import Build
 from packer.exits import DeployError, Exit
@@ -25,6 +27,7 @@ from packer.preflight import (
     after_build,
     before_build,
     check_accelerator,
+    check_answer,
     check_credentials,
     check_hours,
     check_images,
@@ -36,6 +39,7 @@ from packer.preflight import (
 from packer.push import build_request
 from packer.stage import SealedStore
 
+ROOT = Path(__file__).resolve().parents[2]
 MINE = Credentials("kaggle.json", None, "someone")
 WANTED = Wanted("someone", "NvidiaTeslaT4", 1000, 1.0, True)
 
@@ -83,11 +87,50 @@ def test_everything_at_once(house: House, tmp_path: Path) -> None:
     assert failure.value.exit_code == Exit.RUNS
 
 
+@pytest.mark.parametrize(("other", "alike"), [("SMALL", True), ("small.", True), ("small_2", False), ("small", False)])
+def test_two_names_that_kaggle_takes_for_one(house: House, tmp_path: Path, other: str, alike: bool) -> None:
+    (tmp_path / other).mkdir()
+    (tmp_path / other / "kernel-metadata.json").write_text("{}")
+    said, place = errors(found(house, house.runs, tmp_path)), tmp_path / other
+    assert said == ([f"ensemble 'small' would have the kernel and the datasets of '{other}', built in {place}: Kaggle "
+                     f"makes 'small' of both names; rename one, or remove {place} if '{other}' was never deployed"]
+                    if alike else [])
+
+
 def test_one_error_is_one_line() -> None:
     with pytest.raises(DeployError, match="^it is wrong; mend it$") as failure:
         stop_on_errors([Finding("error", "it is wrong", "mend it", Exit.NO_SPACE), Finding("warning", "so so", "")])
     assert failure.value.exit_code == Exit.NO_SPACE
     stop_on_errors([Finding("warning", "so so", ""), Finding("note", "well", "")])
+
+
+@pytest.mark.parametrize(("metric", "task", "said"), [
+    ({"name": "auc"}, "multiclass", "metric 'auc' scores probabilities, but a kernel hands in one class an item "
+     "(multiclass); allowed: accuracy, macro_f1, map1, recall1; search again and name one of them with --metric"),
+    ({"name": "auc", "answer": "class"}, "multiclass", "metric 'auc' scores probabilities"),
+    ({"name": "map5"}, "multiclass", "metric 'map5' scores a ranked list of classes an item"),
+    ({"name": "log_loss"}, "multilabel", "but a kernel hands in a set of labels an item (multilabel); allowed: f1,"),
+    ({"name": "mine"}, "multiclass", "metric 'mine' of the ensemble is not built in, and nothing says what it scores; "
+     "search again with --metric FILE.py, or write `answer: class`"),
+    ({"name": "mine", "answer": "probs"}, "multiclass", "metric 'mine' scores probabilities"),
+    ({"name": "mine", "answer": "class"}, "multiclass", None),
+    ({"name": "macro_f1"}, "multiclass", None),
+    ({"name": "f2"}, "multilabel", None),
+])  # fmt: skip
+def test_a_promised_score_is_that_of_what_is_handed_in(house: House, metric: dict, task: str, said: str | None) -> None:
+    spec = house.spec.model_copy(update={"metric": MetricSpec(oof=0.97, **metric), "task": task})
+    lines = [each.text for each in check_answer(spec)]
+    assert (lines == []) if said is None else (len(lines) == 1 and said in lines[0])
+
+
+def test_a_deploy_of_an_ensemble_for_auc_is_refused_and_nothing_is_built(house: House, tmp_path: Path) -> None:
+    yaml = tmp_path / "small.yml"
+    yaml.write_text(house.ensemble.read_text().replace("name: accuracy", "name: auc"))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deploy_kernel.py"), str(yaml), "--dry-run", "--runs", str(house.runs), "--build",
+         str(tmp_path / "build"), "--keyring", str(tmp_path / "keyring")], capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 2 and "metric 'auc' scores probabilities, but a kernel hands in one class" in done.stderr
+    assert not (tmp_path / "build" / "small").exists()
 
 
 def test_no_space(house: House, tmp_path: Path, monkeypatch) -> None:

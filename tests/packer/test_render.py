@@ -121,7 +121,8 @@ def test_the_header_says_what_the_script_is() -> None:
     member = {"run": "net_288", "weight": 0.4, "views": ["identity", "hflip"], "folds": [{}, {}]}
     spec: dict[str, object] = {
         "name": "best", "competition": "imet", "task": "multilabel", "budget": {"hours": 9.0},
-        "metric": {"name": "f2", "oof": 0.64, "nested": 0.63}, "members": [{**member, "seconds_per_image": 0.01}],
+        "metric": {"name": "f2", "oof": 0.64, "nested": 0.63, "nested_se": 0.004},
+        "members": [{**member, "seconds_per_image": 0.01}],
     }  # fmt: skip
     made = Provenance("kernels/classify.py", "foldpack", "src", "./deploy_kernel.py ensembles/best.yml", "abc")
     assert render_header(made, 31, "f" * 64, spec, ["six 1.17.0 (MIT)"], "me/wheels: monai") == [
@@ -135,7 +136,7 @@ def test_the_header_says_what_the_script_is() -> None:
         "# Source commit  abc",
         f"# Pack id        {'f' * 64}",
         "# Ensemble       best, imet, multilabel",
-        "# Expected OOF   f2 0.64 (nested 0.63)",
+        "# Expected OOF   f2 0.64 (nested 0.63 +- 0.004)",
         "# Budget         9.0 hours",
         "# Member         net_288: weight 0.4, 2 folds, views identity hflip, 0.04 s an image in all",
         "# Carries        six 1.17.0 (MIT)",

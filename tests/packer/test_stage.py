@@ -12,10 +12,11 @@ import pytest
 
 from foldpack.data.runs import FoldMeta, RunMeta, checkpoint_path, write_meta
 from foldpack.errors import DataError
+from foldpack.files import link_or_copy
 from foldpack.keyring import Keyring, KeyringUnreadableError
 from foldpack.sealed import read_sealed, read_sealed_header
 from foldpack.spec import EnsembleSpec, parse_spec
-from packer.stage import SealedStore, StageError, lay_out_weights, link_file, seal_members
+from packer.stage import SealedStore, StageError, lay_out_weights, seal_members
 
 CLASSES = ["a", "b"]
 RUNS = ("one", "two")
@@ -168,12 +169,12 @@ def test_the_dataset_holds_the_sealed_files_flat_and_nothing_else(runs: Path, ri
 
 def test_a_link_where_the_disk_allows_it_else_a_copy(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "a").write_bytes(b"x")
-    link_file(tmp_path / "a", tmp_path / "b")
+    link_or_copy(tmp_path / "a", tmp_path / "b")
     assert os.path.samefile(tmp_path / "a", tmp_path / "b")
 
     def deny(*args: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr("os.link", deny)
-    link_file(tmp_path / "a", tmp_path / "c")
+    link_or_copy(tmp_path / "a", tmp_path / "c")
     assert (tmp_path / "c").read_bytes() == b"x" and not os.path.samefile(tmp_path / "a", tmp_path / "c")

@@ -20,7 +20,7 @@ from packer.errors import PackError
 from packer.image import is_stdlib, kaggle_image, normal_name
 from packer.keys import inject_keys, remove_keys
 from packer.notebook import FOLDER, render_notebook
-from packer.pack import image_needs, source_commit
+from packer.pack import source_commit
 from packer.rules import check_project
 from packer.where import verify_script
 
@@ -227,7 +227,8 @@ def run_notebook(notebook: str, folder: Path) -> tuple[object, str]:
     return code, out.getvalue()
 
 
-@pytest.mark.parametrize("case", ["strings_with_banners", "comments_at_edges", "exit_code", "spawn_workers"])
+@pytest.mark.parametrize("case", ["strings_with_banners", "comments_at_edges", "exit_code", "spawn_workers",
+                                  "first_part"])
 def test_a_notebook_writes_and_runs_the_script(case: str, tmp_path: Path) -> None:
     project = write_project(Path(shutil.copytree(CASES / case, tmp_path / "project")), {})
     text = pack_project(project).text
@@ -319,9 +320,8 @@ def test_the_image_list_knows_its_packages() -> None:
     assert is_stdlib("tomllib") and not is_stdlib("yaml") and normal_name("A_.b--C") == "a-b-c"
 
 
-def test_image_needs(project: Path) -> None:
-    image = kaggle_image()
-    assert image_needs(pack_project(project, {"x": 1}).report, image) == {"numpy": image.versions["numpy"]}
+def test_the_report_names_the_packages(project: Path) -> None:
+    assert list(pack_project(project, {"x": 1}).report.packages) == ["numpy"]
 
 
 def test_the_commit_is_named_only_when_clean(project: Path) -> None:

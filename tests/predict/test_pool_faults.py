@@ -173,7 +173,7 @@ def test_no_process_is_left(store: UnitStore) -> None:
     pool.wait(0.5)
     started = time.monotonic()
     pool.close()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60  # one of them sleeps 600 s
     assert not [process for process in multiprocessing.active_children() if process.name.startswith("worker")]
 
 

@@ -143,8 +143,6 @@ def test_what_is_wrong_with_the_inputs_is_named(files):
         read_table(files / "nowhere.npy")
     with pytest.raises(DataError, match="cannot read a .txt"):
         read_table(files / "a.txt")
-    with pytest.raises(DataError, match="'kuzushiji_f1' scores boxes, points or masks"):
-        read_arrays(members(files), files / "y.npy", get_metric("kuzushiji_f1"))
     np.save(files / "groups.npy", np.arange(N) // 2)
     np.save(files / "folds.npy", np.arange(N) % 5)
     with pytest.raises(DataError, match="group '0' lies in several folds"):

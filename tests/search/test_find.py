@@ -87,6 +87,19 @@ def test_tiny_weights_are_left_out_and_the_rest_rounded():
     assert blend.scale == 1.234568
 
 
+def test_of_very_many_equal_members_none_is_left_out():
+    rng = np.random.default_rng(5)
+    y = rng.random(60) < 0.5
+    probs = np.clip(0.5 + 0.1 * (y - 0.5) + rng.normal(0, 0.2, (501, 60)), 0, 1).astype(np.float32)
+    options = SearchOptions(spaces=["probability"])
+    found = find_ensemble(dense_cells(probs, y), get_metric("log_loss"), np.zeros(60, int), options)
+    assert np.isfinite(found.score) and found.blend.weights.sum() == pytest.approx(1, abs=1e-3)
+    equal = rounded(Blend(Solver("probability", "certified"), np.full(501, 1 / 501)))
+    assert (equal.weights == round(1 / 501, 6)).all()
+    uneven = rounded(Blend(Solver("probability", "certified"), np.append(np.full(500, 0.9 / 500), 0.1)))
+    assert uneven.weights.tolist() == [0.0018] * 500 + [0.1]  # together they have nine tenths
+
+
 def noise(seed, members=13, items=200):
     rng = np.random.default_rng(seed)
     return dense_cells(rng.random((members, items), dtype=np.float32), rng.random(items) < 0.5)

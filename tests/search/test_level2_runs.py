@@ -8,9 +8,9 @@ from test_search_runs import CLASSES, write_run
 
 from foldpack.data.runs import read_meta, read_run, write_array, write_meta
 from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.blend import merge_views
 from foldpack.ensemble.level2 import apply_level2
 from foldpack.ensemble.member_blend import MemberBlend
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.metrics.registry import get_metric
 from foldpack.search.arrays import blend_files
@@ -69,7 +69,7 @@ def test_the_kernels_level_two_gives_the_nested_score_in_the_yaml(tmp_path, task
         part = spec.model_copy(update={"level2": spec.level2.model_copy(update={"boosters": own})})
         blend = MemberBlend(part, int((folds == fold).sum()))
         for run in ("low", "high"):
-            blend.add(run, merge_views(logits[run][:, folds == fold], task))
+            blend.add(run, merge_view_probs(logits[run][:, folds == fold], task))
         assert blend.level2_ready()
         texts = [(target.with_suffix("") / one.file).read_text() for one in own]
         answers[folds == fold] = apply_level2(part, texts, blend.member_rows, blend.result())
@@ -90,7 +90,7 @@ def test_other_predictions_get_level_two_too(tmp_path):
     paths = []
     for member in spec.members:
         paths.append(tmp_path / f"{member.run}.npy")
-        np.save(paths[-1], merge_views(logits[member.run], "multiclass"))
+        np.save(paths[-1], merge_view_probs(logits[member.run], "multiclass"))
     blend_files(target, paths, tmp_path / "out.npy")
     assert np.mean(np.load(tmp_path / "out.npy").argmax(axis=1) == targets) > numbers["scores"]["in_sample"]
 

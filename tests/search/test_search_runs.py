@@ -7,12 +7,14 @@ import pytest
 
 from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof_rows
 from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.blend import blend_probs, merge_views
-from foldpack.errors import DataError
-from foldpack.metrics.registry import get_metric
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
+from foldpack.errors import DataError, FoldpackError
+from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.search.decision import LabelRule
-from foldpack.search.ensemble import RunSearch, search_ensemble, search_runs, single_notes
+from foldpack.search.ensemble import RunSearch, search_runs, single_notes
 from foldpack.search.find import SearchOptions
+from foldpack.search.report import report_lines
 from foldpack.spec import parse_spec, spec_to_dict
 
 N, CLASSES = 160, [f"c{k}" for k in range(6)]
@@ -50,9 +52,9 @@ def test_the_kernels_blend_of_the_oof_gives_the_score_in_the_yaml(runs, task):
     folder, targets = runs
     logits = {name: write_run(folder, name, task, targets[task], s, k)
               for k, (name, s) in enumerate((("a", 1.5), ("b", 2.0), ("c", 0.5)))}  # fmt: skip
-    spec, lines = search_ensemble("best", [folder / name for name in logits], None, 9.0)
+    spec, numbers = search_runs("best", [folder / name for name in logits], RunSearch())
     assert parse_spec(spec_to_dict(spec)) == spec
-    probs = np.stack([merge_views(logits[member.run], task) for member in spec.members])
+    probs = np.stack([merge_view_probs(logits[member.run], task) for member in spec.members])
     weights = np.array([member.weight for member in spec.members])
     blended = blend_probs(probs, weights, spec.blend, task == "multiclass")
     cells = answer_cells(blended, CLASSES, task, spec.threshold, spec.min_labels, spec.max_labels)
@@ -62,7 +64,7 @@ def test_the_kernels_blend_of_the_oof_gives_the_score_in_the_yaml(runs, task):
     else:
         right = np.mean([CLASSES[true] == cell for true, cell in zip(targets[task], cells, strict=True)])
         assert right == pytest.approx(spec.metric.oof, abs=1e-6)
-    assert any(line.strip().startswith("nested") for line in lines)
+    assert any(line.strip().startswith("nested") for line in report_lines(numbers))
 
 
 def test_a_limit_of_hours_and_images_leaves_runs_out_and_the_plan_names_units(runs):
@@ -78,6 +80,45 @@ def test_a_limit_of_hours_and_images_leaves_runs_out_and_the_plan_names_units(ru
     planned = {(unit.run, unit.fold) for unit in spec.plan.units}
     assert planned == {(member.run, fold.fold) for member in spec.members for fold in member.folds}
     assert spec.plan.prefixes[-1].oof == pytest.approx(spec.metric.oof, abs=1e-6)
+
+
+ONE_CLASS = ["accuracy", "macro_f1", "map1", "recall1"]
+LABELS = ["f1", "f1_macro", "f1_micro", "f2", "f2_macro", "f2_micro"]
+
+
+@pytest.mark.parametrize(("task", "fitting"), [("multiclass", ONE_CLASS), ("multilabel", LABELS)])
+def test_only_metrics_of_what_the_kernel_hands_in_are_searched_for(runs, task, fitting):
+    folder, targets = runs
+    write_run(folder, "a", task, targets[task], 1.5, 0)
+    write_run(folder, "b", task, targets[task], 1.0, 1)
+    for metric in METRICS:
+        if metric in fitting:
+            spec, _ = search_runs("best", [folder / "a", folder / "b"], RunSearch(metric=metric))
+            assert spec.metric.name == metric and spec.metric.answer is None
+            continue
+        with pytest.raises(DataError) as failure:
+            search_runs("best", [folder / "a", folder / "b"], RunSearch(metric=metric))
+        hands = "one class an item" if task == "multiclass" else "a set of labels an item"
+        said = str(failure.value)
+        assert said.startswith(f"metric '{metric}' scores ") and "\n" not in said
+        assert f", but a kernel hands in {hands} ({task}); allowed: {', '.join(fitting)}" in said
+        assert said.endswith("; name one of them with --metric")
+
+
+def test_a_metric_of_ones_own_says_what_it_scores(runs):
+    folder, targets = runs
+    write_run(folder, "a", "multiclass", targets["multiclass"], 1.5, 0)
+    body = "def metric(y, p, groups):\n    assert p.ndim == 1 and len(p) == len(y)\n    return float((y == p).mean())\n"
+    (folder / "mine.py").write_text('needs = "class"\n' + body)
+    spec, _ = search_runs("best", [folder / "a"], RunSearch(metric=str(folder / "mine.py")))
+    accuracy, _ = search_runs("best", [folder / "a"], RunSearch(metric="accuracy"))
+    assert (spec.metric.name, spec.metric.answer) == ("mine", "class") and spec.metric.oof == accuracy.metric.oof
+    (folder / "mine.py").write_text(body)
+    with pytest.raises(DataError, match="metric 'mine' scores probabilities.* or a .py file with needs = \"class\""):
+        search_runs("best", [folder / "a"], RunSearch(metric=str(folder / "mine.py")))
+    (folder / "accuracy.py").write_text(body)
+    with pytest.raises(FoldpackError, match="accuracy.py: 'accuracy' is the name of a built-in metric; rename"):
+        search_runs("best", [folder / "a"], RunSearch(metric=str(folder / "accuracy.py")))
 
 
 def test_a_member_that_beats_the_blend_is_told():
@@ -109,8 +150,8 @@ def test_runs_that_do_not_belong_together_and_metrics_that_do_not_fit_are_named(
     write_run(folder, "renamed", "multilabel", targets["multilabel"], 1.5, 1, [f"d{k}" for k in range(6)])
     for other, what in (("other", "ids"), ("renamed", "classes")):
         with pytest.raises(DataError, match=f"runs 'a' and '{other}' differ in their {what}"):
-            search_ensemble("best", [folder / "a", folder / other], None, 9.0)
-    with pytest.raises(DataError, match="metric 'accuracy' needs probs; it does not fit a multilabel competition"):
-        search_ensemble("best", [folder / "a"], "accuracy", 9.0)
+            search_runs("best", [folder / "a", folder / other], RunSearch())
+    with pytest.raises(DataError, match="metric 'accuracy' scores one class an item, but a kernel hands in a set of"):
+        search_runs("best", [folder / "a"], RunSearch(metric="accuracy"))
     with pytest.raises(DataError, match="a run is named twice: a, a"):
-        search_ensemble("best", [folder / "a", folder / "a"], None, 9.0)
+        search_runs("best", [folder / "a", folder / "a"], RunSearch())

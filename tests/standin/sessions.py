@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from packer.rehearse import BLOCKED, KEPT_VARIABLES, SANDBOX, link_or_copy
+from foldpack.files import link_or_copy
+from packer.rehearse import BLOCKED, KEPT_VARIABLES, SANDBOX
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ import pytest
 from PIL import Image
 from small_house import tiny_config, write_small_folds
 
+from foldpack.cli import app as foldpack
+from foldpack.cli_errors import run_app
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.imet import IMET
-from foldpack.config import ConfigError, RunConfig, read_config
+from foldpack.config import ConfigError, RunConfig, config_text, read_config
 from foldpack.data.digits_source import write_digits
 from foldpack.data.runs import read_array, read_run
-from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
 from foldpack.models.checkpoint import read_checkpoint
 from foldpack.models.classifier import ModelError
@@ -66,7 +68,7 @@ def test_a_finished_run_holds_everything(place: Path) -> None:
     assert run.logits.shape == (2, 80, 10) and run.logits.dtype == np.float32
     for fold in range(3):
         assert (run.logits[:, run.fold == fold] == read_array(folder / f"fold{fold}.oof.npy")).all()
-    hits = merge_views(run.logits, "multiclass").argmax(axis=1) == run.targets
+    hits = merge_view_probs(run.logits, "multiclass").argmax(axis=1) == run.targets
     assert run.meta.score == pytest.approx(hits.mean()) and run.meta.metric == "accuracy"
     assert [one.score for one in run.meta.folds] == pytest.approx([hits[run.fold == k].mean() for k in range(3)])
     assert [one.items for one in run.meta.folds] == np.bincount(run.fold).tolist()
@@ -75,6 +77,51 @@ def test_a_finished_run_holds_everything(place: Path) -> None:
     entries = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [entry["fold"] for entry in entries if "epoch" in entry] == [0, 1, 2]
     assert all(entry["seconds_per_image"] > 0 for entry in entries if "best_epoch" in entry)
+
+
+def test_the_number_of_workers_changes_no_prediction(place: Path, tmp_path: Path) -> None:
+    augment = {"hflip": 0.5, "affine": 1.0, "colour": 1.0, "mixup": 0.2}
+    written = []
+    for workers in (0, 2):
+        runs = tmp_path / str(workers)
+        train_run(quick(augment=augment, epochs=2, workers=workers), place / "data", place / "folds.csv", runs, print)
+        written.append((runs / "tiny" / "oof.npy").read_bytes())
+    assert written[0] == written[1]
+    assert written[0] != (place / "runs" / "tiny" / "oof.npy").read_bytes()
+
+
+def train_command(place: Path, tmp_path: Path, config: RunConfig) -> int:
+    """`foldpack train` with this configuration; its exit code."""
+    (tmp_path / "tiny.yml").write_text(config_text(config))
+    folders = ["--data", str(place / "data"), "--folds", str(place / "folds.csv"), "--runs", str(tmp_path / "runs")]
+    return run_app(foldpack, ["train", str(tmp_path / "tiny.yml"), *folders])
+
+
+@pytest.mark.parametrize(
+    ("optim", "falls"),
+    [
+        ({"schedule": "step", "decay_epochs": 2}, [0, 0, 1, 1]),
+        ({"schedule": "multistep", "decay_milestones": [1, 3]}, [0, 1, 1, 2]),
+        ({"schedule": "plateau", "patience_epochs": 0}, None),
+        ({"schedule": "constant"}, [0, 0, 0, 0]),
+    ],
+)
+def test_the_log_of_a_command_shows_how_the_rate_falls(place: Path, tmp_path: Path, capsys, optim, falls) -> None:
+    config = quick(epochs=4, folds=[0], optim={"lr": 1e-3, "warmup_epochs": 0, "decay_rate": 0.5, **optim}
+                   if optim["schedule"] != "constant" else {"lr": 1e-3, "warmup_epochs": 0, **optim})
+    assert train_command(place, tmp_path, config) == 0
+    entries = [json.loads(line) for line in (tmp_path / "runs/tiny/log.jsonl").read_text().splitlines()]
+    rates, scores = ([entry[name] for entry in entries if "epoch" in entry] for name in ("lr", "score"))
+    if falls is None:  # after every epoch that is no better than all before it
+        falls = np.cumsum([0, *(scores[k] <= max(scores[:k]) * 1.0001 if k else 0 for k in range(3))])
+    assert rates == pytest.approx([1e-3 * 0.5**count for count in falls])
+    assert f"epoch 3: lr {rates[3]:.3g}, loss " in capsys.readouterr().out
+
+
+def test_the_command_refuses_a_schedule_that_does_nothing(place: Path, tmp_path: Path, capsys) -> None:
+    assert train_command(place, tmp_path, quick(epochs=20, optim={"schedule": "step"})) == 2
+    assert "run 'tiny': schedule 'step' never changes the learning rate in 20 epochs" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_is_done_is_kept_as_it_is(place: Path, tmp_path: Path) -> None:
@@ -152,6 +199,7 @@ def test_an_interrupted_run_is_unfinished_and_keeps_its_folds(place: Path, tmp_p
         ({"net": {"arch": "vit_tiny_patch16_224", "size": 32}}, ModelError, "does not take images of 32 px"),
         ({"optim": {"name": "adamwx"}}, ConfigError, "optimiser 'adamwx' cannot be built"),
         ({"optim": {"schedule": "cosin"}}, ConfigError, "schedule 'cosin' cannot be built"),
+        ({"optim": {"schedule": "step"}}, ConfigError, "schedule 'step' never changes the learning rate in 1 epochs"),
         ({"precision": "fp16"}, ConfigError, "precision fp16 needs a GPU, and there is none; allowed here: no, bf16"),
     ],
 )
@@ -162,6 +210,16 @@ def test_names_are_checked_before_a_finished_run_is_touched(place, monkeypatch, 
         train_run(quick(**changes), place / "data", place / "folds.csv", place / "runs", print)
     assert message in str(caught.value)
     assert sorted((path.name, path.stat().st_mtime_ns) for path in (place / "runs/tiny").iterdir()) == before
+
+
+def test_a_run_may_follow_a_metric_that_no_kernel_is_scored_by_and_says_so_first(place: Path, tmp_path: Path) -> None:
+    said, folder = again(place, tmp_path, quick(metric="auc"))
+    assert said[0] == (
+        "warning: run 'tiny': metric 'auc' scores probabilities, but a kernel hands in one class an item (multiclass); "
+        "allowed: accuracy, macro_f1, map1, recall1; the epochs follow it all the same, but the search will need "
+        "--metric with one of these")
+    assert not [line for line in again(place, tmp_path, quick(epochs=1))[0] if "warning" in line]
+    assert (folder / "meta.json").exists()
 
 
 def test_a_multilabel_competition_takes_metrics_of_labels() -> None:
@@ -189,6 +247,17 @@ def test_folds_that_cannot_be_trained(folds, fold, kind, message) -> None:
 def test_folds_are_trained_in_order_and_once() -> None:
     assert chosen_folds(quick(folds=[2, 0, 2]), np.array([0, 1, 2, 0, 1, 2]), Path("f")) == [0, 2]
     assert chosen_folds(quick(), np.array([5, 1, 5, 1]), Path("f")) == [1, 5]
+
+
+def test_a_fold_that_the_metric_cannot_score_is_refused_before_training(place: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(place / "folds.csv", dtype=str)
+    table["fold"] = np.where(table["label"] == "3", "1", "0")
+    table.to_csv(tmp_path / "folds.csv", index=False)
+    with pytest.raises(ConfigError) as caught:
+        train_run(quick(metric="auc"), place / "data", tmp_path / "folds.csv", tmp_path / "runs", print)
+    assert "folds.csv: metric 'auc' is not defined on fold 1, whose " in str(caught.value)
+    assert str(caught.value).endswith("items are of 1 class; make other folds, or choose another metric")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_training_image_that_was_repaired_is_told(place, tmp_path) -> None:

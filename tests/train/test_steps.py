@@ -8,7 +8,7 @@ import torch
 from timm.loss import AsymmetricLossMultiLabel
 
 from foldpack.config import AugmentConfig, ConfigError, LossConfig
-from foldpack.train.augment import BatchMixer, build_augmentation
+from foldpack.train.augment import Augmentation, BatchMixer
 from foldpack.train.losses import build_loss
 
 LOGITS = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]])
@@ -64,7 +64,7 @@ def test_a_loss_that_does_not_fit(name: str, task: str, allowed: str) -> None:
 
 
 def test_switched_off_nothing_happens() -> None:
-    assert (build_augmentation(AugmentConfig(**OFF), 0)(image=IMAGE)["image"] == IMAGE).all()
+    assert (Augmentation(AugmentConfig(**OFF))(IMAGE, (0,)) == IMAGE).all()
     images, targets = torch.rand(4, 3, 8, 8), torch.eye(4)
     out = BatchMixer(AugmentConfig(**OFF), torch.device("cpu"))(images, targets)
     assert torch.equal(out[0], images) and torch.equal(out[1], targets)
@@ -72,23 +72,39 @@ def test_switched_off_nothing_happens() -> None:
 
 def test_flips_go_the_right_way() -> None:
     for name, flipped in (("hflip", IMAGE[:, ::-1]), ("vflip", IMAGE[::-1])):
-        out = build_augmentation(AugmentConfig(**{**OFF, name: 1.0}), 0)(image=IMAGE)["image"]
+        out = Augmentation(AugmentConfig(**{**OFF, name: 1.0}))(IMAGE, (0,))
         assert (out == flipped).all()
 
 
 @pytest.mark.parametrize("name", ["affine", "colour", "grey", "vflip"])
 def test_each_step_changes_pixels_keeps_the_form_and_follows_the_seed(name: str) -> None:
     config = AugmentConfig(**{**OFF, name: 1.0})
-    outs = [build_augmentation(config, seed)(image=IMAGE)["image"] for seed in (1, 1)]
+    outs = [Augmentation(config)(IMAGE, (seed,)) for seed in (1, 1)]
     assert outs[0].shape == IMAGE.shape and outs[0].dtype == np.uint8
     assert (outs[0] != IMAGE).any() and (outs[0] == outs[1]).all()
+
+
+def test_two_flips_are_thrown_apart_from_each_other() -> None:
+    """With a seed for each step they would always go together, and half of the four pictures would never be seen."""
+    augment = Augmentation(AugmentConfig(hflip=0.5, vflip=0.5))
+    seen = [augment(IMAGE, (0, epoch, row)).tobytes() for epoch in range(5) for row in range(80)]
+    pictures = [IMAGE, IMAGE[:, ::-1], IMAGE[::-1], IMAGE[::-1, ::-1]]
+    counts = [seen.count(np.ascontiguousarray(picture).tobytes()) for picture in pictures]
+    assert sum(counts) == 400 and min(counts) > 70
+
+
+def test_what_happens_to_an_image_does_not_follow_from_what_came_before() -> None:
+    augment = Augmentation(AugmentConfig(affine=1.0, colour=1.0, grey=0.5))
+    first = augment(IMAGE, (3, 1, 7))
+    others = [augment(IMAGE, key) for key in ((3, 1, 8), (3, 2, 7), (4, 1, 7))]
+    assert (augment(IMAGE, (3, 1, 7)) == first).all() and all((other != first).any() for other in others)
 
 
 def test_the_edge_is_repeated_outside_the_image() -> None:
     white = np.full((16, 16, 3), 255, dtype=np.uint8)
     config = AugmentConfig(**OFF, affine=1.0, shift=0.3, rotate=45.0, scale=0.3)
     for seed in range(5):
-        assert (build_augmentation(config, seed)(image=white)["image"] == 255).all()
+        assert (Augmentation(config)(white, (seed,)) == 255).all()
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])

@@ -15,6 +15,8 @@ from foldpack.errors import DataError, did_you_mean
 from foldpack.files import atomic_path, sha256_file, write_atomic
 
 FOLDS_VERSION = 1
+# What stands in a group column where there is no group; pandas, R and spreadsheets write these.
+NO_GROUP = frozenset(("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "NULL", "null", "n/a"))
 
 
 def stratified_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
@@ -52,6 +54,26 @@ def multilabel_grouped_folds(targets: np.ndarray, groups: np.ndarray, n_folds: i
     return multilabel_folds(of_group, names, n_folds, seed)[index]
 
 
+def own_groups(groups: np.ndarray) -> np.ndarray:
+    """Groups in which an item without one (None, NaN, NaT or blank text) is a group of its own.
+
+    groups: (n,) of anything. Returns them as they are when none is missing, else (n,) int64 from 0.
+    """
+    missing = missing_groups(groups)
+    if not missing.any():
+        return groups
+    number = np.full(len(groups), -1, dtype=np.int64)
+    named = np.array([str(group) for group in groups[~missing]], dtype=str)
+    names, number[~missing] = np.unique(named, return_inverse=True)
+    number[missing] = len(names) + np.arange(int(missing.sum()))
+    return number
+
+
+def missing_groups(groups: np.ndarray) -> np.ndarray:
+    """(n,) bool: which items have no group. groups: (n,) of anything."""
+    return np.array([not group.strip() if isinstance(group, str) else bool(pd.isna(group)) for group in groups], bool)
+
+
 FOLD_KINDS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] = {
     "stratified": stratified_folds,
     "multilabel": multilabel_folds,
@@ -59,6 +81,7 @@ FOLD_KINDS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] 
     "stratified_grouped": stratified_grouped_folds,
     "multilabel_grouped": multilabel_grouped_folds,
 }
+GROUPED_KINDS = ("grouped", "stratified_grouped", "multilabel_grouped")
 SINGLE_LABEL_KINDS = ("stratified", "stratified_grouped")
 MULTI_LABEL_KINDS = ("multilabel", "multilabel_grouped")
 
@@ -66,19 +89,21 @@ MULTI_LABEL_KINDS = ("multilabel", "multilabel_grouped")
 def make_folds(kind: str, targets: np.ndarray, groups: np.ndarray | None, n_folds: int, seed: int) -> np.ndarray:
     """Fold of every item, (n,) int64 in [0, n_folds).
 
-    targets: (n,) int64 class indices, or (n, C) bool. groups: (n,), needed by the grouped kinds.
+    targets: (n,) int64 class indices, or (n, C) bool. groups: (n,), needed by the grouped kinds; an item without a
+    group is one of its own.
     Raises DataError for an unknown kind, missing groups, targets of the wrong shape, or too few items.
     """
     if kind not in FOLD_KINDS:
         raise DataError(f"unknown kind of folds '{kind}': {did_you_mean(kind, list(FOLD_KINDS))}")
-    if "grouped" in kind and groups is None:
-        raise DataError(f"folds of kind '{kind}' need a group for every item; name the group column")
+    if kind in GROUPED_KINDS and groups is None:
+        raise DataError(f"folds of kind '{kind}' need a group for every item; name the group column, or a file of "
+                        "groups")
     if kind in SINGLE_LABEL_KINDS and targets.ndim != 1:
         raise DataError(f"folds of kind '{kind}' need one class an item; use one of: {', '.join(MULTI_LABEL_KINDS)}")
     if kind in MULTI_LABEL_KINDS and targets.ndim != 2:
         raise DataError(f"folds of kind '{kind}' need a label matrix; use one of: {', '.join(SINGLE_LABEL_KINDS)}")
-    filled = np.arange(len(targets)) if groups is None else groups
-    count, unit = (len(np.unique(filled)), "groups") if "grouped" in kind else (len(targets), "items")
+    filled = np.arange(len(targets)) if groups is None else own_groups(np.asarray(groups))
+    count, unit = (len(np.unique(filled)), "groups") if kind in GROUPED_KINDS else (len(targets), "items")
     if n_folds < 2 or count < n_folds:
         raise DataError(f"{n_folds} folds from {count} {unit}: at least 2 folds and as many {unit} as folds are needed")
     return FOLD_KINDS[kind](targets, filled, n_folds, seed)

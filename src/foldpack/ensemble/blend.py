@@ -1,18 +1,12 @@
-"""Blend probabilities: views, then folds, then members, all by weighted mean."""
+"""Blend probabilities of folds, then of members, by weighted mean."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
-from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.spec import BlendSpec
-
-
-def merge_views(logits: np.ndarray, task: str, merge: str = "mean") -> np.ndarray:
-    """(V, n, C) logits -> (n, C) float32 probabilities, views merged as a run's `merge` says."""
-    return merge_view_probs(logits, task, merge)
 
 
 def blend_probs(

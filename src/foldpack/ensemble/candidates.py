@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logit
 
 CANDIDATE_ROWS = 4096  # items of one block of the table
 # Log-odds are rounded: a booster's cut may be a value of the training rows itself, and a kernel whose probabilities
@@ -121,5 +122,4 @@ def member_features(
 
 def log_odds(probs: np.ndarray) -> np.ndarray:
     """log(p / (1 - p)) with p kept 1e-6 from 0 and 1, float32."""
-    inside = np.clip(probs, 1e-6, 1 - 1e-6)
-    return np.log(inside / (1 - inside)).astype(np.float32)
+    return logit(np.clip(probs, 1e-6, 1 - 1e-6)).astype(np.float32)

@@ -6,6 +6,8 @@ A blend is `from_blend_space(sum of weight x to_blend_space(member))`, so a memb
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit
+from scipy.stats import rankdata
 
 from foldpack.errors import FoldpackError
 
@@ -55,7 +57,7 @@ def from_blend_space(
         lifted = np.exp(lifted - lifted.max(axis=-1, keepdims=True))
         return lifted / lifted.sum(axis=-1, keepdims=True)
     if space == "logit":
-        return sigmoid_of(np.float32(scale) * total + np.float32(bias))
+        return expit(np.float32(scale) * total + np.float32(bias))
     if space == "geometric":
         return np.exp(total)
     if space == "linear":
@@ -66,18 +68,10 @@ def from_blend_space(
     return total
 
 
-def sigmoid_of(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)) without overflow, in the dtype given."""
-    small = np.exp(-np.abs(logits))
-    return np.where(logits >= 0, 1, small) / (1 + small)
-
-
 def item_ranks(scores: np.ndarray) -> np.ndarray:
     """(n,) or (n, C) float -> ranks by column in (0, 1], float32, equal scores sharing their mean rank."""
     table = scores[:, None] if scores.ndim == 1 else scores
     ranks = np.empty(table.shape, dtype=np.float32)
     for column in range(table.shape[1]):
-        _, place, counts = np.unique(table[:, column], return_inverse=True, return_counts=True)
-        last = np.cumsum(counts)
-        ranks[:, column] = ((last - (counts - 1) / 2) / len(table))[place]
+        ranks[:, column] = rankdata(table[:, column]) / len(table)  # one at a time: its float64 copies are large
     return ranks.reshape(scores.shape)

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
 from foldpack.models.classifier import normalise
-from foldpack.predict.canvas_file import Pixels
+from foldpack.predict.canvas_file import CanvasFile, Pixels
 from foldpack.predict.device import BATCH_IMAGES, Precision
 from foldpack.predict.golden import check_golden, golden_pixels
 from foldpack.predict.loop import Forward, finite_logits, reduced_precision
-from foldpack.predict.page_stream import CanvasKind
+from foldpack.predict.page_stream import CanvasKind, PageStream
 from foldpack.predict.tuning import TunedNet, tune_net
 from foldpack.predict.units import Unit, canvas_kind
 from foldpack.sealed import load_sealed_tensors
@@ -108,8 +108,8 @@ class ClassifyPredictor:
         self.forward.use_views(asked.member.views[:views])
         logits = finite_logits(self.forward, pixels, start, stop, lambda done: check(), asked.role)
         self.batch_sizes[self.info.run] = self.forward.batch_size
-        probs = merge_views(logits, self.task, asked.member.merge)
-        if not isinstance(pixels, np.ndarray):
+        probs = merge_view_probs(logits, self.task, asked.member.merge)
+        if isinstance(pixels, (CanvasFile, PageStream)):
             probs[[row - start for row in pixels.lost_rows(start, stop)]] = np.nan
         return probs
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.stats import rankdata
 
 from foldpack.errors import FoldpackError
 from foldpack.spec import merge_power
@@ -28,7 +29,7 @@ def merge_view_probs(
     scaled to sum 1; equal by default. how, with p the probability of a view and w its weight:
     "mean": sum w p. "gmean": exp(sum w log p). "logit_mean": the probability of sum w logit, for multiclass the same as
     "gmean". "power:Q": (sum w p ** Q) ** (1 / Q). "rank": sum w (rank of the class among the item's classes, in (0, 1],
-    the best is 1), so that items may come in any parts. Raises MergeError.
+    the best is 1; equal ones share their mean rank), so that items may come in any parts. Raises MergeError.
     """
     shares = view_shares(weights, logits)
     power = merge_power(how)
@@ -73,22 +74,8 @@ def _view_part(logits: np.ndarray, task: str, how: str, power: float | None) -> 
         return logits
     logs = log_softmax(logits, axis=-1) if task == "multiclass" else log_expit(logits)
     if how == "rank":
-        return class_ranks(logs)
+        return rankdata(logs, axis=-1) / logs.shape[-1]
     return np.maximum(logs, MIN_LOG) * (1.0 if power is None else power)
-
-
-def class_ranks(scores: np.ndarray) -> np.ndarray:
-    """(n, C) -> float64 ranks along the classes in (0, 1], the best is 1; equal scores share their mean rank."""
-    order = np.argsort(scores, axis=-1)
-    sorted_scores = np.take_along_axis(scores, order, axis=-1)
-    places = np.arange(scores.shape[-1])
-    starts = np.concatenate([np.ones((len(scores), 1), dtype=bool), np.diff(sorted_scores, axis=-1) > 0], axis=-1)
-    first = np.maximum.accumulate(np.where(starts, places, 0), axis=-1)
-    ends = np.concatenate([starts[:, 1:], np.ones((len(scores), 1), dtype=bool)], axis=-1)
-    last = np.minimum.accumulate(np.where(ends, places, len(places))[:, ::-1], axis=-1)[:, ::-1]
-    ranks = np.empty(scores.shape, dtype=np.float64)
-    np.put_along_axis(ranks, order, (first + last + 2) / (2 * len(places)), axis=-1)
-    return ranks
 
 
 def _merged_probs(total: np.ndarray, task: str, how: str, power: float | None) -> np.ndarray:

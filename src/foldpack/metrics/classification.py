@@ -1,10 +1,14 @@
-"""Scores of class probabilities: accuracy, log-loss, macro F1, AUC, average precision, quadratic weighted kappa."""
+"""Scores of class probabilities: accuracy, log-loss, macro F1, AUC, average precision, quadratic weighted kappa.
+
+All of them take one column, (n, 1), for (n,), and raise FoldpackError for shapes or labels that do not fit.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from foldpack.metrics.fbeta import fbeta_from_counts
+from foldpack.metrics.shapes import class_shapes, descending, equal_shapes
 
 # Probabilities are clipped here before a logarithm is taken: below it float32 logits carry no information.
 SMALLEST_PROB = 1e-7
@@ -15,6 +19,7 @@ def accuracy(y: np.ndarray, p: np.ndarray) -> float:
 
     y: (n,) int; p: (n, C) float. A (n,) p is binary: class 1 from 0.5 on.
     """
+    y, p = class_shapes(y, p)
     return float(np.mean(predicted_class(p) == y))
 
 
@@ -28,6 +33,7 @@ def true_class_probs(y: np.ndarray, p: np.ndarray) -> np.ndarray:
 
     y (n,) int with p (n, C) -> (n,); y (n, C) bool with p (n, C), or y (n,) with p (n,) -> p where true, else 1 - p.
     """
+    y, p = class_shapes(y, p)
     if p.ndim == 2 and y.ndim == 1:
         return p[np.arange(len(y)), y]
     return np.where(y.astype(bool), p, 1 - p)
@@ -36,7 +42,8 @@ def true_class_probs(y: np.ndarray, p: np.ndarray) -> np.ndarray:
 def log_loss(y: np.ndarray, p: np.ndarray) -> float:
     """Mean of -log(probability of the truth), natural logarithm; for bool y the mean over all (item, class) cells.
 
-    y: (n,) int and p: (n, C); or both (n, C); or both (n,) for two classes. p is clipped at 1e-7, not renormalised.
+    y: (n,) int and p: (n, C); or both (n, C); or both (n,) for two classes. p is clipped at 1e-7, not renormalised:
+    rows that do not sum to 1 score what they say. A class that no label names changes nothing.
     """
     return float(-np.log(np.clip(true_class_probs(y, p), SMALLEST_PROB, 1.0), dtype=np.float64).mean())
 
@@ -46,6 +53,7 @@ def macro_f1(y: np.ndarray, p: np.ndarray) -> float:
 
     y: (n,) int; p: (n, C) float.
     """
+    y, p = class_shapes(y, p)
     guess, classes = predicted_class(p), max(2, p.shape[1] if p.ndim == 2 else 2)
     hits = np.bincount(y[guess == y], minlength=classes)
     true, predicted = np.bincount(y, minlength=classes), np.bincount(guess, minlength=classes)
@@ -53,9 +61,15 @@ def macro_f1(y: np.ndarray, p: np.ndarray) -> float:
 
 
 def top_k_accuracy(y: np.ndarray, p: np.ndarray, k: int) -> float:
-    """Share of items whose true class is among the k most probable. y: (n,) int; p: (n, C)."""
-    best = np.argpartition(-p, min(k, p.shape[1]) - 1, axis=1)[:, :k]
-    return float((best == y[:, None]).any(axis=1).mean())
+    """Share of items whose true class is among the k most probable; ties go to the lower class, NaN is never a hit.
+
+    y: (n,) int; p: (n, C), or (n,) of two classes.
+    """
+    y, p = class_shapes(y, p)
+    table = np.stack((1 - p, p), axis=1) if p.ndim == 1 else p
+    own = np.take_along_axis(table, y.astype(np.int64)[:, None], axis=1)
+    ahead = (table > own) | ((table == own) & (np.arange(table.shape[1]) < y[:, None]))
+    return float(((np.count_nonzero(ahead, axis=1) < k) & ~np.isnan(own[:, 0])).mean())
 
 
 def binary_auc(y: np.ndarray, p: np.ndarray) -> float:
@@ -78,6 +92,7 @@ def binary_auc(y: np.ndarray, p: np.ndarray) -> float:
 def auc(y: np.ndarray, p: np.ndarray) -> float:
     """Binary AUC, or its mean over classes (one against the rest); classes without both outcomes are left out.
 
+    NaN when no class has both. scikit-learn refuses to score what is left out here.
     y: (n,) bool or 0/1 with p (n,) or (n, 2); or y (n,) int with p (n, C); or y (n, C) bool with p (n, C).
     """
     return mean_over_classes(binary_auc, y, p)
@@ -92,7 +107,7 @@ def binary_average_precision(y: np.ndarray, p: np.ndarray) -> float:
     positives = int(np.count_nonzero(y))
     if positives == 0:
         return float("nan")
-    order = np.argsort(-p, kind="stable")
+    order = np.argsort(descending(p), kind="stable")
     ordered = p[order]
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
     hits = np.cumsum(y[order])[last]
@@ -100,12 +115,16 @@ def binary_average_precision(y: np.ndarray, p: np.ndarray) -> float:
 
 
 def average_precision(y: np.ndarray, p: np.ndarray) -> float:
-    """Average precision, or its mean over the classes that occur. Shapes as in `auc`."""
+    """Average precision, or its mean over the classes that occur; NaN when none does. Shapes as in `auc`.
+
+    scikit-learn's macro average takes a class that never occurs as 0.
+    """
     return mean_over_classes(binary_average_precision, y, p)
 
 
 def mean_over_classes(score, y: np.ndarray, p: np.ndarray) -> float:
     """Apply a binary score to each class against the rest and average what is defined. Shapes as in `auc`."""
+    y, p = class_shapes(y, p)
     if p.ndim == 1:
         return score(y, p)
     if y.ndim == 1 and p.shape[1] == 2:
@@ -118,8 +137,11 @@ def mean_over_classes(score, y: np.ndarray, p: np.ndarray) -> float:
 def quadratic_kappa(y: np.ndarray, grades: np.ndarray) -> float:
     """Quadratic weighted kappa of two (n,) int gradings. 1 perfect, 0 chance; 0 when both are one constant grade.
 
+    Grades are numbers, as in Kaggle's metric: one that nobody was given still lies between its neighbours, where
+    scikit-learn counts places in the list of grades that occur, unless it is told all of them.
     Needs only means: kappa = 1 - sum (a-b)² / sum over all pairs of (a_i-b_j)² / n.
     """
+    y, grades = equal_shapes(y, grades)
     a, b = y.astype(np.float64), grades.astype(np.float64)
     seen = np.mean((a - b) ** 2)
     by_chance = a.var() + b.var() + (a.mean() - b.mean()) ** 2

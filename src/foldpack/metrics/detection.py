@@ -10,30 +10,66 @@ import numpy as np
 
 from foldpack.errors import FoldpackError
 
+COCO_KEYS = {"bbox": "bbox", "segm": "segmentation"}
 IMATERIALIST_LIMITS = np.arange(0.5, 1.0, 0.05)
 
 
-def coco_ap(truth: dict, results: list[dict], kind: str = "bbox") -> float:
-    """COCO's AP, mean over IoU .50:.95 and classes; 0 without any result.
+def coco_ap(truth: dict, results: list[dict], kind: str = "bbox", limit: int = 100) -> float:
+    """COCO's AP, mean over IoU .50:.95 and classes; 0 without any result, NaN without any object in the truth.
 
-    truth: a COCO dictionary (images, annotations, categories); results: COCO results; kind: "bbox" or "segm". The
-    package faster-coco-eval does the work. Raises FoldpackError when it is missing.
+    truth: a COCO dictionary (images, annotations, categories); results: COCO results, each with `bbox` (x, y, width,
+    height) or `segmentation` as `kind`, "bbox" or "segm", says. limit: in each image only so many results of a class
+    count, best scores first; COCO's own rule is 100. Ids may be any numbers or texts, annotations need none; neither
+    argument is changed. The package faster-coco-eval does the work. Raises FoldpackError when it is missing, and for a
+    result or annotation of an image or a class that the truth does not list.
     """
-    if kind not in ("bbox", "segm"):
+    if kind not in COCO_KEYS:
         raise FoldpackError(f"COCO AP of {kind!r} is not known; use bbox or segm")
-    if not results:
+    if limit < 1:
+        raise FoldpackError(f"COCO AP with limit {limit}; it must be 1 or more")
+    scene, found = _renumbered(truth, results, COCO_KEYS[kind])
+    if all(annotation["iscrowd"] for annotation in scene["annotations"]):
+        return float("nan")
+    if not found:
         return 0.0
     try:
         from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
     except ImportError:
-        raise FoldpackError("COCO AP needs the package faster-coco-eval: pip install faster-coco-eval") from None
+        raise FoldpackError(
+            "COCO AP needs the package faster-coco-eval, got none; install the extra 'detection': "
+            "pip install -e '.[detection]'"
+        ) from None
     with contextlib.redirect_stdout(io.StringIO()):
-        scene = COCO(truth)
-        judge = COCOeval_faster(scene, scene.loadRes(results), kind)
+        known = COCO(scene)
+        judge = COCOeval_faster(known, known.loadRes(found), kind)
+        judge.params.maxDets = [limit]
         judge.evaluate()
         judge.accumulate()
-        judge.summarize()
-    return float(max(judge.stats[0], 0.0))
+    precision = judge.eval["precision"][:, :, :, 0, 0]  # IoU limits, recalls, classes; of all sizes; -1: undefined
+    return float(precision[precision > -1].mean())
+
+
+def _renumbered(truth: dict, results: list[dict], key: str) -> tuple[dict, list[dict]]:
+    """Copies with what the score needs, ids from 1 on. The COCO tools take an annotation with id 0 for one that nothing
+    matched, keep one of two with the same id, and read image ids as numbers."""
+    ids = {name: {one["id"]: number for number, one in enumerate(truth[what], 1)}
+           for name, what in (("image_id", "images"), ("category_id", "categories"))}
+
+    def placed(one: dict, what: str, needed: tuple[str, ...]) -> dict:
+        for name, known in ids.items():
+            if one.get(name) not in known:
+                raise FoldpackError(f"COCO AP: {what} has {name} {one.get(name)!r}, which the truth does not list")
+        if missing := [name for name in needed if name not in one]:
+            raise FoldpackError(f"COCO AP: {what} has no {missing[0]!r}, got: {', '.join(one)}")
+        numbers = {name: known[one[name]] for name, known in ids.items()}
+        return {"bbox": [0.0, 0.0, 1.0, 1.0], **{name: one[name] for name in needed}, **numbers}
+
+    # Masks are not compared by their boxes, and `area` only tells small from large, which is not looked at here.
+    annotations = [{**placed(one, f"annotation {number} of the truth", (key,)), "id": number, "area": 1.0,
+                    "iscrowd": int(one.get("iscrowd", 0))} for number, one in enumerate(truth["annotations"], 1)]
+    scene = {"images": [{**one, "id": ids["image_id"][one["id"]]} for one in truth["images"]],
+             "categories": [{"id": number} for number in ids["category_id"].values()], "annotations": annotations}
+    return scene, [placed(one, f"result {number}", (key, "score")) for number, one in enumerate(results, 1)]
 
 
 def mask_ious(true: np.ndarray, guessed: np.ndarray) -> np.ndarray:
@@ -56,6 +92,7 @@ def imaterialist_ap(truth: Sequence, predicted: Sequence, limits: np.ndarray = I
 
 
 def _image_ap(masks, labels, guessed_masks, guesses, limits) -> float:
+    labels, guesses = np.asarray(labels), np.asarray(guesses)  # of a list, `== one` would be no mask
     classes = np.union1d(labels, guesses)
     if not len(classes):
         return 1.0

@@ -15,6 +15,7 @@ def match_page(boxes: np.ndarray, labels: np.ndarray, points: np.ndarray, guesse
     boxes: (B, 4) x, y, width, height; labels: (B,); points: (P, 2) x, y; guesses: (P,). Boxes in their order take the
     first unused point of their label that lies strictly inside, as the organiser's script does.
     """
+    points, guesses = np.asarray(points), np.asarray(guesses)  # of a list, `== label` would be no mask
     used = np.zeros(len(points), dtype=bool)
     hits = 0
     for (x, y, width, height), label in zip(boxes, labels, strict=True):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import inspect
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
 from foldpack.errors import FoldpackError
+from foldpack.metrics.classification import predicted_class
 from foldpack.metrics.registry import METRICS, Metric, Needs, get_metric
+
+NEEDS = [*(one for one in get_args(Needs) if one not in ("labels", "pages")), "class"]
 
 
 def find_metric(name: str) -> Metric:
@@ -19,9 +25,12 @@ def find_metric(name: str) -> Metric:
 def load_metric(path: Path) -> Metric:
     """Run a file and take its `metric(y, p)` or `metric(y, p, groups)`; the file's stem is the metric's name.
 
-    The file may also set `greater_is_better` (True) and `needs` ("probs": what `registry.Needs` lists, but labels:
-    a threshold can only be swept for an F-beta). The file is run as code: only use one that you trust.
+    The file may also set `greater_is_better` (True) and `needs` ("probs"): "probs", "grades" or "values" as in
+    `registry.Needs`, or "class", with which p is the (n,) likeliest class. Labels are left out, as a threshold can only
+    be swept for an F-beta. The file is run as code: only use one that you trust. Raises FoldpackError.
     """
+    if path.stem in METRICS:
+        raise FoldpackError(f"metric {path}: '{path.stem}' is the name of a built-in metric; rename the file")
     if not path.is_file():
         raise FoldpackError(f"metric {path}: there is no such file; built-in metrics are {', '.join(sorted(METRICS))}")
     try:
@@ -32,10 +41,17 @@ def load_metric(path: Path) -> Metric:
     if not callable(function):
         raise FoldpackError(f"metric {path}: the file defines no function metric(y, p, groups)")
     needs = names.get("needs", "probs")
-    allowed = [one for one in get_args(Needs) if one not in ("labels", "pages")]
-    if needs not in allowed:
-        raise FoldpackError(f"metric {path}: needs = {needs!r}; allowed are {', '.join(allowed)}")
+    if needs not in NEEDS:
+        raise FoldpackError(f"metric {path}: needs = {needs!r}; allowed are {', '.join(NEEDS)}")
     arguments = len(inspect.signature(function).parameters)
     if arguments not in (2, 3):
         raise FoldpackError(f"metric {path}: metric takes {arguments} arguments; it must take (y, p) or (y, p, groups)")
-    return Metric(path.stem, function, needs, bool(names.get("greater_is_better", True)), uses_groups=arguments == 3)
+    greater, groups = bool(names.get("greater_is_better", True)), arguments == 3
+    if needs == "class":
+        return Metric(path.stem, of_classes(function), "probs", greater, uses_groups=groups, scored="class")
+    return Metric(path.stem, function, needs, greater, uses_groups=groups)
+
+
+def of_classes(function: Callable[..., float]) -> Callable[..., float]:
+    """A metric of (y, class) as one of (y, probabilities): it is shown the likeliest class and nothing else."""
+    return lambda y, p, *groups: function(y, predicted_class(np.asarray(p)), *groups)

@@ -1,36 +1,74 @@
-"""Scores of ranked lists: mean average precision and recall at k, as Kaggle defines them."""
+"""Scores of ranked lists: mean average precision and recall at k, as Kaggle defines them.
+
+In every list only the first k places count, all of them with k=None. -1 is an empty place, and never a hit. An id that
+is listed twice counts once, and its second mention still takes up a place.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from foldpack.errors import FoldpackError
+from foldpack.metrics.shapes import descending
+
 
 def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     """(n, C) scores -> (n, k) int64 columns, best first; equal scores keep column order."""
-    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.argsort(descending(scores), axis=1, kind="stable")[:, :k]
 
 
-def map_at_k(y: np.ndarray, ranked: np.ndarray) -> float:
+def map_at_k(y: np.ndarray, ranked: np.ndarray, k: int | None = None) -> float:
     """Mean of 1/rank of the one true id, 0 when it is not in the list (Kaggle's MAP@k with one answer an item).
 
-    y: (n,) int true ids; ranked: (n, k) int ids, best first, -1 for an empty place; an id listed twice counts once.
+    y: (n,) int true ids; ranked: (n, places) int ids, best first. Raises FoldpackError for other shapes or k below 1.
     """
-    hit = ranked == y[:, None]
+    hit = hits_of_one(y, ranked, k)
     return float(np.where(hit.any(axis=1), 1 / (hit.argmax(axis=1) + 1), 0.0).mean())
 
 
-def multi_map_at_k(relevant: np.ndarray, ranked: np.ndarray) -> float:
+def multi_map_at_k(relevant: np.ndarray, ranked: np.ndarray, k: int | None = None) -> float:
     """Mean average precision at k when an item may have many right answers.
 
-    relevant: (n, C) bool; ranked: (n, k) int columns, best first, none twice. Each item's sum of precisions at its
-    hits is divided by min(number relevant, k); an item with nothing relevant scores 0.
+    relevant: (n, C) bool; ranked: (n, places) int columns, best first. Each item's sum of precisions at its hits is
+    divided by min(number relevant, k); an item with nothing relevant scores 0, as in Kaggle's own script. Raises
+    FoldpackError for other shapes or k below 1.
     """
-    hit = np.take_along_axis(relevant, ranked, axis=1)
+    ranked, k = first_places(ranked, k)
+    if relevant.ndim != 2 or len(relevant) != len(ranked):
+        raise FoldpackError(f"the right answers have shape {relevant.shape}, the lists {ranked.shape}; needed: (n, C) "
+                            "and (n, places)")
+    hit = np.take_along_axis(relevant.astype(bool), np.maximum(ranked, 0), axis=1) & (ranked >= 0) & ~repeated(ranked)
     precision = np.cumsum(hit, axis=1) / np.arange(1, ranked.shape[1] + 1)
-    most = np.minimum(relevant.sum(axis=1), ranked.shape[1])
+    most = np.minimum(np.count_nonzero(relevant, axis=1), k)
     return float(((precision * hit).sum(axis=1) / np.maximum(most, 1)).mean())
 
 
-def recall_at_k(y: np.ndarray, ranked: np.ndarray) -> float:
-    """Share of items whose true id is in their list. y: (n,) int; ranked: (n, k) int, -1 for an empty place."""
-    return float((ranked == y[:, None]).any(axis=1).mean())
+def recall_at_k(y: np.ndarray, ranked: np.ndarray, k: int | None = None) -> float:
+    """Share of items whose true id is in their list. Shapes as in `map_at_k`."""
+    return float(hits_of_one(y, ranked, k).any(axis=1).mean())
+
+
+def hits_of_one(y: np.ndarray, ranked: np.ndarray, k: int | None) -> np.ndarray:
+    """(n, at most k) bool: the places that hold the one true id."""
+    ranked, _ = first_places(ranked, k)
+    if y.shape != (len(ranked),):
+        raise FoldpackError(f"the true ids have shape {y.shape}, the lists {ranked.shape}; needed: (n,) and (n, "
+                            "places)")
+    return (ranked == y[:, None]) & (ranked != -1)
+
+
+def first_places(ranked: np.ndarray, k: int | None) -> tuple[np.ndarray, int]:
+    """(the first k columns, k). Raises FoldpackError for lists that are not (n, places), or k below 1."""
+    if ranked.ndim != 2 or (k is not None and k < 1):
+        raise FoldpackError(f"lists of shape {ranked.shape} with k={k}; needed: (n, places), and k from 1 on")
+    k = ranked.shape[1] if k is None else k
+    return ranked[:, :k], k
+
+
+def repeated(ranked: np.ndarray) -> np.ndarray:
+    """(n, places) bool: the id stands further up in the same list already."""
+    order = np.argsort(ranked, axis=1, kind="stable")
+    ids = np.take_along_axis(ranked, order, axis=1)
+    again = np.zeros(ranked.shape, dtype=bool)
+    np.put_along_axis(again, order[:, 1:], ids[:, 1:] == ids[:, :-1], axis=1)
+    return again

@@ -1,4 +1,4 @@
-"""The one list of metrics. Every metric is numpy in, float out, and knows which way is better."""
+"""The metrics that a run or a search can be asked for. Each is numpy in, float out, and knows which way is better."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from foldpack.metrics.classification import (
     quadratic_kappa,
     top_k_accuracy,
 )
-from foldpack.metrics.detection import coco_ap, imaterialist_ap
 from foldpack.metrics.fbeta import fbeta_macro, fbeta_micro, fbeta_samples
-from foldpack.metrics.kuzushiji import kuzushiji_f1
 from foldpack.metrics.ranking import map_at_k, multi_map_at_k, recall_at_k, top_k
 from foldpack.metrics.regression import mae, pinball, rmse
+from foldpack.spec import AnswerKind
 
 # What a metric wants as `p`: probabilities or ranking scores; bool decisions (after a threshold); int grades (after
-# cut points); real values; or pages (lists of boxes, points or masks, which no blend weights can be searched for).
-Needs = Literal["probs", "labels", "grades", "values", "pages"]
+# cut points); or real values. Scores of boxes, points and masks are functions of their own, in `metrics.detection` and
+# `metrics.kuzushiji`: no blend weights can be searched for them.
+Needs = Literal["probs", "labels", "grades", "values"]
 
 
 @dataclass(frozen=True)
 class Metric:
     """A score of predictions against the truth.
 
-    function(y, p) -> float. y: (n,) int classes, (n, C) bool labels, or (n,) float values; p as `needs` says. Metrics
-    of pages take what their own docstrings say.
+    function(y, p) -> float. y: (n,) int classes, (n, C) bool labels, or (n,) float values; p as `needs` says.
     A metric with `uses_groups` also takes `groups` (n,), for scores that are defined by group.
     """
 
@@ -47,6 +46,12 @@ class Metric:
     average: Literal["samples", "micro", "macro"] = "samples"  # of an F-beta
     uses_groups: bool = False
     map_at: int = 0  # of a mean average precision at k: k
+    scored: AnswerKind | None = None  # see `answer`; None: what `needs` says
+
+    @property
+    def answer(self) -> AnswerKind:
+        """What has to be handed in for this score. Accuracy takes probabilities but scores the likeliest class."""
+        return self.scored or self.needs
 
     def __call__(self, y: np.ndarray, p: np.ndarray, groups: np.ndarray | None = None) -> float:
         return self.function(y, p, groups) if self.uses_groups else self.function(y, p)
@@ -60,12 +65,12 @@ class Metric:
 def _ranked_map(k: int, y: np.ndarray, p: np.ndarray) -> float:
     """MAP@k of (n, C) scores; y (n,) int for one right class an item, (n, C) bool for many."""
     ranked = top_k(p, k)
-    return multi_map_at_k(y, ranked) if y.ndim == 2 else map_at_k(y, ranked)
+    return multi_map_at_k(y, ranked, k) if y.ndim == 2 else map_at_k(y, ranked, k)
 
 
 def _ranked_recall(k: int, y: np.ndarray, p: np.ndarray) -> float:
     """Recall@k of (n, C) scores; y (n,) int."""
-    return recall_at_k(y, top_k(p, k))
+    return recall_at_k(y, top_k(p, k), k)
 
 
 def _fbeta(name: str, function: Any, beta: float, average: Literal["samples", "micro", "macro"]) -> Metric:
@@ -73,10 +78,10 @@ def _fbeta(name: str, function: Any, beta: float, average: Literal["samples", "m
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric("accuracy", accuracy),
-    "top5_accuracy": Metric("top5_accuracy", partial(top_k_accuracy, k=5)),
+    "accuracy": Metric("accuracy", accuracy, scored="class"),
+    "top5_accuracy": Metric("top5_accuracy", partial(top_k_accuracy, k=5), scored="ranking"),
     "log_loss": Metric("log_loss", log_loss, greater_is_better=False),
-    "macro_f1": Metric("macro_f1", macro_f1),
+    "macro_f1": Metric("macro_f1", macro_f1, scored="class"),
     "auc": Metric("auc", auc),
     "average_precision": Metric("average_precision", average_precision),
     "f1": _fbeta("f1", fbeta_samples, 1.0, "samples"),
@@ -86,19 +91,15 @@ METRICS: dict[str, Metric] = {
     "f1_macro": _fbeta("f1_macro", fbeta_macro, 1.0, "macro"),
     "f2_macro": _fbeta("f2_macro", fbeta_macro, 2.0, "macro"),
     "qwk": Metric("qwk", quadratic_kappa, needs="grades"),
-    "map1": Metric("map1", partial(_ranked_map, 1), map_at=1),
-    "map3": Metric("map3", partial(_ranked_map, 3), map_at=3),
-    "map5": Metric("map5", partial(_ranked_map, 5), map_at=5),
-    "map10": Metric("map10", partial(_ranked_map, 10), map_at=10),
-    "recall1": Metric("recall1", partial(_ranked_recall, 1)),
-    "recall5": Metric("recall5", partial(_ranked_recall, 5)),
-    "recall10": Metric("recall10", partial(_ranked_recall, 10)),
+    "map1": Metric("map1", partial(_ranked_map, 1), map_at=1, scored="class"),
+    "map3": Metric("map3", partial(_ranked_map, 3), map_at=3, scored="ranking"),
+    "map5": Metric("map5", partial(_ranked_map, 5), map_at=5, scored="ranking"),
+    "map10": Metric("map10", partial(_ranked_map, 10), map_at=10, scored="ranking"),
+    "recall1": Metric("recall1", partial(_ranked_recall, 1), scored="class"),
+    "recall5": Metric("recall5", partial(_ranked_recall, 5), scored="ranking"),
+    "recall10": Metric("recall10", partial(_ranked_recall, 10), scored="ranking"),
     "rmse": Metric("rmse", rmse, needs="values", greater_is_better=False),
     "mae": Metric("mae", mae, needs="values", greater_is_better=False),
-    "kuzushiji_f1": Metric("kuzushiji_f1", kuzushiji_f1, needs="pages"),
-    "coco_box_ap": Metric("coco_box_ap", partial(coco_ap, kind="bbox"), needs="pages"),
-    "coco_mask_ap": Metric("coco_mask_ap", partial(coco_ap, kind="segm"), needs="pages"),
-    "imaterialist_ap": Metric("imaterialist_ap", imaterialist_ap, needs="pages"),
     "pinball": Metric("pinball", pinball, needs="values", greater_is_better=False),
 }
 

@@ -78,7 +78,16 @@ def restore_net(weights: dict[str, torch.Tensor], info: CheckpointInfo, source: 
     try:
         net.load_state_dict(weights)
     except RuntimeError as failure:
-        reason = " ".join(str(failure).split())[:300]
+        faults = weight_faults(net.state_dict(), weights) or [" ".join(str(failure).split())[:300]]
+        more = "" if len(faults) <= 3 else f", and {len(faults) - 3} more"
         raise ModelError(f"{source}: the weights do not fit network '{info.net.arch}' with {info.n_classes} classes: "
-                         f"{reason}") from None
+                         f"{', '.join(faults[:3])}{more}") from None
     return net.eval()
+
+
+def weight_faults(wanted: dict[str, torch.Tensor], given: dict[str, torch.Tensor]) -> list[str]:
+    """What keeps given tensors from taking the place of the wanted ones: missing, of another shape, too many."""
+    faults = [f"{name} is missing" for name in wanted if name not in given]
+    faults += [f"{name} is {tuple(given[name].shape)} where {tuple(tensor.shape)} is wanted"
+               for name, tensor in wanted.items() if name in given and given[name].shape != tensor.shape]
+    return faults + [f"{name} is not wanted" for name in given if name not in wanted]

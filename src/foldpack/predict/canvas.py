@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from foldpack.data.decode import decode_item
+from foldpack.data.depth import depth_warning
 from foldpack.data.items import Items
 from foldpack.predict.canvas_file import CanvasError, CanvasFile, Pixels
 from foldpack.predict.page_stream import PIXEL_BYTES, STALL_SECONDS, CanvasKind, PageStream
@@ -31,6 +32,7 @@ class DecodeReport:
 
     repaired: dict[int, str] = field(default_factory=dict)  # row -> what was repaired
     fallback: dict[int, str] = field(default_factory=dict)  # row -> why there are no pixels
+    largest: dict[int, int] = field(default_factory=dict)  # row -> the largest value of an image of 16 bits
 
 
 class CanvasSet:
@@ -95,6 +97,8 @@ class CanvasSet:
             decoded = decode_item(self.items.paths[row], sizes, decoder)
             if decoded.state == "fallback":
                 fallback = decoded.reason
+            elif decoded.largest >= 0:
+                self.report.largest[row] = decoded.largest
             repaired = decoded.reason if decoded.state == "repaired" else repaired
             for kind in kept:
                 self._keep(kind, row, decoded.pixels[kind.size])
@@ -220,6 +224,7 @@ class Canvas:
     broken: np.ndarray  # (n,) bool: could not be decoded
     reasons: list[str]  # one line for each broken item
     repaired: list[str]  # one line for each item that was damaged and repaired
+    warning: str = ""  # on 16-bit images that use few of their bits
 
 
 def decode_items(
@@ -242,4 +247,5 @@ def decode_items(
         canvases.close()
     report = canvases.report
     reasons, repaired = ([found[row] for row in sorted(found)] for found in (report.fallback, report.repaired))
-    return Canvas(np.asarray(canvases.pixels[kind]), canvases.broken, reasons, repaired)
+    return Canvas(np.asarray(canvases.pixels[kind]), canvases.broken, reasons, repaired,
+                  depth_warning(report.largest.values()))

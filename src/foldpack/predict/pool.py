@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import torch
 from foldpack.errors import FoldpackError
 from foldpack.predict.deadline import OutOfTime
 from foldpack.predict.store import UnitStore
+from foldpack.predict.watch import leave_signals_to_the_engine
 from foldpack.predict.work import (
     Shard,
     ShardDone,
@@ -117,7 +117,7 @@ def worker_process(predictor: UnitPredictor, store: UnitStore, device: str, thre
 
     It also ends after an error that leaves its device unusable: the process that is started in its place has a new one.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the engine's decides
+    leave_signals_to_the_engine()
     set_worker_threads(threads)
     try:
         runner = ShardRunner(predictor, store, device)

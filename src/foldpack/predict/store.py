@@ -26,6 +26,11 @@ def unit_key(identity: dict[str, object]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:40]
 
 
+def has_finished_units(folder: Path) -> bool:
+    """Whether any unit was finished by a process before this one, of whatever kernel. folder: that of the store."""
+    return any(folder.glob("*.npy"))
+
+
 class UnitStore:
     """One (n, C) float32 array a unit: `<key>.part` while its rows come in, `<key>.npy` once all are there.
 
@@ -44,10 +49,6 @@ class UnitStore:
         for half in self.folder.glob("*.part"):
             half.unlink()
         self._remove_spare()
-
-    def has_finished(self) -> bool:
-        """Whether any unit was finished by a process before this one, of whatever kernel."""
-        return any(self.folder.glob("*.npy"))
 
     def home(self, key: str) -> Path:
         """The folder that has a unit, or will have it."""

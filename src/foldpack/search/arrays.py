@@ -21,6 +21,7 @@ from foldpack.search.array_spec import (
     read_any_ensemble,
 )
 from foldpack.search.cells import Cells, Kind, dense_cells
+from foldpack.search.chance import check_chance
 from foldpack.search.drift import Drift, member_drift
 from foldpack.search.find import Found, Progress, SearchOptions, find_ensemble
 from foldpack.search.inputs import Table, align, read_member, read_table
@@ -88,8 +89,6 @@ def read_targets(values: np.ndarray, metric: Metric, one_column: bool = False) -
 
     one_column: whether the predictions are one number an item, which makes (n,) labels 0/1.
     """
-    if metric.needs == "pages":
-        raise DataError(f"metric {metric.name!r} scores boxes, points or masks; no weights can be searched for it")
     if metric.needs in ("values", "grades"):
         return "values", values.astype(np.float64)
     whole = np.issubdtype(values.dtype, np.bool_) or np.all(values == np.round(values))
@@ -219,18 +218,21 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     notes = inputs.notes + [one.note for one in drift if one.note is not None]
     notes += duplicate_notes(found.correlation, inputs.names)
     notes += score_notes(found.single_scores, inputs.names, metric)
+    chance = check_chance(inputs.cells, inputs.names, metric, asked.options.rule, inputs.folds)
     spec = array_ensemble(name, inputs, found)
     level2: dict = {}
+    stopped = found.interrupted
     folder = booster_folder(target)
     if asked.level2 is not None:
         source = array_level2(inputs, found)
         part, level2, more = add_level2(source, found, inputs.folds, asked.level2, folder, progress)
         notes += more
+        stopped = not level2  # Ctrl-C, during the choice or in level 2
         if part is not None:
             spec = spec.model_copy(update={"level2": part, "prior": np.asarray(source.prior).tolist()})
     else:
         remove_boosters(folder)
-    return spec, report_numbers(Report(name, found, inputs.names, notes, level2=level2, drift=drift))
+    return spec, report_numbers(Report(name, found, inputs.names, notes, None, level2, drift, chance, stopped))
 
 
 def compare_tests(tests: tuple[Path, ...], inputs: ArrayInputs, new_class: bool) -> list[Drift]:

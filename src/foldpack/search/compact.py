@@ -21,6 +21,7 @@ Stream = Callable[[int, int], np.ndarray]
 STORE_BYTES = 256 << 20  # of all kept numbers; fits and copies need about four times as much
 SAMPLE_ITEMS = 512  # the floor is set on so many evenly spaced items
 BEST = 3  # classes of every member and item that are always kept
+FEW = 2 * BEST  # of so few classes the best of every item would fill the store, and leave no room below the floor
 BLOCK_BYTES = 48 << 20  # of all members' predictions for one block of rows
 
 
@@ -32,14 +33,14 @@ def compact_cells(
     store_bytes: int = STORE_BYTES,
     progress: Callable[[float], None] | None = None,
 ) -> Cells:
-    """Stream all members once. A store that all cells fit into keeps them all.
+    """Stream all members once. A store that all cells fit into keeps them all; so does any of `FEW` classes.
 
     streams: one a member; targets: (n,) int or (n, C) bool; store_bytes: for the kept float32 numbers.
     """
     items, members = len(targets), len(streams)
     kind: Kind = "labels" if targets.ndim == 2 else "exclusive"
     most_cells = store_bytes // (4 * members)
-    if items * classes <= most_cells:
+    if items * classes <= most_cells or classes <= FEW:
         return dense_cells(np.stack([stream(0, items) for stream in streams]), targets, groups)
     floor, each = sampled_floor(streams, items, classes, most_cells)
     per_block = max(1, BLOCK_BYTES // (4 * members * classes))

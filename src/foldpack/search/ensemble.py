@@ -11,11 +11,14 @@ from pydantic import Field
 
 from foldpack.competitions.registry import get_competition
 from foldpack.data.runs import Run, read_array, read_run
-from foldpack.ensemble.blend import blend_probs, merge_views
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
+from foldpack.metrics.answers import answer_problem
 from foldpack.metrics.plugin import find_metric
-from foldpack.metrics.registry import Metric
+from foldpack.metrics.registry import METRICS, Metric
 from foldpack.search.cells import Cells
+from foldpack.search.chance import Reader, check_chance
 from foldpack.search.compact import Stream, compact_cells
 from foldpack.search.cost import START_SECONDS, Machine, MemberCost
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
@@ -23,7 +26,7 @@ from foldpack.search.level2 import Level2Options, require_level2_fits
 from foldpack.search.level2_files import remove_boosters
 from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import duplicate_notes, score_notes
-from foldpack.search.report import Report, report_lines, report_numbers
+from foldpack.search.report import Report, report_numbers
 from foldpack.search.solvers import in_space
 from foldpack.spec import (
     BlendSpec,
@@ -75,14 +78,6 @@ class EnsembleSettings(StrictModel):
     slug: Name | None
 
 
-def search_ensemble(
-    name: str, folders: list[Path], metric_name: str | None, hours: float, slug: str | None = None
-) -> tuple[EnsembleSpec, list[str]]:
-    """Fit the blend of some runs. Returns the ensemble and the lines of a report. Raises DataError."""
-    spec, numbers = search_runs(name, folders, RunSearch(metric=metric_name, hours=hours, slug=slug))
-    return spec, report_lines(numbers)
-
-
 def search_runs(
     name: str, folders: list[Path], asked: RunSearch, progress: Progress | None = None
 ) -> tuple[EnsembleSpec, dict]:
@@ -102,20 +97,23 @@ def search_runs(
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
     names = [run.meta.run for run in runs]
     notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
+    chance = check_chance(cells, names, metric, asked.options.rule, folds, None if cells.full else run_reader(runs))
     notes += floor_notes(cells, found) + limit_notes(found, asked) + single_notes(found, names)
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
     limit = asked.hours if asked.images is not None else None
     spec = run_spec(name, runs, found, asked)
     level2: dict = {}
+    stopped = found.interrupted
     if asked.level2 is not None and asked.boosters is not None:
         source = run_level2(runs, cells, found, spec)
         part, level2, more = add_level2(source, found, folds, asked.level2, asked.boosters, progress)
         notes += more
+        stopped = not level2  # Ctrl-C, during the choice or in level 2
         spec = spec.model_copy(update={"level2": part})
     elif asked.boosters is not None:
         remove_boosters(asked.boosters)
-    return spec, report_numbers(Report(name, found, names, notes, limit, level2))
+    return spec, report_numbers(Report(name, found, names, notes, limit, level2, [], chance, stopped))
 
 
 def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) -> Level2Source:
@@ -153,7 +151,13 @@ def run_stream(run: Run) -> Stream:
     The file is mapped anew each time: pages of a map that stays open count as memory of this process.
     """
     path = run.folder / "oof.npy"
-    return lambda first, end: merge_views(read_array(path)[:, first:end], run.meta.task, run.meta.merge)
+    return lambda first, end: merge_view_probs(read_array(path)[:, first:end], run.meta.task, run.meta.merge)
+
+
+def run_reader(runs: list[Run]) -> Reader:
+    """(run, items) -> its probabilities of these items, from the file."""
+    streams = [run_stream(run) for run in runs]
+    return lambda m, items: np.concatenate([streams[m](int(item), int(item) + 1) for item in items])
 
 
 def floor_notes(cells: Cells, found: Found) -> list[str]:
@@ -237,9 +241,10 @@ def same_targets(run: Run, other: Run) -> bool:
 
 
 def require_metric_fits(metric: Metric, task: str) -> None:
-    """Raises DataError for a metric of label sets on single-label data and the other way round."""
-    if (metric.needs == "labels") != (task == "multilabel") or metric.needs not in ("probs", "labels"):
-        raise DataError(f"metric '{metric.name}' needs {metric.needs}; it does not fit a {task} competition")
+    """Raises DataError for a metric that does not score what the kernel of this task hands in."""
+    if problem := answer_problem(metric.name, metric.answer, task):
+        own = ', or a .py file with needs = "class"' if task == "multiclass" else ""
+        raise DataError(f"{problem}{own}; name one of them with --metric")
 
 
 def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:
@@ -257,6 +262,7 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
             nested=None if nested is None else round(nested.mean, 6),
             nested_se=None if nested is None else round(nested.se, 6),
             uniform=round(found.uniform_score, 6),
+            answer=None if found.metric.name in METRICS else found.metric.answer,
         ),
         budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
         blend=BlendSpec.model_validate(

@@ -21,6 +21,7 @@ from foldpack.search.solvers import Blend, Solver, default_solvers, finish_blend
 from foldpack.search.uncertainty import Uncertainty, bootstrap
 
 SMALLEST_WEIGHT = 0.002  # a member with less is left out: it costs its full time
+MOST_LEFT_OUT = 0.1  # of all weight; where the small members have more together, they stay
 DIGITS = 6  # of weights, scale and bias: as written to the YAML
 CURVE_POINTS = 33
 CORRELATION_CELLS = 200_000
@@ -84,6 +85,11 @@ class Found:
     hours: np.ndarray | None  # (M,) all folds and views
     plan: list[PlannedUnit]
     prefixes: list[Prefix]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the choice."""
+        return self.choice is not None and self.choice.interrupted
 
     @property
     def used(self) -> np.ndarray:
@@ -176,8 +182,12 @@ def _choose_blend(cells, solvers, metric, folds, rule, progress, members, kept) 
 
 
 def rounded(blend: Blend) -> Blend:
-    """Weights as they are written: members below the smallest weight left out, six digits, sum about 1."""
-    weights = np.where(np.abs(blend.weights) < SMALLEST_WEIGHT, 0.0, blend.weights)
+    """Weights as they are written, six digits, sum about 1; members with next to no weight are left out."""
+    size = np.abs(blend.weights)
+    small = size < SMALLEST_WEIGHT
+    if size[small].sum() > MOST_LEFT_OUT * size.sum():  # of 501 equal members each is small, and together they are all
+        small = np.zeros_like(small)
+    weights = np.where(small, 0.0, blend.weights)
     weights = np.round(weights / weights.sum(), DIGITS)
     return replace(blend, weights=weights, scale=round(blend.scale, DIGITS), bias=round(blend.bias, DIGITS))
 

@@ -42,8 +42,12 @@ def add_level2(
 ) -> tuple[Level2Spec | None, dict, list[str]]:
     """(entry of the YAML, or None where the blend stands; numbers of the report; notes).
 
-    folder: for the boosters' texts. Ctrl-C leaves the blend. Raises DataError as `require_level2_fits` does.
+    folder: for the boosters' texts. Ctrl-C leaves the blend, and no numbers; so does one before, during the choice.
+    Raises DataError as `require_level2_fits` does.
     """
+    if found.interrupted:
+        remove_boosters(folder)
+        return None, {}, ["level 2 was not tried: the blend stands"]
     assert source.prior is not None  # else `require_level2_fits` has refused it
     report = None if progress is None else lambda share: progress("level 2", share)
     try:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
-from foldpack.ensemble.spaces import sigmoid_of
 from foldpack.search.cells import Cells
 from foldpack.search.simplex import BLOCK
 
@@ -92,7 +92,7 @@ def bce_terms(part: np.ndarray, truth: np.ndarray, x: np.ndarray) -> tuple[float
     """Sums of the cross-entropy, its gradient and Hessian over cells. part: (M, b) float64 logits; x: (M + 1,)."""
     size = len(part)
     logits = x[:size] @ part + x[size]
-    prob = sigmoid_of(logits)
+    prob = expit(logits)
     error, curve = prob - truth, prob * (1 - prob)
     scaled = part * curve
     hessian = np.empty((size + 1, size + 1))

@@ -8,6 +8,7 @@ from html import escape
 
 import numpy as np
 
+from foldpack.search.chance import ChanceCheck
 from foldpack.search.drift import Drift
 from foldpack.search.figures import (
     correlation_figure,
@@ -27,6 +28,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 td, th { text-align: right; padding: .2rem .4rem; border-bottom: 1px solid #ddd; }
 td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; } svg { width: 100%; height: auto; } .note { background: #fff4d6; padding: .5rem .75rem; }
+.warning { background: #fbdcd7; padding: .5rem .75rem; border-left: .25rem solid #b3261e; }
 """
 
 
@@ -34,7 +36,8 @@ td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
 class Report:
     """What a report is made of. limit_hours: of the kernel, or None; level2: numbers of the second level, or none;
 
-    drift: a comparison of each member's test and out-of-fold predictions, where test predictions were given.
+    drift: a comparison of each member's test and out-of-fold predictions, where test predictions were given; chance: of
+    each member with a constant guess; interrupted: Ctrl-C ended the choice or level 2.
     """
 
     name: str
@@ -44,6 +47,15 @@ class Report:
     limit_hours: float | None = None
     level2: dict = field(default_factory=dict)
     drift: list[Drift] = field(default_factory=list)
+    chance: ChanceCheck = ChanceCheck(None, [])
+    interrupted: bool = False
+
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes, after that of a stop."""
+        if not self.found.interrupted:
+            return self.notes
+        return ["Ctrl-C ended the choice: the best found so far is kept, its nested score is missing", *self.notes]
 
 
 def report_numbers(report: Report) -> dict:
@@ -69,7 +81,7 @@ def report_numbers(report: Report) -> dict:
         "name": report.name,
         "metric": found.metric.name,
         "greater_is_better": found.metric.greater_is_better,
-        "scores": score_numbers(found),
+        "scores": score_numbers(found) | {"constant": report.chance.constant},
         "blend": blend_numbers(found.blend),
         "threshold": found.decision.threshold,
         "cuts": found.decision.cuts,
@@ -87,7 +99,9 @@ def report_numbers(report: Report) -> dict:
                       "threshold": prefix.decision.threshold, "score": prefix.score} for prefix in found.prefixes],
         "level2": report.level2,
         "drift": [vars(one) for one in report.drift],
-        "notes": report.notes,
+        "warnings": report.chance.warnings,
+        "notes": report.all_notes,
+        "interrupted": report.interrupted,
     }  # fmt: skip
     return {key: plain(value) for key, value in numbers.items()}
 
@@ -154,6 +168,7 @@ def report_html(numbers: dict) -> str:
     """One HTML page with inline figures; nothing is fetched."""
     scores = numbers["scores"]
     parts = [f"<h1>{escape(numbers['name'])}: {escape(numbers['metric'])}</h1>", summary_html(numbers)]
+    parts += [f'<p class="warning">Warning: {escape(warning)}</p>' for warning in numbers["warnings"]]
     parts += [f'<p class="note">{escape(note)}</p>' for note in numbers["notes"]]
     figures = [
         ("Scores", score_figure(scores, numbers["metric"])),
@@ -252,7 +267,8 @@ def report_lines(numbers: dict) -> list[str]:
     lines += [f"  {why}" for why in [choice_text(numbers)] if why]
     if numbers["intervals_of"] != blend["solver"]:
         lines.append(f"  intervals of the weights: refits of {numbers['intervals_of']}, whose loss has them")
-    lines.append(f"  in-sample {scores['in_sample']:.4f}, uniform {scores['uniform_in_sample']:.4f}")
+    constant = "" if scores["constant"] is None else f", one constant guess for all {scores['constant']:.4f}"
+    lines.append(f"  in-sample {scores['in_sample']:.4f}, uniform {scores['uniform_in_sample']:.4f}{constant}")
     if scores.get("nested") is not None:
         lines.append(f"  nested {scores['nested']:.4f} +- {scores['nested_se']:.4f}, uniform {scores['uniform']:.4f}, "
                      f"best single {scores['best_single']:.4f}: all fitted without the scored fold")  # fmt: skip
@@ -262,7 +278,7 @@ def report_lines(numbers: dict) -> list[str]:
         lines.append(f"  'in no class' scores {numbers['new_score']:.4f}")
     if numbers["level2"]:
         lines.append(f"  {numbers['level2']['verdict']}")
-    return lines
+    return lines + [f"warning: {warning}" for warning in numbers["warnings"]]
 
 
 def _fixed(score: float | None) -> str:

@@ -39,7 +39,8 @@ class Choice:
     """What was chosen, and scores on folds that took no part in the fit, in the metric's own direction.
 
     per_fold, uniform_per_fold, best_single_per_fold: (K,), of the nested choice, of equal weights, and of the member
-    that is best without the fold; by_candidate: mean over folds of every candidate (chosen among, so optimistic).
+    that is best without the fold; by_candidate: mean over folds of every candidate (chosen among, so optimistic);
+    interrupted: Ctrl-C ended the cross-validation, and what was known by then decided.
     """
 
     chosen: Candidate
@@ -48,6 +49,7 @@ class Choice:
     per_fold: np.ndarray
     uniform_per_fold: np.ndarray
     best_single_per_fold: np.ndarray
+    interrupted: bool = False
 
     @property
     def mean(self) -> float:
@@ -99,15 +101,15 @@ def choose(
     tasks: list[tuple[int, ...]] = [(f,) for f in range(count)] + list(combinations(range(count), 2))
     tasks = tasks if count > 2 else tasks[:2]
     gains = np.full((count, count, len(candidates) + cells.members), np.nan)
-    for done, left_out in enumerate(tasks):
-        try:
+    try:
+        for done, left_out in enumerate(tasks):
             rows = scorer.gains(fold, left_out)
-        except KeyboardInterrupt:
-            return _decide(gains, candidates, metric), whole
-        for scored, row in zip(left_out, rows, strict=True):
-            gains[scored, left_out[0] if left_out[-1] == scored else left_out[-1], : len(row)] = row
-        if progress:
-            progress((done + 1) / len(tasks))
+            for scored, row in zip(left_out, rows, strict=True):
+                gains[scored, left_out[0] if left_out[-1] == scored else left_out[-1], : len(row)] = row
+            if progress:
+                progress((done + 1) / len(tasks))
+    except KeyboardInterrupt:
+        return replace(_decide(gains, candidates, metric), interrupted=True), whole
     return _decide(gains, candidates, metric), whole
 
 

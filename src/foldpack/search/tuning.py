@@ -73,7 +73,7 @@ def tuned_settings(kind: str, task: BoosterFit, fold: int, start: dict, tuning: 
     storage = open_storage(tuning.study)
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # as a warning it prints the traceback of a Ctrl-C
     study = optuna.create_study(storage=storage, study_name=f"{tuning.name}/{kind}/fold{fold}", load_if_exists=True)
     digest = task_digest(task, start)
     if study.user_attrs.setdefault("data", digest) != digest:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 
+import numpy as np
 import torch
 from timm.data.random_erasing import RandomErasing
 from torchvision.transforms import v2
@@ -16,8 +18,25 @@ import albumentations as A  # noqa: E402
 WHITE = (255, 255, 255)
 
 
-def build_augmentation(config: AugmentConfig, seed: int) -> A.Compose:
-    """(H, W, 3) uint8 -> the same shape and type. Pixels from outside the image repeat its edge."""
+class Augmentation:
+    """Geometry and colour of one image. What happens to it follows from a key, not from what came before it.
+
+    All steps draw from one generator: with a seed for each, as `set_random_seed` of albumentations 2.0.8 gives them,
+    two flips of the same probability would always go together.
+    """
+
+    def __init__(self, config: AugmentConfig) -> None:
+        self.steps = A.Compose(augmentation_steps(config))
+
+    def __call__(self, image: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
+        """image: (H, W, 3) uint8; key: integers from 0 on. Returns the same shape and type."""
+        for_numpy, for_python = (int(word) for word in np.random.SeedSequence(key).generate_state(2, np.uint64))
+        self.steps.set_random_state(np.random.default_rng(for_numpy), random.Random(for_python))
+        return self.steps(image=image)["image"]
+
+
+def augmentation_steps(config: AugmentConfig) -> list[A.BasicTransform]:
+    """What is switched on, in order. Pixels from outside the image repeat its edge."""
     steps: list[A.BasicTransform] = []
     if config.hflip:
         steps.append(A.HorizontalFlip(p=config.hflip))
@@ -35,7 +54,7 @@ def build_augmentation(config: AugmentConfig, seed: int) -> A.Compose:
             saturation=(1 - strength, 1 + strength), hue=(-strength / 4, strength / 4), p=config.colour))
     if config.grey:
         steps.append(A.ToGray(p=config.grey))
-    return A.Compose(steps, seed=seed)
+    return steps
 
 
 class BatchMixer:

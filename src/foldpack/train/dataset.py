@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import albumentations as A
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from foldpack.config import RunConfig
+from foldpack.train.augment import Augmentation
 
 
 @dataclass(frozen=True)
@@ -33,18 +36,51 @@ class TrainingSet:
 
 
 class AugmentedRows(Dataset):
-    """Some rows of a training set: index -> ((size, size, 3) uint8 tensor, (C,) float32 tensor)."""
+    """Some rows of a training set: (epoch, position) -> ((size, size, 3) uint8 tensor, (C,) float32 tensor).
 
-    def __init__(self, data: TrainingSet, rows: np.ndarray, augmentation: A.Compose) -> None:
+    The epoch comes with every item, since worker processes that live on would never hear of a new one.
+    """
+
+    def __init__(self, data: TrainingSet, rows: np.ndarray, augmentation: Augmentation, seed: int) -> None:
         self.pixels = data.pixels
         self.targets = data.target_matrix()
         self.rows = rows
         self.augmentation = augmentation
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        row = self.rows[index]
-        image = self.augmentation(image=self.pixels[row])["image"]
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        epoch, position = key
+        row = int(self.rows[position])
+        image = self.augmentation(self.pixels[row], (self.seed, epoch, row))
         return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(self.targets[row])
+
+
+class ShuffledEpochs(Sampler[tuple[int, int]]):
+    """(epoch, position) of every item in an order that follows from seed and epoch. Set `epoch` before a pass."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        return iter([(self.epoch, int(position)) for position in order])
+
+
+def training_batches(data: TrainingSet, rows: np.ndarray, config: RunConfig, seed: int) -> DataLoader:
+    """Batches of augmented rows, shuffled anew in every epoch; set `.sampler.epoch` before each pass.
+
+    The same to the bit for every number of workers. The loader has a generator of its own, so that it takes nothing
+    from the numbers that dropout and mixing draw from.
+    """
+    items = AugmentedRows(data, rows, Augmentation(config.augment), seed)
+    return DataLoader(items, config.batch_size, sampler=ShuffledEpochs(len(rows), seed),
+                      drop_last=len(rows) > config.batch_size, num_workers=config.workers,
+                      persistent_workers=config.workers > 0, generator=torch.Generator().manual_seed(seed))

@@ -15,6 +15,13 @@ def score_probs(metric: Metric, targets: np.ndarray, probs: np.ndarray, min_labe
     return metric(targets, probs)
 
 
+def is_defined(metric: Metric, targets: np.ndarray, classes: int) -> bool:
+    """Whether predictions of these items can be scored: an AUC needs two classes. targets: (n,) int or (n, C) bool."""
+    if metric.needs == "labels":
+        return True
+    return not np.isnan(metric(targets, np.full((len(targets), classes), 1 / classes, dtype=np.float32)))
+
+
 def is_better(metric: Metric, score: float, best: float | None) -> bool:
     """Whether a score beats the best so far in the metric's own direction. NaN never does."""
     if best is None or np.isnan(best):

@@ -14,13 +14,11 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
 from torch import nn
-from torch.utils.data import DataLoader
 
 from foldpack.config import ConfigError, RunConfig
-from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.metrics.registry import Metric, get_metric
 from foldpack.models.checkpoint import GoldenLogits
@@ -29,12 +27,14 @@ from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import predict_logits
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import View
-from foldpack.train.augment import BatchMixer, build_augmentation
-from foldpack.train.dataset import AugmentedRows, TrainingSet
+from foldpack.train.augment import BatchMixer
+from foldpack.train.dataset import ShuffledEpochs, TrainingSet, training_batches
 from foldpack.train.evaluate import is_better, score_probs
 from foldpack.train.losses import build_loss
+from foldpack.train.rates import build_scheduler
 
 PREDICT_BATCH = 64
+CALMER = "lower optim.lr, set optim.clip_norm, or use precision: no"
 
 
 class TrainingError(FoldpackError):
@@ -58,27 +58,37 @@ def fit_fold(
 ) -> FoldResult:
     """Train on the items outside `fold` and predict those inside it with the best epoch's weights.
 
-    `log` gets a flat dict after every epoch. Raises TrainingError when the loss is not finite.
+    `log` gets a flat dict after every epoch; its `lr` is the rate at the epoch's start. Raises TrainingError when the
+    loss is not finite.
     """
-    set_seed(config.seed * 1000 + fold)
+    set_seed(fold_seed(config, fold))
     training = FoldTraining(config, data, fold)
     best: FoldResult | None = None
     stale = 0
     for epoch in range(config.epochs):
-        started = time.monotonic()
+        started, rate = time.monotonic(), training.rate()
         loss = training.epoch(epoch)
-        entry: dict[str, object] = {"fold": fold, "epoch": epoch, "loss": round(loss, 6)}
+        entry: dict[str, object] = {"fold": fold, "epoch": epoch, "lr": rate, "loss": round(loss, 6)}
         last = epoch == config.epochs - 1
         if last or (epoch + 1) % config.evaluate_every == 0:
             result = training.evaluate(epoch)
             entry["score"] = round(result.score, 6)
             better = best is None or is_better(training.metric, result.score, best.score)
             best, stale = (result, 0) if better else (best, stale + config.evaluate_every)
+            training.end_epoch(epoch, result.score)
         log({**entry, "seconds": round(time.monotonic() - started, 2), "left": config.epochs - epoch - 1})
         if config.patience is not None and stale >= config.patience:
             break
     assert best is not None  # the last epoch is always evaluated
+    if math.isnan(best.score):
+        raise TrainingError(f"run '{config.run}': fold {fold} scores no number in any epoch, so its predictions are "
+                            f"none; {CALMER}")
     return best
+
+
+def fold_seed(config: RunConfig, fold: int) -> int:
+    """The seed of one fold's weights, order and augmentation, 0 to 2**32 - 1; a negative `seed` is as good as any."""
+    return (config.seed * 1000 + fold) % 2**32
 
 
 class FoldTraining:
@@ -93,10 +103,8 @@ class FoldTraining:
                                        gradient_accumulation_steps=config.accumulate)
         self.inside = np.flatnonzero(data.fold == fold)
         rows = np.flatnonzero(data.fold != fold)
-        augmentation = build_augmentation(config.augment, config.seed * 1000 + fold)
-        loader = DataLoader(AugmentedRows(data, rows, augmentation), config.batch_size, shuffle=True,
-                            drop_last=len(rows) > config.batch_size, num_workers=config.workers,
-                            persistent_workers=config.workers > 0)
+        loader = training_batches(data, rows, config, fold_seed(config, fold))
+        self.order: ShuffledEpochs = loader.sampler  # type: ignore[assignment]
         net = build_classifier(config.net, len(data.classes), config.net.pretrained)
         optimizer = build_optimizer(config, net)
         self.loss = build_loss(config.loss, data.task)
@@ -112,6 +120,7 @@ class FoldTraining:
     def epoch(self, epoch: int) -> float:
         """One pass over the training items. Returns the mean loss."""
         self.net.train()
+        self.order.epoch = epoch
         total, count = 0.0, 0
         for pixels, targets in self.loader:
             images, mixed = self.mixer(self.net_input(pixels), targets)
@@ -124,8 +133,7 @@ class FoldTraining:
             total, count = total + loss.item() * len(images), count + len(images)
         mean = total / max(count, 1)
         if not math.isfinite(mean):
-            raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; lower optim.lr, "
-                                "set optim.clip_norm, or use precision: no")
+            raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; {CALMER}")
         return mean
 
     def net_input(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -146,6 +154,15 @@ class FoldTraining:
         if self.ema is not None:
             self.ema.update(self.plain, step=self.updates)
 
+    def rate(self) -> float:
+        """The learning rate of the next update, to 6 digits; with layer decay that of the last layer."""
+        return float(f"{max(group['lr'] for group in self.optimizer.param_groups):.6g}")
+
+    def end_epoch(self, epoch: int, score: float) -> None:
+        """Tell the schedule what an evaluated epoch scored."""
+        if self.scheduler is not None:
+            self.scheduler.step(epoch + 1, score)
+
     def evaluate(self, epoch: int) -> FoldResult:
         """Predict the items of the fold with the averaged weights if there are any, else with the current ones."""
         net: nn.Module = self.ema.module if self.ema is not None else self.plain
@@ -155,7 +172,7 @@ class FoldTraining:
         logits = predict_logits(net, self.config.net, pixels, self.config.views, self.accelerator.device,
                                 PREDICT_BATCH)
         seconds = (time.monotonic() - started) / (len(pixels) * len(self.config.views))
-        probs = merge_views(logits, self.data.task, self.config.merge)
+        probs = merge_view_probs(logits, self.data.task, self.config.merge)
         score = score_probs(self.metric, self.data.targets[self.inside], probs)
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
         golden = remember_golden(net, self.config.net, self.accelerator.device)
@@ -171,15 +188,3 @@ def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
     except (TypeError, ValueError, AssertionError, RuntimeError) as failure:
         raise ConfigError(f"run '{config.run}': optimiser '{optim.name}' cannot be built: {failure}; timm lists its "
                           "names with timm.optim.list_optimizers()") from None
-
-
-def build_scheduler(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int):
-    """timm's scheduler factory, stepped once per update. Raises ConfigError for an unknown name."""
-    optim = config.optim
-    try:
-        scheduler, _ = create_scheduler_v2(
-            optimizer, sched=optim.schedule, num_epochs=config.epochs, warmup_epochs=optim.warmup_epochs,
-            warmup_lr=optim.lr / 100, min_lr=optim.min_lr, step_on_epochs=False, updates_per_epoch=updates_per_epoch)
-    except (ValueError, AssertionError) as failure:
-        raise ConfigError(f"run '{config.run}': schedule '{optim.schedule}' cannot be built: {failure}") from None
-    return scheduler

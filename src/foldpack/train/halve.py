@@ -14,7 +14,7 @@ import numpy as np
 from foldpack.competitions.registry import get_competition
 from foldpack.config import config_hash, config_text, read_config
 from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_array
-from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.registry import get_metric
@@ -59,7 +59,8 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     net = restore_net(rounded, info, str(path)).to(device)
     rows = np.flatnonzero(data.fold == fold)
     logits = predict_logits(net, info.net, data.pixels[rows], config.views, device, config.batch_size)
-    score = score_probs(get_metric(config.metric), data.targets[rows], merge_views(logits, data.task, config.merge))
+    probs = merge_view_probs(logits, data.task, config.merge)
+    score = score_probs(get_metric(config.metric), data.targets[rows], probs)
     write_array(trainer.part(fold), logits.astype(config.oof_dtype))
     renamed = {"run": config.run, "score": score, "config_sha256": config_hash(config),
                "golden": remember_golden(net, info.net, device)}

@@ -32,18 +32,20 @@ from foldpack.data.runs import (
     write_meta,
     write_oof_rows,
 )
-from foldpack.ensemble.blend import merge_views
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
+from foldpack.metrics.answers import answer_problem
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.evaluate import score_probs
-from foldpack.train.fit import FoldResult, build_optimizer, build_scheduler, fit_fold
+from foldpack.train.evaluate import is_defined, score_probs
+from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.losses import build_loss
+from foldpack.train.rates import build_scheduler, check_schedule
 
 Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
@@ -56,9 +58,11 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     """
     layout = get_competition(config.competition)
     check_names(config, layout)
+    tell_metric(config, layout, say)
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
     data = load_training_set(config, layout, data_root, folds_csv, say)
     chosen = chosen_folds(config, data.fold, folds_csv)
+    check_scores(config, data, chosen, folds_csv)
     folder = runs / config.run
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
@@ -90,6 +94,14 @@ def check_names(config: RunConfig, layout: ImageTable) -> None:
     net = build_classifier(config.net, 2)
     require_output(config.net, net, 2)
     build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+    check_schedule(config)
+
+
+def tell_metric(config: RunConfig, layout: ImageTable, say: Say) -> None:
+    """Before hours of training: the best epoch may follow a metric that no kernel can be scored by, the search not."""
+    if problem := answer_problem(config.metric, get_metric(config.metric).answer, layout.task):
+        say(f"warning: run '{config.run}': {problem}; the epochs follow it all the same, but the search will need "
+            "--metric with one of these")
 
 
 def metrics_of_task(task: str) -> list[str]:
@@ -112,6 +124,8 @@ def load_training_set(
     classes = class_names(layout, root, labels)
     items = items_in(layout, root / layout.train_folder, table["id"].tolist())
     require_images(items, folds_csv)
+    for note in items.notes:
+        say(f"warning: {note}")
     canvas = decode_items(items, config.net.canvas_size, os.cpu_count() or 1, decoder=config.net.decoder)
     if canvas.reasons:
         raise DataError(f"{canvas.reasons[0]}; {len(canvas.reasons)} training images are broken: mend them or drop "
@@ -119,6 +133,8 @@ def load_training_set(
     if canvas.repaired:
         say(f"warning: {len(canvas.repaired)} training images are damaged and were repaired, such as "
             f"{canvas.repaired[0]}")
+    if canvas.warning:
+        say(f"warning: {canvas.warning}")
     targets = encode_labels(layout, labels, classes)
     return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, layout.task)
 
@@ -135,6 +151,16 @@ def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[i
     if strange or not config.folds:
         raise ConfigError(f"run '{config.run}': folds {config.folds}; {folds_csv} has {existing.tolist()}")
     return sorted(set(config.folds))
+
+
+def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_csv: Path) -> None:
+    """Raises ConfigError for a fold on which the metric is not defined, whatever is predicted there."""
+    for fold in folds:
+        inside = data.targets[data.fold == fold]
+        if not is_defined(get_metric(config.metric), inside, len(data.classes)):
+            raise ConfigError(f"{folds_csv}: metric '{config.metric}' is not defined on fold {fold}, whose "
+                              f"{len(inside)} items are of {len(np.unique(inside))} class; make other folds, or choose "
+                              "another metric")
 
 
 class RunTrainer:
@@ -186,8 +212,8 @@ class RunTrainer:
         append_log(self.folder, entry)
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
-            self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: loss {entry['loss']:.4f}{score}, "
-                     f"{entry['seconds']} s, {entry['left']} epochs to go")
+            self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: lr {entry['lr']:.3g}, loss "
+                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s, {entry['left']} epochs to go")
 
     def finish(self, folds: list[int]) -> RunMeta:
         """Join the folds' predictions and write oof.npy, oof.csv, targets.npy and, last, meta.json."""
@@ -204,7 +230,7 @@ class RunTrainer:
                           sha256=sha256_file(checkpoint_path(self.folder, info.fold)))
                  for info, inside in zip(infos, rows, strict=True)]
         metric = get_metric(self.config.metric)
-        probs = merge_views(logits, self.data.task, self.config.merge)
+        probs = merge_view_probs(logits, self.data.task, self.config.merge)
         meta = RunMeta(
             run=self.config.run, competition=self.config.competition, task=self.data.task,  # type: ignore[arg-type]
             classes=self.data.classes, prior=self.data.prior(), size=self.config.net.size,

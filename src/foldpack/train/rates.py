@@ -1,0 +1,140 @@
+"""The learning rate over a run: timm's schedules, the fall on a plateau, and a refusal of what would do nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from timm.scheduler import create_scheduler_v2
+
+from foldpack.config import SCHEDULE_SETTINGS, ConfigError, RunConfig
+from foldpack.errors import did_you_mean
+from foldpack.metrics.registry import get_metric
+
+STEADY = ("constant", "none")  # asked for, so they may keep the rate
+FALLING = ("step", "multistep", "plateau")  # the rate falls at certain epochs only
+WITHOUT_MIN_LR = (*STEADY, "step", "multistep")
+MOST_SIMULATED = 20_000  # updates
+
+
+class Schedule(Protocol):
+    """What timm's schedulers offer: both set the learning rate of the optimiser they were built with."""
+
+    def step_update(self, num_updates: int) -> None:
+        """After so many updates of the weights."""
+
+    def step(self, epoch: int, metric: float | None = None) -> None:
+        """After so many epochs; the metric of the last one, None when it was not evaluated."""
+
+
+class PlateauSchedule:
+    """The rate rises through the warm-up, then falls by a factor whenever the metric has not got better for a while.
+
+    The rule is PyTorch's ReduceLROnPlateau: it falls at the end of the first epoch that is more than `patience_epochs`
+    after the best one (relative gains below 1e-4 are none) and never below `min_lr`. Evaluations within the warm-up do
+    not count. timm's own PlateauLRScheduler does the same by the epoch, but is about to be removed.
+    """
+
+    def __init__(self, config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> None:
+        optim = config.optim
+        self.warmup = steady_schedule(config, optimizer, updates_per_epoch)
+        self.warmup_epochs = optim.warmup_epochs
+        self.warmup_updates = optim.warmup_epochs * updates_per_epoch
+        patience = 10 if optim.patience_epochs is None else optim.patience_epochs  # timm's value
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, "max" if get_metric(config.metric).greater_is_better else "min",
+            factor=0.1 if optim.decay_rate is None else optim.decay_rate, min_lr=optim.min_lr,
+            patience=patience // config.evaluate_every)  # it counts evaluations
+
+    def step_update(self, num_updates: int) -> None:
+        """Rise with every update of the warm-up."""
+        if num_updates <= self.warmup_updates:
+            self.warmup.step_update(num_updates)
+
+    def step(self, epoch: int, metric: float | None = None) -> None:
+        """Take note of a metric, and fall if it is time."""
+        if metric is not None and epoch > self.warmup_epochs:
+            self.plateau.step(metric)
+
+
+def build_scheduler(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Schedule | None:
+    """The schedule of a run; None for `none`. Raises ConfigError for one that is unknown or cannot be built."""
+    optim = config.optim
+    where = f"run '{config.run}': schedule '{optim.schedule}' cannot be built"
+    if optim.schedule not in SCHEDULE_SETTINGS:
+        raise ConfigError(f"{where}: {did_you_mean(optim.schedule, list(SCHEDULE_SETTINGS))}")
+    try:
+        if optim.schedule == "plateau":
+            return PlateauSchedule(config, optimizer, updates_per_epoch)
+        if optim.schedule == "constant":
+            return steady_schedule(config, optimizer, updates_per_epoch)
+        given = {name: getattr(optim, name) for name in SCHEDULE_SETTINGS[optim.schedule]}
+        return timm_schedule(config, optimizer, updates_per_epoch, optim.schedule,
+                             {name: value for name, value in given.items() if value is not None})
+    except (ValueError, AssertionError) as failure:
+        raise ConfigError(f"{where}: {failure}") from None
+
+
+def timm_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int, name: str,
+                  settings: dict[str, Any]) -> Any:
+    """timm's scheduler factory, stepped once per update."""
+    optim = config.optim
+    return create_scheduler_v2(
+        optimizer, sched=name, num_epochs=config.epochs, warmup_epochs=optim.warmup_epochs, warmup_lr=optim.lr / 100,
+        min_lr=optim.min_lr, step_on_epochs=False, updates_per_epoch=updates_per_epoch, **settings)[0]
+
+
+def steady_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Any:
+    """A warm-up, then the same rate to the end: steps by a factor of 1."""
+    return timm_schedule(config, optimizer, updates_per_epoch, "step", {"decay_rate": 1.0, "decay_epochs": 1})
+
+
+def check_schedule(config: RunConfig) -> None:
+    """Raises ConfigError for a schedule that would not change the learning rate once the warm-up is over."""
+    optim, name = config.optim, config.optim.schedule
+    if name in STEADY:
+        return
+    if name not in WITHOUT_MIN_LR and optim.min_lr >= optim.lr:
+        raise ConfigError(f"run '{config.run}': schedule '{name}' would not lower the learning rate: optim.min_lr is "
+                          f"{optim.min_lr:g}, optim.lr {optim.lr:g}; set min_lr lower, or use schedule: constant")
+    rates = simulated_rates(config)
+    idle = np.ptp(rates) == 0 if len(rates) else name in FALLING  # a run that is all warm-up may be a first try
+    if idle:
+        raise ConfigError(f"run '{config.run}': schedule '{name}' never changes the learning rate in "
+                          f"{config.epochs} epochs, {optim.warmup_epochs} of them warm-up; {_remedy(config)}, or use "
+                          "schedule: constant")
+
+
+def simulated_rates(config: RunConfig) -> np.ndarray:
+    """The rate at each update after the warm-up but the last one, if the metric never gets better; float64."""
+    per_epoch = max(2, min(100, MOST_SIMULATED // config.epochs))
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.optim.lr)
+    schedule = build_scheduler(config, optimizer, per_epoch)
+    assert schedule is not None
+    rates, evaluations = [], 0
+    for epoch in range(1, config.epochs + 1):
+        for update in range(1, per_epoch + 1):
+            rates.append(optimizer.param_groups[0]["lr"])
+            schedule.step_update((epoch - 1) * per_epoch + update)
+        evaluated = epoch % config.evaluate_every == 0
+        evaluations += evaluated
+        schedule.step(epoch, 1.0 if evaluated else None)
+        stale = (evaluations - 1) * config.evaluate_every
+        if config.optim.schedule == "plateau" and config.patience is not None and stale >= config.patience:
+            break
+    return np.array(rates[config.optim.warmup_epochs * per_epoch : -1])
+
+
+def _remedy(config: RunConfig) -> str:
+    optim, epochs = config.optim, config.epochs
+    if optim.schedule == "step":
+        return f"set optim.decay_epochs ({optim.decay_epochs or 90:g} now) to fewer epochs"
+    if optim.schedule == "multistep":
+        return (f"set optim.decay_milestones ({optim.decay_milestones or [90, 180, 270]} now) to epochs after the "
+                f"warm-up and below {epochs}")
+    if optim.schedule == "plateau":
+        patience = 10 if optim.patience_epochs is None else optim.patience_epochs
+        ends = "" if config.patience is None else f", below the patience of {config.patience} that ends a fold"
+        return f"set optim.patience_epochs ({patience} now) lower{ends}"
+    return "set optim.decay_epochs higher" if optim.schedule in ("wsd", "rsqrt") else "set more epochs"
