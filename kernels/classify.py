@@ -185,11 +185,11 @@ class ClassifyKernel:
 
     def open_pool(self, with_processes: bool) -> WorkPool:
         """A process for each device, or this one."""
-        names, precisions = [device.name for device in self.devices], {each.name: each.precision for each in self.devices}
+        names = [device.name for device in self.devices]
         predictor = ClassifyPredictor(self.units, self.files, self.found_keys, self.canvases.pixels, self.spec.task,
-                                      precisions)
+                                      {device.name: device.precision for device in self.devices})
         if not with_processes:
-            return InlinePool(predictor, self.store, self.unit_keys, self.devices[0].name, self.deadline.check)
+            return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)
         threads = max(1, torch.get_num_threads() // len(names))
         return ProcessPool(predictor, self.store, self.unit_keys, names, START_METHOD, threads, self.log.say)
 
