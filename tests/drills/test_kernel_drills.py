@@ -354,6 +354,22 @@ def test_a_damaged_file_is_an_error_and_in_the_rerun_the_others_stand(drill: Dri
     assert trial.require_valid() and trial.submission != drill.unbroken[0]
 
 
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_an_error_that_nobody_foresaw_costs_one_unit_in_the_rerun(drill: Drill, workers: int) -> None:
+    """In this process, in one worker process and in two: the same three units, and so the same bits."""
+    answers = []
+    for count in dict.fromkeys((0, workers)):
+        trial = drill.trial()
+        arguments = ("--workers", str(count)) if count else ()
+        assert drill.run(trial, *arguments, fault=("error", 1), variables=RERUN) == 0, trial.log
+        assert trial.log.count("unit failed: unit ") == 1 and "units 3 of 4" in trial.log
+        answers.append(trial.answer())
+    assert len(set(answers)) == 1 and answers[0] != drill.unbroken
+    trial = drill.trial()
+    assert drill.run(trial, *arguments, fault=("error", 1)) not in (0, 77), trial.log
+    assert trial.require_valid() and "CUDNN_STATUS_EXECUTION_FAILED" in trial.log
+
+
 def test_all_units_damaged_in_the_rerun_leave_the_prior(drill: Drill, tmp_path: Path) -> None:
     trial = drill.own_inputs(tmp_path)
     for path in (trial.inputs / "datasets").rglob("*.sealed"):

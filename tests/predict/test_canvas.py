@@ -168,6 +168,17 @@ def test_an_image_that_stalls_is_given_up_and_the_others_go_on(items: Items, thr
     let_go.set()
 
 
+def test_an_image_for_which_there_is_no_memory_is_given_up_alone(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(path: Path, sizes: list[int], decoder: str) -> Decoded:
+        if path.stem == "2":
+            raise MemoryError
+        return Decoded({size: np.full((size, size, 3), 9, np.uint8) for size in sizes}, "decoded", "")
+
+    monkeypatch.setattr(MADE_UP, hungry)
+    made = decoded(items, KINDS[:1], None)
+    assert made.report.fallback == {2: f"{items.paths[2]}: no memory to decode it"}
+
+
 def test_rows_are_ready_from_the_first_on(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
     let_go = threading.Event()
 
