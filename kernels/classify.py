@@ -14,7 +14,8 @@ import multiprocessing
 import os
 import time
 import traceback
-from contextlib import AbstractContextManager, nullcontext
+from collections import Counter
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,9 +30,9 @@ from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
 from foldpack.ensemble.start import KernelStart, guarded_start
 from foldpack.ensemble.submission import Submission
-from foldpack.ensemble.unit_probs import ClassifyPredictor, canvas_kind
+from foldpack.ensemble.unit_probs import ClassifyPredictor
 from foldpack.errors import DataError, FoldpackError
-from foldpack.predict.canvas import CanvasSet, canvas_bytes, fits_in_ram, free_memory
+from foldpack.predict.canvas import CanvasSet, open_canvases
 from foldpack.predict.cost import CostModel
 from foldpack.predict.deadline import Deadline, OutOfTime, process_age
 from foldpack.predict.device import BATCH_IMAGES, ProbedDevice, cpu_device, probe_devices
@@ -47,12 +48,13 @@ from foldpack.predict.policy import (
     items_digest,
     script_digest,
 )
-from foldpack.predict.pool import InlinePool, ProcessPool
+from foldpack.predict.pool import START_METHOD, InlinePool, ProcessPool
+from foldpack.predict.room import find_places, own_folder, temp_parents
 from foldpack.predict.runlog import RunLog
 from foldpack.predict.store import UnitStore, has_finished_units, unit_key
-from foldpack.predict.units import Unit, plan_units
+from foldpack.predict.units import Unit, canvas_kind, plan_units
 from foldpack.predict.watch import Terminated, Watchdog, leave_signals_to_the_engine
-from foldpack.predict.work import ShardFailed, WorkPool
+from foldpack.predict.work import ShardFailed, WorkPool, failure_reason
 from foldpack.sealed_format import DataKey
 from foldpack.spec import EnsembleSpec, parse_spec, sealed_parts
 
@@ -89,7 +91,8 @@ class ClassifyKernel:
         self.files: dict[str, Path] = {}  # sealed files by header hash
         self.found_keys: dict[str, DataKey] = {}  # by file id
         self.finished = FinishedUnits(spec, len(self.items), [], self.probs_of)
-        self.store = UnitStore(paths.scratch / "units", len(self.items), len(spec.classes))
+        spare = next((own_folder(parent, paths.scratch) / "units" for parent in temp_parents()), None)
+        self.store = UnitStore(paths.scratch / "units", len(self.items), len(spec.classes), spare)
         self.unit_keys: list[str] = []
         self.devices: list[ProbedDevice] = []
         self.canvases = CanvasSet(self.items, [])  # `run` knows the kinds
@@ -111,7 +114,7 @@ class ClassifyKernel:
     def tidy(self) -> None:
         """Nothing is left for a restart to take up."""
         self.store.remove()
-        if self.paths.scratch.is_dir() and not any(self.paths.scratch.iterdir()):
+        with suppress(OSError):  # something else lies there
             self.paths.scratch.rmdir()
 
     def close(self) -> None:
@@ -136,7 +139,10 @@ class ClassifyKernel:
         self.finished.runs = [unit.member.run for unit in self.units]
         level2 = self.spec.level2
         if level2 is not None and all(one.header in self.files for one in level2.boosters):
-            self.finished.booster_texts = read_booster_texts(self.spec, self.files, self.found_keys)
+            try:
+                self.finished.booster_texts = read_booster_texts(self.spec, self.files, self.found_keys)
+            except Exception as failure:
+                self.level2_failed(failure)
 
     def identities(self) -> list[str]:
         """What every unit's predictions are kept under: everything that decides them."""
@@ -146,7 +152,7 @@ class ClassifyKernel:
                           "merge": unit.member.merge, "canvas": [canvas_kind(unit).size, canvas_kind(unit).decoder]})
                 for unit in self.units]
 
-    def run(self, workers: int, start_method: str) -> None:
+    def run(self, workers: int) -> None:
         """Predict unit after unit while time lasts; every finished unit is in the submission at once."""
         self.find_inputs()
         self.began = self.deadline.elapsed()
@@ -158,15 +164,14 @@ class ClassifyKernel:
             self.submission.write_prior()
         where = ", ".join(device.title for device in self.devices)
         self.log.say(f"{len(self.items)} items, {len(self.units)} units ({len(earlier)} finished before) on {where}")
-        with_processes = workers > 0 or len(self.devices) > 1
-        kinds = [canvas_kind(unit) for unit in self.units]
-        in_ram = not with_processes and fits_in_ram(canvas_bytes(len(self.items), kinds), free_memory())
-        self.canvases = CanvasSet(self.items, kinds, None if in_ram else self.paths.scratch)
-        pool = self.open_pool(start_method if with_processes else None)
+        shared = workers > 0 or len(self.devices) > 1
+        kinds = Counter(map(canvas_kind, self.units))
+        places = find_places(self.paths.scratch, shared, self.store.bytes_of(len(self.units)))
+        self.canvases = open_canvases(self.items, kinds, places, len(self.devices), self.log)
+        pool = self.open_pool(shared)
         try:
             self.canvases.start(os.cpu_count() or 1)
-            self.take_earlier(earlier)
-            self.work(pool, set(earlier))
+            self.work(pool, self.take_earlier(earlier))
         finally:
             pool.close()
             self.canvases.close()
@@ -179,25 +184,23 @@ class ClassifyKernel:
             self.deadline.reserve(0.0)  # it was too slow to answer after every unit
             self.hand_in(last=True)
 
-    def open_pool(self, start_method: str | None) -> WorkPool:
-        """A process for each device, or this one (start_method None)."""
-        precisions = {device.name: device.precision for device in self.devices}
-        predictor = ClassifyPredictor(self.units, self.files, self.found_keys, self.canvases.pixels, self.spec.task,
-                                      precisions)
-        if start_method is None:
-            return InlinePool(predictor, self.store, self.unit_keys, self.devices[0].name, self.deadline.check)
-        threads = max(1, torch.get_num_threads() // len(self.devices))
+    def open_pool(self, with_processes: bool) -> WorkPool:
+        """A process for each device, or this one."""
         names = [device.name for device in self.devices]
-        return ProcessPool(predictor, self.store, self.unit_keys, names, start_method, threads, self.log.say)
+        predictor = ClassifyPredictor(self.units, self.files, self.found_keys, self.canvases.pixels, self.spec.task,
+                                      {device.name: device.precision for device in self.devices})
+        if not with_processes:
+            return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)
+        threads = max(1, torch.get_num_threads() // len(names))
+        return ProcessPool(predictor, self.store, self.unit_keys, names, START_METHOD, threads, self.log.say)
 
     def work(self, pool: WorkPool, earlier: set[int]) -> None:
         """Let the engine run over the units."""
         costs = CostModel({unit.member.run: unit.member.seconds_per_image for unit in self.units})
         work = [UnitWork(unit.role, unit.member.run, len(unit.member.views)) for unit in self.units]
         rows = SHARD_BATCHES * BATCH_IMAGES[self.devices[0].name.partition(":")[0]]
-        hooks = EngineHooks(begin=lambda unit: self.store.begin(self.unit_keys[unit]), finish=self.finish,
-                            failed=self.unit_failed, rows_ready=self.rows_ready,
-                            images_left=self.canvases.seconds_left)
+        hooks = EngineHooks(begin=self.begin, finish=self.finish, failed=self.unit_failed,
+                            rows_ready=self.rows_ready, images_left=self.canvases.seconds_left)
         engine = Engine(work, len(self.items), rows, pool, costs, self.deadline, hooks, self.log, earlier)
         try:
             engine.run()
@@ -213,32 +216,58 @@ class ClassifyKernel:
                             f"{self.submission.fallback.layout.sample_csv}")
         return ready
 
+    def begin(self, unit: int) -> None:
+        """Room for a unit's predictions."""
+        folder = self.store.begin(self.unit_keys[unit])
+        if folder != self.store.folder:
+            self.log.say(f"{self.units[unit].role}: no room for its predictions in {self.store.folder}; they go to "
+                         f"{folder}, where a restart does not look for them")
+
     def unit_failed(self, event: ShardFailed) -> None:
         """One unit cannot be predicted: an error, or the others go on without it."""
         if not self.stands:
-            raise event.failure if event.failure is not None else UnitError(event.reason)
+            raise event.failure or UnitError(event.reason)
         self.store.drop(self.unit_keys[event.shard.unit])
+
+    def level2_failed(self, failure: Exception) -> None:
+        """Level 2 cannot answer: an error, or the blend stands without it."""
+        if not self.stands:
+            raise failure
+        self.log.note("level 2 failed", reason=failure_reason(failure))
+        self.finished.booster_texts = []
 
     def probs_of(self, unit: int) -> np.ndarray:
         """(n, C) of a finished unit; broken images have the prior."""
         probs = np.array(self.store.finish(self.unit_keys[unit], unit in self.whole))
-        probs[self.canvases.broken] = self.submission.prior
+        probs[self.canvases.broken | np.isnan(probs).any(axis=1)] = self.submission.prior
         return probs
 
-    def take_earlier(self, earlier: list[int]) -> None:
-        """Units that a process before this one has finished. Which images are broken must be known first."""
+    def take_earlier(self, earlier: list[int]) -> set[int]:
+        """Blend what a process before this one has finished, when it is known which images are broken. Returns it."""
         while earlier and self.deadline.left() > 0 and not self.rows_ready(len(self.items), 1.0):
             pass
         for unit in earlier:
-            self.finish(unit, True)
+            try:
+                self.finish(unit, True)
+            except Exception as failure:
+                if not self.stands:
+                    raise
+                self.log.note("unit failed", unit=self.units[unit].role, reason=failure_reason(failure))
+                self.store.drop(self.unit_keys[unit])
+        return set(self.finished.added)
 
     def finish(self, unit: int, whole: bool) -> None:
-        """A unit is there: blend and hand in. whole: with all its views, so that a restart may take it."""
+        """Blend and hand in a unit, or raise without it. whole: with all its views, so that a restart may take it."""
         started = time.monotonic()
         if whole:
             self.whole.add(unit)
-        self.finished.add(unit)
-        self.hand_in(last=False)
+        try:
+            self.finished.add(unit)
+            self.hand_in(last=False)
+        except Exception:
+            self.whole.discard(unit)
+            self.finished.drop(unit)
+            raise
         self.log.say(f"unit {len(self.finished.added)} {self.units[unit].role}: in the submission after "
                      f"{time.monotonic() - started:.1f} s, {self.deadline.left():.0f} s left")
 
@@ -248,7 +277,10 @@ class ClassifyKernel:
             return
         self.answer, threshold = self.finished.blended()
         self.submission.write(self.answer, threshold)
-        better = self.finished.level2(self.answer, self.deadline.left(), last)
+        try:
+            better = self.finished.level2(self.answer, self.deadline.left(), last)
+        except Exception as failure:
+            return self.level2_failed(failure)
         if better is not None:
             self.answer = better[0]
             self.submission.write(*better)
@@ -293,7 +325,7 @@ def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int
         kernel.first_submission()
         with Watchdog(deadline, partial(end_late, kernel, start)):
             if len(kernel.items):
-                kernel.run(options.workers, options.start_method)
+                kernel.run(options.workers)
             kernel.submission.check()
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)

@@ -24,6 +24,7 @@ from packer.deploy import Build, kaggle_slug, shares_slug
 from packer.exits import DeployError, Exit
 from packer.hours import ACCELERATORS, RETIRED, predict_hours
 from packer.image import Image
+from packer.image_room import room_on_kaggle
 from packer.keys import SIZE_LIMIT, keys_in_script
 from packer.stage import SealedStore, require_checkpoint
 
@@ -80,7 +81,8 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
     findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator), *check_words(spec)]
     findings += check_answer(spec)
     findings += check_slugs(spec, store.folder.parent)
-    findings += [*check_hours(spec, wanted), *check_runs(spec, runs), *check_boosters(spec, boosters)]
+    findings += [*check_hours(spec, wanted), *check_images(spec, wanted)]
+    findings += [*check_runs(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
         findings += check_space(spec, runs, store)
     return findings
@@ -171,6 +173,24 @@ def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
                       "--devices, or with fewer views or a smaller network where even the cheapest members need more")
     else:
         yield Finding("note", said, "")
+
+
+def check_images(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
+    """Where the decoded images go, and what it costs that some find no room."""
+    if wanted.images is None:
+        return
+    try:
+        room = room_on_kaggle(spec, wanted.images, ACCELERATORS.get(wanted.accelerator, 1))
+    except FoldpackError as failure:
+        yield Finding("error", str(failure), "")
+        return
+    said = f"decoded images take {room.needed / 1e9:.1f} GB: {'; '.join(room.kept)}"
+    if not room.again:
+        yield Finding("note", said, "")
+        return
+    yield Finding("warning", f"{said}. That is {room.again:,} decodes more, about {room.hours:.1f} h if an image "
+                  "costs as much as a JPEG of 2048 x 1366 pixels",
+                  "let runs share one side with `net.canvas`, or leave out the members of one side")
 
 
 def check_runs(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:

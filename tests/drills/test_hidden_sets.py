@@ -131,7 +131,7 @@ def test_rows_without_an_image_get_the_prior_and_are_counted(drill: Drill, tmp_p
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_test_folder_without_a_readable_image_is_an_error(drill: Drill, tmp_path: Path, workers: int) -> None:
     trial = drill.own_inputs(tmp_path)
-    arguments = ("--workers", str(workers), "--start-method", "fork") if workers else ()
+    arguments = ("--workers", str(workers)) if workers else ()
     for number, path in enumerate(sorted((trial.competition / "test").iterdir())):
         path.unlink()
         if number:

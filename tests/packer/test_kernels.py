@@ -57,15 +57,13 @@ def package_probs(house: House, tmp_path_factory: pytest.TempPathFactory) -> np.
     return np.load(folder / "probs.npy")
 
 
-@pytest.mark.parametrize("start_method", ["spawn", "fork"])
-def test_a_kernel_with_workers_gives_the_packages_arrays(start_method: str, house: House, package_probs: np.ndarray,
+def test_a_kernel_with_workers_gives_the_packages_arrays(house: House, package_probs: np.ndarray,
                                                          tmp_path: Path) -> None:
     """`python -I`, an empty folder, two worker processes that have only the script: the same bits on a CPU."""
     inputs = lay_out_inputs(tmp_path, (house.spec.slug, house.data), {house.build.dataset: house.build.weights})
     (tmp_path / "empty").mkdir()
     command = [sys.executable, "-I", str(SANDBOX), BLOCKED, str(house.build.script), "--input", str(inputs),
-               "--output", str(tmp_path / "output"), "--probs", str(tmp_path / "probs.npy"), "--workers", "2",
-               "--start-method", start_method]
+               "--output", str(tmp_path / "output"), "--probs", str(tmp_path / "probs.npy"), "--workers", "2"]
     kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
             if name in os.environ}
     done = subprocess.run(command, cwd=tmp_path / "empty", env=kept, capture_output=True, text=True, timeout=300)

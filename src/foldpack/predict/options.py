@@ -21,7 +21,6 @@ def kernel_options(argv: list[str] | None, name: str, hours: float) -> argparse.
     parser.add_argument("--hours", type=positive_hours, default=hours, help="limit of the whole kernel")
     parser.add_argument("--scratch", type=Path, help="folder for what a restart takes up; default: OUTPUT/.foldpack")
     parser.add_argument("--workers", type=int, default=0, help="CPU processes; 0: the GPUs, or this process alone")
-    parser.add_argument("--start-method", choices=("spawn", "fork"), default="spawn", help="of worker processes")
     parser.add_argument("--probs", type=Path, help="also save the (n, C) float32 probabilities as .npy, to compare")
     options = parser.parse_args([] if "KAGGLE_KERNEL_RUN_TYPE" in os.environ else argv)
     options.scratch = options.scratch or options.output / ".foldpack"
