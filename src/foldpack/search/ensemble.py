@@ -158,7 +158,7 @@ def run_reader(runs: list[Run]) -> Reader:
     """(run, items) -> its probabilities of these items, from the file, which is mapped anew as in `run_stream`."""
 
     def read(m: int, items: np.ndarray) -> np.ndarray:
-        return merge_views(read_array(runs[m].folder / "oof.npy")[:, items], runs[m].meta.task, runs[m].meta.merge)
+        return merge_view_probs(read_array(runs[m].folder / "oof.npy")[:, items], runs[m].meta.task, runs[m].meta.merge)
 
     return read
 
