@@ -14,9 +14,10 @@ from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import ImageTable, check_submission, class_names, encode_labels, read_train_table
 from foldpack.competitions.imet import IMET
 from foldpack.competitions.registry import COMPETITIONS
+from foldpack.ensemble.fallback import make_fallback
 from foldpack.ensemble.submission import Submission
 from foldpack.errors import DataError
-from foldpack.spec import EnsembleSpec, parse_spec
+from foldpack.spec import EnsembleSpec, parse_spec, spec_to_dict
 
 CHEST = ImageTable(name="chest", slug="chest", task="multilabel", id_column="id", label_column="labels", suffix=".png")
 
@@ -172,13 +173,18 @@ def chest_spec() -> EnsembleSpec:
 
 @pytest.mark.parametrize(("train", "answer", "cell"), [("|", None, "Mass|No Finding"), ("|", ";", "Mass;No Finding"),
                                                        (", ", None, "Mass, No Finding")])
-def test_answers_are_joined_as_the_adapter_says(tmp_path: Path, train: str, answer: str | None, cell: str) -> None:
+def test_answers_are_joined_as_the_adapter_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: str,
+                                                answer: str | None, cell: str) -> None:
     layout = replace(CHEST, separator=train, answer_separator=answer)
+    monkeypatch.setitem(COMPETITIONS, "chest", layout)
     (tmp_path / "sample_submission.csv").write_text("id,labels\nx,Mass\ny,\n")
-    submission = Submission(chest_spec(), layout, tmp_path, tmp_path / "submission.csv")
+    spec = chest_spec()
+    submission = Submission(spec, make_fallback(spec_to_dict(spec), tmp_path, tmp_path))
     submission.write_prior()
     quoted = f'"{cell}"' if "," in cell else cell
     assert submission.path.read_text() == f"id,labels\nx,{quoted}\ny,{quoted}\n"
+    submission.write(np.array([[0.9, 0.1], [0.6, 0.7]], dtype=np.float32), 0.5)
+    assert submission.path.read_text() == f"id,labels\nx,Mass\ny,{quoted}\n"
     submission.check()
     submission.path.write_text("id,labels\nx,Mass No Finding\ny,Mass\n")
     with pytest.raises(DataError, match="id 'x' is answered with 'Mass No Finding', which is not a class"):
