@@ -120,11 +120,10 @@ class ClassifyKernel:
     def close(self) -> None:
         """The last words: what is in the submission, and what is not."""
         done = {self.units[unit].role for unit in self.finished.added}
-        left_out = [role for role in self.planned if role not in done]
         holds = "the blend of what is finished" if done else "the training prior"
-        self.log.note("end", rows=len(self.items), **self.canvases.counts(),
-                      units=f"{len(done)} of {len(self.planned)}", left_out=left_out, submission=holds,
-                      warnings=self.items.notes)
+        units = f"{len(done)} of {len(self.planned)}"
+        self.log.note("end", rows=len(self.items), **self.canvases.counts(), units=units, submission=holds,
+                      left_out=[role for role in self.planned if role not in done], warnings=self.items.notes)
 
     def find_inputs(self) -> None:
         """Keys and sealed files. What is missing is named before any work; then the rest goes on only if it may."""

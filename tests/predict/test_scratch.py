@@ -114,15 +114,20 @@ def test_a_folder_in_memory_takes_no_more_than_memory_may(tmp_path: Path, monkey
     assert sorted(place.room for place in find_places(tmp_path / "s", True, 0)) == [0, 0, 4000]
 
 
-def test_what_an_earlier_process_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "temp_parents", lambda: [tmp_path])
-    mine = own_folder(tmp_path, tmp_path / "scratch")
-    make_own_folder(mine)
-    assert stat.S_IMODE(mine.stat().st_mode) == 0o700
-    (mine / "canvas-pillow-320.u8").write_bytes(b"old")
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_an_earlier_process_left_is_removed(tmp_path: Path, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what several processes shared, when the next run is one alone."""
+    memory, temp = tmp_path / "memory", tmp_path / "temp"
+    monkeypatch.setattr(room, "temp_parents", lambda: [temp])
+    monkeypatch.setattr(room, "SHARED_MEMORY", memory)
+    for parent in (memory, temp):
+        mine = own_folder(parent, tmp_path / "scratch")
+        make_own_folder(mine)
+        assert stat.S_IMODE(mine.stat().st_mode) == 0o700
+        (mine / "canvas-pillow-320.u8").write_bytes(b"old")
     (mine / "other").touch()
-    find_places(tmp_path / "scratch", False, 0)
-    assert [path.name for path in mine.iterdir()] == ["other"]
+    find_places(tmp_path / "scratch", shared, 0)
+    assert [path.name for path in mine.iterdir()] == ["other"] and not list(memory.iterdir())
 
 
 def test_what_others_have_put_into_a_shared_folder_is_not_used(tmp_path: Path) -> None:

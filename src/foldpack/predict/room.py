@@ -38,9 +38,10 @@ def find_places(scratch: Path, shared: bool, leave: int) -> list[Place]:
     places = [] if shared else [Place(None, memory)]
     memory = memory if shared else 0
     taken: dict[int, int] = {}  # by device: two folders may be on the same
+    for folder in [*(own_folder(parent, scratch) for parent in (SHARED_MEMORY, *temp_parents())), scratch]:
+        sweep_canvases(folder)
     parents = [*([SHARED_MEMORY] if shared and SHARED_MEMORY.is_dir() else []), *temp_parents()]
     for folder in dict.fromkeys([*(own_folder(parent, scratch) for parent in parents), scratch]):
-        sweep_canvases(folder)
         here = nearest_existing(folder)
         if not os.access(here, os.W_OK | os.X_OK):
             continue
@@ -88,11 +89,13 @@ def make_own_folder(folder: Path) -> None:
 
 
 def sweep_canvases(folder: Path) -> None:
-    """Remove decoded images that a process before this one has left."""
+    """Remove decoded images that a process before this one has left, and the folder if nothing else is in it."""
     with contextlib.suppress(OSError):
         ours = folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid()
         for path in folder.glob(f"{CANVAS_NAME}*") if ours else []:
             path.unlink()
+        if ours:
+            folder.rmdir()
 
 
 def in_memory(folder: Path) -> bool:
