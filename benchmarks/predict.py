@@ -35,9 +35,12 @@ from PIL import Image
 from foldpack.data.items import Items
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, restore_net, save_checkpoint
 from foldpack.models.classifier import build_classifier, normalise
-from foldpack.predict.canvas import CanvasKind, CanvasSet
+from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import Forward
+from foldpack.predict.page_stream import CanvasKind
+from foldpack.predict.room import Place
+from foldpack.predict.scratch import keep_canvases
 from foldpack.sealed import new_data_key, seal_file
 from foldpack.spec import NetConfig, fold_role
 
@@ -233,7 +236,8 @@ def peak_of_canvas(images: int) -> None:
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)).save(path)
         kind = CanvasKind(320, "pillow")
         started = time.perf_counter()
-        canvases = CanvasSet(Items([str(k) for k in range(images)], [path] * images), [kind], Path(name))
+        kept = keep_canvases([path] * images, {kind: 1}, [Place(Path(name), 1 << 40)], 1, print)[0]
+        canvases = CanvasSet(Items([str(k) for k in range(images)], [path] * images), [kind], kept)
         canvases.start(os.cpu_count() or 1)
         canvases.wait(images, 1e9)
         decoded = time.perf_counter() - started

@@ -3,54 +3,58 @@
 On Kaggle it takes no arguments. Anywhere else `--input DIR --output DIR --hours H` replace /kaggle/input,
 /kaggle/working and the budget of the spec.
 Exit codes: 0 only with a checked submission; 1 when no unit was finished in time (the submission is then the training
-prior); 2 when an input is missing or does not fit; 3 when the watchdog had to end it; 143 after SIGTERM. In the
-competition's rerun, or with `on_error: stand`, 0 also after an error as long as a valid submission stands.
+prior); 2 when an input is missing or does not fit, also when not one test image can be read; 3 when the watchdog had to
+end it; 143 after SIGTERM, 130 after Ctrl-C. In the competition's rerun, or with `on_error: stand`, 0 also after an
+error as long as a valid submission stands.
 """
 
 from __future__ import annotations
 
-import argparse
+import multiprocessing
 import os
 import time
 import traceback
+from collections import Counter
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from foldpack.competitions.registry import get_competition
+from foldpack.data.depth import depth_warning
+from foldpack.ensemble.fallback import Fallback
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
+from foldpack.ensemble.start import KernelStart, guarded_start
 from foldpack.ensemble.submission import Submission
-from foldpack.ensemble.unit_probs import ClassifyPredictor, canvas_kind
-from foldpack.errors import FoldpackError
-from foldpack.predict.canvas import CanvasSet, canvas_bytes, fits_in_ram, free_memory
+from foldpack.ensemble.unit_probs import ClassifyPredictor
+from foldpack.errors import DataError, FoldpackError
+from foldpack.predict.canvas import CanvasSet, open_canvases
 from foldpack.predict.cost import CostModel
 from foldpack.predict.deadline import Deadline, OutOfTime, process_age
 from foldpack.predict.device import BATCH_IMAGES, ProbedDevice, cpu_device, probe_devices
 from foldpack.predict.engine import Engine, EngineHooks, UnitError, UnitWork
-from foldpack.predict.finder import InputError, find_competition, find_keys, find_sealed, missing_text
+from foldpack.predict.finder import InputError, find_keys, find_sealed, missing_text
 from foldpack.predict.golden import library_versions
 from foldpack.predict.policy import (
     EXIT_INPUT,
     EXIT_LATE,
     EXIT_NOTHING,
     EXIT_OK,
-    EXIT_TERMINATED,
-    errors_stand,
     exit_code,
-    is_rerun,
     items_digest,
     script_digest,
 )
-from foldpack.predict.pool import InlinePool, ProcessPool
-from foldpack.predict.runlog import LOG_NAME, RunLog
-from foldpack.predict.store import UnitStore, unit_key
-from foldpack.predict.units import Unit, plan_units
-from foldpack.predict.watch import Terminated, Watchdog
-from foldpack.predict.work import ShardFailed, WorkPool
+from foldpack.predict.pool import START_METHOD, InlinePool, ProcessPool
+from foldpack.predict.room import find_places, own_folder, temp_parents
+from foldpack.predict.runlog import RunLog
+from foldpack.predict.store import UnitStore, has_finished_units, unit_key
+from foldpack.predict.units import Unit, canvas_kind, plan_units
+from foldpack.predict.watch import Terminated, Watchdog, leave_signals_to_the_engine
+from foldpack.predict.work import ShardFailed, WorkPool, failure_reason
 from foldpack.sealed_format import DataKey
 from foldpack.spec import EnsembleSpec, parse_spec, sealed_parts
 
@@ -70,17 +74,15 @@ class ClassifyKernel:
     """One run of the kernel: what was found, what is finished, and the submission so far."""
 
     def __init__(self, spec: EnsembleSpec, keys: dict[str, str], paths: KernelPaths, deadline: Deadline, log: RunLog,
-                 stands: bool) -> None:
-        """stands: after an error go on with what there is."""
+                 stands: bool, fallback: Fallback) -> None:
+        """stands: after an error go on with what there is; fallback: the submission until there is a better one."""
         self.spec = spec
         self.keys = keys
         self.paths = paths
         self.deadline = deadline
         self.log = log
         self.stands = stands
-        layout = get_competition(spec.competition)
-        root = find_competition(paths.input, layout, spec.slug)
-        self.submission = Submission(spec, layout, root, paths.output / "submission.csv")
+        self.submission = Submission(spec, fallback)
         self.items = self.submission.items
         self.answer: np.ndarray | None = None  # (n, C), as handed in
         self.units: list[Unit] = plan_units(spec)
@@ -89,7 +91,8 @@ class ClassifyKernel:
         self.files: dict[str, Path] = {}  # sealed files by header hash
         self.found_keys: dict[str, DataKey] = {}  # by file id
         self.finished = FinishedUnits(spec, len(self.items), [], self.probs_of)
-        self.store = UnitStore(paths.scratch / "units", len(self.items), len(spec.classes))
+        spare = next((own_folder(parent, paths.scratch) / "units" for parent in temp_parents()), None)
+        self.store = UnitStore(paths.scratch / "units", len(self.items), len(spec.classes), spare)
         self.unit_keys: list[str] = []
         self.devices: list[ProbedDevice] = []
         self.canvases = CanvasSet(self.items, [])  # `run` knows the kinds
@@ -97,24 +100,30 @@ class ClassifyKernel:
         self.kept = False  # the submission of a process before this one
 
     def first_submission(self) -> None:
-        """The prior, unless a process before this one was cut off and has left a valid submission, perhaps better."""
-        self.kept = self.store.has_finished() and self.submission.is_valid()
+        """The prior, unless a process before this one was cut off and has left a valid submission, perhaps better.
+
+        The first part of a packed script has done so already, but for the look at the classes.
+        """
+        self.kept = has_finished_units(self.store.folder) and self.submission.is_valid()
+        self.submission.fallback.remove_halves()
         if not self.kept:
             self.submission.write_prior()
+        for note in self.items.notes:
+            self.log.say(f"warning: {note}")
 
     def tidy(self) -> None:
         """Nothing is left for a restart to take up."""
         self.store.remove()
-        if self.paths.scratch.is_dir() and not any(self.paths.scratch.iterdir()):
+        with suppress(OSError):  # something else lies there
             self.paths.scratch.rmdir()
 
     def close(self) -> None:
         """The last words: what is in the submission, and what is not."""
         done = {self.units[unit].role for unit in self.finished.added}
-        left_out = [role for role in self.planned if role not in done]
         holds = "the blend of what is finished" if done else "the training prior"
-        self.log.note("end", rows=len(self.items), units=f"{len(done)} of {len(self.planned)}", left_out=left_out,
-                      submission=holds)
+        units = f"{len(done)} of {len(self.planned)}"
+        self.log.note("end", rows=len(self.items), **self.canvases.counts(), units=units, submission=holds,
+                      left_out=[role for role in self.planned if role not in done], warnings=self.items.notes)
 
     def find_inputs(self) -> None:
         """Keys and sealed files. What is missing is named before any work; then the rest goes on only if it may."""
@@ -129,7 +138,10 @@ class ClassifyKernel:
         self.finished.runs = [unit.member.run for unit in self.units]
         level2 = self.spec.level2
         if level2 is not None and all(one.header in self.files for one in level2.boosters):
-            self.finished.booster_texts = read_booster_texts(self.spec, self.files, self.found_keys)
+            try:
+                self.finished.booster_texts = read_booster_texts(self.spec, self.files, self.found_keys)
+            except Exception as failure:
+                self.level2_failed(failure)
 
     def identities(self) -> list[str]:
         """What every unit's predictions are kept under: everything that decides them."""
@@ -139,7 +151,7 @@ class ClassifyKernel:
                           "merge": unit.member.merge, "canvas": [canvas_kind(unit).size, canvas_kind(unit).decoder]})
                 for unit in self.units]
 
-    def run(self, workers: int, start_method: str) -> None:
+    def run(self, workers: int) -> None:
         """Predict unit after unit while time lasts; every finished unit is in the submission at once."""
         self.find_inputs()
         self.began = self.deadline.elapsed()
@@ -151,76 +163,110 @@ class ClassifyKernel:
             self.submission.write_prior()
         where = ", ".join(device.title for device in self.devices)
         self.log.say(f"{len(self.items)} items, {len(self.units)} units ({len(earlier)} finished before) on {where}")
-        with_processes = workers > 0 or len(self.devices) > 1
-        kinds = [canvas_kind(unit) for unit in self.units]
-        in_ram = not with_processes and fits_in_ram(canvas_bytes(len(self.items), kinds), free_memory())
-        self.canvases = CanvasSet(self.items, kinds, None if in_ram else self.paths.scratch)
-        pool = self.open_pool(start_method if with_processes else None)
+        shared = workers > 0 or len(self.devices) > 1
+        kinds = Counter(map(canvas_kind, self.units))
+        places = find_places(self.paths.scratch, shared, self.store.bytes_of(len(self.units)))
+        self.canvases = open_canvases(self.items, kinds, places, len(self.devices), self.log)
+        pool = self.open_pool(shared)
         try:
             self.canvases.start(os.cpu_count() or 1)
-            self.take_earlier(earlier)
-            self.work(pool, set(earlier))
+            self.work(pool, self.take_earlier(earlier))
         finally:
             pool.close()
             self.canvases.close()
             self.log.note("images", **self.canvases.counts())
             for reason in self.canvases.reasons(most=5):
                 self.log.say(f"  {reason}")
+            if warning := depth_warning(self.canvases.report.largest.values()):
+                self.log.say(f"warning: {warning}")
         if self.finished.booster_texts and self.finished.level2_units < len(self.finished.added):
             self.deadline.reserve(0.0)  # it was too slow to answer after every unit
             self.hand_in(last=True)
 
-    def open_pool(self, start_method: str | None) -> WorkPool:
-        """A process for each device, or this one (start_method None)."""
-        precisions = {device.name: device.precision for device in self.devices}
-        predictor = ClassifyPredictor(self.units, self.files, self.found_keys, self.canvases.pixels, self.spec.task,
-                                      precisions)
-        if start_method is None:
-            return InlinePool(predictor, self.store, self.unit_keys, self.devices[0].name, self.deadline.check)
-        threads = max(1, torch.get_num_threads() // len(self.devices))
+    def open_pool(self, with_processes: bool) -> WorkPool:
+        """A process for each device, or this one."""
         names = [device.name for device in self.devices]
-        return ProcessPool(predictor, self.store, self.unit_keys, names, start_method, threads, self.log.say)
+        predictor = ClassifyPredictor(self.units, self.files, self.found_keys, self.canvases.pixels, self.spec.task,
+                                      {device.name: device.precision for device in self.devices})
+        if not with_processes:
+            return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)
+        threads = max(1, torch.get_num_threads() // len(names))
+        return ProcessPool(predictor, self.store, self.unit_keys, names, START_METHOD, threads, self.log.say)
 
     def work(self, pool: WorkPool, earlier: set[int]) -> None:
         """Let the engine run over the units."""
         costs = CostModel({unit.member.run: unit.member.seconds_per_image for unit in self.units})
         work = [UnitWork(unit.role, unit.member.run, len(unit.member.views)) for unit in self.units]
         rows = SHARD_BATCHES * BATCH_IMAGES[self.devices[0].name.partition(":")[0]]
-        hooks = EngineHooks(begin=lambda unit: self.store.begin(self.unit_keys[unit]), finish=self.finish,
-                            failed=self.unit_failed, rows_ready=self.canvases.wait,
-                            images_left=self.canvases.seconds_left)
+        hooks = EngineHooks(begin=self.begin, finish=self.finish, failed=self.unit_failed,
+                            rows_ready=self.rows_ready, images_left=self.canvases.seconds_left)
         engine = Engine(work, len(self.items), rows, pool, costs, self.deadline, hooks, self.log, earlier)
         try:
             engine.run()
         except OutOfTime:
             self.log.note("deadline", inside=True)
 
+    def rows_ready(self, rows: int, seconds: float) -> bool:
+        """Whether the first `rows` items are decoded. Raises DataError once it is known that no image can be read."""
+        ready = self.canvases.wait(rows, seconds)
+        if self.canvases.counts()["prior"] == len(self.items):
+            raise DataError(f"{self.items.paths[0].parent}: not one of the {len(self.items)} test images can be read; "
+                            f"{self.canvases.reasons(most=1)[0]}; attach the whole test folder that belongs to "
+                            f"{self.submission.fallback.layout.sample_csv}")
+        return ready
+
+    def begin(self, unit: int) -> None:
+        """Room for a unit's predictions."""
+        folder = self.store.begin(self.unit_keys[unit])
+        if folder != self.store.folder:
+            self.log.say(f"{self.units[unit].role}: no room for its predictions in {self.store.folder}; they go to "
+                         f"{folder}, where a restart does not look for them")
+
     def unit_failed(self, event: ShardFailed) -> None:
         """One unit cannot be predicted: an error, or the others go on without it."""
         if not self.stands:
-            raise event.failure if event.failure is not None else UnitError(event.reason)
+            raise event.failure or UnitError(event.reason)
         self.store.drop(self.unit_keys[event.shard.unit])
+
+    def level2_failed(self, failure: Exception) -> None:
+        """Level 2 cannot answer: an error, or the blend stands without it."""
+        if not self.stands:
+            raise failure
+        self.log.note("level 2 failed", reason=failure_reason(failure))
+        self.finished.booster_texts = []
 
     def probs_of(self, unit: int) -> np.ndarray:
         """(n, C) of a finished unit; broken images have the prior."""
         probs = np.array(self.store.finish(self.unit_keys[unit], unit in self.whole))
-        probs[self.canvases.broken] = self.submission.prior
+        probs[self.canvases.broken | np.isnan(probs).any(axis=1)] = self.submission.prior
         return probs
 
-    def take_earlier(self, earlier: list[int]) -> None:
-        """Units that a process before this one has finished. Which images are broken must be known first."""
-        while earlier and self.deadline.left() > 0 and not self.canvases.wait(len(self.items), 1.0):
+    def take_earlier(self, earlier: list[int]) -> set[int]:
+        """Blend what a process before this one has finished, when it is known which images are broken. Returns it."""
+        while earlier and self.deadline.left() > 0 and not self.rows_ready(len(self.items), 1.0):
             pass
         for unit in earlier:
-            self.finish(unit, True)
+            try:
+                self.finish(unit, True)
+            except Exception as failure:
+                if not self.stands:
+                    raise
+                self.log.note("unit failed", unit=self.units[unit].role, reason=failure_reason(failure))
+                self.store.drop(self.unit_keys[unit])
+        return set(self.finished.added)
 
     def finish(self, unit: int, whole: bool) -> None:
-        """A unit is there: blend and hand in. whole: with all its views, so that a restart may take it."""
+        """Blend and hand in a unit, or raise without it. whole: with all its views, so that a restart may take it."""
         started = time.monotonic()
         if whole:
             self.whole.add(unit)
-        self.finished.add(unit)
-        self.hand_in(last=False)
+        try:
+            self.finished.add(unit)
+            self.hand_in(last=False)
+        except Exception:
+            self.whole.discard(unit)
+            self.finished.drop(unit)
+            raise
         self.log.say(f"unit {len(self.finished.added)} {self.units[unit].role}: in the submission after "
                      f"{time.monotonic() - started:.1f} s, {self.deadline.left():.0f} s left")
 
@@ -230,79 +276,66 @@ class ClassifyKernel:
             return
         self.answer, threshold = self.finished.blended()
         self.submission.write(self.answer, threshold)
-        better = self.finished.level2(self.answer, self.deadline.left(), last)
+        try:
+            better = self.finished.level2(self.answer, self.deadline.left(), last)
+        except Exception as failure:
+            return self.level2_failed(failure)
         if better is not None:
             self.answer = better[0]
             self.submission.write(*better)
             self.deadline.reserve(1.5 * self.finished.level2_seconds)
 
 
-def kernel_options(argv: list[str] | None, spec: EnsembleSpec) -> argparse.Namespace:
-    """Paths and hours. On Kaggle arguments are ignored: a notebook's runner brings its own."""
-    parser = argparse.ArgumentParser(description=f"{spec.name}: predict the test set and write submission.csv")
-    inputs = Path(os.environ.get("FOLDPACK_REHEARSAL_INPUT", "/kaggle/input"))  # set only where a rehearsal must
-    output = Path(os.environ.get("FOLDPACK_REHEARSAL_OUTPUT", "/kaggle/working"))
-    parser.add_argument("--input", type=Path, default=inputs, help="folder with all inputs")
-    parser.add_argument("--output", type=Path, default=output, help="folder for submission.csv")
-    parser.add_argument("--hours", type=positive_hours, default=spec.budget.hours, help="limit of the whole kernel")
-    parser.add_argument("--scratch", type=Path, help="folder for what a restart takes up; default: OUTPUT/.foldpack")
-    parser.add_argument("--workers", type=int, default=0, help="CPU processes; 0: the GPUs, or this process alone")
-    parser.add_argument("--start-method", choices=("spawn", "fork"), default="spawn", help="of worker processes")
-    parser.add_argument("--probs", type=Path, help="also save the (n, C) float32 probabilities as .npy, to compare")
-    return parser.parse_args([] if "KAGGLE_KERNEL_RUN_TYPE" in os.environ else argv)
-
-
-def positive_hours(text: str) -> float:
-    """Hours above 0. Raises ValueError."""
-    hours = float(text)
-    if not 0 < hours < float("inf"):
-        raise ValueError(f"{text} hours; more than 0 are needed")
-    return hours
-
-
-def end_late(kernel: ClassifyKernel, stands: bool) -> int:
+def end_late(kernel: ClassifyKernel, start: KernelStart) -> int:
     """The watchdog's last words. Returns the exit code."""
-    return end_early(kernel, EXIT_LATE, stands, f"hanging {-kernel.deadline.left():.0f} s after the deadline")
+    return end_early(kernel, start, EXIT_LATE, f"hanging {-kernel.deadline.left():.0f} s after the deadline")
 
 
-def end_early(kernel: ClassifyKernel | None, code: int, stands: bool, reason: str) -> int:
-    """After an error: say what stands. Returns the exit code."""
-    valid = kernel is not None and kernel.submission.is_valid()
-    code = exit_code(code, valid, stands)
-    if kernel is not None:
-        verdict = "the submission stands" if code == EXIT_OK else "failed"
-        kernel.log.note(verdict, reason=reason, exit_code=code)
-        if valid:
-            kernel.close()
+def end_early(kernel: ClassifyKernel | None, start: KernelStart, code: int, reason: str) -> int:
+    """After an error: say what stands. kernel: None where its work had not begun. Returns the exit code."""
+    if kernel is None:
+        return start.end(code, reason)
+    valid = kernel.submission.is_valid()
+    code = exit_code(code, valid, start.stands)
+    kernel.log.note("the submission stands" if code == EXIT_OK else "failed", reason=reason, exit_code=code)
+    if valid:
+        kernel.close()
     return code
+
+
+def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
+    """What the packed script does around the imports of other packages. running: not in a worker process."""
+    if multiprocessing.parent_process() is not None:
+        leave_signals_to_the_engine()
+    return guarded_start(spec) if running else nullcontext()
 
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code."""
-    ensemble = parse_spec(spec)
-    options = kernel_options(argv, ensemble)
-    deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
-    log = RunLog(deadline.elapsed, options.output / LOG_NAME)
-    paths = KernelPaths(options.input, options.output, options.scratch or options.output / ".foldpack")
-    stands = errors_stand(ensemble.budget.on_error, is_rerun())
+    start = KernelStart(spec, argv)
+    options, log, stands = start.options, start.log, start.stands
     kernel: ClassifyKernel | None = None
     try:
-        kernel = ClassifyKernel(ensemble, keys, paths, deadline, log, stands)
+        fallback = start.find()
+        ensemble = parse_spec(spec)
+        deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
+        paths = KernelPaths(options.input, options.output, options.scratch)
+        kernel = ClassifyKernel(ensemble, keys, paths, deadline, log, stands, fallback)
         kernel.first_submission()
-        with Watchdog(deadline, partial(end_late, kernel, stands)):
+        with Watchdog(deadline, partial(end_late, kernel, start)):
             if len(kernel.items):
-                kernel.run(options.workers, options.start_method)
+                kernel.run(options.workers)
             kernel.submission.check()
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)
-        return end_early(kernel, EXIT_INPUT, stands, str(failure))
+        return end_early(kernel, start, EXIT_INPUT, str(failure))
     except Terminated as ending:
-        return end_early(kernel, EXIT_TERMINATED, stands, f"terminated by {ending}")
+        return end_early(kernel, start, ending.exit_code, f"terminated by {ending}")
     except Exception as failure:
-        if not (stands and kernel is not None and kernel.submission.is_valid()):
+        if not (stands and (start.is_answered() if kernel is None else kernel.submission.is_valid())):
             raise
         traceback.print_exc()
-        return end_early(kernel, EXIT_NOTHING, stands, type(failure).__name__)
+        return end_early(kernel, start, EXIT_NOTHING, type(failure).__name__)
     kernel.tidy()
     if len(kernel.items) and not kernel.finished.added:
         kernel.close()

@@ -47,7 +47,9 @@ def uv_resolve(extras: list[str], constraints: list[Path], out: Path) -> None:
     command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--universal",
                "--python-version", PYTHONS[0], "--no-emit-index-url", "--output-file", str(out)]  # fmt: skip
     command += [f"--extra={extra}" for extra in extras] + [f"--constraints={file}" for file in constraints]
-    subprocess.run([*command, "setup.cfg"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([*command, "setup.cfg"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise SystemExit("error: setup.cfg: no versions fit all of it (see above); the locks are as they were")
 
 
 def resolved(extras: list[str], constraints: list[Path], before: list[Path]) -> list[dict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from packer.stage import SealedStore, lay_out_keys, lay_out_weights, seal_booste
 ENTRY_OF_TASK = {"multiclass": "classify.py", "multilabel": "classify.py"}
 NO_OWNER = "your-kaggle-name"
 DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
+HASH_DIGITS = 8  # of the hash in a name that was cut
 
 
 @dataclass(frozen=True)
@@ -117,19 +119,33 @@ def dataset_name(name: str, what: str = "weights") -> str:
 
 
 def kaggle_slug(name: str, longest: int) -> str:
-    """Letters, digits and single dashes, none at an end; what Kaggle makes of a title. longest: in characters."""
+    """Letters, digits and single dashes, none at an end; what Kaggle makes of a title. longest: in characters.
+
+    Of a longer name the end is cut off and a hash of the whole takes its place, so that two names never become one.
+    """
     words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
-    return "-".join(words)[:longest].rstrip("-")
+    whole = "-".join(words)
+    if len(whole) <= longest:
+        return whole
+    tail = f"-{hashlib.sha256(name.encode()).hexdigest()[:HASH_DIGITS]}"
+    return whole[: longest - len(tail)].rstrip("-") + tail
+
+
+def kernel_slug(name: str, notebook: bool = False) -> str:
+    """The slug of an ensemble's kernel, at most 50 characters. A notebook has its own: no kernel changes its kind."""
+    return f"{kaggle_slug(name, 41)}-notebook" if notebook else f"{kaggle_slug(name, 43)}-kernel"
+
+
+def shares_slug(name: str, other: str) -> bool:
+    """Whether two ensembles would have one slug on Kaggle for anything, such as `best_a` and `Best.a`."""
+    return any(kaggle_slug(name, longest) == kaggle_slug(other, longest) for longest in (41, 42, 43))
 
 
 def kernel_metadata(spec: EnsembleSpec, owner: str, datasets: list[str], code_file: str,
                     target: Target | None = None) -> dict[str, object]:
-    """`kernel-metadata.json`. Private and offline are always written out: the client's own defaults vary.
-
-    A notebook has a slug of its own, as Kaggle lets no kernel change its kind.
-    """
+    """`kernel-metadata.json`. Private and offline are always written out: the client's own defaults vary."""
     target = target or Target()
-    slug = f"{kaggle_slug(spec.name, 41)}-notebook" if target.notebook else f"{kaggle_slug(spec.name, 43)}-kernel"
+    slug = kernel_slug(spec.name, target.notebook)
     return {
         "id": f"{owner}/{slug}",
         "title": slug.replace("-", " "),

@@ -9,9 +9,10 @@ HINTS: list[tuple[str, str]] = [
      "--accelerator NvidiaTeslaT4"),
     (r"CUDA out of memory|OutOfMemoryError", "the GPU's memory is too small for a batch of one; take out the largest "
      "member, or decode smaller"),
-    (r"Your notebook tried to allocate more memory|exceeded .*memory|Killed", "the machine's memory ran out: the "
-     "decoded images of all sizes have to fit into 31 GB; use fewer image sizes"),
-    (r"No space left on device", "the kernel's disk is full: 20 GB below /kaggle/working"),
+    (r"Your notebook tried to allocate more memory|exceeded .*memory|Killed", "the machine's memory ran out: "
+     "what the networks and the blend need beside decoded images, which take at most 40 % of it; use fewer members"),
+    (r"No space left on device", "the kernel's disk is full: 20 GB below /kaggle/working, for "
+     "predictions and the submission; decoded images give way"),
     (r"no foldpack-keys|no wheel of|attach the|not found below", "an input is not attached or is an old version: look "
      "at the kernel's Input on its page, then deploy again"),
     (r"SealedError|sealed file|wrong key", "a sealed file is not the one that was packed: the session may have got an "

@@ -28,7 +28,7 @@ from packer.image import kaggle_image
 from packer.journal import Journal, SessionEntry, only_one
 from packer.kaggle_client import Answer, KaggleClient
 from packer.pace import Pace
-from packer.preflight import Finding, Wanted, after_build, before_build, stop_on_errors
+from packer.preflight import Finding, Wanted, after_build, before_build, check_test_images, stop_on_errors
 from packer.push import Kernel, build_request, push_kernel, shown_request
 from packer.quota import quota_warning
 from packer.rehearsal import rehearse_build
@@ -114,8 +114,9 @@ class Journey:
         wanted = Wanted(wish.owner, wish.target.accelerator, self.images(), wish.factor, not wish.dry_run)
         with Keyring.editing(places.keyring, places.passphrase) as ring:
             store = SealedStore(places.build / "sealed", ring)
-            self.tell(before_build(self.spec, places.runs, places.ensemble.with_suffix(""), store, wanted,
-                                   find_credentials()))
+            findings = before_build(self.spec, places.runs, places.ensemble.with_suffix(""), store, wanted,
+                                    find_credentials())
+            self.tell([*findings, *check_test_images(self.spec, wish.data)])
             lock = held.enter_context(only_one(places.build, self.spec.name))
             build = build_kernel(places.ensemble, places.project, places.runs, places.build, self.owner(), ring,
                                  wish.target)

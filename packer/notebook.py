@@ -45,14 +45,19 @@ def script_parts(script: str) -> list[tuple[str, str]]:
     Blank lines go to the part below them: what ends a cell is not safe from being trimmed.
     """
     lines = script.removesuffix("\n").split("\n")
+    table = read_line_table(script)
+    copied = {line for runs in table.values() for here, _, count in runs for line in range(here, here + count)}
     banners: dict[int, str] = {}
-    for path, runs in read_line_table(script).items():
-        banner = runs[0][0] - 1
-        while not lines[banner - 1].startswith("# ========"):
-            banner -= 1
-        while not lines[banner - 2]:
-            banner -= 1
-        banners[banner] = path
+    for path, runs in table.items():
+        for here, _, _ in runs:
+            banner = here - 1
+            while not lines[banner - 1] and banner not in copied:
+                banner -= 1
+            if banner in copied or not lines[banner - 1].startswith("# ========"):
+                continue  # a run that follows another one of the same part
+            while not lines[banner - 2]:
+                banner -= 1
+            banners[banner] = path
     cuts = [1, *sorted(banners), len(lines) + 1]
     titles = ["Header, imports, spec", *(banners[cut] for cut in sorted(banners))]
     parts = ["\n".join(lines[here - 1 : there - 1]) for here, there in zip(cuts, cuts[1:], strict=False)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packer.errors import PackError
+from packer.first_part import script_roots
 from packer.graph import Graph, Layout, read_graph
 from packer.header import Provenance, render_header
 from packer.image import kaggle_image, normal_name
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PackError", "PackResult", "WheelSet", "inject_keys", "pack_entry", "source_commit"]
 
-PACK_FORMAT = 1  # raise when the same inputs give other bytes
+PACK_FORMAT = 2  # raise when the same inputs give other bytes
 NEVER_REPLACED = re.compile(r"(torch|torchvision|torchaudio|triton|numpy|nvidia-.*|cuda-.*)")
 
 
@@ -88,7 +89,7 @@ def pack_entry(
         graph = read_graph(Layout(src, package, entry))
         if violations := check_graph(graph, provided, with_spec=spec is not None):
             raise PackError.from_violations(violations)
-        shaken = shake(graph)
+        shaken = shake(graph, script_roots(graph))
         pack_id = compute_pack_id(graph, spec, carried, wheels)
         made = Provenance(graph.layout.shown(entry), package, graph.layout.shown_src, " ".join(command.split()), commit)
         wheel_row = f"{wheels.dataset}: {', '.join(wheels.packages)}" if wheels else ""

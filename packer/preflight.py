@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from foldpack.competitions.image_table import read_test_items
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
@@ -19,10 +20,11 @@ from foldpack.sealed import SealedError, read_sealed_header
 from foldpack.sealed_keys import read_keys_file
 from foldpack.spec import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
 from packer.credentials import Credentials
-from packer.deploy import Build, kaggle_slug
+from packer.deploy import Build, kaggle_slug, shares_slug
 from packer.exits import DeployError, Exit
 from packer.hours import ACCELERATORS, RETIRED, predict_hours
 from packer.image import Image
+from packer.image_room import room_on_kaggle
 from packer.keys import SIZE_LIMIT, keys_in_script
 from packer.stage import SealedStore, require_checkpoint
 
@@ -78,7 +80,9 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
     """What can be seen before anything is sealed. boosters: the folder of level 2's texts."""
     findings = [*check_credentials(credentials, wanted), *check_accelerator(wanted.accelerator), *check_words(spec)]
     findings += check_answer(spec)
-    findings += [*check_hours(spec, wanted), *check_runs(spec, runs), *check_boosters(spec, boosters)]
+    findings += check_slugs(spec, store.folder.parent)
+    findings += [*check_hours(spec, wanted), *check_images(spec, wanted)]
+    findings += [*check_runs(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
         findings += check_space(spec, runs, store)
     return findings
@@ -133,6 +137,23 @@ def check_answer(spec: EnsembleSpec) -> Iterator[Finding]:
                       "search again and name one of them with --metric")
 
 
+def check_slugs(spec: EnsembleSpec, build: Path) -> Iterator[Finding]:
+    """No other ensemble that was built here has the same names on Kaggle. build: the folder of all builds."""
+    for metadata in sorted(build.glob("*/kernel-metadata.json")):
+        other = metadata.parent.name
+        if other != spec.name and shares_slug(spec.name, other):
+            yield Finding("error", f"ensemble '{spec.name}' would have the kernel and the datasets of '{other}', built "
+                          f"in {metadata.parent}: Kaggle makes '{kaggle_slug(spec.name, 41)}' of both names",
+                          f"rename one, or remove {metadata.parent} if '{other}' was never deployed")
+
+
+def check_test_images(spec: EnsembleSpec, data: Path | None) -> Iterator[Finding]:
+    """What is odd about the test images of the competition's folder, such as more of them than the sample asks for."""
+    if data is not None:
+        for note in read_test_items(get_competition(spec.competition), data).notes:
+            yield Finding("warning", note, "")
+
+
 def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
     """The budget against the predicted hours and Kaggle's own limit."""
     budget = spec.budget.hours
@@ -152,6 +173,24 @@ def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
                       "--devices, or with fewer views or a smaller network where even the cheapest members need more")
     else:
         yield Finding("note", said, "")
+
+
+def check_images(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
+    """Where the decoded images go, and what it costs that some find no room."""
+    if wanted.images is None:
+        return
+    try:
+        room = room_on_kaggle(spec, wanted.images, ACCELERATORS.get(wanted.accelerator, 1))
+    except FoldpackError as failure:
+        yield Finding("error", str(failure), "")
+        return
+    said = f"decoded images take {room.needed / 1e9:.1f} GB: {'; '.join(room.kept)}"
+    if not room.again:
+        yield Finding("note", said, "")
+        return
+    yield Finding("warning", f"{said}. That is {room.again:,} decodes more, about {room.hours:.1f} h if an image "
+                  "costs as much as a JPEG of 2048 x 1366 pixels",
+                  "let runs share one side with `net.canvas`, or leave out the members of one side")
 
 
 def check_runs(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from foldpack.errors import FoldpackError
 from foldpack.files import link_or_copy
+from foldpack.predict.runlog import LOG_NAME
 
 BLOCKED = "foldpack,packer"
 SANDBOX = Path(__file__).resolve().with_name("sandbox.py")
@@ -44,7 +45,7 @@ class Ran:
     seconds: float
     peak: int  # bytes of memory, all its processes together, as far as looking at it five times a second shows
     late: bool  # killed at its limit
-    begun: float  # seconds until the first submission lay there: what starting costs
+    begun: float  # seconds until the log of decisions lay there: what starting costs, imports included
 
     def tail(self, lines: int = 15) -> str:
         """The end of the log."""
@@ -112,7 +113,7 @@ def run_on_kaggle(script: Path, folder: Path, input_root: Path, environment: dic
     command = [str(python or sys.executable), "-I", str(SANDBOX), "--kaggle", str(root), str(input_root.resolve()),
                str(output), BLOCKED, str(script.resolve())]
     watched = clean_environment(work) | (environment or {})
-    return run_watched(command, work, watched, folder / "log.txt", limit, output / "submission.csv")
+    return run_watched(command, work, watched, folder / "log.txt", limit, output / LOG_NAME)
 
 
 def require_script(script: Path, folder: Path) -> tuple[Path, Path]:

@@ -1,4 +1,7 @@
-"""The script's text: header, imports, SPEC, the packer's own lines, source slices under their paths, and the tail."""
+"""The script's text: header, imports, SPEC, the packer's own lines, source slices under their paths, and the tail.
+
+Where the entry has a `begin`, the slices that it reaches come first, and only then the imports of other packages.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from packer.errors import PackError
+from packer.first_part import BEGIN, first_part
 from packer.image import is_stdlib
 from packer.imports import render_imports
 from packer.keys import KEYS_LINE
@@ -22,6 +26,7 @@ PRELUDE_HEAD = (
     "# Packages that the image lacks, made importable before the imports below, here and in worker processes.",
     'if __name__ in ("__main__", "__mp_main__"):',
 )
+GUARD_HEAD = ("# Above, only the standard library is imported. What follows takes seconds, and may fail.",)
 
 Run = tuple[int, int, int]  # line in the script, line in the source, number of lines
 
@@ -48,17 +53,22 @@ def render_script(
     header: Iterable[str], shaken: Shaken, spec: dict[str, object] | None, additions: Additions
 ) -> tuple[str, dict[str, list[Run]]]:
     """The script and its line table (source path -> runs). header: comment lines."""
-    pieces = [piece for module in shaken.graph.modules if (piece := module_piece(module, shaken)) is not None]
-    lines = [*header, "", "from __future__ import annotations", "", *head_lines(shaken, additions)]
+    first = first_part(shaken.graph)
+    early, late = module_pieces(shaken, first)
+    top, below = (head_lines(shaken, additions), []) if first is None else guarded_lines(shaken, spec, additions)
+    lines = [*header, "", "from __future__ import annotations", "", *top]
     if spec is not None:
         lines += ["", *render_literal(spec, SPEC_LEAD).split("\n"), KEYS_LINE]
     lines += ["", "# Where each line came from: source path -> (line here, line there, number of lines)."]
-    start = len(lines) + table_size(pieces) + 1
+    start = len(lines) + table_size([*early, *late]) + 1
     table: dict[str, list[Run]] = {}
     body: list[str] = []
     add_piece(body, runtime_piece(TRACEBACKS), start, {})
     body += ["", "", f"install_true_tracebacks({LINES_NAME}, {'{}' if spec is None else 'KEYS'})"]
-    for piece in pieces:
+    for piece in early:
+        add_piece(body, piece, start, table)
+    body += below
+    for piece in late:
         add_piece(body, piece, start, table)
     lines += table_lines(table)
     if len(lines) + 1 != start:
@@ -70,23 +80,69 @@ def render_script(
     return "\n".join([*lines, *body, *tail]) + "\n", table
 
 
+def module_pieces(shaken: Shaken, first: Shaken | None) -> tuple[list[Piece], list[Piece]]:
+    """The kept slices of all modules in running order: those of the first part, and the others."""
+    early: list[Piece] = []
+    late: list[Piece] = []
+    for module in shaken.graph.modules:
+        begun = {statement.start for statement in module.statements if first and first.keeps(module, statement)}
+        kept = [statement for statement in module.statements if shaken.keeps(module, statement)]
+        for pieces, chosen in ((early, [each for each in kept if each.start in begun]),
+                               (late, [each for each in kept if each.start not in begun])):  # fmt: skip
+            if chosen:
+                banner = module.shown + (", the rest" if pieces is late and begun else "")
+                pieces.append(make_piece(module, [(each.start, each.end) for each in chosen], banner))
+    return early, late
+
+
 def head_lines(shaken: Shaken, additions: Additions) -> list[str]:
     """Imports; with additions, what makes packages importable stands between the standard library and the others."""
-    imports: list[Import] = [each for kept in shaken.outside.values() for each in kept]
-    imports += runtime_module(TRACEBACKS).plain_imports
-    prelude: list[str] = []
-    if additions.wheels:
-        imports += runtime_module(WHEELS).plain_imports
-        call = f"install_wheels({quote(additions.dataset)}, [{', '.join(map(quote, additions.wheels))}])"
-        prelude += prelude_lines(WHEELS, call)
-    if additions.archive:
-        imports += runtime_module(CARRIED).plain_imports
-        prelude += prelude_lines(CARRIED, "install_carried(__file__)")
+    imports = script_imports(shaken, additions)
+    prelude = [line for file, call in addition_calls(additions) for line in prelude_lines(file, call)]
     if not prelude:
         return render_imports(imports)
     own = render_imports(each for each in imports if is_stdlib(each.root))
     rest = render_imports(each for each in imports if not is_stdlib(each.root))
     return [*own, "", *PRELUDE_HEAD, *prelude, *(["", *rest] if rest else [])]
+
+
+def guarded_lines(
+    shaken: Shaken, spec: dict[str, object] | None, additions: Additions
+) -> tuple[list[str], list[str]]:
+    """For a script with a first part: the imports of the standard library, for its top; and what stands below the
+    first part, the imports of all else in a `with begin(...):`."""
+    imports = script_imports(shaken, additions)
+    top = render_imports(each for each in imports if is_stdlib(each.root))
+    rest = render_imports(each for each in imports if not is_stdlib(each.root))
+    below: list[str] = []
+    calls = addition_calls(additions)
+    for file, _ in calls:
+        add_piece(below, runtime_piece(file), 0, {})
+    running = '__name__ == "__main__"'
+    below += ["", "", *GUARD_HEAD, f"with {BEGIN}({running if spec is None else f'SPEC, {running}'}):"]
+    if calls:
+        below += ['    if __name__ in ("__main__", "__mp_main__"):', *(f"        {call}" for _, call in calls)]
+    below += [f"    {line}" if line else "" for line in rest]
+    return top, below if calls or rest else [*below, "    pass"]
+
+
+def script_imports(shaken: Shaken, additions: Additions) -> list[Import]:
+    """All imports of the script, those of the packer's own lines too."""
+    imports = [each for kept in shaken.outside.values() for each in kept]
+    for file in (TRACEBACKS, *(file for file, _ in addition_calls(additions))):
+        imports += runtime_module(file).plain_imports
+    return imports
+
+
+def addition_calls(additions: Additions) -> list[tuple[str, str]]:
+    """The runtime modules that make packages importable, each with its call."""
+    calls: list[tuple[str, str]] = []
+    if additions.wheels:
+        wheels = ", ".join(map(quote, additions.wheels))
+        calls.append((WHEELS, f"install_wheels({quote(additions.dataset)}, [{wheels}])"))
+    if additions.archive:
+        calls.append((CARRIED, "install_carried(__file__)"))
+    return calls
 
 
 def prelude_lines(file: str, call: str) -> list[str]:
@@ -95,14 +151,6 @@ def prelude_lines(file: str, call: str) -> list[str]:
     lines = [line for _, run in piece.runs for line in run]
     inner = [f"# -------- {piece.banner} --------", *lines, "", call]
     return ["", *(f"    {line}" if line.strip() else "" for line in inner)]
-
-
-def module_piece(module: Module, shaken: Shaken) -> Piece | None:
-    """The kept slices of a module, neighbours joined into one run; None when nothing of it is kept."""
-    kept = [statement for statement in module.statements if shaken.keeps(module, statement)]
-    if not kept:
-        return None
-    return make_piece(module, [(statement.start, statement.end) for statement in kept], module.shown)
 
 
 def runtime_piece(file: str) -> Piece:
@@ -139,7 +187,10 @@ def add_piece(body: list[str], piece: Piece, start: int, table: dict[str, list[R
 
 def table_size(pieces: list[Piece]) -> int:
     """Lines that the table will take; the number of runs decides it, not the line numbers."""
-    return 2 + sum(2 + -(-len(piece.runs) // RUNS_A_LINE) for piece in pieces)
+    runs: dict[str, int] = {}
+    for piece in pieces:
+        runs[piece.path] = runs.get(piece.path, 0) + len(piece.runs)
+    return 2 + sum(2 + -(-count // RUNS_A_LINE) for count in runs.values())
 
 
 def table_lines(table: dict[str, list[Run]]) -> list[str]:

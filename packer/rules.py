@@ -1,4 +1,5 @@
-"""The rules of packable code: imports (1, 2) and names (3) here, bodies (4, 5, 6) in `rules_body`; all told at once.
+"""The rules of packable code: imports (1, 2) and names (3) here, bodies (4, 5, 6) in `rules_body`, the first
+part of a script (7) in `first_part`; all told at once.
 
 docs/packing.md lists them with examples. The packer refuses what it cannot pack faithfully; it never rewrites.
 """
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packer.errors import Violation
+from packer.first_part import first_part_violations
 from packer.graph import Graph, Layout, read_graph
 from packer.image import Image, is_stdlib, kaggle_image
 from packer.rules_body import body_violations
@@ -77,6 +79,7 @@ def check_graph(graph: Graph, provided: frozenset[str] = frozenset(), with_spec:
     found += global_violations(graph)
     if graph.entry is not None:
         found += main_violations(graph.entry, with_spec)
+    found += first_part_violations(graph, with_spec)
     return sorted(set(found))
 
 

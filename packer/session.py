@@ -140,7 +140,11 @@ def check_output(folder: Path, spec: EnsembleSpec, data: Path | None) -> int:
                           Exit.OUTPUT)
     try:
         if data is None:
-            return len(read_submission(path, layout, spec.classes))
-        return len(check_submission(path, layout, data, spec.classes))
+            table = read_submission(path, layout, spec.classes)
+        else:
+            table = check_submission(path, layout, data, spec.classes)
+        if not len(table):
+            raise DataError(f"{path}: it has no rows")
+        return len(table)
     except DataError as failure:
         raise DeployError(f"the kernel's submission is wrong: {failure}", Exit.OUTPUT) from None

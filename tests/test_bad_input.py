@@ -68,11 +68,8 @@ FOLDS: list[tuple[str, Callable[[Path], object], list[str], str]] = [
     ("one fold", lambda data: None, ["--count", "1"], "count: input should be greater than or equal to 2, got 1"),
     ("many folds", lambda data: None, ["--count", "200"], "200 stratified folds, but the largest class has "),
     ("more folds than items", lambda data: None, ["--count", "500"], "500 folds from 288 items: at least 2 folds"),
-    ("no groups", lambda data: None, ["--kind", "grouped"], "name the group column, or a file of groups"),
-    ("group column", lambda data: None, ["--kind", "grouped", "--group-column", "patient"],
-     "group column 'patient' is missing, got: id"),
-    ("groups that are not kept", lambda data: None, ["--group-column", "id"],
-     "folds of kind 'stratified' do not keep groups whole; use one of: grouped, stratified_grouped"),
+    ("no groups", lambda data: None, ["--kind", "grouped"], "need a group for every item; name the group column"),
+    ("group column", lambda data: None, ["--group-column", "patient"], "group column 'patient' is missing, got: id"),
     ("labels", lambda data: None, ["--kind", "multilabel"], "need a label matrix; use one of: stratified"),
 ]
 
@@ -155,7 +152,8 @@ SEARCHES = [
     ("damaged", cut_array, ["best", "tiny_resnet"], "oof.npy: missing or changed since the run was finished"),
     ("twice", None, ["best", "tiny_resnet", "tiny_resnet"], "a run is named twice: tiny_resnet, tiny_resnet"),
     ("metric", None, ["best", "tiny_resnet", "--metric", "acuracy"], "did you mean 'accuracy'"),
-    ("misfit", None, ["best", "tiny_resnet", "--metric", "f2"], "metric 'f2' needs labels; it does not fit"),
+    ("misfit", None, ["best", "tiny_resnet", "--metric", "f2"],
+     "metric 'f2' scores a set of labels an item, but a kernel hands in one class"),
     ("hours", None, ["best", "tiny_resnet", "--hours", "soon"], "time limit 'soon' is not understood"),
     ("no hours", None, ["best", "tiny_resnet", "--hours", "0"], "hours"),
     ("many hours", None, ["best", "tiny_resnet", "--hours", "25h"], "hours"),

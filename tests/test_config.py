@@ -65,9 +65,11 @@ def test_every_configuration_of_the_project_reads() -> None:
         ({"run": "a b"}, "run: string should match pattern"),
         ({"run": "../x"}, "run: string should match pattern"),
         ({"run": ""}, "run: string should match pattern"),
-        ({"net": {"arch": "a", "size": 32, "std": [1.0, 1.0]}}, "net: mean and std need three numbers each, std above"),
+        ({"net": {"arch": "a", "size": 32, "std": [1.0, 1.0]}}, "net: mean and std need three numbers each, as all"),
         ({"net": {"arch": "a", "size": 32, "std": [1.0, 0.0, 1.0]}}, "net: mean and std need three numbers each"),
         ({"net": {"arch": "a", "size": 32, "kwargs": {"num_classes": 3}}}, "num_classes follows from the labels"),
+        ({"net": {"arch": "a", "size": 32, "kwargs": {"in_chans": 1}}},
+         "net: kwargs.in_chans is 1, but all images become RGB, grey ones with 3 equal channels; leave in_chans out"),
         ({"augment": {"hflip": 1.5}}, "augment.hflip: input should be less than or equal to 1, got 1.5"),
     ],
 )

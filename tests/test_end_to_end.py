@@ -17,12 +17,13 @@ import pandas as pd
 import pytest
 from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
 
-from foldpack.competitions import image_table
+from foldpack.competitions import answer_table, image_table
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import read_test_items
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.fallback import make_fallback
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.keyring import Keyring
 from foldpack.models.checkpoint import read_checkpoint, restore_net
@@ -30,6 +31,7 @@ from foldpack.predict.canvas import decode_items
 from foldpack.predict.deadline import Deadline, OutOfTime
 from foldpack.predict.device import pick_device
 from foldpack.predict.loop import predict_logits
+from foldpack.predict.options import kernel_options
 from foldpack.predict.runlog import LOG_NAME
 from foldpack.spec import EnsembleSpec, parse_spec, spec_to_dict, write_spec
 from packer.deploy import build_kernel
@@ -262,36 +264,50 @@ def test_without_the_competition_nothing_is_written(kernel: Kernel) -> None:
     assert "attach the competition 'foldpack-digits' to the kernel" in kernel.log()
 
 
-def test_arguments_replace_the_paths_and_the_budget(entry: ModuleType, house: House, monkeypatch) -> None:
+def test_a_spec_that_cannot_be_planned_leaves_the_fallback_in_the_rerun(kernel: Kernel, monkeypatch) -> None:
+    """The first part has written it; the error comes before the kernel's own work."""
+    make_fallback(kernel.spec, kernel.input, kernel.root / "output").write()
+    share = [{"run": "tiny_resnet", "weight": 1.0}]
+    kernel.spec["plan"] = {"units": [{"run": "none", "fold": 0}], "prefixes": [{"members": share, "oof": 0.5}]}
+    for rerun, code in (("", 2), ("1", 0)):
+        monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", rerun)
+        assert kernel.run() == code and kernel.is_prior()
+        log = kernel.log()
+        assert "error: plan.units names fold 0 of run 'none'" in log and f"exit_code {code}" in log
+
+
+def test_arguments_replace_the_paths_and_the_budget(house: House, monkeypatch) -> None:
     spec = parse_spec(house.kernel_spec())
     monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
-    options = entry.kernel_options(["--input", "a", "--output", "b", "--hours", "0.5"], spec)
+    options = kernel_options(["--input", "a", "--output", "b", "--hours", "0.5"], spec.name, spec.budget.hours)
     assert (options.input, options.output, options.hours) == (Path("a"), Path("b"), 0.5)
-    options = entry.kernel_options([], spec)
+    assert options.scratch == Path("b/.foldpack")
+    options = kernel_options([], spec.name, spec.budget.hours)
     assert (options.input, options.output, options.hours) == (Path("/kaggle/input"), Path("/kaggle/working"), 1.0)
     with pytest.raises(SystemExit) as caught:
-        entry.kernel_options(["--imput", "a"], spec)
+        kernel_options(["--imput", "a"], spec.name, spec.budget.hours)
     assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("kind", ["Batch", "Interactive", ""])
-def test_on_kaggle_arguments_are_ignored(entry: ModuleType, house: House, monkeypatch, kind: str) -> None:
+def test_on_kaggle_arguments_are_ignored(monkeypatch, kind: str) -> None:
     """A notebook's runner brings arguments of its own, such as `-f connection.json`."""
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", kind)
-    options = entry.kernel_options(["-f", "x.json", "--hours", "3"], parse_spec(house.kernel_spec()))
+    options = kernel_options(["-f", "x.json", "--hours", "3"], "small", 1.0)
     assert (options.input, options.output, options.hours) == (Path("/kaggle/input"), Path("/kaggle/working"), 1.0)
 
 
 def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> None:
     """The prior, then one after each unit; each is checked as it would be found after a crash."""
-    real, seen = image_table.write_submission, []
+    real, seen = answer_table.write_answers, []
 
     def write(path: Path, *rest: object) -> None:
         real(path, *rest)
         image_table.check_submission(path, DIGITS, kernel.competition, kernel.spec["classes"])
         seen.append(path.read_bytes())
 
-    monkeypatch.setattr("foldpack.ensemble.submission.write_submission", write)
+    monkeypatch.setattr("foldpack.ensemble.fallback.write_answers", write)
+    monkeypatch.setattr("foldpack.ensemble.submission.write_answers", write)
     assert kernel.run() == 0
     assert len(seen) == 5 and len(set(seen)) > 2
 

@@ -16,7 +16,16 @@ from foldpack.config import ConfigError
 from foldpack.data.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
-from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds, read_groups, read_recipe, run_recipe
+from foldpack.recipe import (
+    FoldsConfig,
+    RecipeConfig,
+    RecipeError,
+    make_recipe_folds,
+    read_groups,
+    read_recipe,
+    run_recipe,
+    run_script,
+)
 
 SUBJECTS = [row // 2 for row in range(80)]
 IDS = [f"d{row}" for row in range(80)]
@@ -70,7 +79,8 @@ def group_csv(folder: Path, groups: dict[str, str]) -> str:
 
 def test_folds_take_groups_by_id_and_an_empty_one_is_each_items_own(museum: Path, tmp_path: Path) -> None:
     """Rows in another order, rows of other ids, and one item in two without a group."""
-    given = {item: str(pair) if pair % 2 else "" for item, pair in zip(IDS, SUBJECTS, strict=True)}
+    given = {item: str(pair) if pair % 2 else ("", "NA", "nan ")[pair % 3]
+             for item, pair in zip(IDS, SUBJECTS, strict=True)}
     path = group_csv(tmp_path, dict(reversed(given.items())) | {"of the test set": "3"})
     table, made_by, _ = folds_of(museum, tmp_path, FoldsConfig(kind="multilabel_grouped", count=2, groups=path))
     assert made_by["groups"] == path and table["id"].tolist() == IDS and table["attribute_ids"].tolist() == CELLS
@@ -124,7 +134,7 @@ def test_folds_that_would_split_the_groups_are_refused(tmp_path: Path, capsys) -
     folding = ["folds", "--data", str(tmp_path / "data"), "--competition", "digits", "--kind", "stratified", "--count"]
     assert run_app(foldpack, [*folding, "2", "--group-column", "label", "--out", str(tmp_path / "folds.csv")]) == 2
     said = capsys.readouterr().err
-    assert "folds of kind 'stratified' do not keep groups whole; use one of: grouped, stratified_grouped, multi" in said
+    assert "folds of kind 'stratified' would split the groups; use one of: grouped, stratified_grouped, multi" in said
     assert not (tmp_path / "folds.csv").exists()
 
 
@@ -194,11 +204,19 @@ def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_
             run_recipe("museum", tmp_path / "data", tmp_path / "work")
 
 
+def test_a_step_that_was_stopped_with_ctrl_c_stops_the_recipe(tmp_path: Path) -> None:
+    script = tmp_path / "step.py"
+    script.write_text("raise SystemExit(130)\n")
+    with pytest.raises(KeyboardInterrupt):
+        run_script(script, [], tmp_path)
+    script.write_text("raise SystemExit(2)\n")
+    with pytest.raises(RecipeError, match="step.py -x ended with exit code 2; see above"):
+        run_script(script, ["-x"], tmp_path)
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (", groups: groups.csv", "folds of kind 'multilabel' do not keep groups whole; use one of: grouped, strat"),
-        (", group_column: artist", "folds of kind 'multilabel' do not keep groups whole; use one of: grouped, strat"),
         (", group_colum: a", "unknown key 'folds.group_colum': did you mean 'group_column'"),
     ],
 )

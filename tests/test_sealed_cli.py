@@ -226,8 +226,22 @@ def test_export_for_the_kernel(foldpack: Command, weights: dict[str, bytes]) -> 
 def test_convert(foldpack: Command, tmp_path: Path) -> None:
     torch.save({"epoch": 3, "state_dict": {"w": torch.tensor([1.0, 2.5])}}, "a.pth")
     code, out, _ = foldpack("convert", "a.pth", "--out", "a.safetensors")
-    assert code == 0 and "a.pth -> a.safetensors  1 tensors" in out
+    assert code == 0 and "a.pth -> a.safetensors  1 tensors of state_dict\nleft out: epoch (int)\n" in out
     assert load_file("a.safetensors")["w"].tolist() == [1.0, 2.5]
     code, out, _ = foldpack("convert", "a.safetensors", "--fp16", "--out", "b.safetensors")
     assert code == 0 and "1 tensors rounded, largest error 0 " in out
     assert load_file("b.safetensors")["w"].dtype == torch.float16
+
+
+def test_convert_asks_which_weights(foldpack: Command, tmp_path: Path) -> None:
+    weights = {"module.w": torch.ones(2, 2)}
+    torch.save({"model": weights, "ema": {name: 2 * value for name, value in weights.items()}, "args": "x"}, "a.pth")
+    code, out, err = foldpack("convert", "a.pth", "--out", "a.safetensors")
+    assert (code, out) == (2, "") and err.count("\n") == 1 and not Path("a.safetensors").exists()
+    assert "a.pth: holds 2 sets of weights: model (1 tensor), ema (1 tensor); take one with --key NAME" in err
+    code, out, _ = foldpack("convert", "a.pth", "--key", "ema", "--out", "a.safetensors")
+    assert code == 0 and out == ("a.pth -> a.safetensors  1 tensors of ema\ntaken off every name: module.\n"
+                                 "left out: model (1 tensor), args (str)\n")
+    assert load_file("a.safetensors")["w"].unique().tolist() == [2]
+    code, _, err = foldpack("convert", "a.safetensors", "--fp16", "--key", "ema", "--out", "b.safetensors")
+    assert code == 2 and "--key ema names a set of weights in a .pth file; a.safetensors holds one, so" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -39,6 +40,19 @@ def sync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def reserve_bytes(descriptor: int, size: int) -> None:
+    """Give an open file its length and take its blocks now: a full disk is an OSError here, not in midst of the work.
+
+    A file system that cannot reserve only gives the length; there a write tells.
+    """
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as failure:
+        if failure.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+        os.truncate(descriptor, size)
 
 
 def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:

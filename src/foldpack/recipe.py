@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 from foldpack.competitions.image_table import class_names, encode_labels, read_table, read_train_table
 from foldpack.competitions.registry import get_competition
 from foldpack.config import ConfigError, RunConfig, read_config, read_text
-from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, NO_GROUP, make_folds, missing_groups, write_folds
-from foldpack.data.group_file import read_group_file
+from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
+from foldpack.data.group_file import NO_GROUP, read_group_file
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
 from foldpack.metrics.answers import answer_problem
 from foldpack.metrics.plugin import find_metric
@@ -48,9 +48,6 @@ class FoldsConfig(StrictModel):
     def _one_source_of_groups(self) -> FoldsConfig:
         if self.groups is not None and self.group_column is not None:
             raise ValueError("groups come from group_column or from groups; give one of them")
-        if (self.groups or self.group_column) and self.kind in FOLD_KINDS and self.kind not in GROUPED_KINDS:
-            raise ValueError(f"folds of kind '{self.kind}' do not keep groups whole; use one of: "
-                             f"{', '.join(GROUPED_KINDS)}")
         return self
 
 
@@ -111,6 +108,8 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
     """Read the training table, split it, write folds.csv. here: the folder that a file of groups is named from."""
     layout = get_competition(recipe.competition)
     items, labels = read_train_table(layout, data)
+    for note in items.notes:
+        say(f"warning: {note}")
     table = pd.DataFrame({"id": items.ids, layout.label_column: labels})
     classes = class_names(layout, data, labels)
     targets = encode_labels(layout, labels, classes)
@@ -119,6 +118,9 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
     elif recipe.folds.group_column is not None:
         table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column, say)
     groups = table["group"].to_numpy() if "group" in table else None
+    if groups is not None and recipe.folds.kind in FOLD_KINDS.keys() - GROUPED_KINDS:
+        raise DataError(f"folds of kind '{recipe.folds.kind}' would split the groups; use one of: "
+                        f"{', '.join(GROUPED_KINDS)}; or name no groups")
     fold = make_folds(recipe.folds.kind, targets, groups, recipe.folds.count, recipe.folds.seed)
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
     write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by})

@@ -26,6 +26,8 @@ from foldpack.sealed_store import (
     verify_with_keyring,
 )
 
+LISTED = 20  # entries of a checkpoint that are named, at most
+
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the `foldpack` application."""
@@ -110,24 +112,36 @@ def verify(
 def convert(
     source: Annotated[Path, typer.Argument(help="a .pth file, or with --fp16 a .safetensors file")],
     out: Annotated[Path, typer.Option(help="the .safetensors file to write")],
+    key: Annotated[str | None, typer.Option(help="the set of weights to take: its keys joined by dots")] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="round 32 and 64 bit floats to half precision")] = False,
 ) -> None:
-    """Turn foreign weights into safetensors, with weights_only=True, and optionally halve them."""
+    """Turn foreign weights into safetensors, with weights_only=True, and optionally halve them.
+
+    A file with several sets of weights (a network and its average) wants --key; without it they are listed.
+    """
     from foldpack.weight_files import convert_pth, halve_weights  # brings torch
 
     if source.suffix == ".safetensors":
         if not fp16:
             raise SealedError(f"{source}: is safetensors already; give --fp16 to halve it, or seal it as it is")
+        if key is not None:
+            raise SealedError(f"--key {key} names a set of weights in a .pth file; {source} holds one, so leave it out")
         report = halve_weights(source, out)
         typer.echo(
             f"{source} -> {out}  {report.tensors} tensors rounded, largest error {report.max_abs_error:.3g} "
             f"({report.max_rel_error:.2e} of the tensor's largest value), {report.underflows} values became zero"
         )
         return
-    count, left_out = convert_pth(source, out, half=fp16)
-    typer.echo(f"{source} -> {out}  {count} tensors")
-    if left_out:
-        typer.echo(f"left out, as they are no tensors: {', '.join(left_out[:20])}")
+    taken = convert_pth(source, out, key=key, half=fp16)
+    origin = "" if taken.title == "." else f" of {taken.title}"
+    typer.echo(f"{source} -> {out}  {len(taken.tensors)} tensors{origin}")
+    if taken.stripped:
+        typer.echo(f"taken off every name: {taken.stripped}")
+    if taken.kept:
+        typer.echo(taken.kept)
+    if taken.left_out:
+        more = f" and {len(taken.left_out) - LISTED} more" if len(taken.left_out) > LISTED else ""
+        typer.echo(f"left out: {', '.join(taken.left_out[:LISTED])}{more}")
 
 
 def halve(

@@ -70,7 +70,10 @@ class NetConfig(StrictModel):
     @model_validator(mode="after")
     def _three_channels(self) -> NetConfig:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError("mean and std need three numbers each, std above 0")
+            raise ValueError("mean and std need three numbers each, as all images become RGB, and std above 0")
+        if self.kwargs.get("in_chans", 3) != 3:
+            raise ValueError(f"kwargs.in_chans is {self.kwargs['in_chans']}, but all images become RGB, grey ones with "
+                             "3 equal channels; leave in_chans out")
         if self.canvas is not None and self.canvas < self.size:
             raise ValueError(f"a canvas of {self.canvas} px is smaller than the network's input of {self.size} px")
         return self

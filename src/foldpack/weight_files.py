@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from foldpack.errors import FoldpackError
 from foldpack.files import atomic_path
+from foldpack.weight_sets import Chosen, WeightFileError, choose_weights
 
-WEIGHT_KEYS = ("state_dict", "model_state_dict", "model", "weights")  # where other people's checkpoints keep them
 FP16_KEY = "foldpack_fp16"
-
-
-class WeightFileError(FoldpackError):
-    """A file of weights that cannot be read, or must not be."""
+HARMLESS = (argparse.Namespace, np.ndarray, np.dtype, *(  # what unpickling may make besides tensors: it runs no code
+    kind for kind in vars(np.dtypes).values() if isinstance(kind, type) and issubclass(kind, np.dtype)))
 
 
 class HalfPrecisionError(WeightFileError):
@@ -38,27 +37,61 @@ class RoundingReport:
     underflows: int  # values other than zero that became zero
 
 
-def convert_pth(source: Path, target: Path, *, half: bool = False) -> tuple[int, list[str]]:
-    """A `.pth` file -> safetensors at `target`; how many tensors, and which entries were left out as they are none.
+def convert_pth(source: Path, target: Path, *, key: str | None = None, half: bool = False) -> Chosen:
+    """One set of weights of a `.pth` file -> safetensors at `target`; what was taken and what was left out.
 
-    Read with `weights_only=True`: a file that needs any Python object is refused, as unpickling one runs its code.
+    key: which set, where there are several; see `choose_weights`. Raises WeightFileError.
     """
-    try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise WeightFileError(
-            f"{source}: holds Python objects besides tensors, and unpickling those can run code; where you trust the "
-            "file, load it there and save its state_dict()"
-        ) from None
-    except Exception as failure:  # torch meets a damaged file with almost any exception
-        raise WeightFileError(f"{source}: cannot be read as .pth ({type(failure).__name__}); check the file") from None
-    tensors, left_out = find_weights(content, source)
-    metadata = {}
+    chosen = choose_weights(read_pth(source), str(source), key)
+    tensors, metadata = chosen.tensors, {}
     if half:
         tensors, report = round_to_half(tensors, str(source))
         metadata[FP16_KEY] = json.dumps(asdict(report))
-    save_weights(tensors, target, metadata)
-    return len(tensors), left_out
+    save_weights(tensors, target, metadata, str(source))
+    return chosen
+
+
+def read_pth(source: Path) -> Any:
+    """What `torch.save` wrote, as far as it is tensors, NumPy arrays and scalars, namespaces and plain values.
+
+    Read with `weights_only=True`: a file that needs another Python object is refused, as unpickling one runs its
+    code. Raises WeightFileError.
+    """
+    try:
+        with torch.serialization.safe_globals([*HARMLESS, *harmless_makers()]):
+            return torch.load(source, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightFileError(
+            f"{source}: holds Python objects besides tensors{strange_objects(source)}, and unpickling those can run "
+            "code; where you trust the file, load it there and save its state_dict()"
+        ) from None
+    except Exception as failure:  # torch meets a damaged file with almost any exception
+        raise WeightFileError(f"{source}: cannot be read as .pth ({type(failure).__name__}); check the file") from None
+
+
+def harmless_makers() -> list[Any]:
+    """What makes NumPy's arrays and scalars, and paths, under the names that pickles of all versions have for it."""
+    makers = [(numpy_scalar, "scalar"), (np.zeros(1).__reduce__()[0], "_reconstruct")]
+    made: list[Any] = [(make, f"numpy.{core}.multiarray.{name}") for make, name in makers for core in ("core", "_core")]
+    paths = [(PurePosixPath, "PosixPath"), (PureWindowsPath, "WindowsPath")]
+    return made + [(kind, f"{module}.{name}") for kind, name in paths for module in ("pathlib", "pathlib._local")]
+
+
+def numpy_scalar(dtype: np.dtype, data: bytes | str) -> Any:
+    """One number as NumPy pickles it. Raises UnpicklingError for what holds Python objects."""
+    if dtype.hasobject:
+        raise pickle.UnpicklingError("a scalar of objects")
+    return np.frombuffer(data.encode("latin-1") if isinstance(data, str) else data, dtype=dtype)[0]
+
+
+def strange_objects(source: Path) -> str:
+    """The names of what a file wants to unpickle, in brackets; "" where torch cannot tell."""
+    try:
+        with torch.serialization.safe_globals([*HARMLESS, *harmless_makers()]):
+            names = torch.serialization.get_unsafe_globals_in_checkpoint(source)
+    except Exception:  # not a zip file, or damaged
+        return ""
+    return f" ({', '.join(sorted(names)[:5])})" if names else ""
 
 
 def halve_weights(source: Path, target: Path) -> RoundingReport:
@@ -70,25 +103,8 @@ def halve_weights(source: Path, target: Path) -> RoundingReport:
     except (OSError, SafetensorError) as failure:
         raise WeightFileError(f"{source}: cannot be read as safetensors ({type(failure).__name__}); check it") from None
     rounded, report = round_to_half(tensors, str(source))
-    save_weights(rounded, target, {**metadata, FP16_KEY: json.dumps(asdict(report))})
+    save_weights(rounded, target, {**metadata, FP16_KEY: json.dumps(asdict(report))}, str(source))
     return report
-
-
-def find_weights(content: Any, source: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The tensors by name in what a `.pth` held, and the names of what else lay beside them."""
-    for key in WEIGHT_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping):
-        raise WeightFileError(f"{source}: holds a {type(content).__name__}, want a state_dict; save model.state_dict()")
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        names = ", ".join(str(name) for name in list(content)[:8])
-        raise WeightFileError(
-            f"{source}: no tensors, neither at the top nor under {', '.join(WEIGHT_KEYS)}; it has: {names or 'nothing'}"
-        )
-    return tensors, [str(name) for name in content if str(name) not in tensors]
 
 
 def round_to_half(tensors: Mapping[str, torch.Tensor], source: str) -> tuple[dict[str, torch.Tensor], RoundingReport]:
@@ -112,8 +128,16 @@ def round_to_half(tensors: Mapping[str, torch.Tensor], source: str) -> tuple[dic
     return rounded, RoundingReport(count, largest_abs, largest_rel, underflows)
 
 
-def save_weights(tensors: Mapping[str, torch.Tensor], target: Path, metadata: dict[str, str]) -> None:
-    """Write safetensors atomically. Tensors that share memory are written once for each name."""
-    own = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+def save_weights(tensors: Mapping[str, torch.Tensor], target: Path, metadata: dict[str, str], source: str) -> None:
+    """Write safetensors atomically. Tensors that share memory are written once for each name.
+
+    Raises WeightFileError for a tensor that safetensors cannot hold: sparse, quantized, or without values.
+    """
+    own = {}
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+            kind = "sparse" if tensor.layout != torch.strided else "quantized" if tensor.is_quantized else "empty"
+            raise WeightFileError(f"{source}: tensor '{name}' is {kind}, which safetensors cannot hold; save it dense")
+        own[name] = tensor.detach().resolve_conj().resolve_neg().contiguous().clone()
     with atomic_path(target) as temporary:
         save_file(own, temporary, metadata=metadata or None)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from foldpack.competitions.answer_table import read_answer_table, write_answers
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import (
+    ImageTable,
     check_submission,
     class_names,
     encode_labels,
-    read_sample,
     read_table,
     read_test_items,
     read_train_table,
-    submission_text,
-    write_submission,
 )
 from foldpack.competitions.imet import IMET
 from foldpack.competitions.registry import COMPETITIONS, get_competition
@@ -96,6 +97,94 @@ def test_test_items_may_lack_their_image(tmp_path: Path) -> None:
     assert len(read_test_items(DIGITS, make_digits(tmp_path / "empty", sample="id,label\n"))) == 0
 
 
+def files_in(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "item", "there", "taken"),
+    [
+        (".png", "x", ["x.png", "x.jpg"], "x.png"),  # what the adapter says comes first
+        (".png", "x", ["x.jpg"], "x.jpg"),
+        (".png", "x", ["x.JPEG"], "x.JPEG"),
+        (".jpg", "x", ["x.JPG", "x.png"], "x.JPG"),  # of several the one that differs in capitals only
+        (".jpg", "x", ["x.png", "x.tif"], "x.jpg"),  # which of them is not known: none
+        (".jpg", "x", ["x.webp", "x.txt", "x", "xx.png"], "x.webp"),
+        (".jpg", "x", [".x.png", "x.csv"], "x.jpg"),
+        (".png", "x.jpg", ["x.jpg"], "x.jpg"),  # the id has its suffix already
+        (".png", "x.jpg", ["x.png"], "x.png"),
+        (".png", "1.5", ["1.5.tiff"], "1.5.tiff"),
+        ("", "x.png", ["x.jpg"], "x.jpg"),
+        ("", "x", ["x.bmp"], "x.bmp"),
+        ("", "sub/x.png", ["sub/x.jpeg", "x.png"], "sub/x.jpeg"),
+        (".png", "sub/x", ["sub/x.jpeg"], "sub/x.jpeg"),
+        ("_green.png", "x", ["x_green.jpg", "x_red.png"], "x_green.jpg"),
+        ("_green.png", "x", ["x.png", "x_red.png"], "x_green.png"),
+        (".dcm", "x", ["x.png"], "x.png"),
+        (".png", "../x", ["x.jpg"], "../x.png"),
+    ],
+)
+def test_an_image_is_found_under_its_other_endings(tmp_path: Path, suffix, item, there, taken) -> None:
+    files_in(tmp_path / "test", *there)
+    (tmp_path / "sample_submission.csv").write_text(f"id,label\n{item},0\n")
+    layout = replace(DIGITS, suffix=suffix)
+    assert read_test_items(layout, tmp_path).paths == [tmp_path / "test" / taken]
+
+
+def test_the_folder_is_listed_once(tmp_path: Path, monkeypatch) -> None:
+    files_in(tmp_path / "test", *(f"{k}.jpg" for k in range(50)))
+    (tmp_path / "sample_submission.csv").write_text("id,label\n" + "".join(f"{k},0\n" for k in range(50)))
+    listed: list[object] = []
+    real = os.listdir
+    monkeypatch.setattr("os.listdir", lambda folder: listed.append(folder) or real(folder))
+    items = read_test_items(DIGITS, tmp_path)
+    assert listed == [tmp_path / "test"] and items.paths[7] == tmp_path / "test/7.jpg"
+    assert items.notes == [f"{tmp_path / 'test'}: 50 of 50 images have another ending than expected and are taken, "
+                           "such as '0.jpg' for '0.png'"]
+
+
+def test_training_images_are_found_under_their_other_endings(tmp_path: Path) -> None:
+    root = make_digits(tmp_path)
+    (root / "train/b.png").rename(root / "train/b.JPG")
+    items, _ = read_train_table(DIGITS, root)
+    assert items.paths == [root / "train/a.png", root / "train/b.JPG"]
+    assert items.notes == [f"{root / 'train'}: 1 of 2 images have another ending than expected and are taken, such as "
+                           "'b.JPG' for 'b.png'"]
+
+
+@pytest.mark.parametrize(
+    ("there", "notes"),
+    [
+        (["x.png", "y.png"], []),
+        (["x.png", "y.png", "z.png", "w.jpg", "notes.txt"],
+         ["holds 2 images more than the 2 that sample_submission.csv asks for, such as 'w'; they are not answered, so "
+          "take a newer sample if this one is stale"]),
+        (["x.png", "x.jpg", "y.png"], []),  # the same image twice
+        (["x.png"], ["1 images of the 2 that sample_submission.csv asks for are missing, such as 'y.png'; their rows "
+                     "get the prior"]),
+        ([], ["2 images of the 2 that sample_submission.csv asks for are missing, such as 'x.png'; their rows get the "
+              "prior"]),
+    ],
+)
+def test_more_or_fewer_images_than_the_sample_asks_for(tmp_path: Path, there: list[str], notes: list[str]) -> None:
+    files_in(tmp_path / "test", *there)
+    (tmp_path / "sample_submission.csv").write_text("id,label\nx,0\ny,0\nx,0\n")
+    assert read_test_items(DIGITS, tmp_path).notes == [f"{tmp_path / 'test'}: {note}" for note in notes]
+
+
+def test_images_beside_the_one_of_an_item_are_no_surplus(tmp_path: Path) -> None:
+    files_in(tmp_path / "test", "x_green.png", "x_red.png", "y_red.png")
+    (tmp_path / "sample_submission.csv").write_text("id,label\nx,0\n")
+    assert read_test_items(replace(DIGITS, suffix="_green.png"), tmp_path).notes == []
+    files_in(tmp_path / "test", "y_green.png")
+    [note] = read_test_items(replace(DIGITS, suffix="_green.png"), tmp_path).notes
+    assert "holds 1 images more than the 1 that" in note and "'y_green'" in note
+    shared = replace(DIGITS, suffix="_green.png", train_folder="test")  # training images lie there too
+    assert read_test_items(shared, tmp_path).notes == []
+
+
 def test_numbers_are_sorted_as_numbers_and_words_follow(tmp_path: Path) -> None:
     assert class_names(DIGITS, tmp_path, ["10", "9", "b", "a", "9", "²"]) == ["9", "10", "a", "b", "²"]
 
@@ -134,12 +223,17 @@ def test_a_label_that_is_no_class() -> None:
         encode_labels(IMET, ["1", "1 9"], ["1", "2"])
 
 
+def answer(layout: ImageTable, root: Path, path: Path, answers: list[str]) -> None:
+    """Write a submission for the sample in `root`."""
+    table = read_answer_table(root / layout.sample_csv, layout.id_column, layout.label_column)
+    write_answers(path, table, answers)
+
+
 def test_a_submission_reads_back_and_is_checked(tmp_path: Path) -> None:
     root, path = make_digits(tmp_path), tmp_path / "submission.csv"
-    write_submission(path, DIGITS, ["x", "y"], ["1", "0"])
+    answer(DIGITS, root, path, ["1", "0"])
     assert path.read_bytes() == b"id,label\nx,1\ny,0\n"
     check_submission(path, DIGITS, root, ["0", "1"])
-    assert submission_text(DIGITS, [], []) == "id,label\n"
 
 
 @pytest.mark.parametrize(
@@ -165,13 +259,12 @@ def test_the_sample_decides_columns_and_rows(tmp_path: Path) -> None:
     """Further columns stay as the sample has them; an id that is asked for twice is answered twice."""
     root = make_digits(tmp_path, sample="usage,label,id\nPublic,0,x\n,0,y\nPrivate,0,x\n")
     path = tmp_path / "submission.csv"
-    sample = read_sample(DIGITS, root)
     items = read_test_items(DIGITS, root)
     assert items.ids == ["x", "y", "x"] and items.paths[0] == items.paths[2]
-    write_submission(path, DIGITS, items.ids, ["1", "0", "1"], sample)
+    answer(DIGITS, root, path, ["1", "0", "1"])
     assert path.read_bytes() == b"usage,label,id\nPublic,1,x\n,0,y\nPrivate,1,x\n"
     check_submission(path, DIGITS, root, ["0", "1"])
-    write_submission(path, DIGITS, items.ids, ["1", "0", "1"])
+    path.write_text("id,label\nx,1\ny,0\nx,1\n")
     with pytest.raises(DataError, match="columns id, label; allowed: usage, label, id"):
         check_submission(path, DIGITS, root, ["0", "1"])
     path.write_text("usage,label,id\n,1,x\n,0,y\n")
@@ -182,7 +275,7 @@ def test_the_sample_decides_columns_and_rows(tmp_path: Path) -> None:
 def test_a_multilabel_answer_may_be_empty_or_long(tmp_path: Path) -> None:
     (tmp_path / "sample_submission.csv").write_text("id,attribute_ids\nx,0\ny,0\n")
     path = tmp_path / "submission.csv"
-    write_submission(path, IMET, ["x", "y"], ["1 2", ""])
+    answer(IMET, tmp_path, path, ["1 2", ""])
     check_submission(path, IMET, tmp_path, ["1", "2"])
     with pytest.raises(DataError, match="answered with '2', which is not a class"):
         check_submission(path, IMET, tmp_path, ["1"])

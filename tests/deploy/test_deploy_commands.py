@@ -9,6 +9,8 @@ from standin.client import Forker
 from standin.server import CannedRunner
 from standin.sessions import Outcome
 
+from foldpack.spec import read_spec, write_spec
+
 
 def test_quota_tells_hours_and_running_kernels(prepared: Prepared, forker: Forker, tmp_path: Path) -> None:
     site = make_site(tmp_path, prepared, forker, runner=CannedRunner(Outcome("RUNNING", seconds=5400.0)))
@@ -47,3 +49,25 @@ def test_the_board_shows_the_score(site: Site) -> None:
     assert shown.returncode == 0, shown.stdout + shown.stderr
     score = site.standin.submissions[0].score
     assert "tiny" in shown.stdout and f"{score:.4f}"[:5] in shown.stdout
+
+
+def test_a_stale_sample_and_other_endings_are_warned_of(site: Site, tmp_path: Path) -> None:
+    data = site.house.copy_data(tmp_path)
+    first, *_ = paths = sorted((data / "test").iterdir())
+    first.rename(first.with_suffix(".JPG"))
+    sample = (data / "sample_submission.csv").read_text().splitlines(keepends=True)
+    (data / "sample_submission.csv").write_text("".join(sample[: len(paths) - 1]))
+    done = site.deploy("--dry-run", "--rehearse", str(data))
+    assert done.returncode == 0, done.stdout + done.stderr
+    warned = f"warning: {data / 'test'}: "
+    assert f"{warned}holds 2 images more than the 70 that sample_submission.csv asks for" in done.stdout
+    assert f"{warned}1 of 70 images have another ending than expected and are taken" in done.stdout
+
+
+def test_two_ensembles_that_kaggle_takes_for_one(site: Site) -> None:
+    assert site.deploy("--dry-run").returncode == 0
+    twin = site.ensemble.with_name("Tiny.yml")
+    write_spec(twin, read_spec(site.ensemble).model_copy(update={"name": "Tiny"}))
+    words = [str(twin) if word.endswith("tiny.yml") else word for word in site.words("--dry-run")]
+    done = site.forker.start(words, site.environment(), site.folder, script=str(site.code / "deploy_kernel.py")).wait()
+    assert done.returncode == 2 and "ensemble 'Tiny' would have the kernel and the datasets of 'tiny'" in done.stderr

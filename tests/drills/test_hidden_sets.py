@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from drilling import Drill, Trial
+from PIL import Image
 
 
 def ask_for(drill: Drill, folder: Path, table: pd.DataFrame, images: dict[str, str] | None = None) -> Trial:
@@ -50,6 +52,33 @@ def test_ten_times_the_rows(drill: Drill, tmp_path: Path) -> None:
     assert drill.run(trial) == 0, trial.log
     assert trial.require_valid() and trial.probs.shape == (720, 10)
     assert np.abs(trial.probs.reshape(10, 72, 10) - drill.probs).max() <= 1e-5
+
+
+def test_images_that_end_otherwise_than_the_adapter_says(drill: Drill, tmp_path: Path) -> None:
+    trial = drill.own_inputs(tmp_path)
+    for number, path in enumerate(sorted((trial.competition / "test").iterdir())):
+        path.rename(path.with_suffix((".PNG", ".jpeg", ".tif")[number % 3]))  # the format is known by the content
+    assert drill.run(trial) == 0, trial.log
+    assert np.abs(trial.probs - drill.probs).max() <= 1e-5
+    assert "72 of 72 images have another ending than expected and are taken, such as " in trial.log
+
+
+def test_images_of_16_bits_that_use_12(drill: Drill, tmp_path: Path) -> None:
+    trial = drill.own_inputs(tmp_path)
+    for path in (trial.competition / "test").iterdir():
+        grey = np.asarray(Image.open(path).convert("L"), dtype=np.uint16)
+        path.unlink()
+        Image.fromarray(grey * 16).save(path)
+    assert drill.run(trial) == 0, trial.log
+    assert "] warning: 72 images have 16 bits a channel but use only 12 of them (largest value " in trial.log
+
+
+def test_more_images_than_the_sample_asks_for(drill: Drill, tmp_path: Path) -> None:
+    trial = ask_for(drill, tmp_path, sample_of(drill).iloc[:5])
+    assert drill.run(trial) == 0, trial.log
+    told = "test: holds 67 images more than the 5 that sample_submission.csv asks for"
+    [begin, end] = [line for line in trial.log.splitlines() if told in line]
+    assert "] warning: " in begin and "] end: " in end and answers_of(trial).shape == (5, 2)
 
 
 def test_shuffled(drill: Drill, tmp_path: Path) -> None:
@@ -97,6 +126,32 @@ def test_rows_without_an_image_get_the_prior_and_are_counted(drill: Drill, tmp_p
     others = np.delete(np.arange(72), [3, 4])
     assert np.abs(trial.probs[others] - drill.probs[others]).max() <= 1e-5
     assert "images: decoded 70, repaired 0, prior 2" in trial.log
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_test_folder_without_a_readable_image_is_an_error(drill: Drill, tmp_path: Path, workers: int) -> None:
+    trial = drill.own_inputs(tmp_path)
+    arguments = ("--workers", str(workers)) if workers else ()
+    for number, path in enumerate(sorted((trial.competition / "test").iterdir())):
+        path.unlink()
+        if number:
+            path.write_bytes(b"no image")
+    for variables, expected in ((None, 2), ({"KAGGLE_IS_COMPETITION_RERUN": "1"}, 0)):
+        (trial.folder / "log.txt").unlink(missing_ok=True)
+        assert drill.run(trial, *arguments, variables=variables) == expected, trial.log
+        assert f"error: {trial.competition / 'test'}: not one of the 72 test images can be read; " in trial.log
+        assert "; attach the whole test folder that belongs to sample_submission.csv" in trial.log
+        assert "end: rows 72, decoded 0, repaired 0, prior 72, units 0 of 4" in trial.log
+        assert "unit 1 " not in trial.log  # nobody predicts black images for hours
+        assert trial.require_valid()
+
+
+def test_one_readable_image_is_enough(drill: Drill, tmp_path: Path) -> None:
+    trial = drill.own_inputs(tmp_path)
+    for path in sorted((trial.competition / "test").iterdir())[1:]:
+        path.unlink()
+    assert drill.run(trial) == 0, trial.log
+    assert "end: rows 72, decoded 1, repaired 0, prior 71, units 4 of 4" in trial.log
 
 
 def test_a_sample_that_is_no_table_is_refused_clearly(drill: Drill, tmp_path: Path) -> None:

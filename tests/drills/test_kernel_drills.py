@@ -115,22 +115,57 @@ def test_once_the_prior_is_written_a_submission_stands_at_every_moment(drill: Dr
     assert trial.require_valid() and len(seen) >= 2
 
 
-def test_sigterm_keeps_the_best_so_far(drill: Drill) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_sigterm_and_ctrl_c_keep_the_best_so_far(drill: Drill, number: int, code: int) -> None:
     """The exit code tells the truth, except where only a code of 0 saves the submission: in the rerun."""
-    for variables, expected in ((None, 143), (RERUN, 0)):
+    for variables, expected in ((None, code), (RERUN, 0)):
         trial = drill.trial()
         pid = drill.start(trial, fault=("slow", 0.2), variables=variables)
         assert wait_until(lambda trial=trial: "in the submission after" in trial.log), trial.log
-        assert drill.kill(pid, signal.SIGTERM) == expected, trial.log
-        assert trial.require_valid() and "terminated by signal 15" in trial.log
+        assert drill.kill(pid, number) == expected, trial.log
+        assert trial.require_valid() and f"terminated by signal {int(number)}" in trial.log
         assert len(set(trial.submission.split(b"\n"))) > 12  # not the prior
         assert drill.run(trial) == 0 and trial.answer() == drill.unbroken
+
+
+def test_ctrl_c_reaches_the_workers_too_and_they_leave_it_to_the_engine(drill: Drill) -> None:
+    """A terminal sends it to every process of the group."""
+    trial = drill.trial()
+    pid = drill.start(trial, "--workers", "2", fault=("slow", 0.2))
+    assert wait_until(lambda: "in the submission after" in trial.log), trial.log
+    workers = children(pid)
+    assert len(workers) == 2
+    os.killpg(pid, signal.SIGINT)
+    assert drill.wait(pid) == 130, trial.log
+    assert "Traceback" not in trial.log and "is lost" not in trial.log
+    assert wait_until(lambda: not any(alive(worker) for worker in workers), 20), "orphans"
+    assert trial.require_valid() and len(set(trial.submission.split(b"\n"))) > 12
+    assert drill.run(trial) == 0 and trial.answer() == drill.unbroken
+
+
+def has_library(pid: int, name: str) -> bool:
+    """Whether a process has a library in its memory, so that its imports have begun."""
+    with contextlib.suppress(OSError):
+        return name in Path(f"/proc/{pid}/maps").read_text()
+    return False
+
+
+def test_ctrl_c_while_spawned_workers_import_is_quiet(drill: Drill) -> None:
+    trial = drill.trial()
+    command = [sys.executable, "-I", str(drill.house.build.script), *trial.arguments("--workers", "2")]
+    with open(trial.folder / "log.txt", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True,
+                                   env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert wait_until(lambda: sum(has_library(pid, "_multiarray_umath") for pid in children(process.pid)) == 2)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130, trial.log
+    assert "Traceback" not in trial.log and trial.require_valid()
 
 
 def test_forked_workers_give_the_same_bits_also_when_they_are_killed(drill: Drill) -> None:
     for kills in (0, MAX_LOSSES - 1):  # one more may hit the same rows too often
         trial = drill.trial()
-        pid = drill.start(trial, "--workers", "2", "--start-method", "fork", fault=("slow", 0.15 if kills else 0))
+        pid = drill.start(trial, "--workers", "2", fault=("slow", 0.15 if kills else 0))
         for _ in range(kills):
             assert wait_until(lambda: len(children(pid)) >= 2)  # noqa: B023
             time.sleep(0.3)
@@ -144,7 +179,7 @@ def test_forked_workers_give_the_same_bits_also_when_they_are_killed(drill: Dril
 
 def test_workers_end_when_the_kernel_is_killed(drill: Drill) -> None:
     trial = drill.trial()
-    pid = drill.start(trial, "--workers", "2", "--start-method", "fork", fault=("slow", 0.1))
+    pid = drill.start(trial, "--workers", "2", fault=("slow", 0.1))
     assert wait_until(lambda: units_finished(trial) >= 1), trial.log
     workers = children(pid)
     assert len(workers) == 2
@@ -163,13 +198,51 @@ def test_spawned_workers_of_the_real_script_give_the_same_bits(drill: Drill) -> 
     assert trial.answer() == drill.unbroken
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("room", [0, 4_000, 10_000, 100_000])
-def test_a_full_disk_is_named_and_what_was_finished_stands(drill: Drill, room: int, workers: int) -> None:
-    """At the first byte, while a unit is written, after one, and among the decoded images. Then there is room again."""
-    needed = 221_184 * bool(workers) + 4 * (3_008 + 2_880)  # canvases, then units: reserved, and written
+ON_SMALL_DISKS = """
+for folder in /dev/shm "$SMALL/temp" "$SMALL/output"; do
+    mkdir -p "$folder" && mount -t tmpfs -o size=2m small "$folder" || exit 77
+done
+export TMPDIR="$SMALL/temp"
+"$@"
+code=$?
+cp -a "$SMALL/output" "$SMALL/kept"
+exit $code
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_real_script_on_disks_without_room_for_images(drill: Drill, workers: int) -> None:
+    """Spawned workers; 2 MB in each folder, which is less than is always left free: all images are streamed."""
     trial = drill.trial()
-    arguments = ("--workers", str(workers), "--start-method", "fork") if workers else ()
+    command = ["unshare", "--mount", "sh", "-c", ON_SMALL_DISKS, "sh", sys.executable, "-I",
+               str(drill.house.build.script), *trial.arguments("--workers", str(workers))]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300,
+                              env={**os.environ, "OMP_NUM_THREADS": "1", "SMALL": str(trial.folder)})
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    if done.returncode in (1, 77) and "decoded images" not in done.stdout:
+        pytest.skip("no mounts of one's own here")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "72 of 72 images are decoded again for each unit" in done.stdout
+    assert "images: decoded 72, repaired 0, prior 0" in done.stdout
+    trial.output.rmdir()
+    (trial.folder / "kept").rename(trial.output)
+    assert trial.answer() == drill.unbroken
+    trial.require_tidy()
+    assert not list((trial.folder / "temp").iterdir())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("room", [0, 4_000, 10_000, 100_000, 600_000])
+def test_a_full_disk_is_named_and_what_was_finished_stands(drill: Drill, room: int, workers: int) -> None:
+    """At the first byte, while a unit is written, after one; then too small for the decoded images, and large enough.
+
+    Images that find no room are decoded again by the workers that read them: the answer has the same bits.
+    """
+    needed = 4 * (3_008 + 2_880)  # of the units: reserved, and written
+    trial = drill.trial()
+    arguments = ("--workers", str(workers)) if workers else ()
     code = drill.run(trial, *arguments, fault=("full", room))
     assert code == (2 if room < needed else 0), trial.log
     assert trial.require_valid()
@@ -178,6 +251,10 @@ def test_a_full_disk_is_named_and_what_was_finished_stands(drill: Drill, room: i
         assert len(told) == 1 and "No space left on device" in told[0], trial.log
         assert drill.run(trial, fault=("full", room), variables=RERUN) == 0
         assert trial.require_valid()
+    else:
+        assert trial.answer() == drill.unbroken
+        streamed = "72 of 72 images are decoded again for each unit" in trial.log
+        assert streamed == (bool(workers) and room < 221_184), trial.log
     assert drill.run(trial) == 0 and trial.answer() == drill.unbroken
 
 
@@ -227,7 +304,7 @@ def test_a_run_that_hangs_is_ended_by_the_watchdog_and_taken_up_later(drill: Dri
 
 def test_a_worker_that_hangs_is_replaced(drill: Drill) -> None:
     trial = drill.trial()
-    assert drill.run(trial, "--workers", "2", "--start-method", "fork", fault=("hang", 6)) == 0, trial.log
+    assert drill.run(trial, "--workers", "2", fault=("hang", 6)) == 0, trial.log
     assert trial.answer() == drill.unbroken
     assert "no answer for rows 0 to 72 in time" in trial.log
 
@@ -268,13 +345,29 @@ def test_a_damaged_file_is_an_error_and_in_the_rerun_the_others_stand(drill: Dri
     data[len(data) // 2] ^= 1
     path.unlink()
     path.write_bytes(data)
-    arguments = ("--workers", str(workers), "--start-method", "fork") if workers else ()
+    arguments = ("--workers", str(workers)) if workers else ()
     assert drill.run(trial, *arguments) == 2
     assert f"error: {path}" in trial.log
     assert trial.require_valid()
     assert drill.run(trial, *arguments, variables=RERUN) == 0
     assert "unit failed" in trial.log and "3 of 4 units" in trial.log
     assert trial.require_valid() and trial.submission != drill.unbroken[0]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_an_error_that_nobody_foresaw_costs_one_unit_in_the_rerun(drill: Drill, workers: int) -> None:
+    """In this process, in one worker process and in two: the same three units, and so the same bits."""
+    answers = []
+    for count in dict.fromkeys((0, workers)):
+        trial = drill.trial()
+        arguments = ("--workers", str(count)) if count else ()
+        assert drill.run(trial, *arguments, fault=("error", 1), variables=RERUN) == 0, trial.log
+        assert trial.log.count("unit failed: unit ") == 1 and "units 3 of 4" in trial.log
+        answers.append(trial.answer())
+    assert len(set(answers)) == 1 and answers[0] != drill.unbroken
+    trial = drill.trial()
+    assert drill.run(trial, *arguments, fault=("error", 1)) not in (0, 77), trial.log
+    assert trial.require_valid() and "CUDNN_STATUS_EXECUTION_FAILED" in trial.log
 
 
 def test_all_units_damaged_in_the_rerun_leave_the_prior(drill: Drill, tmp_path: Path) -> None:

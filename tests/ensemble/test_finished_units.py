@@ -31,6 +31,43 @@ def test_the_order_of_finishing_changes_no_bit() -> None:
         assert units.blended()[0].tobytes() == expected.tobytes()
 
 
+def test_a_unit_out_of_order_reads_only_its_own_run_again() -> None:
+    read: list[int] = []
+
+    def reading(unit: int) -> np.ndarray:
+        read.append(unit)
+        return UNITS[unit]
+
+    units = FinishedUnits(make_spec(), 7, RUNS, reading)
+    for unit in (3, 1, 2, 4, 5):
+        units.add(unit)
+    assert read == [3, 1, 2, 4, 5]
+    units.add(0)
+    assert sorted(read[5:]) in ([0, 0, 3], [0, 3]) and units.added == [0, 1, 2, 3, 4, 5]
+    assert units.blended()[0].tobytes() == units_in((0, 1, 2, 3, 4, 5)).blended()[0].tobytes()
+
+
+def test_a_unit_that_is_taken_out_leaves_no_trace() -> None:
+    units = units_in((0, 1, 2, 3, 4, 5))
+    for unit, left in ((3, (0, 1, 2, 4, 5)), (0, (1, 2, 4, 5)), (5, (1, 2, 4)), (5, (1, 2, 4))):
+        units.drop(unit)
+        assert units.added == list(left)
+        assert units.blended()[0].tobytes() == units_in(left).blended()[0].tobytes()
+
+
+@pytest.mark.parametrize("order", [(1, 2, 0), (3, 1, 0)])
+def test_a_unit_that_cannot_be_read_or_blended_changes_nothing(order: tuple[int, ...]) -> None:
+    """Also where it comes out of order; and the first of its run leaves no empty sums behind."""
+    wrong = {0: np.ones((3, 3), np.float32)}
+    units = FinishedUnits(make_spec(), 7, RUNS, lambda unit: wrong.get(unit, UNITS[unit]))
+    for unit in order[:-1]:
+        units.add(unit)
+    with pytest.raises(ValueError):  # whatever NumPy says of shapes
+        units.add(order[-1])
+    there = tuple(sorted(order[:-1]))
+    assert units.added == list(there) and units.blended()[0].tobytes() == units_in(there).blended()[0].tobytes()
+
+
 @pytest.fixture
 def level2(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Level 2 answers with ones; the calls are counted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import stat
@@ -16,8 +17,9 @@ from foldpack.predict.finder import InputError, find_keys
 from foldpack.predict.views import ViewError
 from foldpack.spec import ScoreSpec, WheelsSpec, read_spec, spec_to_dict, write_spec
 from foldpack.strict_yaml import load_strict
-from packer.deploy import Build, Target, build_kernel, dataset_name, kaggle_slug, kernel_metadata
+from packer.deploy import Build, Target, build_kernel, dataset_name, kaggle_slug, kernel_metadata, kernel_slug
 from packer.errors import PackError
+from packer.manifest import part_slug
 from packer.rehearsal import dataset_folders
 
 
@@ -93,16 +95,29 @@ def test_the_metadata_says_private_and_offline(house: House) -> None:
     [
         ("best", "best-weights", "best-kernel"),
         ("Best_of.all--9", "best-of-all-9-weights", "best-of-all-9-kernel"),
-        ("x" * 80, "x" * 42 + "-weights", "x" * 43 + "-kernel"),
-        ("x" * 41 + "_" + "y" * 9, "x" * 41 + "-weights", "x" * 41 + "-y-kernel"),
-        ("x" * 42 + "_" + "y" * 9, "x" * 42 + "-weights", "x" * 42 + "-kernel"),
+        ("x" * 42, "x" * 42 + "-weights", "x" * 42 + "-kernel"),  # not cut: as it always was
+        ("x" * 43, "x" * 33 + "-cc0b1c2c-weights", "x" * 43 + "-kernel"),
+        ("x" * 80, "x" * 33 + "-d929cdee-weights", "x" * 34 + "-d929cdee-kernel"),
+        ("x" * 33 + "_" + "y" * 19, "x" * 33 + "-HASH-weights", "x" * 33 + "-HASH-kernel"),  # no two dashes at the cut
     ],
 )
 def test_names_are_as_kaggle_wants_them(house: House, name: str, dataset: str, kernel: str) -> None:
     metadata = kernel_metadata(house.spec.model_copy(update={"name": name}), "me", ["me/w"], "x.py")
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    dataset, kernel = dataset.replace("HASH", digest), kernel.replace("HASH", digest)
     assert dataset_name(name) == dataset and metadata["id"] == f"me/{kernel}"
     assert 6 <= len(dataset) <= 50 and 5 <= len(str(metadata["title"])) <= 50
     assert kaggle_slug(str(metadata["title"]), 50) == kernel  # the title leads to the same slug
+
+
+def test_names_that_agree_up_to_the_cut_are_two_on_kaggle(house: House) -> None:
+    """Kernel, notebook, weights, keys and the parts of large weights: whatever two ensembles are called."""
+    ends = ["a", "b", "A", "a.", "_a", "a" * 40]
+    names = [f"resnet-effnet-convnext-five-folds-two-seeds-{end}" for end in ends]
+    for make in (kernel_slug, lambda name: kernel_slug(name, notebook=True), dataset_name,
+                 lambda name: dataset_name(name, "keys"), lambda name: part_slug(f"me/{dataset_name(name)}", 12)):
+        slugs = {make(name) for name in names}
+        assert len(slugs) == len(names) and all(len(slug.rpartition("/")[2]) <= 50 for slug in slugs)
 
 
 def test_a_pack_that_fails_changes_nothing(house: House, tmp_path: Path, monkeypatch) -> None:

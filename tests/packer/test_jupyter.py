@@ -32,7 +32,7 @@ def run_in_jupyter(notebook: str, folder: Path) -> tuple[str, str]:
     return "".join(out.text for out in outputs if out.output_type == "stream" and out.name == "stdout"), code
 
 
-@pytest.mark.parametrize("case", ["strings_with_banners", "exit_code", "spawn_workers"])
+@pytest.mark.parametrize("case", ["strings_with_banners", "exit_code", "spawn_workers", "first_part"])
 def test_a_notebook_runs_in_jupyter_and_carries_the_exit_code(case: str, tmp_path: Path) -> None:
     project = write_project(Path(shutil.copytree(CASES / case, tmp_path / "project")), {})
     text = pack_project(project).text

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from small_house import House, load_entry
 
+from foldpack.predict.options import kernel_options
 from packer.image import kaggle_image
 from packer.keys import SIZE_LIMIT
 from packer.pack import pack_entry
@@ -56,15 +57,13 @@ def package_probs(house: House, tmp_path_factory: pytest.TempPathFactory) -> np.
     return np.load(folder / "probs.npy")
 
 
-@pytest.mark.parametrize("start_method", ["spawn", "fork"])
-def test_a_kernel_with_workers_gives_the_packages_arrays(start_method: str, house: House, package_probs: np.ndarray,
+def test_a_kernel_with_workers_gives_the_packages_arrays(house: House, package_probs: np.ndarray,
                                                          tmp_path: Path) -> None:
     """`python -I`, an empty folder, two worker processes that have only the script: the same bits on a CPU."""
     inputs = lay_out_inputs(tmp_path, (house.spec.slug, house.data), {house.build.dataset: house.build.weights})
     (tmp_path / "empty").mkdir()
     command = [sys.executable, "-I", str(SANDBOX), BLOCKED, str(house.build.script), "--input", str(inputs),
-               "--output", str(tmp_path / "output"), "--probs", str(tmp_path / "probs.npy"), "--workers", "2",
-               "--start-method", start_method]
+               "--output", str(tmp_path / "output"), "--probs", str(tmp_path / "probs.npy"), "--workers", "2"]
     kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
             if name in os.environ}
     done = subprocess.run(command, cwd=tmp_path / "empty", env=kept, capture_output=True, text=True, timeout=300)
@@ -72,6 +71,7 @@ def test_a_kernel_with_workers_gives_the_packages_arrays(start_method: str, hous
     probs = np.load(tmp_path / "probs.npy")
     assert probs.dtype == np.float32 and np.array_equal(probs, package_probs)
     assert not list((tmp_path / "empty").iterdir())
+    assert done.stdout.count("now the libraries are imported") == 1  # by no worker
 
 
 def test_the_real_kernel_passes_its_rehearsal(house: House, tmp_path: Path) -> None:
@@ -80,12 +80,11 @@ def test_the_real_kernel_passes_its_rehearsal(house: House, tmp_path: Path) -> N
     assert report.rows == 41 and report.images == 72 and report.peak > 50 << 20
 
 
-def test_a_kernel_ignores_arguments_on_kaggle_but_knows_a_rehearsals_folders(house: House, monkeypatch) -> None:
-    options = load_entry().kernel_options
+def test_a_kernel_ignores_arguments_on_kaggle_but_knows_a_rehearsals_folders(monkeypatch) -> None:
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    found = options(["-f", "/some/kernel.json", "--workers", "7"], house.build.spec)
+    found = kernel_options(["-f", "/some/kernel.json", "--workers", "7"], "small", 1.0)
     assert (found.input, found.output, found.workers) == (Path("/kaggle/input"), Path("/kaggle/working"), 0)
     monkeypatch.setenv(INPUT_VARIABLE, "/some/input")
     monkeypatch.setenv(OUTPUT_VARIABLE, "/some/output")
-    found = options([], house.build.spec)
+    found = kernel_options([], "small", 1.0)
     assert (found.input, found.output) == (Path("/some/input"), Path("/some/output"))

@@ -15,7 +15,7 @@ import pytest
 from small_house import House
 
 from foldpack.keyring import Keyring
-from foldpack.spec import BudgetSpec, MetricSpec
+from foldpack.spec import BudgetSpec, EnsembleSpec, MetricSpec
 from packer.credentials import Credentials, find_credentials
 from packer.deploy import Build
 from packer.exits import DeployError, Exit
@@ -30,6 +30,7 @@ from packer.preflight import (
     check_answer,
     check_credentials,
     check_hours,
+    check_images,
     check_names,
     check_size,
     check_sources,
@@ -61,9 +62,10 @@ def copied(house: House, folder: Path) -> Build:
                  house.build.pack_id, house.build.spec, [], staged, house.build.packages)  # type: ignore[arg-type]
 
 
-def test_a_good_ensemble_has_only_its_hours_to_tell(house: House, tmp_path: Path) -> None:
-    [note] = found(house, house.runs, tmp_path)
-    assert note.level == "note" and "for 1,000 images on 2 GPUs, each 1 times as slow as the device" in note.what
+def test_a_good_ensemble_has_only_its_hours_and_its_room_to_tell(house: House, tmp_path: Path) -> None:
+    hours, room = found(house, house.runs, tmp_path)
+    assert hours.level == "note" and "for 1,000 images on 2 GPUs, each 1 times as slow as the device" in hours.what
+    assert (room.level, room.text) == ("note", "decoded images take 0.0 GB: 32 px: 0.0 GB in /tmp")
     assert after_build(house.build, build_request(house.build.folder), kaggle_image()) == []
 
 
@@ -83,6 +85,16 @@ def test_everything_at_once(house: House, tmp_path: Path) -> None:
     with pytest.raises(DeployError) as failure:
         stop_on_errors([each for each in findings if each.code == Exit.RUNS])
     assert failure.value.exit_code == Exit.RUNS
+
+
+@pytest.mark.parametrize(("other", "alike"), [("SMALL", True), ("small.", True), ("small_2", False), ("small", False)])
+def test_two_names_that_kaggle_takes_for_one(house: House, tmp_path: Path, other: str, alike: bool) -> None:
+    (tmp_path / other).mkdir()
+    (tmp_path / other / "kernel-metadata.json").write_text("{}")
+    said, place = errors(found(house, house.runs, tmp_path)), tmp_path / other
+    assert said == ([f"ensemble 'small' would have the kernel and the datasets of '{other}', built in {place}: Kaggle "
+                     f"makes 'small' of both names; rename one, or remove {place} if '{other}' was never deployed"]
+                    if alike else [])
 
 
 def test_one_error_is_one_line() -> None:
@@ -176,6 +188,30 @@ def test_credentials_are_found_in_the_order_of_the_client(tmp_path: Path, monkey
                                               ("Quantum", ["warning"])])
 def test_accelerators(name: str, levels: list[str]) -> None:
     assert [finding.level for finding in check_accelerator(name)] == levels
+
+
+def sized(spec: EnsembleSpec, *sizes: int) -> EnsembleSpec:
+    """The ensemble with its first member at each of these sides."""
+    member = spec.members[0]
+    members = [member.model_copy(update={"run": f"run{size}", "size": size}) for size in sizes]
+    return spec.model_copy(update={"members": members, "plan": None})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "images", "accelerator", "level", "parts"),
+    [((288, 320, 352), 38_801, "NvidiaTeslaT4", "note",
+      ["take 36.0 GB: 288 px: 9.7 GB in /tmp; 320 px: 11.9 GB in /tmp; 352 px: 14.4 GB in /kaggle/working"]),
+     ((288, 320, 352), 38_801, "NvidiaL4X1", "note", ["288 px: 9.7 GB in memory; 320 px: 11.9 GB in /tmp"]),
+     ((512, 640), 38_801, "NvidiaTeslaT4", "warning",
+      ["take 78.2 GB: 512 px: 30.5 GB in /tmp; 640 px: 19.7 GB in /kaggle/working, 22,749 of 38,801 images are decoded "
+       "again for each unit", "That is 45,498 decodes more, about 0.1 h if an image", "one side with `net.canvas`"]),
+     ((1024,), 38_801, "Quantum", "warning", ["1024 px: 32.0 GB in /tmp, 28,629 of 38,801 images are decoded again"])],
+)  # fmt: skip
+def test_where_decoded_images_go(house: House, sizes: tuple[int, ...], images: int, accelerator: str, level: str,
+                                 parts: list[str]) -> None:
+    [finding] = check_images(sized(house.spec, *sizes), Wanted(None, accelerator, images, 1.0, True))
+    assert finding.level == level and all(part in finding.text for part in parts), finding.text
+    assert not list(check_images(house.spec, Wanted(None, accelerator, None, 1.0, True)))
 
 
 def test_hours_are_those_of_the_formula(house: House) -> None:

@@ -227,7 +227,8 @@ def run_notebook(notebook: str, folder: Path) -> tuple[object, str]:
     return code, out.getvalue()
 
 
-@pytest.mark.parametrize("case", ["strings_with_banners", "comments_at_edges", "exit_code", "spawn_workers"])
+@pytest.mark.parametrize("case", ["strings_with_banners", "comments_at_edges", "exit_code", "spawn_workers",
+                                  "first_part"])
 def test_a_notebook_writes_and_runs_the_script(case: str, tmp_path: Path) -> None:
     project = write_project(Path(shutil.copytree(CASES / case, tmp_path / "project")), {})
     text = pack_project(project).text

@@ -19,21 +19,14 @@ from PIL import Image
 from foldpack.data import decode
 from foldpack.data.decode import Decoded, decode_image
 from foldpack.data.items import Items
-from foldpack.predict.canvas import (
-    STALL_SECONDS,
-    CanvasError,
-    CanvasFile,
-    CanvasKind,
-    CanvasSet,
-    canvas_bytes,
-    cgroup_left,
-    fits_in_ram,
-    free_memory,
-    meminfo_available,
-)
+from foldpack.predict.canvas import CanvasSet
+from foldpack.predict.canvas_file import CanvasError, CanvasFile, Pixels
+from foldpack.predict.page_stream import STALL_SECONDS, CanvasKind, PageStream
+from foldpack.predict.room import Place, cgroup_left, free_memory, meminfo_available
+from foldpack.predict.scratch import canvas_bytes, keep_canvases
 
 KINDS = [CanvasKind(16, "pillow"), CanvasKind(24, "pillow"), CanvasKind(16, "pillow-draft")]
-MADE_UP = "foldpack.predict.canvas.decode_item"
+MADE_UP = "foldpack.predict.canvas.decode_item"  # of the background pass
 
 
 @pytest.fixture
@@ -47,11 +40,23 @@ def items(tmp_path: Path) -> Items:
     return Items([path.stem for path in paths], paths)
 
 
+def in_files(items: Items, kinds: list[CanvasKind], folder: Path) -> dict[CanvasKind, Pixels]:
+    """A file for each kind, with room for everything."""
+    return keep_canvases(items.paths, dict.fromkeys(kinds, 1), [Place(folder, 1 << 40)], 2, print)[0]
+
+
 def decoded(items: Items, kinds: list[CanvasKind], scratch: Path | None, threads: int = 3) -> CanvasSet:
-    made = CanvasSet(items, kinds, scratch)
+    made = CanvasSet(items, kinds, None if scratch is None else in_files(items, kinds, scratch))
     made.start(threads)
     assert made.wait(len(items), 60)
     return made
+
+
+def canvas_file(folder: Path) -> CanvasFile:
+    """Room for 4 images of 8 px, none of which can be decoded."""
+    file = CanvasFile(folder / "own" / "canvas", PageStream([folder / "missing"] * 4, CanvasKind(8, "pillow"), 1), 4)
+    file.create()
+    return file
 
 
 def test_a_file_holds_the_same_pixels_as_ram(items: Items, tmp_path: Path) -> None:
@@ -87,8 +92,7 @@ def test_several_sizes_come_from_one_decode(items: Items, monkeypatch: pytest.Mo
 
 
 def test_a_canvas_goes_to_other_processes_by_its_path(tmp_path: Path) -> None:
-    file = CanvasFile(tmp_path / "canvas", 4, 8)
-    file.create()
+    file = canvas_file(tmp_path)
     pixels = np.full((8, 8, 3), 7, dtype=np.uint8)
     file[2] = pixels
     there = pickle.loads(pickle.dumps(file))
@@ -98,28 +102,44 @@ def test_a_canvas_goes_to_other_processes_by_its_path(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_cut_is_noticed(tmp_path: Path) -> None:
-    file = CanvasFile(tmp_path / "canvas", 4, 8)
-    file.create()
-    os.truncate(file.path, file.row_bytes * 2 + 5)
+    file = canvas_file(tmp_path)
+    for row in range(4):
+        file[row] = np.full((8, 8, 3), row, dtype=np.uint8)
+    os.truncate(file.path, 4 + 192 * 2 + 5)
     assert file[0:2].shape == (2, 8, 8, 3)
     with pytest.raises(CanvasError, match="the file of decoded images ends too early"):
         file[1:3]
 
 
-def test_a_full_disk_reaches_who_waits(items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("short", [False, True])
+def test_a_full_disk_in_the_midst_costs_only_the_keeping_of_that_kind(items: Items, tmp_path: Path, short: bool,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not in the file is decoded again by its readers, in other processes too: the same pixels."""
+    ram, said = decoded(items, KINDS, None), []
+    pixels = in_files(items, KINDS, tmp_path / "scratch")
+    real, left = os.pwrite, [20_000]
 
-    monkeypatch.setattr(os, "pwrite", full)
-    made = CanvasSet(items, KINDS, tmp_path / "scratch")
+    def small(descriptor: int, data: bytes | memoryview, place: int) -> int:
+        left[0] -= len(memoryview(data).cast("B"))
+        if left[0] < 0:
+            if short:
+                return 3
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data, place)
+
+    monkeypatch.setattr(os, "pwrite", small)
+    made = CanvasSet(items, KINDS, pixels, say=said.append)
     made.start(2)
-    with pytest.raises(CanvasError, match="decoding stopped: .*No space left on device"):
-        made.wait(12, 60)
-    monkeypatch.setattr(os, "pwrite", lambda *arguments: 3)
-    short = CanvasSet(items, KINDS, tmp_path / "short")
-    short.start(1)
-    with pytest.raises(CanvasError, match="no space left for decoded images"):
-        short.wait(12, 60)
+    assert made.wait(12, 60)
+    assert made.counts() == ram.counts() == {"decoded": 10, "repaired": 0, "prior": 2}
+    assert made.broken.tolist() == ram.broken.tolist()
+    assert said and all(line.count("no more decoded images can be kept") == 1 for line in said) and len(said) <= 3
+    monkeypatch.undo()
+    for kind in KINDS:
+        whole = np.asarray(ram.pixels[kind])
+        assert np.array_equal(made.pixels[kind][0:12], whole)
+        assert np.array_equal(pickle.loads(pickle.dumps(made.pixels[kind]))[3:11], whole[3:11])
+    made.close()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -135,7 +155,7 @@ def test_an_image_that_stalls_is_given_up_and_the_others_go_on(items: Items, thr
         return Decoded({size: np.full((size, size, 3), 9, np.uint8) for size in sizes}, "decoded", "")
 
     monkeypatch.setattr(MADE_UP, slow)
-    made = CanvasSet(items, KINDS[:1], None, lambda: now[0])
+    made = CanvasSet(items, KINDS[:1], clock=lambda: now[0])
     made.start(threads)
     assert stalled.wait(30)
     for _ in range(200):
@@ -146,6 +166,17 @@ def test_an_image_that_stalls_is_given_up_and_the_others_go_on(items: Items, thr
     assert made.ready() == 12 and np.flatnonzero(made.broken).tolist() == [2, 6]
     assert "2.jpg: not decoded after 60 s, given up" in made.report.fallback[2]
     let_go.set()
+
+
+def test_an_image_for_which_there_is_no_memory_is_given_up_alone(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(path: Path, sizes: list[int], decoder: str) -> Decoded:
+        if path.stem == "2":
+            raise MemoryError
+        return Decoded({size: np.full((size, size, 3), 9, np.uint8) for size in sizes}, "decoded", "")
+
+    monkeypatch.setattr(MADE_UP, hungry)
+    made = decoded(items, KINDS[:1], None)
+    assert made.report.fallback == {2: f"{items.paths[2]}: no memory to decode it"}
 
 
 def test_rows_are_ready_from_the_first_on(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,11 +217,9 @@ def test_decoding_stops_when_it_is_closed(items: Items, monkeypatch: pytest.Monk
     assert len(seen) <= 4
 
 
-def test_what_fits_in_ram_is_decided_by_the_free_memory() -> None:
+def test_what_decoded_images_take() -> None:
     assert canvas_bytes(40_000, [CanvasKind(320, "pillow")]) == 12_288_000_000
     assert canvas_bytes(10, [CanvasKind(2, "pillow"), CanvasKind(2, "pillow"), CanvasKind(1, "pillow")]) == 150
-    assert fits_in_ram(3 << 30, 8 << 30) and not fits_in_ram(4 << 30, 8 << 30)
-    assert fits_in_ram(1 << 30, None) and not fits_in_ram(2 << 30, None)
 
 
 def test_the_free_memory_is_the_machine_s_or_the_container_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +246,8 @@ from pathlib import Path
 import numpy as np
 from foldpack.data.decode import Decoded
 from foldpack.data.items import Items
-from foldpack.predict import canvas
+from foldpack.predict import canvas, scratch as keeping
+from foldpack.predict.room import Place
 count, size, scratch = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 def made_up(path, sizes, decoder):
     value = int(path.name) % 251
@@ -225,9 +255,11 @@ def made_up(path, sizes, decoder):
 canvas.decode_item = made_up
 names = [str(row) for row in range(count)]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-made = canvas.CanvasSet(Items(names, [Path(name) for name in names]), [canvas.CanvasKind(size, "pillow")], scratch)
+paths, kind = [Path(name) for name in names], canvas.CanvasKind(size, "pillow")
+kept = keeping.keep_canvases(paths, {kind: 1}, [Place(scratch, 1 << 40)], 1, print)[0]
+made = canvas.CanvasSet(Items(names, paths), [kind], kept)
 made.start(2)
-pixels = made.pixels[canvas.CanvasKind(size, "pillow")]
+pixels = made.pixels[kind]
 for start in range(0, count, 64):
     stop = min(count, start + 64)
     while not made.wait(stop, 1.0):

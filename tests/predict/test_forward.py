@@ -9,6 +9,7 @@ from torch import nn
 
 from foldpack.models.classifier import build_classifier
 from foldpack.predict.loop import Forward, NotFinite, PredictError, finite_logits, predict_logits
+from foldpack.predict.tuning import TunedNet
 from foldpack.spec import NetConfig
 
 CPU = torch.device("cpu")
@@ -62,6 +63,41 @@ def test_out_of_memory_halves_the_batch_and_then_the_views(net: nn.Module, most:
     assert max(small.sizes) <= most and "cpu: out of memory at 32 px; going on with " in capsys.readouterr().out
     assert np.abs(forward.logits(PIXELS, 5, 23) - whole[:, 5:]).max() <= 1e-5
     assert not capsys.readouterr().out  # the smaller batch is remembered
+
+
+class Crowded(Small):
+    """A device on which the room shrinks after so many batches."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(self.sizes) == 2:
+            self.most = min(self.most, 5)
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("kind", [Small, Crowded])
+@pytest.mark.parametrize("form", ["channels_last", "contiguous", "compiled"])
+def test_a_network_of_any_form_recovers_from_a_lack_of_memory(net: nn.Module, form: str, kind: type[Small],
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiled one pads the last batch to the size of the others: never to the one that did not fit."""
+    monkeypatch.setattr(torch, "compile", lambda module: module)
+    small = kind(net, 16)
+    forward = Forward(TunedNet(small, form), CONFIG, ["identity"], CPU, 22)
+    expected = predict_logits(net, CONFIG, PIXELS, ["identity"], CPU, 48)
+    for start in (0, 3, 22):
+        assert np.abs(forward.logits(PIXELS, start, 23) - expected[:, start:]).max() <= 1e-5
+    assert max(small.sizes) <= 16 and forward.batch_size <= 11
+
+
+@pytest.mark.slow
+def test_a_network_that_torch_compiled_recovers_from_a_lack_of_memory(net: nn.Module,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module: real(module, backend="eager"))
+    forward = Forward(TunedNet(Small(net, 16), "compiled"), CONFIG, ["identity"], CPU, 64)
+    pixels = np.concatenate([PIXELS] * 4)
+    got = forward.logits(pixels, 0, len(pixels))
+    assert forward.batch_size == 16
+    assert np.abs(got - predict_logits(net, CONFIG, pixels, ["identity"], CPU, 16)).max() <= 1e-5
 
 
 def test_no_room_for_one_image_is_an_error_and_other_errors_stay_what_they_are(net: nn.Module) -> None:

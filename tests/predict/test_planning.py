@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -123,6 +124,21 @@ def test_of_two_samples_the_one_below_the_slug_is_taken(tmp_path: Path) -> None:
     folder = write_sample(root / "competitions" / "the-slug" / "data")
     assert find_competition(root, DIGITS, "the-slug") == folder
     assert find_competition(root, DIGITS, "other") == root / "a-dataset"
+
+
+def test_the_search_ends_at_the_right_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders behind it, full of images perhaps, are not even listed: the first second is short."""
+    folder = write_sample(tmp_path / "competitions" / "the-slug")
+    (folder / "test").mkdir()
+    listed, real = [], os.scandir
+
+    def scandir(path: str) -> object:
+        listed.append(Path(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert find_competition(tmp_path, DIGITS, "the-slug") == folder
+    assert listed == [tmp_path, tmp_path / "competitions", folder]
 
 
 @pytest.mark.parametrize("text", ["id,target\n", "", "\xff", "label\n"])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from foldpack.errors import FoldpackError
+from foldpack.predict import pool as pools
 from foldpack.predict.deadline import OutOfTime
 from foldpack.predict.pool import MAX_STARTS, InlinePool, ProcessPool
 from foldpack.predict.store import UnitStore
@@ -147,6 +148,23 @@ def test_a_killed_worker_gives_its_shards_back_and_is_started_again(tmp_path: Pa
     finally:
         pool.close()
     assert said == ["worker 0 on cpu is lost: process ended with code -9; starting it again"]
+
+
+def test_a_worker_whose_device_an_error_has_ended_is_started_again(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """An illegal access ends a GPU for the whole process; the next units must not fail with it."""
+    assert pools.device_answers("cpu")
+    monkeypatch.setattr(pools, "device_answers", lambda device: False)
+    pool = ProcessPool(Numbers(), make_store(tmp_path), KEYS, ["cpu"], "fork", 1, lambda text: None)
+    try:
+        pool.give(Shard(6, 0, 4, 1), None)
+        failed, lost = collect(pool, 2)
+        assert isinstance(failed, ShardFailed) and isinstance(lost, WorkerLost) and lost.shards == []
+        pool.give(Shard(0, 0, 4, 1), None)
+        [done] = collect(pool, 1)
+        assert isinstance(done, ShardDone)
+    finally:
+        pool.close()
 
 
 def test_a_worker_that_hangs_is_ended(tmp_path: Path) -> None:

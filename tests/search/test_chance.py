@@ -210,6 +210,13 @@ def test_the_relation_is_that_of_shuffled_rows():
     assert np.isfinite(tall).all()
 
 
+def test_labels_that_are_all_alike_tell_nothing():
+    p = np.random.default_rng(3).random((2, 50)).astype(np.float32)
+    cells = dense_cells(p, np.zeros(50, bool))
+    check = check_chance(cells, ["a", "b"], get_metric("auc"), LabelRule(), np.zeros(50, int))
+    assert check.warnings == [] and check.constant is None
+
+
 def test_of_very_many_cells_a_part_is_looked_at():
     rng = np.random.default_rng(9)
     y = rng.integers(0, 1500, 1000)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from foldpack.competitions.image_files import ImageFolder
+from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels, twin_words
 from foldpack.data.items import Items
 from foldpack.errors import DataError
-from foldpack.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,22 @@ class ImageTable:
     test_folder: str = "test"
     sample_csv: str = "sample_submission.csv"
     class_csv: str | None = None  # first column: all classes, one a row; None: the classes seen in train
+    separator: str | None = None  # multilabel: between the classes of a label; None: white space
+    answer_separator: str | None = None  # multilabel: between those of an answer; None: the separator, else a space
+
+    def __post_init__(self) -> None:
+        """Raises DataError for separators that do not fit the task."""
+        many = self.task == "multilabel"
+        for setting, value in (("separator", self.separator), ("answer_separator", self.answer_separator)):
+            if value is not None and many != bool(value):
+                allowed = "None, or a text that is not empty" if many else "None, or '' if no sign joins labels"
+                raise DataError(f"competition '{self.name}': {setting} is {value!r}; allowed for task '{self.task}': "
+                                f"{allowed}")
+
+    @property
+    def joiner(self) -> str:
+        """What stands between the classes of a multilabel answer."""
+        return self.answer_separator or self.separator or " "
 
 
 def read_table(path: Path, columns: list[str], unique: bool = True) -> pd.DataFrame:
@@ -67,6 +84,9 @@ def read_train_table(layout: ImageTable, root: Path) -> tuple[Items, list[str]]:
                         "have none); each needs one, so fill them in or drop these rows")
     items = items_in(layout, root / layout.train_folder, table[layout.id_column].tolist())
     require_images(items, path)
+    if layout.task == "multilabel" and layout.separator is None and layout.class_csv is None and (
+            twins := twin_words(labels)):
+        items.notes.append(f"{path}: {twins}")
     return items, labels
 
 
@@ -80,8 +100,11 @@ def require_images(items: Items, source: Path) -> None:
 
 
 def items_in(layout: ImageTable, folder: Path, ids: list[str]) -> Items:
-    """Items whose images lie in `folder`."""
-    return Items(ids, [folder / f"{item}{layout.suffix}" for item in ids])
+    """Items whose images lie in `folder`, with the layout's suffix or another ending, which is noted."""
+    images = ImageFolder(folder, layout.suffix)
+    found = images.find(ids)
+    renamed = images.renamed(ids, found)
+    return Items(ids, [folder / name for name in found], [renamed] if renamed else [])
 
 
 def read_test_items(layout: ImageTable, root: Path) -> Items:
@@ -96,19 +119,42 @@ def read_sample(layout: ImageTable, root: Path) -> pd.DataFrame:
 
 
 def sample_items(layout: ImageTable, root: Path, sample: pd.DataFrame) -> Items:
-    """An item for each row of the sample submission."""
-    return items_in(layout, root / layout.test_folder, sample[layout.id_column].tolist())
+    """An item for each row of the sample submission. Images that it lacks, and that the folder lacks, are noted."""
+    folder, ids = root / layout.test_folder, sample[layout.id_column].tolist()
+    images = ImageFolder(folder, layout.suffix)
+    found = images.find(ids)
+    renamed, asked = images.renamed(ids, found), f"the {len(set(ids))} that {layout.sample_csv} asks for"
+    notes = [renamed] if renamed else []
+    more = images.surplus(found) if layout.test_folder != layout.train_folder else []
+    if more:
+        notes.append(f"{folder}: holds {len(more)} images more than {asked}, such as '{more[0]}'; they are not "
+                     "answered, so take a newer sample if this one is stale")
+    if missing := images.missing(found):
+        notes.append(f"{folder}: {len(missing)} images of {asked} are missing, such as '{missing[0]}'; their rows get "
+                     "the prior")
+    return Items(ids, [folder / name for name in found], notes)
 
 
 def class_names(layout: ImageTable, root: Path, labels: list[str]) -> list[str]:
-    """All classes, in the column order of every probability matrix. Raises DataError for fewer than two."""
-    if layout.class_csv is None:
+    """All classes, in the column order of every probability matrix.
+
+    Raises DataError for fewer than two, and for labels or classes that the adapter's separator does not fit.
+    """
+    listed = None if layout.class_csv is None else read_class_table(root / layout.class_csv)
+    if layout.task == "multilabel":
+        if listed is not None:
+            check_class_names(listed, str(root / str(layout.class_csv)), layout.separator, layout.joiner)
+        check_cells(labels, layout.separator, listed)
+    elif layout.separator is None and listed is None:
+        check_single(labels)
+    if listed is None:
         seen = {word for text in labels for word in label_words(layout, text)}
         names = sorted(seen, key=lambda word: (not word.isdecimal(), int(word) if word.isdecimal() else 0, word))
         source = root / layout.train_csv
+        if layout.task == "multilabel":
+            check_class_names(names, str(source), layout.separator, layout.joiner)
     else:
-        source = root / layout.class_csv
-        names = read_class_table(source)
+        names, source = listed, root / str(layout.class_csv)
     if len(names) < 2:
         raise DataError(f"{source}: {len(names)} classes ({', '.join(names)}); at least two are needed")
     return names
@@ -127,7 +173,12 @@ def read_class_table(path: Path) -> list[str]:
 
 def label_words(layout: ImageTable, text: str) -> list[str]:
     """The classes named in one label cell."""
-    return text.split() if layout.task == "multilabel" else [text]
+    return split_labels(text, layout.separator) if layout.task == "multilabel" else [text]
+
+
+def answer_words(layout: ImageTable, text: str) -> list[str]:
+    """The classes named in one cell of a submission."""
+    return split_labels(text, layout.joiner) if layout.task == "multilabel" else [text]
 
 
 def encode_labels(layout: ImageTable, labels: list[str], classes: list[str]) -> np.ndarray:
@@ -143,30 +194,15 @@ def encode_labels(layout: ImageTable, labels: list[str], classes: list[str]) -> 
     return matrix if layout.task == "multilabel" else matrix.argmax(axis=1).astype(np.int64)
 
 
-def submission_text(layout: ImageTable, ids: list[str], answers: list[str], sample: pd.DataFrame | None = None) -> str:
-    """The CSV to hand in. sample: where its columns stand, and what further ones hold, is kept; None: two columns."""
-    answered = {layout.id_column: ids, layout.label_column: answers}
-    table = pd.DataFrame(answered) if sample is None else sample.assign(**answered)
-    return table.to_csv(index=False, lineterminator="\n")
-
-
-def write_submission(path: Path, layout: ImageTable, ids: list[str], answers: list[str],
-                     sample: pd.DataFrame | None = None) -> None:
-    """Replace the submission atomically: at every moment the file is absent or valid."""
-    write_atomic(path, submission_text(layout, ids, answers, sample))
-
-
 def read_submission(path: Path, layout: ImageTable, classes: list[str], unique: bool = True) -> pd.DataFrame:
-    """A submission, every value a str. Raises DataError when it has no rows or an answer that is not a class.
+    """A submission, every value a str. Raises DataError for an answer that is not a class.
 
     unique: whether an id may stand there once only.
     """
     table = read_table(path, [layout.id_column, layout.label_column], unique=unique)
-    if not len(table):
-        raise DataError(f"{path}: it has no rows")
     known = set(classes)
     for item, text in zip(table[layout.id_column], table[layout.label_column], strict=True):
-        if strange := [word for word in label_words(layout, text) if word not in known]:
+        if strange := [word for word in answer_words(layout, text) if word not in known]:
             raise DataError(f"{path}: id '{item}' is answered with '{strange[0]}', which is not a class")
     return table
 

@@ -23,6 +23,7 @@ from foldpack.data.decode_bytes import (
     check_image_bytes,
     restart_jpegs,
 )
+from foldpack.data.depth import has_16_bits, largest_value
 from foldpack.errors import DataError, did_you_mean
 
 WHITE = (255, 255, 255)
@@ -55,12 +56,14 @@ class Decoded:
     """One file, decoded once. pixels: size -> (size, size, 3) uint8 RGB, black for a fallback.
 
     state: "decoded": sound; "repaired": something was wrong, at least half of the rows are the file's own; "fallback":
-    no pixels. reason: one line with the path, "" where all was well.
+    no pixels. reason: one line with the path, "" where all was well. largest: the largest value of a file that has
+    16 bits a channel, before they became 8; -1 for others.
     """
 
     pixels: dict[int, np.ndarray]
     state: str
     reason: str
+    largest: int = -1
 
 
 def decode_item(path: Path, sizes: list[int], decoder: str = "pillow") -> Decoded:
@@ -73,7 +76,7 @@ def decode_item(path: Path, sizes: list[int], decoder: str = "pillow") -> Decode
         raise DataError(f"unknown decoder '{decoder}': {did_you_mean(decoder, list(DECODERS))}")
     try:
         source = check_image_bytes(read_image_bytes(path))
-        pixels, notes = decode_sizes(source, sizes, decoder)
+        pixels, notes, largest = decode_sizes(source, sizes, decoder)
     except Exception as failure:  # readers raise whatever their format's code stumbles over, MemoryError too
         black = {size: np.zeros((size, size, 3), dtype=np.uint8) for size in sizes}
         what = str(failure) or type(failure).__name__
@@ -81,8 +84,8 @@ def decode_item(path: Path, sizes: list[int], decoder: str = "pillow") -> Decode
             what = "it begins like no image that can be read"
         return Decoded(black, "fallback", f"{path}: cannot decode the image ({what.splitlines()[0]})")
     if notes:
-        return Decoded(pixels, "repaired", f"{path}: repaired ({'; '.join(notes)})")
-    return Decoded(pixels, "decoded", "")
+        return Decoded(pixels, "repaired", f"{path}: repaired ({'; '.join(notes)})", largest)
+    return Decoded(pixels, "decoded", "", largest)
 
 
 def decode_image(path: Path, size: int, decoder: str = "pillow") -> np.ndarray:
@@ -103,12 +106,14 @@ def read_image_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def decode_sizes(source: ImageBytes, sizes: list[int], decoder: str) -> tuple[dict[int, np.ndarray], list[str]]:
-    """Pixels by size, and what had to be mended. Raises what Pillow raises, and UnfitBytes."""
+def decode_sizes(source: ImageBytes, sizes: list[int], decoder: str) -> tuple[dict[int, np.ndarray], list[str], int]:
+    """Pixels by size, what had to be mended, and `Decoded.largest`. Raises what Pillow raises, and UnfitBytes."""
     pixels: dict[int, np.ndarray] = {}
     notes: list[str] = []
+    largest = -1
     with Image.open(GuardedBytes(source.content, None)) as image:
         width, height = image.size
+        deep = has_16_bits(image)
         reducible = decoder == "pillow-draft" and image.format in ("JPEG", "MPO")
     if width * height > MAX_PIXELS:
         raise UnfitBytes(f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}")
@@ -117,10 +122,11 @@ def decode_sizes(source: ImageBytes, sizes: list[int], decoder: str) -> tuple[di
         for scale in dict.fromkeys(scales.values()):
             rgb, said = decode_rgb(source, scale)
             notes += [note for note in said if note not in notes]
+            largest = largest_value(rgb) if deep else -1
             for size in [size for size in sizes if scales[size] == scale]:
                 same = rgb.size == (size, size)
                 pixels[size] = np.asarray(rgb if same else rgb.resize((size, size), Image.Resampling.BILINEAR))
-    return pixels, notes
+    return pixels, notes, largest
 
 
 def jpeg_reduction(width: int, height: int, size: int) -> int:
@@ -222,7 +228,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
         if deep.size and (int(deep.min()) < 0 or int(deep.max()) > 65535):
             raise UnfitBytes(f"grey values from {deep.min()} to {deep.max()}; the limit is 16 bits, 0 to 65535")
         table = (np.arange(65536) / 257.0).round().astype(np.uint8)
-        return Image.fromarray(table[deep]).convert("RGB")
+        rgb = Image.fromarray(table[deep]).convert("RGB")
+        rgb.info["largest"] = int(deep.max(initial=0))  # for `largest_value`
+        return rgb
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         background = Image.new("RGBA", layer.size, (*WHITE, 255))

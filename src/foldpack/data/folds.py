@@ -15,8 +15,6 @@ from foldpack.errors import DataError, did_you_mean
 from foldpack.files import atomic_path, sha256_file, write_atomic
 
 FOLDS_VERSION = 1
-# What stands in a group column where there is no group; pandas, R and spreadsheets write these.
-NO_GROUP = frozenset(("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "NULL", "null", "n/a"))
 
 
 def stratified_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from foldpack.data.folds import NO_GROUP
 from foldpack.errors import DataError
 from foldpack.files import write_atomic
 
+# What stands in a cell where there is no group; pandas, R and spreadsheets write these.
+NO_GROUP = frozenset(("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "NULL", "null", "n/a"))
 OWN_GROUP = "own:"  # before the id of an item whose cell is empty
 
 
@@ -20,9 +21,9 @@ def write_group_file(path: Path, ids: list[str], groups: list[str]) -> None:
 
 
 def read_group_file(path: Path, ids: list[str]) -> list[str]:
-    """The group of every id, in the order of `ids`. Rows of other ids are left.
+    """The group of every id, in the order of `ids`; an empty cell, or NA and the like, is the item's own.
 
-    An empty cell, or `NA` and the like, is the item's own group.
+    Rows of other ids are left out.
     Raises DataError for a file without the columns `id` and `group`, a repeated id, or an id that has no row.
     """
     try:

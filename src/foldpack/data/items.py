@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from foldpack.errors import DataError
@@ -14,6 +14,7 @@ class Items:
 
     ids: list[str]
     paths: list[Path]
+    notes: list[str] = field(default_factory=list)  # what was odd about the images' folder, a line each
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.paths):

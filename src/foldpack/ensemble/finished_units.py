@@ -32,14 +32,32 @@ class FinishedUnits:
         self._blend = MemberBlend(spec, n_items)
 
     def add(self, unit: int) -> None:
-        """A unit is finished. One that comes after its successors makes the sums anew, in the right order."""
-        new = [unit]
-        if self.added and unit < self.added[-1]:
-            self._blend = MemberBlend(self.spec, self.n_items)
-            new = sorted([*self.added, unit])
-        for each in new:
-            self._blend.add(self.runs[each], self.read(each))
+        """A unit is finished. One that comes after later units of its run makes the run's sums anew, in order."""
+        run, probs = self.runs[unit], self.read(unit)  # what it raises has changed nothing yet
+        if not any(other > unit for other in self._units_of(run)):
+            self._blend.add(run, probs)
+        else:
+            try:
+                self._make_anew(run, [*self._units_of(run), unit])
+            except Exception:
+                self._make_anew(run, self._units_of(run))
+                raise
         self.added = sorted({*self.added, unit})
+
+    def drop(self, unit: int) -> None:
+        """Take a unit out again; nothing if it is not there."""
+        if unit in self.added:
+            self.added.remove(unit)
+            self._make_anew(self.runs[unit], self._units_of(self.runs[unit]))
+
+    def _units_of(self, run: str) -> list[int]:
+        return [unit for unit in self.added if self.runs[unit] == run]
+
+    def _make_anew(self, run: str, units: list[int]) -> None:
+        """The sums of one run; those of others do not depend on them."""
+        self._blend.forget(run)
+        for unit in sorted(units):
+            self._blend.add(run, self.read(unit))
 
     def blended(self) -> Answer:
         """The blend of the members that are there. Raises ValueError before the first unit."""

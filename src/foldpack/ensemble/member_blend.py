@@ -26,16 +26,24 @@ class MemberBlend:
         self.parts = 0
 
     def add(self, run: str, probs: np.ndarray) -> None:
-        """Add one finished unit. probs: (n, C) float32 in [0, 1]."""
-        if run not in self._sums:
-            self._sums[run] = np.zeros(self._shape, dtype=np.float64)
-            self._folds[run] = 0
-        self._sums[run] += to_blend_space(probs, self._spec.blend.space, self._spec.blend.power, self._exclusive)
-        self._folds[run] += 1
-        if self._spec.level2 is not None and run in self._spec.level2.members:
-            kept = self._probs.get(run)
-            self._probs[run] = probs.astype(np.float32) if kept is None else kept + probs
+        """Add one finished unit. probs: (n, C) float32 in [0, 1]. What is raised leaves the sums as they were."""
+        values = to_blend_space(probs, self._spec.blend.space, self._spec.blend.power, self._exclusive)
+        kept = self._probs.get(run)
+        level2 = self._spec.level2 is not None and run in self._spec.level2.members
+        probs = np.asarray(probs, dtype=np.float32) if kept is None or not level2 else kept + probs
+        sums = self._sums[run] if run in self._sums else np.zeros(self._shape, dtype=np.float64)
+        sums += values
+        self._sums[run] = sums
+        self._folds[run] = self._folds.get(run, 0) + 1
+        if level2:
+            self._probs[run] = probs
         self.parts += 1
+
+    def forget(self, run: str) -> None:
+        """Take all units of a run out again."""
+        self.parts -= self._folds.get(run, 0)
+        for kept in (self._sums, self._folds, self._probs):
+            kept.pop(run, None)
 
     def rule(self) -> PrefixSpec:
         """Weights, scale, bias and threshold for the members present."""

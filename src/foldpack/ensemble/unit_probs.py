@@ -14,12 +14,13 @@ from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
 from foldpack.models.classifier import normalise
-from foldpack.predict.canvas import CanvasKind, Pixels
+from foldpack.predict.canvas_file import CanvasFile, Pixels
 from foldpack.predict.device import BATCH_IMAGES, Precision
 from foldpack.predict.golden import check_golden, golden_pixels
 from foldpack.predict.loop import Forward, finite_logits, reduced_precision
+from foldpack.predict.page_stream import CanvasKind, PageStream
 from foldpack.predict.tuning import TunedNet, tune_net
-from foldpack.predict.units import Unit
+from foldpack.predict.units import Unit, canvas_kind
 from foldpack.sealed import load_sealed_tensors
 from foldpack.sealed_format import DataKey
 from foldpack.spec import NetConfig
@@ -97,20 +98,20 @@ class ClassifyPredictor:
         return TunedNet(self.net, chosen.form)
 
     def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> np.ndarray:
-        """(stop - start, C) float32 probabilities; the first `views` views, merged. Raises PredictError."""
+        """(stop - start, C) float32 probabilities; the first `views` views, merged. Raises PredictError.
+
+        A streamed image that has no pixels is NaN.
+        """
         assert self.forward is not None and self.info is not None
         asked = self.units[unit]
+        pixels = self.pixels[canvas_kind(asked)]
         self.forward.use_views(asked.member.views[:views])
-        logits = finite_logits(self.forward, self.pixels[canvas_kind(asked)], start, stop, lambda done: check(),
-                               asked.role)
+        logits = finite_logits(self.forward, pixels, start, stop, lambda done: check(), asked.role)
         self.batch_sizes[self.info.run] = self.forward.batch_size
-        return merge_view_probs(logits, self.task, asked.member.merge)
-
-
-def canvas_kind(unit: Unit) -> CanvasKind:
-    """Which canvas a unit's network sees."""
-    member = unit.member
-    return CanvasKind(member.canvas or member.size, member.decoder)
+        probs = merge_view_probs(logits, self.task, asked.member.merge)
+        if isinstance(pixels, (CanvasFile, PageStream)):
+            probs[[row - start for row in pixels.lost_rows(start, stop)]] = np.nan
+        return probs
 
 
 def same_shape(first: CheckpointInfo, second: CheckpointInfo) -> bool:

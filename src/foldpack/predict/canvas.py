@@ -1,8 +1,9 @@
 """Decode every item once, for all members together, while the first networks are already at work.
 
 Each file is read and decoded once; every side that some member asks for is cut from that one decoded image, so the
-pixels are those of the training to the last bit. Pixels lie in RAM where they fit, else in a scratch file that is read
-back by the batch: a memory map would count as memory of the process.
+pixels are those of the training to the last bit. Pixels lie in RAM, or in a file that is read back by the batch: a
+memory map would count as memory of the process. What fits into neither (`predict.scratch`) is decoded once here all the
+same, so that every image is counted once and a broken one is known; `PageStream` decodes it again when it is read.
 """
 
 from __future__ import annotations
@@ -10,82 +11,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from foldpack.data.decode import decode_item
+from foldpack.data.depth import depth_warning
 from foldpack.data.items import Items
-from foldpack.errors import FoldpackError
-
-RAM_SHARE = 0.4  # of the free memory that canvases may take before they go to a file
-STALL_SECONDS = 60.0  # one image may take so long; then its row is given up
-PIXEL_BYTES = 3
-
-
-class CanvasError(FoldpackError):
-    """No room for the decoded images, or they were not decoded in time."""
-
-
-@dataclass(frozen=True)
-class CanvasKind:
-    """What decides the pixels of an item."""
-
-    size: int  # side, pixels
-    decoder: str
-
-
-class CanvasFile:
-    """(n, size, size, 3) uint8 in a file; slices are read, rows are written. Safe in several threads and processes."""
-
-    def __init__(self, path: Path, count: int, size: int) -> None:
-        self.path = path
-        self.shape = (count, size, size, PIXEL_BYTES)
-        self.row_bytes = size * size * PIXEL_BYTES
-        self._handle: int | None = None
-
-    def create(self) -> None:
-        """Make an empty file of the whole length, readable by its owner only. Raises CanvasError for a full disk."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.unlink(missing_ok=True)
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.truncate(handle, self.row_bytes * self.shape[0])
-        finally:
-            os.close(handle)
-
-    def handle(self) -> int:
-        """The open file of this process."""
-        if self._handle is None:
-            self._handle = os.open(self.path, os.O_RDWR)
-        return self._handle
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_handle": None}  # a worker opens the file for itself
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        start, stop, _ = rows.indices(self.shape[0])
-        data = bytearray(self.row_bytes * max(0, stop - start))
-        done = 0
-        while done < len(data):
-            got = os.preadv(self.handle(), [memoryview(data)[done:]], start * self.row_bytes + done)
-            if not got:
-                raise CanvasError(f"{self.path}: the file of decoded images ends too early; was it changed?")
-            done += got
-        return np.frombuffer(data, dtype=np.uint8).reshape(-1, *self.shape[1:])
-
-    def __setitem__(self, row: int, pixels: np.ndarray) -> None:
-        data = np.ascontiguousarray(pixels, dtype=np.uint8)
-        if os.pwrite(self.handle(), data.data, row * self.row_bytes) != self.row_bytes:
-            raise OSError(28, "no space left for decoded images", str(self.path))
-
-
-Pixels = np.ndarray | CanvasFile
+from foldpack.predict.canvas_file import CanvasError, CanvasFile, Pixels
+from foldpack.predict.page_stream import PIXEL_BYTES, STALL_SECONDS, CanvasKind, PageStream
+from foldpack.predict.room import Place
+from foldpack.predict.runlog import RunLog
+from foldpack.predict.scratch import keep_canvases
 
 
 @dataclass
@@ -94,18 +32,21 @@ class DecodeReport:
 
     repaired: dict[int, str] = field(default_factory=dict)  # row -> what was repaired
     fallback: dict[int, str] = field(default_factory=dict)  # row -> why there are no pixels
+    largest: dict[int, int] = field(default_factory=dict)  # row -> the largest value of an image of 16 bits
 
 
 class CanvasSet:
     """All items at every kind of canvas, decoded by threads in the background, row after row."""
 
-    def __init__(self, items: Items, kinds: Sequence[CanvasKind], scratch: Path | None = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
-        """scratch: folder for canvases that must be shared between processes or do not fit in RAM; None: always RAM."""
+    def __init__(self, items: Items, kinds: Iterable[CanvasKind], pixels: Mapping[CanvasKind, Pixels] | None = None,
+                 clock: Callable[[], float] = time.monotonic, say: Callable[[str], None] = print) -> None:
+        """pixels: where each kind lies, from `keep_canvases`; None: all in RAM. say: gets a line when room runs out."""
         self.items = items
         self.kinds = sorted(set(kinds), key=lambda kind: (kind.decoder, kind.size))
         self.report = DecodeReport()
-        self.pixels: dict[CanvasKind, Pixels] = {kind: self._room(kind, scratch) for kind in self.kinds}
+        self.pixels = dict(pixels) if pixels is not None else {kind: self._in_ram(kind) for kind in self.kinds}
+        self._full: set[CanvasKind] = set()  # kinds whose file takes no more rows
+        self._say = say
         self._clock = clock
         self._started = clock()
         self._next = 0
@@ -116,13 +57,8 @@ class CanvasSet:
         self._stop = False
         self._changed = threading.Condition()
 
-    def _room(self, kind: CanvasKind, scratch: Path | None) -> Pixels:
-        if scratch is None:
-            return np.zeros((len(self.items), kind.size, kind.size, PIXEL_BYTES), dtype=np.uint8)
-        name = f"canvas-{kind.decoder}-{kind.size}.u8"
-        made = CanvasFile(scratch / name, len(self.items), kind.size)
-        made.create()
-        return made
+    def _in_ram(self, kind: CanvasKind) -> np.ndarray:
+        return np.zeros((len(self.items), kind.size, kind.size, PIXEL_BYTES), dtype=np.uint8)
 
     def start(self, threads: int) -> None:
         """Begin to decode with this many threads (the decoder releases the interpreter lock)."""
@@ -143,7 +79,9 @@ class CanvasSet:
                 self._since[row] = self._clock()
             try:
                 repaired, fallback = self._decode(row)
-            except BaseException as failure:  # a full disk, no memory: the waiting thread must hear of it
+            except MemoryError:
+                repaired, fallback = "", f"{self.items.paths[row]}: no memory to decode it"
+            except BaseException as failure:  # nobody foresaw it: the waiting thread must hear of it
                 with self._changed:
                     self._failure = failure
                     self._changed.notify_all()
@@ -153,15 +91,36 @@ class CanvasSet:
     def _decode(self, row: int) -> tuple[str, str]:
         repaired = fallback = ""
         for decoder in dict.fromkeys(kind.decoder for kind in self.kinds):
-            sizes = [kind.size for kind in self.kinds if kind.decoder == decoder]
+            kinds = [kind for kind in self.kinds if kind.decoder == decoder]
+            kept = [kind for kind in kinds if self._keeps(kind, row)]
+            sizes = [kind.size for kind in kept] or [kinds[0].size]  # how the image is must be known in any case
             decoded = decode_item(self.items.paths[row], sizes, decoder)
             if decoded.state == "fallback":
                 fallback = decoded.reason
-                continue
+            elif decoded.largest >= 0:
+                self.report.largest[row] = decoded.largest
             repaired = decoded.reason if decoded.state == "repaired" else repaired
-            for size in sizes:
-                self.pixels[CanvasKind(size, decoder)][row] = decoded.pixels[size]
+            for kind in kept:
+                self._keep(kind, row, decoded.pixels[kind.size])
         return repaired, fallback
+
+    def _keeps(self, kind: CanvasKind, row: int) -> bool:
+        pixels = self.pixels[kind]
+        if isinstance(pixels, CanvasFile):
+            return row < pixels.rows and kind not in self._full
+        return isinstance(pixels, np.ndarray)
+
+    def _keep(self, kind: CanvasKind, row: int, canvas: np.ndarray) -> None:
+        """Put a row in its place. A full disk ends the keeping of this kind: readers decode its other rows again."""
+        pixels = self.pixels[kind]
+        assert not isinstance(pixels, PageStream)
+        try:
+            pixels[row] = canvas
+        except OSError as failure:
+            if kind not in self._full and not self._stop:  # after the end the files are gone
+                self._full.add(kind)
+                self._say(f"{kind}: no more decoded images can be kept ({failure}); the others are decoded again for "
+                          "each unit")
 
     def _finish(self, row: int, repaired: str, fallback: str) -> None:
         with self._changed:
@@ -222,17 +181,19 @@ class CanvasSet:
         for row in stalled:
             del self._since[row]
             self.report.fallback[row] = f"{self.items.paths[row]}: not decoded after {STALL_SECONDS:.0f} s, given up"
+            for kind in [kind for kind in self.kinds if self._keeps(kind, row)]:
+                self._keep(kind, row, np.zeros((kind.size, kind.size, PIXEL_BYTES), dtype=np.uint8))
             self._settle(row)
         if stalled and not self._since and self._next < len(self.items):
             self._add_thread()
 
     def close(self) -> None:
-        """Stop decoding and remove the scratch files."""
+        """Stop decoding and remove the files."""
         with self._changed:
             self._stop = True
         for pixels in self.pixels.values():
-            if isinstance(pixels, CanvasFile):
-                pixels.path.unlink(missing_ok=True)
+            if not isinstance(pixels, np.ndarray):
+                pixels.close()
 
     @property
     def broken(self) -> np.ndarray:
@@ -240,6 +201,19 @@ class CanvasSet:
         mask = np.zeros(len(self.items), dtype=bool)
         mask[list(self.report.fallback)] = True
         return mask
+
+
+def open_canvases(items: Items, uses: Mapping[CanvasKind, int], places: Sequence[Place], readers: int,
+                  log: RunLog) -> CanvasSet:
+    """Decoded images as far as there is room for them, and a line that says what is kept where.
+
+    uses: units that read each kind; readers: processes that read, and share the cores where they decode again.
+    """
+    threads = max(1, (os.cpu_count() or 1) // readers)
+    pixels, kept = keep_canvases(items.paths, uses, places, threads, log.say)
+    log.note("decoded images", kept=[each.text() for each in kept if each.rows],
+             streamed=[each.text() for each in kept if not each.rows])
+    return CanvasSet(items, uses, pixels, say=log.say)
 
 
 @dataclass(frozen=True)
@@ -250,6 +224,7 @@ class Canvas:
     broken: np.ndarray  # (n,) bool: could not be decoded
     reasons: list[str]  # one line for each broken item
     repaired: list[str]  # one line for each item that was damaged and repaired
+    warning: str = ""  # on 16-bit images that use few of their bits
 
 
 def decode_items(
@@ -272,42 +247,5 @@ def decode_items(
         canvases.close()
     report = canvases.report
     reasons, repaired = ([found[row] for row in sorted(found)] for found in (report.fallback, report.repaired))
-    return Canvas(np.asarray(canvases.pixels[kind]), canvases.broken, reasons, repaired)
-
-
-def canvas_bytes(count: int, kinds: Sequence[CanvasKind]) -> int:
-    """Room that the canvases of `count` items take."""
-    return count * sum(kind.size * kind.size * PIXEL_BYTES for kind in set(kinds))
-
-
-def fits_in_ram(needed: int, free: int | None) -> bool:
-    """Whether canvases of `needed` bytes stay in RAM when `free` bytes are free (None: not known)."""
-    return needed < (free if free is not None else 4 << 30) * RAM_SHARE
-
-
-def free_memory() -> int | None:
-    """Bytes that this process may still take: the machine's, or its container's if that is less. None: not known."""
-    found = []
-    for path, pick in ((Path("/proc/meminfo"), meminfo_available), (Path("/sys/fs/cgroup/memory.max"), cgroup_left)):
-        try:
-            value = pick(path.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            continue
-        if value is not None:
-            found.append(value)
-    return min(found) if found else None
-
-
-def meminfo_available(text: str) -> int | None:
-    """`MemAvailable` of /proc/meminfo, bytes."""
-    lines = [line for line in text.splitlines() if line.startswith("MemAvailable:")]
-    return int(lines[0].split()[1]) * 1024 if lines else None
-
-
-def cgroup_left(text: str) -> int | None:
-    """What a container's limit leaves: the limit less what is in use and cannot be given back."""
-    if text.strip() == "max":
-        return None
-    used = Path("/sys/fs/cgroup/memory.stat").read_text(encoding="ascii")
-    taken = sum(int(line.split()[1]) for line in used.splitlines() if line.split()[0] in ("anon", "shmem"))
-    return max(0, int(text) - taken)
+    return Canvas(np.asarray(canvases.pixels[kind]), canvases.broken, reasons, repaired,
+                  depth_warning(report.largest.values()))

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from foldpack.errors import FoldpackError
 from foldpack.predict.cost import CostModel
-from foldpack.predict.deadline import Deadline
+from foldpack.predict.deadline import Deadline, OutOfTime
 from foldpack.predict.runlog import RunLog
 from foldpack.predict.schedule import Remaining, choose_views, cost_of
-from foldpack.predict.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool
+from foldpack.predict.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool, failure_reason
 
 REPLAN_SECONDS = 60.0
 PROGRESS_SECONDS = 10.0
@@ -23,6 +23,7 @@ HANG_SECONDS = 120.0  # but none does so sooner
 UNKNOWN_SHARE = 0.1  # of all the time: how long a shard may take while nothing has been measured on this machine
 WARM_SHARE = 0.05  # of the time left: a second measurement is awaited where it costs no more
 WAIT_SECONDS = 1.0
+NOBODY = -1  # worker of a unit that failed before any worker had it
 MAX_LOSSES = 3  # workers that one shard may cost
 
 
@@ -182,13 +183,22 @@ class Engine:
                 return
             if shard.views < state.work.views:
                 state.reduced = True
-            if state.rows_done == 0 and state.out == 0 and shard.start == 0:
-                self.hooks.begin(state.index)
+            if state.rows_done == 0 and state.out == 0 and shard.start == 0 and not self.begins(shard):
+                continue
             state.out += 1
             worker = self.pool.give(shard, self.following(state))
             if worker not in self.given.values():
                 self.busy_since[worker] = self.deadline.elapsed()
             self.given[shard] = worker
+
+    def begins(self, shard: Shard) -> bool:
+        """Let the owner begin a unit. Whether that went well; if not, the unit has failed."""
+        try:
+            self.hooks.begin(shard.unit)
+        except Exception as failure:
+            self.fail(ShardFailed(shard, NOBODY, failure_reason(failure), failure))
+            return False
+        return True
 
     def has_shard(self, state: UnitState) -> bool:
         """Whether some rows of a unit have not been handed out."""
@@ -245,11 +255,21 @@ class Engine:
         if self.costs.fresh(state.work.run) or self.expected_seconds() > self.deadline.left():
             self._planned_at = -1e9
         if state.rows_done == self.rows and not state.failed:
-            self.finished.add(state.index)
-            started = self.deadline.elapsed()
+            self.finish(event, state)
+
+    def finish(self, event: ShardDone, state: UnitState) -> None:
+        """All rows of a unit are there. What goes wrong in blending it or handing it in costs this unit."""
+        started = self.deadline.elapsed()
+        self.finished.add(state.index)
+        try:
             self.hooks.finish(state.index, not state.reduced)
-            self.costs.measure_finish(self.deadline.elapsed() - started)
-            self._planned_at = -1e9
+        except OutOfTime:
+            raise
+        except Exception as failure:
+            self.finished.discard(state.index)
+            self.fail(ShardFailed(event.shard, event.worker, failure_reason(failure), failure))
+        self.costs.measure_finish(self.deadline.elapsed() - started)
+        self._planned_at = -1e9
 
     def fail(self, event: ShardFailed) -> None:
         """A unit cannot be predicted: the owner decides whether the others go on."""

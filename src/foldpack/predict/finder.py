@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
+from foldpack.competitions.answer_table import read_columns
 from foldpack.competitions.image_table import ImageTable
 from foldpack.errors import FoldpackError
 from foldpack.sealed import read_sealed_header
@@ -40,18 +39,16 @@ def find_competition(root: Path, layout: ImageTable, slug: str) -> Path:
     Of several candidates the one with the slug in its path below `root` is taken, else the first.
     """
     wanted = {layout.id_column, layout.label_column}
-    found = [path.parent for path in files_named(root, layout.sample_csv) if wanted <= _header_of(path)]
-    if not found:
+    first: Path | None = None
+    for path in files_named(root, layout.sample_csv):
+        if wanted <= set(read_columns(path)):
+            if slug in path.parent.relative_to(root).parts:
+                return path.parent  # and folders that come later, full of images perhaps, are not listed
+            first = first or path.parent
+    if first is None:
         raise InputError(f"no {layout.sample_csv} with columns {', '.join(sorted(wanted))} below {root}; "
                          f"attach the competition '{slug}' to the kernel")
-    return next((folder for folder in found if slug in folder.relative_to(root).parts), found[0])
-
-
-def _header_of(path: Path) -> set[str]:
-    try:
-        return set(pd.read_csv(path, nrows=0, dtype=str).columns)
-    except (OSError, ValueError):
-        return set()
+    return first
 
 
 def find_keys(root: Path, spec: EnsembleSpec, inline: dict[str, str]) -> dict[str, DataKey]:

@@ -10,8 +10,9 @@ from torch import nn
 
 from foldpack.errors import FoldpackError
 from foldpack.models.classifier import normalise
-from foldpack.predict.canvas import Pixels
+from foldpack.predict.canvas_file import CanvasFile, Pixels
 from foldpack.predict.device import Precision
+from foldpack.predict.page_stream import PageStream
 from foldpack.predict.view_pixels import apply_views, split_views
 from foldpack.predict.views import View, parse_view, require_views
 from foldpack.spec import NetConfig
@@ -55,6 +56,8 @@ class Forward:
         """
         parts: list[np.ndarray] = []
         at = start
+        if isinstance(pixels, (CanvasFile, PageStream)):
+            pixels.expect(start, stop)
         while at < stop:
             if check is not None:
                 check(at - start)

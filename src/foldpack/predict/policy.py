@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ EXIT_OK = 0  # a checked submission
 EXIT_NOTHING = 1  # no unit was finished in time: the submission is the training prior
 EXIT_INPUT = 2  # an input is missing or does not fit
 EXIT_LATE = 3  # ended by the watchdog; the submission holds what was finished
-EXIT_TERMINATED = 143  # SIGTERM, as a shell reports it
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # Ctrl-C is SIGINT
 RERUN_VARIABLE = "KAGGLE_IS_COMPETITION_RERUN"
 
 
@@ -34,6 +35,11 @@ def is_rerun() -> bool:
 def exit_code(code: int, valid: bool, stands: bool) -> int:
     """The truth for the outside: 0 also after an error, but only when a valid submission stands and may do so."""
     return EXIT_OK if stands and valid else code
+
+
+def signal_exit_code(number: int) -> int:
+    """What a shell reports of a process that was ended by a signal: 143 for SIGTERM, 130 for SIGINT."""
+    return 128 + number
 
 
 def script_digest() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,11 +15,21 @@ import torch
 from foldpack.errors import FoldpackError
 from foldpack.predict.deadline import OutOfTime
 from foldpack.predict.store import UnitStore
-from foldpack.predict.work import Shard, ShardDone, ShardFailed, UnitPredictor, WorkerLost, WorkEvent
+from foldpack.predict.watch import leave_signals_to_the_engine
+from foldpack.predict.work import (
+    Shard,
+    ShardDone,
+    ShardFailed,
+    UnitPredictor,
+    WorkerLost,
+    WorkEvent,
+    failure_reason,
+)
 from foldpack.sealed_prefetch import SealedPrefetch
 
 AHEAD = 2  # shards that a worker process has: one in work, one waiting
 MAX_STARTS = 5  # of one worker; then the others go on without it
+START_METHOD = "spawn"  # a forked worker cannot use CUDA once this process has
 OPEN_SECONDS = 180.0  # a worker process may take so long to import and to start its device
 
 
@@ -91,8 +100,7 @@ class InlinePool:
         except OutOfTime:
             raise
         except Exception as failure:
-            reason = str(failure) if isinstance(failure, FoldpackError) else failure_text(failure)
-            return [ShardFailed(order.shard, 0, reason, failure)]
+            return [ShardFailed(order.shard, 0, failure_reason(failure), failure)]
         return [ShardDone(order.shard, 0, spent, loading)]
 
     def recover(self, shard: Shard) -> None:
@@ -105,21 +113,25 @@ class InlinePool:
 
 def worker_process(predictor: UnitPredictor, store: UnitStore, device: str, threads: int, orders: Connection,
                    answers: Connection) -> None:
-    """The body of a worker process: orders in, answers out, until the order is None or the pipe ends."""
+    """The body of a worker process: orders in, answers out, until the order is None or the pipe ends.
+
+    It also ends after an error that leaves its device unusable: the process that is started in its place has a new one.
+    """
+    leave_signals_to_the_engine()
     set_worker_threads(threads)
     try:
         runner = ShardRunner(predictor, store, device)
     except Exception as failure:
-        answers.send(("unusable", failure_text(failure)))
+        answers.send(("unusable", failure_reason(failure)))
         return
     answers.send(("open", device))
     while (order := receive_order(orders)) is not None:
         try:
             answers.send(("done", order.shard, *runner.run(order, no_check)))
-        except FoldpackError as failure:
-            answers.send(("failed", order.shard, str(failure)))
         except Exception as failure:
-            answers.send(("failed", order.shard, failure_text(failure)))
+            answers.send(("failed", order.shard, failure_reason(failure)))
+            if not device_answers(device):
+                break
     runner.close()
 
 
@@ -142,9 +154,15 @@ def receive_order(orders: Connection) -> WorkOrder | None:
         return None
 
 
-def failure_text(failure: BaseException) -> str:
-    """A traceback as text, to be shown by another process."""
-    return "".join(traceback.format_exception(failure)).rstrip()
+def device_answers(device: str) -> bool:
+    """Whether a device still works after an error: some, such as an illegal access, end a GPU for the whole process."""
+    if not device.startswith("cuda"):
+        return True
+    try:
+        torch.cuda.synchronize(device)
+    except Exception:  # whatever the driver raises
+        return False
+    return True
 
 
 def no_check() -> None:
@@ -171,7 +189,10 @@ class ProcessPool:
 
     def __init__(self, predictor: UnitPredictor, store: UnitStore, keys: list[str], devices: list[str],
                  start_method: str, threads: int, say: Callable[[str], None]) -> None:
-        """keys: of the units in the store; devices: one process each; threads: of the CPU, for each process."""
+        """keys: of the units in the store; devices: one process each; threads: of the CPU, for each process.
+
+        start_method: START_METHOD; "fork" starts faster, and is for tests on the CPU.
+        """
         self._context = multiprocessing.get_context(start_method)
         self._parts = predictor, store
         self._keys = keys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.errors import FoldpackError
-from foldpack.files import sync_path
+from foldpack.files import reserve_bytes, sync_path
+from foldpack.predict.room import make_own_folder
 
 
 class StoreError(FoldpackError):
@@ -25,11 +26,21 @@ def unit_key(identity: dict[str, object]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:40]
 
 
-class UnitStore:
-    """One (n, C) float32 array a unit: `<key>.part` while its rows come in, `<key>.npy` once all are there."""
+def has_finished_units(folder: Path) -> bool:
+    """Whether any unit was finished by a process before this one, of whatever kernel. folder: that of the store."""
+    return any(folder.glob("*.npy"))
 
-    def __init__(self, folder: Path, rows: int, columns: int) -> None:
+
+class UnitStore:
+    """One (n, C) float32 array a unit: `<key>.part` while its rows come in, `<key>.npy` once all are there.
+
+    What finds no room in the folder goes to the spare one, where the next process does not look.
+    """
+
+    def __init__(self, folder: Path, rows: int, columns: int, spare: Path | None = None) -> None:
+        """spare: folder for when there is no room."""
         self.folder = folder
+        self.spare = spare
         self.shape = (rows, columns)
 
     def prepare(self) -> None:
@@ -37,18 +48,21 @@ class UnitStore:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for half in self.folder.glob("*.part"):
             half.unlink()
+        self._remove_spare()
 
-    def has_finished(self) -> bool:
-        """Whether any unit was finished by a process before this one, of whatever kernel."""
-        return any(self.folder.glob("*.npy"))
+    def home(self, key: str) -> Path:
+        """The folder that has a unit, or will have it."""
+        spare = self.spare
+        in_spare = spare is not None and any((spare / f"{key}.{ending}").exists() for ending in ("part", "npy"))
+        return spare if spare is not None and in_spare else self.folder
 
     def path(self, key: str) -> Path:
         """Where the finished predictions of a unit lie."""
-        return self.folder / f"{key}.npy"
+        return self.home(key) / f"{key}.npy"
 
     def part(self, key: str) -> Path:
         """Where its rows are collected."""
-        return self.folder / f"{key}.part"
+        return self.home(key) / f"{key}.part"
 
     def finished(self, key: str) -> bool:
         """Whether a whole, readable array of the right shape is there."""
@@ -62,29 +76,43 @@ class UnitStore:
         """(n, C) float32, read-only memory map."""
         return np.load(self.path(key), mmap_mode="r", allow_pickle=False)
 
-    def begin(self, key: str) -> None:
-        """Make room for a unit's rows. Raises StoreError when there is none."""
+    def bytes_of(self, units: int) -> int:
+        """Room that so many units take."""
+        return units * (4 * self.shape[0] * self.shape[1] + 4096)
+
+    def begin(self, key: str) -> Path:
+        """Make room for a unit's rows. Returns the folder. Raises StoreError when there is none in either folder."""
+        self.drop(key)
         try:
-            free = shutil.disk_usage(self.folder).free
-            needed = 4 * self.shape[0] * self.shape[1]
-            if free < needed:
-                raise OSError(28, f"{needed:,} bytes are needed, {free:,} are free")
-            np.lib.format.open_memmap(self.part(key), mode="w+", dtype=np.float32, shape=self.shape).flush()
-            self._reserve(self.part(key))
+            self._begin(self.folder, key)
+            return self.folder
         except OSError as failure:
+            if self.spare is not None:
+                with contextlib.suppress(OSError):
+                    make_own_folder(self.spare.parent)
+                    self.spare.mkdir(exist_ok=True, mode=0o700)
+                    self._begin(self.spare, key)
+                    return self.spare
             raise StoreError(f"{self.folder}: no room for predictions ({failure}); give --scratch another "
                              "disk") from None
 
-    def _reserve(self, path: Path) -> None:
-        """Take the file's blocks now: a full disk is an error here, and not in the midst of the work."""
-        descriptor = os.open(path, os.O_RDWR)
+    def _begin(self, folder: Path, key: str) -> None:
+        """An empty array with all its blocks: a full disk is an OSError here, and no file is left."""
+        part = folder / f"{key}.part"
+        free = shutil.disk_usage(folder).free
+        needed = 4 * self.shape[0] * self.shape[1]
+        if free < needed:
+            raise OSError(28, f"{needed:,} bytes are needed, {free:,} are free")
         try:
-            os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
-        except OSError as failure:
-            if failure.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot; `write` will tell
-                raise
-        finally:
-            os.close(descriptor)
+            np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=self.shape).flush()
+            descriptor = os.open(part, os.O_RDWR)
+            try:
+                reserve_bytes(descriptor, os.fstat(descriptor).st_size)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
     def write(self, key: str, start: int, values: np.ndarray) -> None:
         """Put rows in their place. values: (k, C) float32. Called by workers, also in other processes.
@@ -114,14 +142,22 @@ class UnitStore:
             return np.load(part, mmap_mode="r", allow_pickle=False)
         if not self.path(key).exists():
             sync_path(part)
-            os.replace(part, self.path(key))
-            sync_path(self.folder)
+            os.replace(part, part.with_suffix(".npy"))
+            sync_path(part.parent)
         return self.read(key)
 
     def drop(self, key: str) -> None:
-        """Forget a unit whose rows will not all come in."""
-        self.part(key).unlink(missing_ok=True)
+        """Forget a unit, finished or not."""
+        for path in (self.part(key), self.path(key)):
+            path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove all of it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove_spare()
+
+    def _remove_spare(self) -> None:
+        if self.spare is not None and self.spare.is_dir() and not self.spare.parent.is_symlink():
+            shutil.rmtree(self.spare, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.spare.parent.rmdir()

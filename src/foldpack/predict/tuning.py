@@ -31,7 +31,7 @@ class TunedNet(nn.Module):
         self.net = net
         self.form = form
         self.call: Callable[[torch.Tensor], torch.Tensor] = torch.compile(net) if form == "compiled" else net
-        self.full = 0  # images of the largest batch so far
+        self.full = 0  # images of the largest batch that went through since the last that did not
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> (B, C). A compiled network gets batches of one size only: another would compile it again."""
@@ -39,10 +39,18 @@ class TunedNet(nn.Module):
             return self.call(images.contiguous())
         if self.form != "compiled":
             return self.call(images)
-        self.full = max(self.full, len(images))
-        missing = self.full - len(images)
-        padded = torch.cat([images, images[:1].expand(missing, *images.shape[1:])]) if missing else images
-        return self.call(padded)[: len(images)]
+        full, self.full = max(self.full, len(images)), 0  # a size that fails must not be that of smaller batches
+        missing = full - len(images)
+        if missing:
+            try:
+                outputs = self.call(torch.cat([images, images[:1].expand(missing, *images.shape[1:])]))[: len(images)]
+                self.full = full
+                return outputs
+            except RuntimeError:  # no memory for the padding, perhaps; anything else is raised again below
+                pass
+        outputs = self.call(images)
+        self.full = len(images)
+        return outputs
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from foldpack.predict.deadline import Deadline
-from foldpack.predict.policy import EXIT_LATE
+from foldpack.predict.policy import END_SIGNALS, EXIT_LATE, signal_exit_code
 
 WATCH_SECONDS = 1.0  # between two looks at the clock
 FIRST_SECONDS = 30.0  # a loop that starts behind its deadline gets so long to see that
@@ -18,33 +18,37 @@ GRACE_SHARE = 1 / 3  # of the margin that the loop may use up after the deadline
 
 
 class Terminated(BaseException):
-    """The process was asked to end (SIGTERM). No Exception: nothing on the way may swallow it."""
+    """The process was asked to end (SIGTERM, or Ctrl-C). No Exception: nothing on the way may swallow it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.exit_code = signal_exit_code(number)
 
 
 class Watchdog:
     """Ends the process when the deadline is long over and the loop has not noticed, because it hangs.
 
     `on_late` returns the exit code; what is finished is on disk already. As a context manager it also turns SIGTERM
-    into `Terminated`, raised in the main thread.
+    and SIGINT into `Terminated`, raised in the main thread.
     """
 
     def __init__(self, deadline: Deadline, on_late: Callable[[], int]) -> None:
         self._deadline = deadline
         self._on_late = on_late
         self._done = threading.Event()
-        self._before: object = None
+        self._before: dict[int, object] = {}
         self._started = time.monotonic()
 
     def __enter__(self) -> Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, raise_terminated)
+            self._before = {number: signal.signal(number, raise_terminated) for number in END_SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)  # type: ignore[arg-type]
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _watch(self) -> None:
         while not self._done.wait(min(WATCH_SECONDS, max(0.01, self.late_in()))):
@@ -62,6 +66,13 @@ class Watchdog:
 
 
 def raise_terminated(number: int, frame: FrameType | None) -> None:
-    """Handler of SIGTERM."""
-    raise Terminated(f"signal {number}")
+    """Handler of SIGTERM and SIGINT."""
+    raise Terminated(number)
+
+
+def leave_signals_to_the_engine() -> None:
+    """In a worker: Ctrl-C, which a terminal sends to all processes, is the engine's affair, which then ends its
+    workers; SIGTERM ends a worker at once, also a forked one, which has inherited the engine's handler."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

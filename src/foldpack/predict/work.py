@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+
+from foldpack.errors import FoldpackError
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class WorkerLost:
 
 
 WorkEvent = ShardDone | ShardFailed | WorkerLost
+
+
+def failure_reason(failure: BaseException) -> str:
+    """What an error says, to be shown by another process: its text, and the traceback of one that nobody foresaw."""
+    if isinstance(failure, FoldpackError):
+        return str(failure)
+    return "".join(traceback.format_exception(failure)).rstrip()
 
 
 class UnitPredictor(Protocol):

@@ -166,14 +166,17 @@ def constant_guesses(cells: Cells) -> list[np.ndarray]:
 
 
 def relation(table: np.ndarray, truth: np.ndarray) -> float:
-    """How far the members' numbers go with the truth, in standard deviations of the same with shuffled rows; 0 if none.
+    """How far the members' numbers go with the truth, in standard deviations of the same with shuffled rows.
 
+    0 for a constant table; infinite where the truth is the same for every item, as nothing can be told then.
     table, truth: (k, C). The statistic is the sum of products, its numbers ranked by column. With one column it is the
     test of Mann and Whitney, or Spearman's.
     """
     ranks = item_ranks(table).astype(np.float64)
     a, b = ranks - ranks.mean(axis=0), truth - truth.mean(axis=0)
     rows, columns = a.shape
+    if np.abs(b).max() < 1e-9:
+        return float("inf")
     squares = np.sum((a @ a.T) * (b @ b.T)) if rows < columns else np.sum((a.T @ a) * (b.T @ b))
     if rows < 2 or squares <= 1e-12:
         return 0.0

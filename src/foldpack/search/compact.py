@@ -21,7 +21,7 @@ Stream = Callable[[int, int], np.ndarray]
 STORE_BYTES = 256 << 20  # of all kept numbers; fits and copies need about four times as much
 SAMPLE_ITEMS = 512  # the floor is set on so many evenly spaced items
 BEST = 3  # classes of every member and item that are always kept
-FEW = 2 * BEST  # of so few classes the best of every item would fill the store, and leave no room below the floor
+FEW = 5  # of so few classes the best of every item would fill the store, and leave no room below the floor
 BLOCK_BYTES = 48 << 20  # of all members' predictions for one block of rows
 
 

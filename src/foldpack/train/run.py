@@ -124,6 +124,8 @@ def load_training_set(
     classes = class_names(layout, root, labels)
     items = items_in(layout, root / layout.train_folder, table["id"].tolist())
     require_images(items, folds_csv)
+    for note in items.notes:
+        say(f"warning: {note}")
     canvas = decode_items(items, config.net.canvas_size, os.cpu_count() or 1, decoder=config.net.decoder)
     if canvas.reasons:
         raise DataError(f"{canvas.reasons[0]}; {len(canvas.reasons)} training images are broken: mend them or drop "
@@ -131,6 +133,8 @@ def load_training_set(
     if canvas.repaired:
         say(f"warning: {len(canvas.repaired)} training images are damaged and were repaired, such as "
             f"{canvas.repaired[0]}")
+    if canvas.warning:
+        say(f"warning: {canvas.warning}")
     targets = encode_labels(layout, labels, classes)
     return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, layout.task)
 

@@ -1,0 +1,45 @@
+"""Where a kernel's decoded images will lie on Kaggle, and what decoding some of them again will cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from foldpack.predict.room import RAM_SHARE, SPARE_ROOM, TEMP_LIMIT, Place
+from foldpack.predict.scratch import canvas_bytes, plan_canvases
+from foldpack.predict.units import canvas_kind, plan_units
+from foldpack.spec import EnsembleSpec
+
+FREE_MEMORY = 29_000_000_000  # bytes of a GPU session
+WORKING_BYTES = 20_000_000_000  # below /kaggle/working
+CORES = 4  # of a session with T4 GPUs
+DECODE_SECONDS = 0.043  # of one core for a JPEG of 2048 x 1366 pixels; docs/decoding.md
+
+
+@dataclass(frozen=True)
+class ImageRoom:
+    """What is kept where, and the decodes that are made again."""
+
+    needed: int  # bytes of all decoded images
+    kept: list[str]  # a text for each kind
+    again: int  # decodes beside the first of each image
+
+    @property
+    def hours(self) -> float:
+        """That decoding again takes, for images that cost as much as the measured one."""
+        return self.again * DECODE_SECONDS / CORES / 3600
+
+
+def room_on_kaggle(spec: EnsembleSpec, images: int, devices: int) -> ImageRoom:
+    """What a kernel with so many GPUs will do with so many images, by the rule that it follows itself."""
+    units = plan_units(spec)
+    uses = Counter(canvas_kind(unit) for unit in units)
+    predictions = 4 * images * len(spec.classes) * len(units)
+    working = max(0, WORKING_BYTES - SPARE_ROOM - predictions)
+    places = [Place(Path("/tmp"), TEMP_LIMIT), Place(Path("/kaggle/working"), working)]
+    if devices == 1:  # several GPUs have a process each, and how much memory these may share is not known before
+        places.insert(0, Place(None, int(FREE_MEMORY * RAM_SHARE)))
+    plan = plan_canvases(images, uses, places)
+    again = sum((images - kept.rows) * uses[kept.kind] for kept in plan)
+    return ImageRoom(canvas_bytes(images, list(uses)), [kept.text() for kept in plan], again)

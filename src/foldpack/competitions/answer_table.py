@@ -1,0 +1,92 @@
+"""The table that a sample submission asks for, read and answered with the standard library alone.
+
+The kernel's first part uses it before pandas is imported. It reads what `pandas.read_csv(dtype=str,
+keep_default_na=False)` reads, and writes what `to_csv` writes, to the byte; only names of columns that are empty or
+stand there twice are kept here, where pandas makes up others.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from foldpack.errors import DataError
+from foldpack.files import write_atomic
+
+LONGEST_CELL = 1 << 30  # characters; the standard library refuses more than 131,072 unless told otherwise
+
+
+@dataclass(frozen=True)
+class AnswerTable:
+    """Rows and columns of a sample submission, in its order, every value a str as it stands there."""
+
+    columns: list[str]
+    rows: list[list[str]]  # each as long as `columns`
+    id_place: int  # of the ids among the columns
+    answer_place: int  # of the answers
+
+    @property
+    def ids(self) -> list[str]:
+        """The items to answer; one that is asked for twice stands here twice."""
+        return [row[self.id_place] for row in self.rows]
+
+    def text(self, answers: Sequence[str]) -> str:
+        """The CSV with these answers, one a row; all other columns stay. Raises ValueError for another number."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.columns)
+        at = self.answer_place
+        writer.writerows([*row[:at], answer, *row[at + 1:]] for row, answer in zip(self.rows, answers, strict=True))
+        return out.getvalue()
+
+    def asks_the_same(self, other: AnswerTable) -> bool:
+        """Whether another table has the same columns and the same ids, in the same order."""
+        return self.columns == other.columns and self.ids == other.ids
+
+
+def read_answer_table(path: Path, id_column: str, answer_column: str) -> AnswerTable:
+    """Read a CSV. A short row is filled up with "". Raises DataError when it is unreadable, lacks one of the two
+    columns, or has a row with more values than the header has names."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            numbered = list(written_rows(file))
+    except (OSError, ValueError, csv.Error) as failure:
+        raise DataError(f"{path}: cannot read the table ({failure}); is this the competition's folder?") from None
+    columns = numbered[0][1] if numbered else []
+    for name in (id_column, answer_column):
+        if name not in columns:
+            raise DataError(f"{path}: column '{name}' is missing, got: {', '.join(columns)}; "
+                            f"needed: {id_column}, {answer_column}")
+    rows = []
+    for line, row in numbered[1:]:
+        if len(row) > len(columns):
+            raise DataError(f"{path}: cannot read the table (line {line} has {len(row)} values for {len(columns)} "
+                            "columns); is this the competition's folder?")
+        rows.append(row + [""] * (len(columns) - len(row)))
+    return AnswerTable(columns, rows, columns.index(id_column), columns.index(answer_column))
+
+
+def written_rows(lines: Iterator[str] | io.TextIOBase) -> Iterator[tuple[int, list[str]]]:
+    """(line, values) of each row of a CSV but blank ones, and those of blanks and tabs only. Raises csv.Error."""
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.reader(lines)
+    for row in reader:
+        if len(row) > 1 or (row and (not row[0] or row[0].strip(" \t"))):
+            yield reader.line_num, row
+
+
+def read_columns(path: Path) -> list[str]:
+    """The names of a CSV's columns; none for a file that cannot be read."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return next(written_rows(file), (0, []))[1]
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
+def write_answers(path: Path, table: AnswerTable, answers: Sequence[str]) -> None:
+    """Replace the submission atomically: at every moment the file is absent or valid. answers: one a row."""
+    write_atomic(path, table.text(answers))

@@ -1,0 +1,105 @@
+"""The cells of a label column: how several classes stand in one, and which cells look joined in another way."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from foldpack.errors import DataError
+
+JOINTS = "|,;"  # what usually joins classes where it is not white space
+RARE_JOINTS = "/+&"  # stand in names too: a cell looks joined by them only where its parts are classes
+LIST_SIGNS = ("[]", "{}", "()")
+
+
+def split_labels(text: str, separator: str | None) -> list[str]:
+    """The classes of one cell, without spaces around them. separator: None: white space stands between them."""
+    if separator is None or separator == " ":
+        return text.split()
+    return [word.strip() for word in text.split(separator.strip() or separator) if word.strip()]
+
+
+def check_cells(cells: list[str], separator: str | None, names: list[str] | None) -> None:
+    """Refuse the first cell of a multilabel column that looks joined by something else, with DataError.
+
+    separator: the adapter's, None where it names none; names: the classes, where a table lists them. With a separator
+    of the adapter's own, others may stand in names: then a cell is refused only where that separator is in no cell.
+    """
+    if separator is not None and separator.isspace():
+        return  # the adapter says so, whatever it looks like
+    if separator is not None and names is None:
+        if not any(separator.strip() in cell for cell in cells):
+            check_unused(cells, separator)
+        return
+    classes = set(names) if names is not None else {word for cell in cells for word in cell.split()}
+    for row, cell in enumerate(cells):
+        for word in split_labels(cell, separator):
+            if names is not None and word in classes:
+                continue
+            if any(cell.strip().startswith(sign[0]) and cell.strip().endswith(sign[1]) for sign in LIST_SIGNS):
+                raise DataError(f"row {row + 1} of the training table: label '{cell}' is a list in brackets; write its "
+                                "classes with one separator between them and nothing else")
+            if joint := joint_of(word, classes):
+                raise strange_cell(row, cell, word, joint, separator)
+
+
+def joint_of(word: str, classes: set[str]) -> str:
+    """What joins classes in a word, "" where it looks like one class."""
+    rare = (sign for sign in RARE_JOINTS if sign in word and classes.issuperset(word.split(sign)))
+    return next((sign for sign in JOINTS if sign in word), next(rare, ""))
+
+
+def twin_words(cells: list[str]) -> str:
+    """A line on two words that are never apart, such as `No Finding`, where white space separates classes; else ""."""
+    after: dict[str, set[str]] = {}
+    before: dict[str, set[str]] = {}
+    for words in (cell.split() for cell in cells):
+        for one, other in zip(["", *words], [*words, ""], strict=True):
+            after.setdefault(one, set()).add(other)
+            before.setdefault(other, set()).add(one)
+    for one, others in after.items():
+        other = next(iter(others))
+        if one and other and len(others) == 1 and before[other] == {one} and not one.isdecimal():
+            return (f"'{one}' and '{other}' are two classes, as white space separates them, but never stand apart; if "
+                    f"'{one} {other}' is one class, set separator in the adapter")
+    return ""
+
+
+def check_unused(cells: list[str], separator: str) -> None:
+    """Raises DataError for a cell whose parts, at another joint, are those of other cells too."""
+    for joint in JOINTS:
+        rows = [[part.strip() for part in cell.split(joint)] for cell in cells]
+        count = Counter(part for parts in rows for part in set(parts))
+        for row, parts in enumerate(rows):
+            if len(parts) > 1 and all(count[part] > 1 for part in parts):
+                raise strange_cell(row, cells[row], cells[row], joint, separator)
+
+
+def strange_cell(row: int, cell: str, word: str, joint: str, separator: str | None) -> DataError:
+    """What to say of a cell that looks joined by `joint`."""
+    now = "white space" if separator is None else f"'{separator}'"
+    return DataError(f"row {row + 1} of the training table: label '{cell}' looks joined by '{joint}', but the adapter "
+                     f"splits at {now}; set separator='{joint}' in the adapter (or ' ', if '{word}' is one class)")
+
+
+def check_single(cells: list[str]) -> None:
+    """Raises DataError for a cell of a multiclass column that joins classes which stand alone in other cells."""
+    classes = set(cells)
+    for row, cell in enumerate(cells):
+        for joint in (*JOINTS, " "):
+            parts = [part.strip() for part in cell.split(joint)]
+            if len(parts) < 2 or not classes.issuperset(parts) or joint == " " and not "".join(parts).isdecimal():
+                continue
+            raise DataError(f"row {row + 1} of the training table: label '{cell}' joins classes of other rows by "
+                            f"'{joint}', and task 'multiclass' has one a row; make the task 'multilabel' with "
+                            f"separator='{joint}', or set separator='' if '{cell}' is a class of its own")
+
+
+def check_class_names(names: list[str], source: str, separator: str | None, joiner: str) -> None:
+    """Raises DataError for a class of a multilabel adapter that could not be read from a cell, or from an answer."""
+    for what, setting, sign in (("labels", "separator", separator), ("answers", "answer_separator", joiner)):
+        for name in names:
+            if split_labels(name, sign) == [name]:
+                continue
+            shown = "white space" if sign is None or sign == " " else f"'{sign}'"
+            raise DataError(f"{source}: class '{name}' cannot be read from {what}, where {shown} separates classes; "
+                            f"set {setting} in the adapter to what no class has in it")

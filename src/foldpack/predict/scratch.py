@@ -1,0 +1,119 @@
+"""Which decoded images are kept, and where: as much as there is room for; the rest is decoded again for every unit.
+
+Kept are first the kinds that save most decodes for a byte: those of many units and few pixels. A kind goes to the first
+place that holds all of it. One that fits nowhere goes to the place with the most room, as far as it fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foldpack.predict.canvas_file import CanvasFile, Pixels
+from foldpack.predict.page_stream import PIXEL_BYTES, CanvasKind, PageStream
+from foldpack.predict.room import CANVAS_NAME, Place
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How much of a kind is kept, and where. rows: from the first on; 0: all are streamed."""
+
+    kind: CanvasKind
+    place: Place | None
+    rows: int
+    count: int
+
+    def text(self) -> str:
+        """For people: what is kept where, and what is decoded again."""
+        where = "memory" if self.place is None or self.place.folder is None else str(self.place.folder)
+        size = f"{self.rows * self.kind.row_bytes / 1e9:.1f} GB in {where}"
+        if self.rows == self.count:
+            return f"{self.kind}: {size}"
+        again = f"{self.count - self.rows:,} of {self.count:,} images are decoded again for each unit"
+        return f"{self.kind}: {size}, {again}" if self.rows else f"{self.kind}: {again}"
+
+
+class Rooms:
+    """Places and what is still free in them."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.places = places
+        self.left = [place.room for place in places]
+
+    def offer(self, kind: CanvasKind, count: int) -> Kept:
+        """Where a kind of so many images goes, and how many of them fit."""
+        fits = [min(count, left // (kind.row_bytes + 1)) for left in self.left]
+        for number, rows in enumerate(fits):
+            if self.places[number].folder is None and rows < count:
+                fits[number] = 0  # memory takes a kind as a whole or not at all
+        best = max(range(len(fits)), key=lambda number: (fits[number], -number), default=0)
+        if not fits or not fits[best]:
+            return Kept(kind, None, 0, count)
+        return Kept(kind, self.places[best], fits[best], count)
+
+    def take(self, kept: Kept) -> None:
+        """What was offered is used."""
+        if kept.place is not None:
+            self.left[self.places.index(kept.place)] -= kept.rows * (kept.kind.row_bytes + 1)
+
+    def spoil(self, kept: Kept) -> None:
+        """A place has less than it said: it is used no more."""
+        if kept.place is not None:
+            self.left[self.places.index(kept.place)] = 0
+
+
+def keeping_order(uses: Mapping[CanvasKind, int]) -> list[CanvasKind]:
+    """Kinds, those first that save most decodes for a byte. uses: units that read each kind."""
+    return sorted(uses, key=lambda kind: (-uses[kind] / kind.row_bytes, kind.size, kind.decoder))
+
+
+def plan_canvases(count: int, uses: Mapping[CanvasKind, int], places: Sequence[Place]) -> list[Kept]:
+    """What would be kept of so many images, if all places have what they say."""
+    rooms, plan = Rooms(places), []
+    for kind in keeping_order(uses):
+        plan.append(rooms.offer(kind, count))
+        rooms.take(plan[-1])
+    return plan
+
+
+def keep_canvases(paths: Sequence[Path], uses: Mapping[CanvasKind, int], places: Sequence[Place], threads: int,
+                  say: Callable[[str], None]) -> tuple[dict[CanvasKind, Pixels], list[Kept]]:
+    """Room for the images at `paths`, reserved: where there is none after all, the next place is asked.
+
+    threads: that decode what is streamed, in each process.
+    """
+    rooms = Rooms(places)
+    pixels: dict[CanvasKind, Pixels] = {}
+    plan = []
+    for kind in keeping_order(uses):
+        pages = PageStream(paths, kind, threads)
+        kept = rooms.offer(kind, len(paths))
+        while kept.rows:
+            try:
+                pixels[kind] = room_for(kept, pages)
+                break
+            except (OSError, MemoryError) as failure:
+                say(f"{kind}: no room in {kept.place.folder if kept.place else None} after all ({failure})")
+                rooms.spoil(kept)
+                kept = rooms.offer(kind, len(paths))
+        pixels.setdefault(kind, pages)
+        rooms.take(kept)
+        plan.append(kept)
+    return pixels, plan
+
+
+def room_for(kept: Kept, pages: PageStream) -> Pixels:
+    """The room itself. Raises OSError or MemoryError where there is none."""
+    if kept.place is None or kept.place.folder is None:
+        return np.zeros((kept.count, kept.kind.size, kept.kind.size, PIXEL_BYTES), dtype=np.uint8)
+    file = CanvasFile(kept.place.folder / f"{CANVAS_NAME}{kept.kind.decoder}-{kept.kind.size}.u8", pages, kept.rows)
+    file.create()
+    return file
+
+
+def canvas_bytes(count: int, kinds: Sequence[CanvasKind]) -> int:
+    """What the decoded images of `count` items take."""
+    return count * sum(kind.row_bytes for kind in set(kinds))
