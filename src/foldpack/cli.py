@@ -107,11 +107,11 @@ def blend(
     ensemble: Annotated[Path, typer.Argument(help="ensembles/NAME.yml")],
     more: Annotated[list[Path] | None, typer.Argument(help="files of predictions, after those of --inputs")] = None,
     inputs: Annotated[list[Path] | None, typer.Option(help="files of predictions, in the order of the members")] = None,
-    out: Annotated[Path, typer.Option(help="where to write the blended predictions, .npy")] = Path("blended.npy"),
-    decided: Annotated[Path | None, typer.Option(help="where to write the labels or grades, .npy")] = None,
+    out: Annotated[Path, typer.Option(help="where to write the predictions, .npy or .csv")] = Path("blended.npy"),
+    decided: Annotated[Path | None, typer.Option(help="where to write the labels or grades, .npy or .csv")] = None,
 ) -> None:
     """Apply a found ensemble to other predictions of its members."""
-    from foldpack.search.arrays import blend_files
+    from foldpack.search.blend_files import blend_files
 
     shape = blend_files(ensemble, [*(inputs or []), *(more or [])], out, decided)
     print(f"blended {out}: shape {shape}")

@@ -57,11 +57,11 @@ def search(
     from foldpack.search.decision import LabelRule
     from foldpack.search.ensemble import RunSearch, search_runs
     from foldpack.search.find import SearchOptions
-    from foldpack.search.inputs import is_prediction_file
     from foldpack.search.level2 import Level2Options
     from foldpack.search.level2_files import booster_folder
     from foldpack.search.progress import stage_bars
     from foldpack.search.report import report_html, report_json, report_lines
+    from foldpack.search.tables import is_prediction_file
     from foldpack.spec import write_spec
 
     rule = LabelRule(min_labels, max_labels, class_thresholds, new_class)

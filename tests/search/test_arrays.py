@@ -9,12 +9,16 @@ import pytest
 from foldpack.errors import DataError, FoldpackError
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import get_metric
+from foldpack.search.array_inputs import read_arrays
 from foldpack.search.array_spec import read_any_ensemble, write_array_ensemble
-from foldpack.search.arrays import ArraySearch, blend_files, make_folds, read_arrays, search_arrays
+from foldpack.search.arrays import ArraySearch, search_arrays
+from foldpack.search.blend_files import blend_files
 from foldpack.search.find import SearchOptions
-from foldpack.search.inputs import fold_siblings, read_table
+from foldpack.search.fold_files import make_folds
+from foldpack.search.inputs import fold_siblings
 from foldpack.search.level2 import Level2Options
 from foldpack.search.report import report_html, report_json, report_lines
+from foldpack.search.tables import read_raw
 
 RNG = np.random.default_rng(91)
 N = 150
@@ -100,11 +104,11 @@ def test_plain_hdf5_holds_one_array(tmp_path):
         with tables.open_file(str(tmp_path / f"{name}.hdf5"), "w") as file:
             for array in arrays:
                 file.create_carray("/", array[1:], obj=PROBS[0].astype(np.float32))
-    assert read_table(tmp_path / "one.hdf5").values == pytest.approx(PROBS[0], abs=1e-6)
+    assert read_raw(tmp_path / "one.hdf5").array == pytest.approx(PROBS[0], abs=1e-6)
     with pytest.raises(DataError, match="one array of 1 or 2 dimensions; it holds /more, /probs"):
-        read_table(tmp_path / "two.hdf5")
+        read_raw(tmp_path / "two.hdf5")
     with pytest.raises(DataError, match="it holds none"):
-        read_table(tmp_path / "none.hdf5")
+        read_raw(tmp_path / "none.hdf5")
 
 
 def test_one_folds_file_finds_the_others(files):
@@ -129,7 +133,7 @@ def test_what_is_wrong_with_the_inputs_is_named(files):
     broken = PROBS[0].copy()
     broken[7, 2] = np.nan
     np.save(files / "nan.npy", broken)
-    with pytest.raises(DataError, match="nan: NaN or infinity, first in row 7"):
+    with pytest.raises(DataError, match="nan.npy: NaN or infinity, first in row 7"):
         read_arrays([files / "nan.npy"], files / "y.npy", F2)
     np.save(files / "short.npy", PROBS[0][:50])
     with pytest.raises(DataError, match="short.npy: 50 rows, the labels have 150"):
@@ -140,9 +144,9 @@ def test_what_is_wrong_with_the_inputs_is_named(files):
     with pytest.raises(DataError, match="named twice"):
         read_arrays([files / "modela.npy"] * 2, files / "y.npy", F2)
     with pytest.raises(DataError, match="there is no such file"):
-        read_table(files / "nowhere.npy")
+        read_raw(files / "nowhere.npy")
     with pytest.raises(DataError, match="cannot read a .txt"):
-        read_table(files / "a.txt")
+        read_raw(files / "a.txt")
     np.save(files / "groups.npy", np.arange(N) // 2)
     np.save(files / "folds.npy", np.arange(N) % 5)
     with pytest.raises(DataError, match="group '0' lies in several folds"):

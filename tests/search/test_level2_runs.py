@@ -13,7 +13,7 @@ from foldpack.ensemble.member_blend import MemberBlend
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.metrics.registry import get_metric
-from foldpack.search.arrays import blend_files
+from foldpack.search.blend_files import blend_files
 from foldpack.search.compact import compact_cells
 from foldpack.search.decision import LabelRule
 from foldpack.search.ensemble import RunSearch, run_cells, run_level2, run_options, run_spec, run_stream, search_runs

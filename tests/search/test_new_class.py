@@ -10,7 +10,8 @@ from foldpack.errors import DataError
 from foldpack.metrics.ranking import map_at_k
 from foldpack.metrics.registry import get_metric
 from foldpack.search.array_spec import read_any_ensemble, write_array_ensemble
-from foldpack.search.arrays import ArraySearch, blend_files, search_arrays
+from foldpack.search.arrays import ArraySearch, search_arrays
+from foldpack.search.blend_files import blend_files
 from foldpack.search.decision import LabelRule
 from foldpack.search.find import SearchOptions
 from foldpack.search.level2 import Level2Options

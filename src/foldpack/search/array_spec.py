@@ -12,8 +12,9 @@ from foldpack.ensemble.spaces import from_blend_space, to_blend_space
 from foldpack.ensemble.thresholds import cut_grades, decide, with_new_score
 from foldpack.errors import DataError
 from foldpack.files import write_atomic
+from foldpack.metrics.classification import predicted_class
 from foldpack.metrics.ranking import top_k
-from foldpack.metrics.registry import get_metric
+from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.search.new_class import new_column
 from foldpack.spec import EnsembleSpec, HexDigest, Level2Spec, MetricSpec, SpecError, parse_spec
 from foldpack.strict_model import StrictModel, parse_strict
@@ -26,6 +27,9 @@ class ArrayMember(StrictModel):
     name: str
     weight: float  # below 0 only where signed weights were asked for
     sha256: HexDigest
+    scores: Literal["probability", "logit", "value"] | None = None  # what its numbers are; None: told by their range
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # its log-odds are divided by it, where only their order counts
+    column: str | None = None  # of predictions with one number an item: what its file calls them
 
 
 class ArrayBlend(StrictModel):
@@ -45,6 +49,9 @@ class ArrayEnsemble(StrictModel):
     kind: Literal["exclusive", "labels", "values"]  # one class an item; any number of labels; a real value
     metric: MetricSpec
     blend: ArrayBlend
+    classes: list[str] | None = None  # names of the columns, in order; of one number an item: the name of the answer
+    id_column: str | None = None  # what the files call their ids
+    label_column: str | None = None  # what the labels' file calls the labels
     threshold: float | list[float] | None = None
     min_labels: Annotated[int, Field(ge=0)] = 1
     max_labels: Annotated[int, Field(ge=1)] | None = None
@@ -96,6 +103,7 @@ def array_view(spec: ArrayEnsemble | EnsembleSpec) -> ArrayEnsemble:
         threshold=spec.threshold,
         min_labels=spec.min_labels,
         max_labels=spec.max_labels,
+        classes=spec.classes,
         members=members,
         level2=spec.level2,
         prior=spec.prior,
@@ -125,9 +133,9 @@ def apply_ensemble(spec: ArrayEnsemble, predictions: list[np.ndarray]) -> np.nda
 
 
 def decide_ensemble(spec: ArrayEnsemble, blended: np.ndarray) -> np.ndarray | None:
-    """(n, C) bool labels, (n,) int grades, or (n, k) int rankings with -1 for "in no class"; else None: the metric
+    """(n, C) bool labels, (n,) int classes or grades, or (n, k) int rankings with -1 for "in no class"; else None: the
 
-    takes the numbers themselves.
+    metric takes the numbers themselves.
 
     blended: the blend, or level 2 where the ensemble has one.
     """
@@ -138,4 +146,9 @@ def decide_ensemble(spec: ArrayEnsemble, blended: np.ndarray) -> np.ndarray | No
     if spec.new_score is not None:
         ranked = top_k(blended, get_metric(spec.metric.name).map_at)
         return np.where(ranked == blended.shape[1] - 1, -1, ranked)
+    metric = METRICS.get(spec.metric.name)
+    if spec.kind == "exclusive" and metric is not None and metric.answer == "class":
+        return predicted_class(blended)
+    if metric is not None and metric.map_at:
+        return top_k(blended, metric.map_at)
     return None if spec.cuts is None else cut_grades(blended, np.array(spec.cuts))

@@ -3,37 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, softmax
 
 from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
-from foldpack.search.cells import Kind
 
 DUPLICATE = 0.9999  # correlation above which two members count as one
-SUM_TOLERANCE = 0.02  # of an item's probabilities around 1
-
-
-def checked_probs(values: np.ndarray, kind: Kind, name: str) -> tuple[np.ndarray, list[str]]:
-    """One member's numbers -> float32 probabilities (values stay values), and what was noticed.
-
-    values: (n,) or (n, C). Numbers outside [0, 1] are taken as logits. Raises DataError for NaN and infinity.
-    """
-    numbers = np.asarray(values)
-    if not np.isfinite(numbers).all():
-        row = int(np.flatnonzero(~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1))[0])
-        raise DataError(f"{name}: NaN or infinity, first in row {row}; every item needs a finite prediction")
-    numbers = numbers.astype(np.float32)
-    if kind == "values":
-        return numbers, []
-    notes = []
-    if numbers.min() < 0 or numbers.max() > 1:
-        notes.append(f"{name}: numbers from {numbers.min():.3g} to {numbers.max():.3g} are taken as logits")
-        numbers = softmax(numbers, axis=1) if kind == "exclusive" else expit(numbers)
-    elif kind == "exclusive" and np.abs(numbers.sum(axis=1) - 1).max() > SUM_TOLERANCE:
-        sums = numbers.sum(axis=1)
-        notes.append(f"{name}: the probabilities of an item sum to {sums.min():.3g}..{sums.max():.3g}, scaled to 1")
-        numbers = numbers / np.maximum(sums, 1e-9)[:, None]
-    return numbers, notes
 
 
 def duplicate_notes(correlation: np.ndarray, names: list[str]) -> list[str]:
@@ -54,5 +28,6 @@ def require_alike(shapes: list[tuple[int, ...]], names: list[str]) -> None:
     """Raises DataError unless all members have the shape of the first."""
     for shape, name in zip(shapes, names, strict=True):
         if shape != shapes[0]:
+            one = "; where one column is the probability of class 1, give that column of the others too"
             raise DataError(f"{name}: shape {shape}, but {names[0]} has {shapes[0]}; members must predict the same "
-                            "items and classes")  # fmt: skip
+                            f"items and classes{one if len(shape) != len(shapes[0]) else ''}")  # fmt: skip

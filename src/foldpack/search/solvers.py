@@ -14,6 +14,7 @@ from foldpack.search.cells import Cells
 from foldpack.search.decision import LabelRule, fit_decision
 from foldpack.search.greedy import greedy_weights
 from foldpack.search.logit import fit_bce_logit, fit_softmax_logit, newton_nonnegative
+from foldpack.search.member_scores import CALM_LOGIT, LARGE_LOGIT, only_orders
 from foldpack.search.simplex import fit_log_loss, fit_squared_error, gram_matrix
 
 GREEDY_CELLS = {"labels": 50_000, "probs": 2_000_000, "grades": 20_000, "values": 2_000_000}
@@ -171,7 +172,19 @@ def fit_blend(cells: Cells, solver: Solver, metric: Metric, rule: LabelRule, sta
         found = fit_softmax_logit(cells, None if begin is None else begin[:-1])
     else:
         found = fit_bce_logit(cells.values, cells.y, begin)
-    return _scaled(solver, found.weights, found.bias, found.gap, found.value)
+    blend = _scaled(solver, found.weights, found.bias, found.gap, found.value)
+    binary = cells.kind == "labels" or (cells.full and cells.classes == 2)
+    return _calm(blend, cells) if binary and only_orders(metric) else blend
+
+
+def _calm(blend: Blend, cells: Cells) -> Blend:
+    """The same order with a smaller scale and bias, where float32 sigmoids would tie large logits."""
+    total = blend.weights.astype(np.float32) @ cells.values
+    total = total if cells.kind == "labels" else np.diff(total.reshape(-1, 2))
+    highest = blend.scale * float(total.max()) + blend.bias
+    if highest <= LARGE_LOGIT:
+        return blend
+    return replace(blend, scale=blend.scale * CALM_LOGIT / highest, bias=blend.bias * CALM_LOGIT / highest)
 
 
 def _scaled(solver: Solver, weights: np.ndarray, bias: float, gap: float | None, loss: float | None) -> Blend:
