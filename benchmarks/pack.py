@@ -110,7 +110,7 @@ def known_packers() -> list[Packer]:
     stickytape = find_peer("stickytape", "its row")
     if stickytape is not None:
         packers.append(Packer("stickytape", stickytape_command, lambda entry, src, package: stickytape.script(
-            str(entry), add_python_paths=[str(src)])))  # fmt: skip
+            str(entry), add_python_paths=[str(src)])))
     if find_cribo():
         packers.append(Packer("cribo", cribo_command))
     else:
@@ -229,7 +229,7 @@ def bench_entry(options: argparse.Namespace, packers: list[Packer], folder: Path
 def run_case(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[int, str]:
     """Exit code and output of a case; its workers end with it."""
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                               text=True, start_new_session=True)  # fmt: skip
+                               text=True, start_new_session=True)
     try:
         out, _ = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:

@@ -112,7 +112,7 @@ def compare(name: str, base: Job, candidate: Job, pairs: int, size: int) -> None
     low, _, high = statistics.quantiles(ratios, n=4) if pairs > 1 else ratios * 3
     middle, cpu, seconds = (statistics.median(values) for values in (ratios, cpu_ratios, times))
     print(f"| {name} | {middle:.2f} | {low:.2f} to {high:.2f} | {cpu:.2f} | {size / seconds / 1e9:.2f} | {pairs} |",
-          flush=True)  # fmt: skip
+          flush=True)
 
 
 PEAK = """
@@ -141,19 +141,19 @@ def run(folder: Path, mib: int, pairs: int, slow_pairs: int) -> None:
     there = bytearray(size)
     print("| | by the clock | quartiles | by CPU time | GB/s | pairs |\n|---|---|---|---|---|---|")
     compare("`read_sealed` (new memfd) / `readinto` (new buffer)", lambda: read_raw(plain),
-            lambda: read_sealed(sealed, KEY, ROLE).close(), pairs, size)  # fmt: skip
+            lambda: read_sealed(sealed, KEY, ROLE).close(), pairs, size)
     compare("decrypt into a buffer / `readinto` the same buffer", lambda: read_raw(plain, there),
-            lambda: decrypt_into(sealed, there), pairs, size)  # fmt: skip
+            lambda: decrypt_into(sealed, there), pairs, size)
     compare("`verify_sealed` / `readinto` piece by piece", lambda: read_raw_pieces(plain),
-            lambda: verify_sealed(sealed, KEY, ROLE), pairs, size)  # fmt: skip
+            lambda: verify_sealed(sealed, KEY, ROLE), pairs, size)
     compare("encrypt, not written / `readinto` (new buffer)", lambda: read_raw(plain), lambda: encrypt_pieces(plain),
-            pairs, size)  # fmt: skip
+            pairs, size)
     compare("`seal_file` / copy, fsync, read back", lambda: copy_raw(plain, out),
-            lambda: seal_file(plain, folder / "b.sealed", KEY, ROLE), pairs, size)  # fmt: skip
+            lambda: seal_file(plain, folder / "b.sealed", KEY, ROLE), pairs, size)
     compare("`seal_file` / `readinto` (new buffer)", lambda: read_raw(plain),
-            lambda: seal_file(plain, folder / "b.sealed", KEY, ROLE), pairs, size)  # fmt: skip
+            lambda: seal_file(plain, folder / "b.sealed", KEY, ROLE), pairs, size)
     compare("`open_sealed` / copy, fsync, read back", lambda: copy_raw(plain, out),
-            lambda: open_sealed(sealed, out, KEY, ROLE), pairs, size)  # fmt: skip
+            lambda: open_sealed(sealed, out, KEY, ROLE), pairs, size)
     compare_peers(folder, plain, lambda: read_sealed(sealed, KEY, ROLE).close(), size, pairs, slow_pairs)
     report_memory(sealed)
 
@@ -172,7 +172,7 @@ def compare_peers(folder: Path, plain: Path, ours: Job, size: int, pairs: int, s
     identity = pyrage.x25519.Identity.generate()
     (folder / "age").write_bytes(pyrage.encrypt(plain.read_bytes(), [identity.to_public()]))
     compare("`read_sealed` / pyrage (age)", lambda: pyrage.decrypt((folder / "age").read_bytes(), [identity]), ours,
-            slow_pairs, size)  # fmt: skip
+            slow_pairs, size)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from search_values import bench_auc, bench_rmse
 CASES = {
     "log_loss": bench_log_loss, "rmse": bench_rmse, "f2": bench_f2, "sweep": bench_sweep, "compact": bench_compact,
     "noise": bench_noise, "budget": bench_budget, "auc": bench_auc,
-}  # fmt: skip
+}
 
 
 def show(line: Line) -> str:
@@ -34,7 +34,7 @@ def show(line: Line) -> str:
     verdict = {True: "met", False: "NOT MET", None: "missing"}[line.ok]
     return (f"{line.case:38s} {line.peer_name:32s} {number(line.seconds, '9.4f')} {number(line.peer_seconds, '9.3f')} "
             f"{number(line.ratio, '8.1f')}x  {number(line.ours, '.6f')} {number(line.peer, '.6f')}  {verdict}; "
-            f"{line.remark}")  # fmt: skip
+            f"{line.remark}")
 
 
 def main() -> int:

@@ -32,14 +32,14 @@ def bench_noise(seeds: int = 8) -> list[Line]:
         rows.append((mine, binary_auc(fresh.y, fresh.values.mean(axis=0)), choice.mean))
     mine, equal, nested = np.mean(rows, axis=0)
     lines = [Line("n=1000, 40 members, AUC, 8 seeds", "uniform", time.process_time() - start, None, mine, equal,
-                  mine >= equal - 0.002, f"held-out; nested said {nested:.4f}; asked: not below by .002")]  # fmt: skip
+                  mine >= equal - 0.002, f"held-out; nested said {nested:.4f}; asked: not below by .002")]
     chance = []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         cells = dense_cells(rng.random((40, 1000), dtype=np.float32), rng.random(1000) < 0.5)
         chance.append(choose(cells, default_solvers(cells, auc), auc, np.arange(1000) % 5)[0].mean)
     lines.append(Line("pure noise, nested AUC, 8 seeds", "chance", None, None, float(np.mean(chance)), 0.5,
-                      abs(np.mean(chance) - 0.5) < 0.015, "nested score"))  # fmt: skip
+                      abs(np.mean(chance) - 0.5) < 0.015, "nested score"))
     return lines
 
 
@@ -70,7 +70,7 @@ def bench_budget(draws: int = 12) -> list[Line]:
         ok = all(row[0] <= row[1] + 1e-9 for row in found)
         lines.append(Line(f"{share:.0%} of hours, 13 members, 12 draws", "drop the worst until it fits",
                           statistics.median(times), None, mine, other, ok,
-                          "RMSE of the fit; asked: never worse"))  # fmt: skip
+                          "RMSE of the fit; asked: never worse"))
     lines.append(enumeration())
     return lines
 
@@ -91,4 +91,4 @@ def enumeration(members: int = 13) -> Line:
         exact = np.min(np.array(losses)[costs <= limit + 1e-9])
         worst = max(worst, abs(blend.loss + best_within(front, limit + 1e-9).loss - exact))
     return Line(f"front of {members} members", "every subset refitted", seconds, peer_seconds, worst, 0.0, worst < 1e-7,
-                "largest difference over 200 budgets")  # fmt: skip
+                "largest difference over 200 budgets")

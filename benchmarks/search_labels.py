@@ -70,7 +70,7 @@ def bench_f2() -> list[Line]:
     return [
         Line("F2 12x20k x100", "iMet recipe", seconds, peer_seconds, mine, other, ok,
              f"held-out; uniform {equal:.5f}; KKT gap {blend.gap:.0e}; asked 8x and +.015"),
-    ]  # fmt: skip
+    ]
 
 
 def bench_sweep() -> list[Line]:
@@ -85,12 +85,12 @@ def bench_sweep() -> list[Line]:
     peer_seconds *= 100 / len(some)
     ok = peer_seconds / seconds >= 100 and score >= max(scores)
     lines = [Line("threshold 20k x100", "scikit-learn, 100 points", seconds, peer_seconds, score, max(scores),
-                  ok, f"{len(some)} points timed, times {100 / len(some):.0f}; asked 100x")]  # fmt: skip
+                  ok, f"{len(some)} points timed, times {100 / len(some):.0f}; asked 100x")]
     few, few_y = blend[:60], y[:60]
     found = best_threshold(few, few_y)[1]
     brute = max(fbeta_samples(few_y, few >= t, 2.0) for t in np.unique(few))
     lines.append(Line("threshold 60 x100", f"brute force, {len(np.unique(few))} thresholds", None, None, found, brute,
-                      abs(found - brute) < 1e-12, "must be equal"))  # fmt: skip
+                      abs(found - brute) < 1e-12, "must be equal"))
     return lines
 
 
@@ -115,7 +115,7 @@ def bench_compact() -> list[Line]:
     probs, y = imet_like(0, 7, 22_000, 1103)
     f2 = get_metric("f2")
     store, cells = cpu(lambda: compact_cells([lambda a, b, member=member: member[a:b] for member in probs], y, 1103,
-                                             store_bytes=96 << 20))  # fmt: skip
+                                             store_bytes=96 << 20))
     blend = Blend(Solver("probability", "certified"), np.full(7, 1 / 7))
     every, (decision, _) = cpu(lambda: fit_decision(cells, blend.of(cells), f2, ANY), 3)
     seconds, score = cpu(lambda: score_cells(cells, blend.of(cells), f2, decision, ANY), 9)
@@ -129,12 +129,12 @@ def bench_compact() -> list[Line]:
     peers: list[tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = [
         ("iMet objective, F2 in numpy", lambda truth, decided: fbeta_samples(truth, decided, 2.0)),
         ("iMet objective, scikit-learn F2", partial(fbeta_score, beta=2, average="samples", zero_division=0)),
-    ]  # fmt: skip
+    ]
     kept = f"{cells.values.shape[1] / y.size:.1%} of cells kept, above {cells.floor:.3f}, in {store:.1f} s, once"
     lines = []
     for name, metric in peers:
         peer_seconds, other = cpu(partial(objective, metric), 3 if "numpy" in name else 1)
         ok = peer_seconds / seconds >= 30 and abs(score - other) < 1e-6 and decision.threshold > cells.floor
         lines.append(Line("one blend + F2, 7x22k x1103", name, seconds, peer_seconds, score, other, ok,
-                          f"{kept}; every threshold instead of one: {every:.3f} s; asked 30x"))  # fmt: skip
+                          f"{kept}; every threshold instead of one: {every:.3f} s; asked 30x"))
     return lines

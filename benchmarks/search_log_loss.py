@@ -47,7 +47,7 @@ def greedy_autogluon(probs: np.ndarray, y: np.ndarray, rounds: int = 25) -> np.n
 def slsqp(loss: Callable[[np.ndarray], float], members: int) -> np.ndarray:
     total = {"type": "eq", "fun": lambda w: w.sum() - 1}
     return minimize(loss, np.full(members, 1 / members), method="SLSQP", bounds=[(0, 1)] * members,
-                    constraints=[total]).x  # fmt: skip
+                    constraints=[total]).x
 
 
 def bench_log_loss() -> list[Line]:
@@ -73,5 +73,5 @@ def bench_log_loss() -> list[Line]:
         held = f"{score(found.weights, fresh, y_fresh):.5f} and {score(weights, fresh, y_fresh):.5f} held-out"
         ok = peer_seconds / seconds >= wanted and mine <= other + 1e-6
         lines.append(Line("log-loss 16x20k x100", name, seconds, peer_seconds, mine, other, ok,
-                          f"on the fit's rows; {held}; KKT gap {found.gap:.0e}; asked {wanted}x"))  # fmt: skip
+                          f"on the fit's rows; {held}; KKT gap {found.gap:.0e}; asked {wanted}x"))
     return lines

@@ -29,7 +29,7 @@ def climb(
     frame = pd.DataFrame(members.T, columns=names)
     with contextlib.redirect_stdout(io.StringIO()):
         return peer.climb_hill(pd.DataFrame({"y": y}), frame, pd.DataFrame(fresh.T, columns=names), "y", objective,
-                          peer.partial(metric), plot_hill=False)  # fmt: skip
+                          peer.partial(metric), plot_hill=False)
 
 
 def bench_rmse() -> list[Line]:
@@ -71,4 +71,4 @@ def bench_auc() -> list[Line]:
     other = binary_auc(y_fresh, np.asarray(predicted))
     ok = peer_seconds / seconds >= 50 and mine >= other - 1e-3
     return [Line(case, peer, seconds, peer_seconds, mine, other, ok,
-                 f"held-out; all default solvers, {blend.solver.name} best; asked 50x")]  # fmt: skip
+                 f"held-out; all default solvers, {blend.solver.name} best; asked 50x")]

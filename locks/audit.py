@@ -23,7 +23,7 @@ def ask() -> dict | str:
     """pip-audit's report, or why there is none."""
     files = [word for name in ("setup.txt", "bench.txt") for word in ("-r", str(LOCKS / name))]
     command = [sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip", "--format", "json",
-               "--progress-spinner", "off", "--timeout", str(SOCKET_SECONDS), *files]  # fmt: skip
+               "--progress-spinner", "off", "--timeout", str(SOCKET_SECONDS), *files]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -54,7 +54,7 @@ def findings(report: dict, ignored: dict[str, str]) -> Iterator[str]:
             if not {one["id"], *one.get("aliases", [])} & ignored.keys():
                 mended = ", ".join(one.get("fix_versions", [])) or "no version yet"
                 yield (f"audit: {package['name']} {package['version']} has {one['id']}, mended in {mended}; run "
-                       f"`make lock UPGRADE=1`, or give a reason in locks/{IGNORED.name}")  # fmt: skip
+                       f"`make lock UPGRADE=1`, or give a reason in locks/{IGNORED.name}")
 
 
 def audit(report: dict | str, ignored: dict[str, str]) -> tuple[list[str], bool]:

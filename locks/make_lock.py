@@ -22,9 +22,9 @@ from packaging.utils import parse_wheel_filename
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 PLATFORMS = [*(f"manylinux_2_{minor}_x86_64" for minor in range(40, 4, -1)), "manylinux2014_x86_64",
-             "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"]  # fmt: skip
+             "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"]
 MACHINE = {"sys_platform": "linux", "platform_machine": "x86_64", "platform_system": "Linux", "os_name": "posix",
-           "implementation_name": "cpython", "platform_python_implementation": "CPython"}  # fmt: skip
+           "implementation_name": "cpython", "platform_python_implementation": "CPython"}
 LOCKS = {"setup.txt": ["test", "dev"], "bench.txt": ["test", "dev", "bench"]}
 HEADERS = {
     "setup.txt": "# What `make setup` installs. Made from setup.cfg by `make lock`; do not edit.",
@@ -45,7 +45,7 @@ TAGS = frozenset(tag for python in PYTHONS for tag in tags_of(python))
 def uv_resolve(extras: list[str], constraints: list[Path], out: Path) -> None:
     """Resolve setup.cfg with some extras into `out`; versions that stand in `out` already stay where they fit."""
     command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--universal",
-               "--python-version", PYTHONS[0], "--no-emit-index-url", "--output-file", str(out)]  # fmt: skip
+               "--python-version", PYTHONS[0], "--no-emit-index-url", "--output-file", str(out)]
     command += [f"--extra={extra}" for extra in extras] + [f"--constraints={file}" for file in constraints]
     done = subprocess.run([*command, "setup.cfg"], cwd=ROOT, stdout=subprocess.DEVNULL)
     if done.returncode != 0:

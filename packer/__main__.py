@@ -29,7 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="the script to write; without it nothing is written")
     parser.add_argument("--notebook", action="store_true", help="write an .ipynb that writes and runs the script")
     parser.add_argument("--vendor", action="append", default=[], metavar="NAME",
-                        help="carry an installed pure-Python distribution inside the script (repeatable)")  # fmt: skip
+                        help="carry an installed pure-Python distribution inside the script (repeatable)")
     parser.add_argument("--wheels", metavar="OWNER/SLUG:NAME,...", help="install a dataset's wheels before the imports")
     parser.add_argument("--explain", metavar="NAME", help="say which names keep NAME in the script, and write nothing")
     parser.add_argument("--report", action="store_true", help="say what went into the script and what stayed out")
@@ -76,7 +76,7 @@ def run_pack(options: argparse.Namespace, argv: list[str]) -> int:
         spec=None if options.spec is None else read_spec_data(options.spec),
         command=" ".join(["python -m packer", *argv]), commit=commit,
         vendor=options.vendor, wheels=read_wheels_option(options.wheels),
-    )  # fmt: skip
+    )
     image = kaggle_image()
     if options.explain:
         print(result.report.explain(options.explain))

@@ -26,7 +26,7 @@ class Provenance:
 
 
 def render_header(made: Provenance, modules: int, pack_id: str, spec: dict[str, object] | None, carried: list[str],
-                  wheels: str) -> list[str]:  # fmt: skip
+                  wheels: str) -> list[str]:
     """The header's lines, ASCII only, each starting with `#` and no longer than 120 characters where words allow it."""
     title = f"{(spec or {}).get('name') or made.entry}: one script, packed from {modules} source files."
     lines = [f"# {comment_text(title)}", "#"]

@@ -29,7 +29,7 @@ HINTS: list[tuple[str, str]] = [
     (r"Submission CSV Not Found", "the rerun ended before the fallback was written: look for an error in its first "
      "seconds"),
     (r"Submission Scoring Error", "rows, columns or types of submission.csv are not those that the competition wants"),
-]  # fmt: skip
+]
 
 
 def hints_for(text: str) -> list[str]:

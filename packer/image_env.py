@@ -22,7 +22,7 @@ IMAGE_PYTHON = (3, 12)
 KERNEL_PACKAGES = (
     "cryptography", "lightgbm", "numpy", "opencv-python-headless", "pandas", "pillow", "pydantic", "pyyaml",
     "safetensors", "scikit-learn", "scipy", "timm", "torch", "torchvision", "xgboost",
-)  # fmt: skip
+)
 MARK = "foldpack-image"  # a file in a finished environment
 
 

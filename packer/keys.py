@@ -24,7 +24,7 @@ SECRET_TEXT = {
 KEY_PLACES = ("inline", "dataset")  # `keys: dataset` says where the kernel has its keys, and is none
 SECRET_NAMES = frozenset({
     "key", "keys", "secret", "secrets", "token", "password", "passphrase", "credentials", "api_key", "apikey", "dek",
-})  # fmt: skip
+})
 
 
 def inject_keys(text: str, keys: dict[str, str]) -> str:

@@ -88,7 +88,7 @@ def module_pieces(shaken: Shaken, first: Shaken | None) -> tuple[list[Piece], li
         begun = {statement.start for statement in module.statements if first and first.keeps(module, statement)}
         kept = [statement for statement in module.statements if shaken.keeps(module, statement)]
         for pieces, chosen in ((early, [each for each in kept if each.start in begun]),
-                               (late, [each for each in kept if each.start not in begun])):  # fmt: skip
+                               (late, [each for each in kept if each.start not in begun])):
             if chosen:
                 banner = module.shown + (", the rest" if pieces is late and begun else "")
                 pieces.append(make_piece(module, [(each.start, each.end) for each in chosen], banner))

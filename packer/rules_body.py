@@ -24,7 +24,7 @@ IMPORT_CALLS = (
     "subprocess.", "socket.", "tempfile.", "uuid.uuid1", "uuid.uuid4", "secrets.", "signal.", "atexit.",
     "threading.Thread", "multiprocessing.set_start_method", "pandas.set_option", "pandas.read_csv", "json.load",
     "urllib.", "requests.",
-)  # fmt: skip
+)
 IMPORT_READS = ("os.environ", "os.environb", "sys.argv", "sys.path", "sys.stdin")
 DYNAMIC_NAMES = {
     "__file__": "take paths as arguments of main",
@@ -51,7 +51,7 @@ DYNAMIC_CALLS = {
 WATCHED_ROOTS = frozenset(name.partition(".")[0] for name in DYNAMIC_CALLS) | {"torch", "pkgutil"}
 DATA_CALLS = ("importlib.resources.files", "importlib.resources.read_text", "importlib.resources.read_binary",
               "importlib.resources.path", "importlib.resources.open_text", "importlib.resources.open_binary",
-              "pkgutil.get_data")  # fmt: skip
+              "pkgutil.get_data")
 DYNAMIC_ATTRIBUTES = {
     "__subclasses__": "use a dict literal as registry",
     "__module__": "it is another one in the script",
@@ -130,7 +130,7 @@ class BodyChecker:
     def suspicious(self) -> frozenset[str]:
         """Names that are forbidden themselves, or modules of which other words do not tell what is used."""
         found = {each.bound for each in self.module.plain_imports if each.root in WATCHED_ROOTS
-                 and (each.meaning, each.bound) not in HARMLESS_IMPORTS}  # fmt: skip
+                 and (each.meaning, each.bound) not in HARMLESS_IMPORTS}
         return frozenset(found | {each.bound for each in self.module.plain_imports if each.meaning in PICKLE_CALLS})
 
     def check_statement(self, statement: Statement) -> None:
@@ -227,7 +227,7 @@ class BodyChecker:
         return {
             name for module in self.graph.modules for name, statements in module.defined.items()
             if isinstance(statements[0].node, (ast.Assign, ast.AnnAssign))
-        }  # fmt: skip
+        }
 
     def check_nodes(self, statements: list[ast.stmt]) -> None:
         """Rules 5 and 6, anywhere in the statements."""

@@ -21,7 +21,7 @@ SKIPPED = (".pyc", ".pyo", ".pyi", "/RECORD", "/INSTALLER", "/WHEEL", "/REQUESTE
 LINE_WIDTH = 118
 WHEEL_ADVICE = "put a wheel of it into a dataset and name that under `wheels:`"
 KAGGLE_PYTHON = {"python_version": "3.12", "python_full_version": "3.12.13", "sys_platform": "linux",
-                 "platform_system": "Linux", "os_name": "posix", "extra": ""}  # fmt: skip
+                 "platform_system": "Linux", "os_name": "posix", "extra": ""}
 
 
 @dataclass(frozen=True)

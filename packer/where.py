@@ -53,7 +53,7 @@ def verify_script(script: str, project: Path, spec: dict[str, object] | None = N
     again = pack_entry(
         project / made.entry, project / made.src, made.package,
         spec=used, command=made.command, commit=made.commit, vendor=vendor, wheels=wheels,
-    )  # fmt: skip
+    )
     keyless = remove_keys(script)
     if keyless == again.text:
         return Verdict(True, "")

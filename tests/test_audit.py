@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SOUND = {"name": "six", "version": "1.17.0", "vulns": []}
 UNKNOWN = {"name": "torch", "skip_reason": "not found"}
 BAD = {"name": "jinja2", "version": "3.1.0",
-       "vulns": [{"id": "GHSA-1", "aliases": ["CVE-9"], "fix_versions": ["3.1.6"]}]}  # fmt: skip
+       "vulns": [{"id": "GHSA-1", "aliases": ["CVE-9"], "fix_versions": ["3.1.6"]}]}
 FOUND = ("audit: jinja2 3.1.0 has GHSA-1, mended in 3.1.6; run `make lock UPGRADE=1`, or give a reason in "
-         "locks/audit-ignore.txt")  # fmt: skip
+         "locks/audit-ignore.txt")
 
 
 def run_audit(folder: Path, said: str, ignored: str = "", *options: str) -> subprocess.CompletedProcess:
@@ -44,7 +44,7 @@ def report(*packages: dict) -> str:
      ["audit: not done, the advisory service answers for none of 1 packages from here"]),
     ("", "", [], 0,
      ["audit: not done, the advisory service cannot be asked from here (no such host: x.invalid)"]),
-])  # fmt: skip
+])
 def test_an_audit_says_what_it_found(tmp_path: Path, said: str, ignored: str, options: list[str], code: int,
                                      lines: list[str]) -> None:
     done = run_audit(tmp_path, said, ignored, *options)

@@ -53,7 +53,7 @@ def blocked(folder: Path, peer: str, code: str) -> Path:
     ("raise ModuleNotFoundError('pyrage')",
      "pyrage is not installed here; left out: its row; `make bench-setup` installs it"),
     ("import numpy\nnumpy.no_such_name_of_old", "pyrage cannot be imported here ("),
-])  # fmt: skip
+])
 def test_a_missing_peer_is_said_in_one_line_and_its_row_left_out(tmp_path: Path, code: str, line: str) -> None:
     place = blocked(tmp_path, "pyrage", code)
     command = [sys.executable, str(ROOT / "benchmarks/sealed.py"), "--mib", "1", "--pairs", "1", "--slow-pairs", "1"]

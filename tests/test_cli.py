@@ -20,7 +20,7 @@ def test_the_version_is_told(words: list[str], capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(("line", "wanted"), [("foldpack de", "deploy"), ("foldpack search --me", "--metric"),
-                                              ("foldpack keys ro", "rotate")])  # fmt: skip
+                                              ("foldpack keys ro", "rotate")])
 def test_a_shell_completes_commands_and_options(line: str, wanted: str) -> None:
     asked = {"_FOLDPACK_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
     code = "import sys; sys.argv[0] = 'foldpack'; from foldpack.cli import main; main()"

@@ -199,7 +199,7 @@ class Numbers(StrictModel):
     ({"part": 1.0}, "part: input should be less than 1, got 1.0"),
     ({"whole": 10}, "whole: input should be less than or equal to 9, got 10"),
     ({"table": []}, "table: input should be a valid dictionary, got []"),
-])  # fmt: skip
+])
 def test_faults_have_our_words(data: dict, message: str) -> None:
     """Whatever words pydantic has for them: the table has all the faults that our settings can have."""
     with pytest.raises(FoldpackError) as caught:

@@ -69,7 +69,7 @@ def test_a_lock_satisfies_setup_cfg(name: str) -> None:
     ("six>=1.16", "six>=1.16 is not locked for Python 3.12; run `make lock`"),
     ("numpy>=3", "numpy>=3 is asked for, numpy==2.4.6 is locked; run `make lock`"),
     ("PyYAML>=6", "PyYAML>=6 is locked without a hash; run `make lock`"),
-])  # fmt: skip
+])
 def test_a_lock_that_is_out_of_date_is_told(asked: str, message: str) -> None:
     mark = f"--hash=sha256:{'0' * 64}"
     lock = (f"# made\nnumpy==2.4.6 \\\n    {mark} \\\n    {mark}\npyyaml==6.0.4 \\\n"
@@ -101,7 +101,7 @@ def test_the_pins_hold() -> None:
 def test_setup_installs_the_lock_and_nothing_else() -> None:
     quiet = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     shown = subprocess.run(["make", "--dry-run", "setup", "VENV=nowhere"], cwd=ROOT, capture_output=True, text=True,
-                           env=quiet)  # fmt: skip
+                           env=quiet)
     allowed = ("--require-hashes -r locks/setup.txt", "--no-deps --no-build-isolation -e .")
     installs = re.findall(r"pip install [^&|;\n]*", shown.stdout)
     assert installs and all(any(words in each for words in allowed) for each in installs), shown.stdout
@@ -125,7 +125,7 @@ WHEELS = [file_of(f"a-1.0-{tags}.whl", digit) for tags, digit in (
     ("cp39-abi3-manylinux_2_34_x86_64", "3"), ("py3-none-any", "4"),
     ("cp314-cp314-manylinux_2_28_x86_64", "8"), ("cp313-cp313t-manylinux_2_28_x86_64", "8"),
     ("cp311-cp311-musllinux_1_2_x86_64", "8"), ("cp311-cp311-manylinux_2_28_aarch64", "8"),
-    ("cp312-cp312-win_amd64", "8"), ("cp312-cp312-macosx_11_0_arm64", "8"))]  # fmt: skip
+    ("cp312-cp312-win_amd64", "8"), ("cp312-cp312-macosx_11_0_arm64", "8"))]
 
 
 @pytest.mark.parametrize(("package", "line", "digits"), [
@@ -135,7 +135,7 @@ WHEELS = [file_of(f"a-1.0-{tags}.whl", digit) for tags, digit in (
      "a==1.0 ; python_version == '3.12' or python_version == '3.13'", "9"),
     ({"wheels": WHEELS[:1], "marker": "python_full_version == '3.11.*' and sys_platform == 'linux'"},
      "a==1.0 ; python_version == '3.11'", "1"),
-])  # fmt: skip
+])
 def test_an_entry_has_the_hashes_that_our_machines_can_install(package: dict, line: str, digits: str) -> None:
     made = make_lock().entry({"name": "a", "version": "1.0", **package})
     assert made == " \\\n    ".join([line, *(f"--hash=sha256:{digit * 64}" for digit in digits)])

@@ -43,7 +43,7 @@ def encodings(key: bytes) -> list[bytes]:
              str(int.from_bytes(raw, "big")), str(int.from_bytes(raw, "little")),
              "".join(f"%{byte:02x}" for byte in raw), "".join(f"\\x{byte:02x}" for byte in raw),
              base64.b32encode(raw).decode(),
-             base64.b85encode(raw).decode(), base64.a85encode(raw).decode()]  # fmt: skip
+             base64.b85encode(raw).decode(), base64.a85encode(raw).decode()]
     for start in range(3):  # base64 looks different at each of the three alignments
         texts.append(base64.b64encode(raw[start:])[:-4].decode())
         texts.append(base64.urlsafe_b64encode(raw[start:])[:-4].decode())
@@ -131,7 +131,7 @@ ERRORS: list[tuple[type[BaseException], tuple[Any, ...]]] = [
     (RuntimeError, ("injected",)), (MemoryError, ()), (OSError, (5, "injected")), (KeyboardInterrupt, ()),
     (ValueError, ("x",)), (SystemExit, (3,)), (UnicodeDecodeError, ("utf-8", b"x", 0, 1, "injected")),
     (AssertionError, ()),
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ while True:
 """
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGABRT, signal.SIGQUIT, signal.SIGSEGV, signal.SIGUSR1, signal.SIGHUP,
-           signal.SIGBUS, signal.SIGALRM, signal.SIGKILL]  # fmt: skip
+           signal.SIGBUS, signal.SIGALRM, signal.SIGKILL]
 
 
 def signal_once(folder: Path, number: int, delay: float) -> None:

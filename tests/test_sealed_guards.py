@@ -61,7 +61,7 @@ READER_GUARDS = [
     Guard("empty file", "sealed_format", "if not header:", "if False:"),
     Guard("chunk authentication", "sealed", "except InvalidTag:\n            raise DamagedChunkError",
           "except InvalidTag:\n            if not info: raise DamagedChunkError"),
-]  # fmt: skip
+]
 
 
 def without(guard: Guard | None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -206,7 +206,7 @@ OTHER_GUARDS: list[tuple[Guard, Callable[[ModuleType, Path], bool]]] = [
     (Guard("private output", "sealed", "atomic_path(target, 0o600)", "atomic_path(target, 0o644)"), opens_privately),
     (Guard("atomic output", "sealed", "atomic_path(target, 0o600) as temporary:", "nullcontext(target) as temporary:"),
      leaves_no_output),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("guard", "holds"), OTHER_GUARDS, ids=lambda value: getattr(value, "name", ""))

@@ -113,7 +113,7 @@ def splice(case: Case, rng: random.Random, corpus: Corpus) -> None:
 def header_field(case: Case, rng: random.Random, corpus: Corpus) -> None:
     """One field of the header from another file, or an extreme value."""
     begin, end = rng.choice([(8, 9), (9, 10), (10, 11), (11, 12), (12, 20), (20, 36), (36, 68), (68, 76), (76, 84),
-                             (84, 116)])  # fmt: skip
+                             (84, 116)])
     size = end - begin
     extremes = [bytes(size), b"\xff" * size, (1).to_bytes(size, "big"), rng.randbytes(size)]
     case.data[begin:end] = rng.choice([*extremes, rng.choice(corpus)[0][begin:end]])
@@ -159,7 +159,7 @@ def nothing_left(case: Case, rng: random.Random, _: Corpus) -> None:
 MUTATORS: list[Callable[[Case, random.Random, Corpus], None]] = [
     flip_bit, flip_header_bit, overwrite, truncate, truncate_at_a_chunk, extend, cut_out, repeat, shuffle_chunks,
     replace_chunk, splice, header_field, plain_size, chunk_size, other_role, other_key, other_pin, nothing_left,
-]  # fmt: skip
+]
 
 
 def run(corpus: Corpus, count: int, seed: int, read: Callable[[Case], Any] = read_bytes) -> Counter[str]:

@@ -191,7 +191,7 @@ REFUSED = {
     "extra field": build(tensor(more=1), bytes(8)),
     "overlap": build({**tensor(), "b": tensor()["a"]}, bytes(8)),
     "metadata not text": build({**tensor(), "__metadata__": {"a": 1}}, bytes(8)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

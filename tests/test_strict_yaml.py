@@ -65,7 +65,7 @@ def test_refuses_with_file_and_line(text: str, message: str) -> None:
         ("-0.0", -0.0),
         ("1e", "1e"), ("1.2.3", "1.2.3"), ("'12'", "12"), ('"true"', "true"), ("'~'", "~"), ("9" * 100, int("9" * 100)),
     ],
-)  # fmt: skip
+)
 def test_plain_scalars_mean_what_they_look_like(plain: str, value: object) -> None:
     loaded = load_strict(f"a: {plain}\n", "x.yml")
     assert loaded == {"a": value}
@@ -83,7 +83,7 @@ SCALARS = (
     st.none() | st.booleans() | st.integers(-(10**50), 10**50) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8"), max_size=20)
     | st.sampled_from(["no", "1e5", "12", "0x1", "~", "", " a", "a ", "a: b", "- a", "#c", "12ab", "1e2", "a,b", "---"])
-)  # fmt: skip
+)
 DATA = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=8), inner, max_size=6),

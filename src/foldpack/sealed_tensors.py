@@ -15,7 +15,7 @@ SAFETENSORS_HEADER_LIMIT = 100_000_000  # bytes; the limit of the safetensors li
 SAFETENSORS_DTYPES = {
     "BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "I64": 8, "F16": 2, "BF16": 2, "F32": 4, "F64": 8,
     "U16": 2, "U32": 4, "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1,
-}  # fmt: skip
+}
 
 
 class BufferTensor(NamedTuple):
@@ -51,7 +51,7 @@ def tensors_from_buffer(buffer: bytearray, name: str) -> tuple[dict[str, Any], d
         "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
         "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64,
         "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
-    }  # fmt: skip
+    }
     places, metadata = parse_safetensors_header(buffer, name)
     tensors = {}
     for key, place in places.items():

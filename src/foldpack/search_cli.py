@@ -74,7 +74,7 @@ def search(
             if labels is None or metric is None:
                 raise FoldpackError("files of predictions need --labels and --metric")
             wanted = ArraySearch([Path(one) for one in inputs], labels, find_metric(metric), groups, folds, options,
-                                 boosters, tuple(test or ()))  # fmt: skip
+                                 boosters, tuple(test or ()))
             arrays, numbers = search_arrays(target, wanted, progress)
             write_array_ensemble(target, arrays)
         else:
@@ -82,7 +82,7 @@ def search(
                 raise FoldpackError("--new-class and --test are for files of predictions, not for runs")
             asked = RunSearch(metric, parse_hours(hours), images=images, device_factor=device_factor, devices=devices,
                               slug=slug, options=options, level2=boosters,
-                              boosters=booster_folder(target))  # fmt: skip
+                              boosters=booster_folder(target))
             spec, numbers = search_runs(name, [runs / one for one in inputs], asked, progress)
             write_spec(target, spec)
     write_atomic(out / f"{name}.report.json", report_json(numbers))

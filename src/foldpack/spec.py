@@ -290,10 +290,10 @@ class SealedPart:
 def sealed_parts(spec: EnsembleSpec) -> list[SealedPart]:
     """Every sealed file of a sealed ensemble: folds, then the boosters of level 2."""
     parts = [SealedPart(fold_role(member.run, fold.fold), str(fold.file), str(fold.header))
-             for member in spec.members for fold in member.folds]  # fmt: skip
+             for member in spec.members for fold in member.folds]
     boosters = spec.level2.boosters if spec.level2 is not None else []
     return parts + [SealedPart(booster_role(number), str(one.sealed), str(one.header))
-                    for number, one in enumerate(boosters)]  # fmt: skip
+                    for number, one in enumerate(boosters)]
 
 
 def booster_role(number: int) -> str:

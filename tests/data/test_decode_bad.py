@@ -274,7 +274,7 @@ def test_what_is_no_ordinary_file_is_not_read(tmp_path: Path) -> None:
     (b"", "(the file is empty)"), (bytes(9), "(the file is 9 zero bytes)"),
     (b"<!DOCTYPE html><p>", "(the file is a web page, not an image)"),
     (b"hello", "(it begins like no image that can be read)"),
-])  # fmt: skip
+])
 def test_reasons_say_what_the_file_is(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     assert reason in decode_item(tmp_path / "a.jpg", [8]).reason

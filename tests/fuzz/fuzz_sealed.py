@@ -89,7 +89,7 @@ def make_corpus(folder: Path) -> None:
         "newer": b"\1" + whole[:8] + b"\2" + whole[9:], "chunk": b"\0" + whole[:-1] + b"x",
         "one-byte-plain": b"\1" + whole[:12] + (1).to_bytes(8, "big") + whole[20:133],
         "huge": b"\1" + whole[:12] + b"\xff" * 8 + whole[20:],
-    }  # fmt: skip
+    }
     for name, data in seeds.items():
         (folder / name).write_bytes(data)
 

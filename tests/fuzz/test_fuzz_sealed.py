@@ -18,7 +18,7 @@ EXPECTED = {
     "header": "TruncatedSealedError", "empty": "EmptySealedError", "magic": "TruncatedSealedError",
     "newer": "NewerSealedError", "chunk": "DamagedChunkError", "one-byte-plain": "DamagedChunkError",
     "huge": "TruncatedSealedError",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -43,7 +43,7 @@ CASES = [
     (f"f{beta}{tail}", LABELS, DECIDED, sk.fbeta_score(LABELS, DECIDED, beta=beta, average=average, zero_division=0))
     for beta in (1, 2)
     for tail, average in (("", "samples"), ("_micro", "micro"), ("_macro", "macro"))
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "y", "p", "expected"), CASES)
@@ -121,7 +121,7 @@ def test_map_at_k_is_kaggles_for_long_short_repeating_and_empty_lists(seed, clas
     rng = np.random.default_rng(seed)
     ranked, relevant = rng.integers(-1, classes, (20, places)), rng.random((20, classes)) < 0.3
     expected = [apk(set(np.flatnonzero(right)), guesses.tolist(), k)
-                for right, guesses in zip(relevant, ranked, strict=True)]  # fmt: skip
+                for right, guesses in zip(relevant, ranked, strict=True)]
     assert multi_map_at_k(relevant, ranked, k) == pytest.approx(np.mean(expected))
     y = rng.integers(0, classes, 20)
     expected = [apk({true}, guesses.tolist(), k) for true, guesses in zip(y, ranked, strict=True)]

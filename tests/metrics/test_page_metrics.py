@@ -59,7 +59,7 @@ def scene():
         box = [x, y, w, h]
         polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
         annotations.append({"id": k + 1, "image_id": k % 4, "category_id": k % 2 + 1, "bbox": box, "area": w * h,
-                            "iscrowd": 0, "segmentation": polygon})  # fmt: skip
+                            "iscrowd": 0, "segmentation": polygon})
         moved = [x + float(RNG.normal(0, 3)), y, w, h]
         results.append({"image_id": k % 4, "category_id": k % 2 + 1, "bbox": moved, "score": float(RNG.random())})
     return {"images": images, "annotations": annotations, "categories": [{"id": 1}, {"id": 2}]}, results
@@ -73,7 +73,7 @@ def test_coco_ap_is_the_packages_first_number_and_knows_perfect_and_nothing():
     assert coco_ap(truth, results) == pytest.approx(judge.stats[0])
     assert 0.1 < coco_ap(truth, results) < 1
     exact = [{"image_id": a["image_id"], "category_id": a["category_id"], "bbox": a["bbox"], "score": 0.9}
-             for a in truth["annotations"]]  # fmt: skip
+             for a in truth["annotations"]]
     assert coco_ap(truth, exact) == pytest.approx(1.0)
     masks = [one | {"segmentation": a["segmentation"]} for one, a in zip(exact, truth["annotations"], strict=True)]
     assert coco_ap(truth, masks, "segm") == pytest.approx(1.0)

@@ -51,7 +51,7 @@ def run_command(command: list[str], folder: Path) -> Ran:
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(),
         start_new_session=True,
-    )  # fmt: skip
+    )
     try:
         out, err = process.communicate(timeout=60)
     finally:

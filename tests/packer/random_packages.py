@@ -75,7 +75,7 @@ def add_symbol(draw: st.DrawFn, module: RandomModule, others: list[RandomModule]
         known = {each: what for each, what in module.offers.items() if what == "constant"}
         value = draw(st.sampled_from([*known, str(draw(st.integers(0, 9)))]))
         lines.append(draw(st.sampled_from([f"{spelled} = {value} + 1", f"{spelled}: int = ({value}\n    * 3)",
-                                           f"{spelled} = {value} \\\n    - 1"])))  # fmt: skip
+                                           f"{spelled} = {value} \\\n    - 1"])))
     elif kind == "function":
         value = draw_operand(draw, module, others, "x")
         default = next((each for each, what in module.offers.items() if what == "constant"), "1")
@@ -84,7 +84,7 @@ def add_symbol(draw: st.DrawFn, module: RandomModule, others: list[RandomModule]
             f"    def inner(y: int = {value}) -> int:\n        return y * 2\n\n    return inner() + extra",
             f"    values = [{value} for x in range(2)]\n    # indented\n\n    return sum(values) + extra",
             f"    if (seen := {value}) > 3:\n        return seen\n    return extra  # after",
-        ]))  # fmt: skip
+        ]))
         lines += [f"def {spelled}(x: int, extra: int = {default}) -> int:", '    """Doc."""', inner]
     else:
         base = next((each for each, what in module.offers.items() if what == "class" and draw(st.booleans())), "")

@@ -97,7 +97,7 @@ def test_a_carried_package_is_imported_from_memory(site: Path, project: Path, tm
     assert ran.out.splitlines() == [
         "42 late 1.5 True", "wörter ['__init__.py', 'words.txt']", "wörter b'\\x00\\x01'", "[8]",
         "return 1 / 0  # fails here",
-    ]  # fmt: skip
+    ]
     assert list((tmp_path / "empty").iterdir()) == []
     assert text == pack_with(project, vendor=["outsider"]).text
     assert verify_script(text, project).identical

@@ -168,7 +168,7 @@ def test_waiting_ends(monkeypatch) -> None:
     ("status", "failure", "code"),
     [("ERROR", "", Exit.KERNEL_ERROR), ("ERROR", "Your notebook timed out", Exit.KERNEL_TIMED_OUT),
      ("ERROR", "You have exceeded your GPU quota", Exit.QUOTA), ("CANCEL_ACKNOWLEDGED", "", Exit.KERNEL_CANCELLED)],
-)  # fmt: skip
+)
 def test_how_a_session_may_end(status: str, failure: str, code: Exit) -> None:
     log = "\n".join([*(f"line {number}" for number in range(30)), "torch.OutOfMemoryError: CUDA out of memory."])
     with pytest.raises(DeployError) as error:
@@ -207,7 +207,7 @@ def test_output_that_kaggle_refuses_is_no_empty_output(tmp_path: Path) -> None:
     [(None, "left no submission.csv"), ("id,label\n", "it has no rows"), ("id,label\na,7\na,8\n", "more than once"),
      ("id,label\na,cat\n", "id 'a' is answered with 'cat', which is not a class"),
      ("id,answer\na,7\n", "column 'label' is missing")],
-)  # fmt: skip
+)
 def test_a_wrong_submission_is_not_submitted(house: House, tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "submission.csv").write_text(text)

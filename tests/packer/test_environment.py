@@ -39,7 +39,7 @@ def shell(script: Path, bare: Path, *words: str, venv: Path | str | None = None)
     """Run a script as `./script` does where `python3` has none of our packages."""
     environment = {"PATH": "/usr/bin:/bin"} | ({} if venv is None else {"VENV": str(venv)})
     return subprocess.run([str(bare / "bin" / "python"), str(script), *words], capture_output=True, text=True,
-                          cwd=bare, env=environment)  # fmt: skip
+                          cwd=bare, env=environment)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -61,7 +61,7 @@ def test_without_an_environment_one_line_says_what_to_do(checkout: Path, bare: P
     shown = shell(checkout / script, bare, "--help")
     assert shown.returncode == 2 and shown.stderr == (
         f"error: {checkout}/.venv: the project's environment is not there; run `make setup` in {checkout}, or set VENV "
-        "to its folder\n")  # fmt: skip
+        "to its folder\n")
 
 
 def test_an_environment_without_packages_is_told(checkout: Path, bare: Path, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_an_environment_without_packages_is_told(checkout: Path, bare: Path, tmp
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(other)], check=True)
     shown = shell(checkout / "deploy_kernel.py", bare, "--help", venv=other)
     assert shown.returncode == 2 and shown.stderr == (
-        f"error: {other}: the project's environment is not complete; run `make setup` in {checkout}\n")  # fmt: skip
+        f"error: {other}: the project's environment is not complete; run `make setup` in {checkout}\n")
 
 
 @pytest.mark.parametrize(("script", "command"), SCRIPTS.items())

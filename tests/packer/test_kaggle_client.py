@@ -123,7 +123,7 @@ def test_questions_are_asked_again_while_that_may_help() -> None:
     [(CallError("x", "unsent"), Exit.UNREACHABLE), (CallError("x", "credentials"), Exit.CREDENTIALS),
      (http(401), Exit.CREDENTIALS), (http(409), Exit.SLUG_TAKEN), (http(400), Exit.REFUSED), (http(413), Exit.REFUSED),
      (http(429), Exit.FAILING), (http(500), Exit.FAILING), (lost(), Exit.FAILING)],
-)  # fmt: skip
+)
 def test_every_failure_has_its_exit_code(error: CallError, code: Exit) -> None:
     assert error.deploy_error().exit_code == code
 

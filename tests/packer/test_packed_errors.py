@@ -131,7 +131,7 @@ def fail_in(project: Path, folder: Path, way: str, *arguments: str) -> Ran:
         (("process", "spawn"), 0), (("pool", "spawn"), 1), (("executor", "spawn"), 1),
         (("process", "fork"), 0), (("pool", "fork"), 1), (("executor", "fork"), 1),
     ],
-)  # fmt: skip
+)
 def test_frames_name_their_source_and_hide_keys(way: tuple[str, ...], code: int, project: Path, tmp_path: Path) -> None:
     ran = fail_in(project, tmp_path, *way)
     said = ran.out + ran.err

@@ -116,7 +116,7 @@ def test_one_error_is_one_line() -> None:
     ({"name": "mine", "answer": "class"}, "multiclass", None),
     ({"name": "macro_f1"}, "multiclass", None),
     ({"name": "f2"}, "multilabel", None),
-])  # fmt: skip
+])
 def test_a_promised_score_is_that_of_what_is_handed_in(house: House, metric: dict, task: str, said: str | None) -> None:
     spec = house.spec.model_copy(update={"metric": MetricSpec(oof=0.97, **metric), "task": task})
     lines = [each.text for each in check_answer(spec)]
@@ -128,7 +128,7 @@ def test_a_deploy_of_an_ensemble_for_auc_is_refused_and_nothing_is_built(house: 
     yaml.write_text(house.ensemble.read_text().replace("name: accuracy", "name: auc"))
     done = subprocess.run(
         [sys.executable, str(ROOT / "deploy_kernel.py"), str(yaml), "--dry-run", "--runs", str(house.runs), "--build",
-         str(tmp_path / "build"), "--keyring", str(tmp_path / "keyring")], capture_output=True, text=True)  # fmt: skip
+         str(tmp_path / "build"), "--keyring", str(tmp_path / "keyring")], capture_output=True, text=True)
     assert done.returncode == 2 and "metric 'auc' scores probabilities, but a kernel hands in one class" in done.stderr
     assert not (tmp_path / "build" / "small").exists()
 
@@ -145,7 +145,7 @@ def test_no_space(house: House, tmp_path: Path, monkeypatch) -> None:
      (Credentials("kaggle.json", None, "other"), True, "error", Exit.OWNER),
      (Credentials("kaggle.json", None, "SomeOne"), True, None, None),
      (Credentials("access token", None, None), True, None, None)],
-)  # fmt: skip
+)
 def test_credentials(credentials: Any, sending: bool, level: Any, code: Any) -> None:
     wanted = Wanted("someone", "NvidiaTeslaT4", None, 1.0, sending)
     assert [(each.level, each.code) for each in check_credentials(credentials, wanted)] == (
@@ -206,7 +206,7 @@ def sized(spec: EnsembleSpec, *sizes: int) -> EnsembleSpec:
       ["take 78.2 GB: 512 px: 30.5 GB in /tmp; 640 px: 19.7 GB in /kaggle/working, 22,749 of 38,801 images are decoded "
        "again for each unit", "That is 45,498 decodes more, about 0.1 h if an image", "one side with `net.canvas`"]),
      ((1024,), 38_801, "Quantum", "warning", ["1024 px: 32.0 GB in /tmp, 28,629 of 38,801 images are decoded again"])],
-)  # fmt: skip
+)
 def test_where_decoded_images_go(house: House, sizes: tuple[int, ...], images: int, accelerator: str, level: str,
                                  parts: list[str]) -> None:
     [finding] = check_images(sized(house.spec, *sizes), Wanted(None, accelerator, images, 1.0, True))
@@ -235,7 +235,7 @@ def test_too_many_hours(house: House) -> None:
      ({"title": "small " + "x" * 60, "id": "me/small-" + "x" * 60}, "66 characters; allowed: 5 to 50"),
      ({"is_private": False}, "is_private: False"), ({"enable_internet": True}, "enable_internet: True"),
      ({"enable_internet": None}, "enable_internet: None")],
-)  # fmt: skip
+)
 def test_names_and_flags(house: House, change: dict[str, Any], message: str) -> None:
     metadata = json.loads((house.build.folder / "kernel-metadata.json").read_text())
     assert list(check_names(metadata)) == []

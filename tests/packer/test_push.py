@@ -20,7 +20,7 @@ METADATA = {
     "kernel_type": "script", "is_private": True, "enable_gpu": True, "enable_tpu": False, "enable_internet": False,
     "machine_shape": "NvidiaTeslaT4", "dataset_sources": ["me/best-weights"], "competition_sources": ["digits"],
     "kernel_sources": [], "model_sources": [],
-}  # fmt: skip
+}
 
 
 class World:

@@ -111,7 +111,7 @@ def test_the_table_shows_every_check(report: tuple[RehearsalReport, Path]) -> No
     ("print('using', KEYS)", "no key shown", "a key stands in "),
     ("(output / 'k.bin').write_bytes(bytes.fromhex(KEYS['one.sealed']))", "no key shown", "k.bin"),
     ("(output / 'net.safetensors').write_text('')", "left in /kaggle/working", "net.safetensors looks like weights"),
-])  # fmt: skip
+])
 def test_what_is_wrong_is_said(wrong: str, name: str, said: str, tmp_path: Path) -> None:
     done = rehearse_build(make_build(tmp_path / "build", wrong), None, tmp_path / "out")
     assert not done.ok and not check_of(done, name).ok

@@ -123,7 +123,7 @@ def test_the_header_says_what_the_script_is() -> None:
         "name": "best", "competition": "imet", "task": "multilabel", "budget": {"hours": 9.0},
         "metric": {"name": "f2", "oof": 0.64, "nested": 0.63, "nested_se": 0.004},
         "members": [{**member, "seconds_per_image": 0.01}],
-    }  # fmt: skip
+    }
     made = Provenance("kernels/classify.py", "foldpack", "src", "./deploy_kernel.py ensembles/best.yml", "abc")
     assert render_header(made, 31, "f" * 64, spec, ["six 1.17.0 (MIT)"], "me/wheels: monai") == [
         "# best: one script, packed from 31 source files.",

@@ -254,7 +254,7 @@ def test_a_notebook_from_the_command_line(project: Path, tmp_path: Path) -> None
     titles = [cell["source"][0] for cell in json.loads((tmp_path / "best.ipynb").read_text())["cells"]]
     assert [title.strip() for title in titles if title.startswith("#")] == [
         "# best", "## Header, imports, spec", "## src/toy/a.py", "## kernels/go.py", "## Run",
-    ]  # fmt: skip
+    ]
 
 
 def test_the_same_bytes_everywhere(project: Path, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_check_project_takes_all_entries_together(project: Path) -> None:
         "src/toy/b.py": "from __future__ import annotations\n\nimport os\n\nLIMIT = 4\nprint(os)\n",
         "kernels/other.py": "from __future__ import annotations\n\nfrom toy.b import LIMIT\n\n\n"
         "def main() -> int:\n    return LIMIT\n",
-    })  # fmt: skip
+    })
     found = check_project(project / "src", "toy", [project / "kernels/go.py", project / "kernels/other.py"])
     assert [str(each) for each in found] == [
         "src/toy/b.py:5: rule 3: 'LIMIT' is already defined in src/toy/a.py:7; "
@@ -352,7 +352,7 @@ def test_verify_takes_vendor_and_commit_from_the_header(project: Path) -> None:
         ('X = f"""{D["k"]} {\n1}"""', False), ('X = f"{1 # c\n}"', True), ('X = f"{\n1}"', True),
         ("X = f\"{f'{f\"{1}\"}'}\"", True), ("X = f\"{1!r:{'4'}}\"", False),
     ],
-)  # fmt: skip
+)
 def test_f_strings_of_newer_grammar_are_refused(line: str, refused: bool, project: Path) -> None:
     (project / "src/toy/a.py").write_text(A.replace("LIMIT = 3", f"D = {{'k': 1}}\n{line}\nLIMIT = 3"))
     if refused:

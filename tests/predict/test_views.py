@@ -150,7 +150,7 @@ def test_a_chain_moves_points_as_its_steps_do(name: str, image_size: tuple[int, 
     ("random-crop:5:7:0.8", "view 'random-crop:5:7:0.8': the seed is '7'; write it as seed7"),
     ("random-crop:99:seed7:0.8", "COUNT is '99'; allowed: 1 to 64"),
     ("+".join(["crop:centre:0.1"] * 3), "shows 0.001 of the image's width; allowed: 0.015625 to 64"),
-])  # fmt: skip
+])
 def test_strange_names_are_refused_with_what_is_allowed(name: str, message: str) -> None:
     with pytest.raises(ViewError) as caught:
         parse_view(name)

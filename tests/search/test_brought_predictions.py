@@ -31,7 +31,7 @@ def labels(name="y.csv", values=Y, ids=IDS, id_name="id", column="label"):
 
 
 @pytest.mark.parametrize("id_name", ["id", "image_id", "item_id", "ImageId", "image", "file", "filename", "uuid",
-                                     "guid", "StudyInstanceUID", "what", "Unnamed: 0"])  # fmt: skip
+                                     "guid", "StudyInstanceUID", "what", "Unnamed: 0"])
 def test_rows_go_by_id_whatever_its_column_is_called(run, id_name):
     labels(id_name=id_name)
     write_csv("a.csv", A, ids=IDS, id_name=id_name)
@@ -41,7 +41,7 @@ def test_rows_go_by_id_whatever_its_column_is_called(run, id_name):
 
 
 @pytest.mark.parametrize("ids", [list(range(N)), list(range(1000, 1000 + N)), ZEROS, [f"{k}e{k}" for k in range(N)],
-                                 ["NA", "null", "None", *IDS[3:]]])  # fmt: skip
+                                 ["NA", "null", "None", *IDS[3:]]])
 @pytest.mark.parametrize("names", [("id", "image"), ("number", "number"), ("id", "Unnamed: 0")])
 def test_ids_may_be_numbers_and_keep_their_zeros(run, ids, names):
     labels(ids=ids, id_name=names[0])
@@ -88,7 +88,7 @@ def lose_zeros(frame):
     (double_one, "a.csv: id 'img_89' occurs twice"),
     (lambda frame: frame.assign(id=frame["id"].replace("img_4", "img_x")),
      "a.csv: 1 of 90 ids of y.csv are missing, for example 'img_4'"),
-])  # fmt: skip
+])
 def test_ids_that_differ_are_refused_with_an_example(run, change, message):
     labels()
     change(frame_of(A, ids=IDS)).to_csv("a.csv", index=False)
@@ -184,7 +184,7 @@ def test_a_doubled_name_or_a_missing_header_is_refused(run):
 
 EXTRAS = {"target": BINARY, "label": BINARY, "y_true": BINARY, "what": BINARY, "fold": np.arange(N) % 5,
           "kfold": np.arange(N) % 5, "cv_fold": np.arange(N) % 5, "Unnamed: 0": np.arange(N), "index": np.arange(N),
-          "number": np.arange(1, N + 1), "code": RNG.permutation(N) + 5, "split": ["train"] * N}  # fmt: skip
+          "number": np.arange(1, N + 1), "code": RNG.permutation(N) + 5, "split": ["train"] * N}
 
 
 @pytest.mark.parametrize("extra", sorted(EXTRAS))
@@ -250,7 +250,7 @@ def test_a_number_with_text_in_it_is_named(run):
 
 
 @pytest.mark.parametrize("kind", ["numbers", "floats", "text", "one-hot", "one-hot permuted", "(n, 1)", "text array",
-                                  "train.csv"])  # fmt: skip
+                                  "train.csv"])
 @pytest.mark.parametrize("metric", ["log_loss", "accuracy"])
 def test_labels_of_every_kind(run, kind, metric):
     write_csv("a.csv", A, ids=IDS)
@@ -280,7 +280,7 @@ def test_labels_of_every_kind(run, kind, metric):
     (np.where(np.arange(N) == 5, np.nan, Y), "no label .NaN or infinity. in row 5 .id 'img_5'."),
     (np.where(np.arange(N) == 5, 0.5, Y), "a class number or a 0/1 label is needed, got 0.5 in row 5 .id 'img_5'."),
     (np.where(np.arange(N) == 5, "emu", np.array(NAMES)[Y]), "label 'emu' in row 5 .id 'img_5'. is none of the column"),
-])  # fmt: skip
+])
 def test_a_label_that_is_no_column_is_an_error_with_its_row(run, values, message):
     write_csv("a.csv", A, ids=IDS)
     labels(values=values)
@@ -363,7 +363,7 @@ def test_one_column_of_labels_and_fbeta(run):
     ({"is_valid": np.arange(N) % 2}, "a.csv: column 'is_valid' holds whole numbers only and 'p' does not"),
     ({"q": PRED[1]}, "a: the two numbers of an item sum to .* no probabilities of two classes"),
     ({"q": PRED[1], "r": PRED[1] / 2}, "the labels are 0 and 1, but the predictions have 3 columns, which do not sum"),
-])  # fmt: skip
+])
 def test_what_may_be_no_prediction_is_not_blended(run, extra, message):
     labels(values=BINARY)
     pd.DataFrame({"id": IDS, "p": PRED[0], **extra}).to_csv("a.csv", index=False)
@@ -385,7 +385,7 @@ def junk(path):
     ("a.npy", lambda path: np.save(path, np.zeros((2, N, 3))), "give .n,., or .n, C. with a column for each class"),
     ("a.npy", lambda path: np.save(path, A.astype(complex)), "an array of complex128; give numbers"),
     ("a.npy", lambda path: np.save(path, np.array(NAMES)[Y]), "it holds text, like '...'; predictions are numbers"),
-])  # fmt: skip
+])
 def test_what_is_no_table_of_numbers_is_one_line(run, name, write, message):
     labels()
     write(run.folder / name)

@@ -214,7 +214,7 @@ def test_seeds_are_no_folds(run, pattern):
 
 
 @pytest.mark.parametrize("pattern", ["m_fold{}", "m.f{}", "fold-{}", "m_kfold_{}", "seed42_fold{}",
-                                     "fold{}_seed1", "oof_{}"])  # fmt: skip
+                                     "fold{}_seed1", "oof_{}"])
 def test_folds_are_joined(run, pattern):
     np.save("folds.npy", FOLDS)
     fold_files(pattern, A)
@@ -245,7 +245,7 @@ def test_folds_with_ids_are_joined_by_them(run):
 
 
 @pytest.mark.parametrize(("kind", "column"), [("folds", "fold"), ("folds", "kfold"), ("groups", "group"),
-                                              ("groups", "patient_id")])  # fmt: skip
+                                              ("groups", "patient_id")])
 @pytest.mark.parametrize("id_name", ["id", "image", "what"])
 def test_folds_and_groups_go_by_id(run, kind, column, id_name):
     np.save("a.npy", A)

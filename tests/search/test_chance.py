@@ -62,7 +62,7 @@ def grades(rng):
 KINDS = {
     "auc": binary, "log_loss": binary, "average_precision": binary, "f2": several, "accuracy": single,
     "macro_f1": single, "map3": single, "rmse": values, "qwk": grades,
-}  # fmt: skip
+}
 OF_CLASSES = [name for name, kind in KINDS.items() if kind is single]
 
 
@@ -73,7 +73,7 @@ def searched(folder, members, y, metric, folds=None, **options):
     if folds is not None:
         np.save(folder / "folds.npy", folds)
     asked = ArraySearch([folder / f"{name}.npy" for name in members], folder / "y.npy", find_metric(metric),
-                        folds=None if folds is None else folder / "folds.npy", **options)  # fmt: skip
+                        folds=None if folds is None else folder / "folds.npy", **options)
     return search_arrays(folder / "best.yml", asked)[1]
 
 
@@ -97,7 +97,7 @@ def test_sound_members_are_not_doubted(tmp_path, metric):
 def test_shuffled_rows_look_unrelated(tmp_path, metric):
     said = warned(tmp_path, lambda p: p[SHUFFLED], metric)
     assert said.endswith("it looks unrelated to the labels, as noise does, or rows in another order; match its rows to "
-                         "the labels, or leave it out")  # fmt: skip
+                         "the labels, or leave it out")
 
 
 def made_up(rng, p, metric):
@@ -247,7 +247,7 @@ def test_the_warning_is_on_the_terminal_and_in_every_report(tmp_path):
         np.save(tmp_path / f"{name}.npy", table)
     done = subprocess.run(
         [sys.executable, str(ROOT / "ensemble_search.py"), "best", "good.npy", "bad.npy", "--labels", "y.npy",
-         "--metric", "auc", "--out", "."], cwd=tmp_path, capture_output=True, text=True)  # fmt: skip
+         "--metric", "auc", "--out", "."], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0
     [line] = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
     assert line.startswith("warning: bad: auc 0.") and "0.5000: it looks inverted: 1 - p would score 0." in line

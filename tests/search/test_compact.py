@@ -98,7 +98,7 @@ def test_few_classes_score_as_all_cells_do_however_small_the_store(classes, metr
     if classes == 1 and metric != "f2":
         return  # one class is no choice
     found = [find_ensemble(cells, get_metric(metric), np.arange(N) % 3, SearchOptions(spaces=["probability"]))
-             for cells in (small, dense_cells(probs, targets))]  # fmt: skip
+             for cells in (small, dense_cells(probs, targets))]
     assert found[0].score == pytest.approx(found[1].score, abs=0.02 if classes > 5 else 1e-12)
 
 

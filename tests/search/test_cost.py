@@ -21,7 +21,7 @@ def squared_error_model(seed, members, rows=400):
     y = rng.normal(size=rows)
     shared = rng.normal(size=(3, rows))
     guesses = np.array([y + rng.normal(size=3) @ shared * 0.4 + rng.normal(0, rng.uniform(0.5, 2), rows)
-                        for _ in range(members)])  # fmt: skip
+                        for _ in range(members)])
     cells = dense_cells(guesses, y)
     blend = fit_blend(cells, Solver("linear", "certified"), get_metric("rmse"), LabelRule())
     return cells, blend, local_model(cells, blend), rng.uniform(0.2, 2, members)

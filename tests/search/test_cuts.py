@@ -32,5 +32,5 @@ def test_cuts_are_no_worse_than_nelder_mead():
     cuts, kappa = best_cuts(values, y, 5)
     assert (np.diff(cuts) >= 0).all()
     other = minimize(lambda c: -quadratic_kappa(y, cut_grades(values, np.sort(c))), [0.5, 1.5, 2.5, 3.5],
-                     method="Nelder-Mead")  # fmt: skip
+                     method="Nelder-Mead")
     assert kappa >= -other.fun

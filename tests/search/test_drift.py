@@ -45,7 +45,7 @@ def test_the_search_of_files_reports_it(tmp_path):
     y = np.random.default_rng(3).integers(0, 6, 400)
     paths = []
     for name, table in (("y", y), ("a", predictions(0, 400)), ("b", predictions(1, 400)),
-                        ("ta", predictions(2, 300)), ("tb", predictions(3, 300, sharpness=6.0))):  # fmt: skip
+                        ("ta", predictions(2, 300)), ("tb", predictions(3, 300, sharpness=6.0))):
         paths.append(tmp_path / f"{name}.npy")
         np.save(paths[-1], table)
     options = SearchOptions(spaces=["probability"])

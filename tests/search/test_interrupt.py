@@ -45,7 +45,7 @@ def folder(tmp_path):
 def interrupted(folder, metric, ready, *options):
     """Run the search, press Ctrl-C as soon as `ready()`, and wait for the end."""
     command = [sys.executable, str(ROOT / "ensemble_search.py"), "best", "a.npy", "b.npy", "--labels", "y.npy",
-               "--folds", "folds.npy", "--metric", metric, "--out", "out", *options]  # fmt: skip
+               "--folds", "folds.npy", "--metric", metric, "--out", "out", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
@@ -92,7 +92,7 @@ def test_in_the_choice_the_best_so_far_is_kept_and_level_two_is_not_begun(folder
 def test_in_level_two_the_blend_stands_with_its_nested_score(folder):
     trials = folder / "trials.journal"
     out = interrupted(folder, "accuracy", lambda: trials.is_file() and trials.stat().st_size > 4000, "--level2",
-                      "--level2-trials", "100000", "--study", "trials.journal")  # fmt: skip
+                      "--level2-trials", "100000", "--study", "trials.journal")
     assert "  note: level 2 was interrupted: the blend stands\n" in out and "  nested 0." in out
     spec, _ = whole_files(folder)
     assert spec.level2 is None and spec.metric.nested is not None

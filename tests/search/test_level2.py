@@ -97,7 +97,7 @@ def test_noise_falls_back_to_the_blend():
     clear = 2.0 * (y[:, None] == np.arange(6)) + rng.normal(0, 1, (600, 6))
     probs = np.array([np.exp(clear) / np.exp(clear).sum(axis=1, keepdims=True)] * 2, dtype=np.float32)
     gain, error = (found := fit(probs, probs[0], y, np.arange(600) % 3, get_metric("accuracy"))).gain(
-        get_metric("accuracy"))  # fmt: skip
+        get_metric("accuracy"))
     assert found.believed(get_metric("accuracy")) == (gain > error)
     assert gain < 0.02
 
@@ -126,9 +126,9 @@ def test_two_folds_are_too_few_and_an_unknown_booster_is_named():
 def test_several_seeds_and_a_reject_class():
     probs, y = specialists(7, items=300)
     found = fit(probs, probs.mean(axis=0), y, np.arange(300) % 3, get_metric("accuracy"),
-                Level2Options(settings=SMALL, seeds=2, top=2))  # fmt: skip
+                Level2Options(settings=SMALL, seeds=2, top=2))
     assert [(one.kind, one.seed) for one in found.boosters if one.fold == 1] == [
-        ("lightgbm", 0), ("lightgbm", 1), ("xgboost", 0), ("xgboost", 1)]  # fmt: skip
+        ("lightgbm", 0), ("lightgbm", 1), ("xgboost", 0), ("xgboost", 1)]
     assert len({one.text for one in found.boosters if one.kind == "lightgbm"}) == 6
     with pytest.raises(DataError, match="--level2-reject 8: the classes are 0 to 7"):
         fit(probs, probs.mean(axis=0), y, np.arange(300) % 3, get_metric("accuracy"), Level2Options(reject=8))
@@ -137,5 +137,5 @@ def test_several_seeds_and_a_reject_class():
 def test_the_same_seed_gives_the_same_boosters():
     probs, y = specialists(6, items=200)
     texts = [[one.text for one in fit(probs, probs.mean(axis=0), y, np.arange(200) % 3,
-                                      get_metric("accuracy")).boosters] for _ in range(2)]  # fmt: skip
+                                      get_metric("accuracy")).boosters] for _ in range(2)]
     assert texts[0] == texts[1]

@@ -58,7 +58,7 @@ def kernel_answer(root, spec, runs, fold, folder):
     data = competition_of(folder / "data", root / "competition" / "train", ids)
     inputs = lay_out_inputs(folder, ("foldpack-digits", data), {build.dataset: build.weights})
     command = [sys.executable, "-I", str(SANDBOX), BLOCKED, str(build.script), "--input", str(inputs),
-               "--output", str(folder / "output"), "--probs", str(folder / "probs.npy")]  # fmt: skip
+               "--output", str(folder / "output"), "--probs", str(folder / "probs.npy")]
     (folder / "empty").mkdir()
     wanted = ("PATH", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
     kept = {name: os.environ[name] for name in wanted if name in os.environ}

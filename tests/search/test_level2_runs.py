@@ -128,7 +128,7 @@ def test_a_compact_store_gives_the_same_table(tmp_path):
     tables = [gather_candidates(one.members, one.blend, one.prior, N, FAST) for one in sources]
     assert (tables[0].features == tables[1].features).all() and (tables[0].label == tables[1].label).all()
     fits = [fit_level2(table, one.cells, np.arange(N) % 4, f2, options=FAST)
-            for table, one in zip(tables, sources, strict=True)]  # fmt: skip
+            for table, one in zip(tables, sources, strict=True)]
     assert fits[0].per_fold == pytest.approx(fits[1].per_fold)
     assert fits[0].blend_per_fold == pytest.approx(fits[1].blend_per_fold, abs=0.01)
 

@@ -85,7 +85,7 @@ def test_where_it_makes_no_sense_it_is_refused(tmp_path):
     paths, y = whales(tmp_path)
     with pytest.raises(DataError, match="ranks classes for a metric like map5; it does not fit 'accuracy'"):
         search_arrays(tmp_path / "e.yml", ArraySearch(paths, tmp_path / "y.npy", get_metric("accuracy"),
-                                                      options=SearchOptions(rule=NEW)))  # fmt: skip
+                                                      options=SearchOptions(rule=NEW)))
     asked = ArraySearch(paths, tmp_path / "y.npy", get_metric("map5"), options=SearchOptions(rule=NEW))
     with pytest.raises(DataError, match="leave out --level2 or --new-class"):
         search_arrays(tmp_path / "e.yml", ArraySearch(**{**vars(asked), "level2": Level2Options()}))

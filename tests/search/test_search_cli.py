@@ -28,7 +28,7 @@ def cli():
 def test_runs_get_a_tuned_level_two(cli, tmp_path, capsys):
     specialists(tmp_path, "multiclass")
     options = ["--runs", tmp_path, "--out", tmp_path / "out", "--spaces", "probability", "--level2",
-               "--level2-trials", 1, "--study", tmp_path / "trials.journal", "--level2-top", 2]  # fmt: skip
+               "--level2-trials", 1, "--study", tmp_path / "trials.journal", "--level2-top", 2]
     cli("best", "low", "high", *options)
     spec = read_spec(tmp_path / "out" / "best.yml")
     assert spec.level2 is not None and spec.level2.top == 2 and len(spec.level2.boosters) == 8
@@ -43,7 +43,7 @@ def test_files_with_items_in_no_class_and_test_predictions(cli, tmp_path, capsys
     np.save(tmp_path / "test_a.npy", np.load(paths[0])[:200])
     np.save(tmp_path / "test_b.npy", np.load(paths[1])[:200] ** 3)
     cli("best", *paths, "--labels", tmp_path / "y.npy", "--metric", "map5", "--new-class", "--out", tmp_path,
-        "--spaces", "probability", "--test", tmp_path / "test_a.npy", "--test", tmp_path / "test_b.npy")  # fmt: skip
+        "--spaces", "probability", "--test", tmp_path / "test_a.npy", "--test", tmp_path / "test_b.npy")
     assert read_any_ensemble(tmp_path / "best.yml").new_score > 0
     said = capsys.readouterr().out
     assert "'in no class' scores" in said and "b: test and out-of-fold predictions can be told apart" in said
@@ -55,7 +55,7 @@ def test_files_with_items_in_no_class_and_test_predictions(cli, tmp_path, capsys
     (["--level2", "--study", "x.db"], "--study keeps the trials of --level2-trials; say how many"),
     (["--new-class"], "--new-class and --test are for files of predictions, not for runs"),
     (["--test", "a.npy"], "--new-class and --test are for files of predictions, not for runs"),
-])  # fmt: skip
+])
 def test_options_that_need_others(cli, options, message):
     with pytest.raises(FoldpackError, match=message):
         cli("best", "some_run", *options)

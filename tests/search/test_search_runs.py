@@ -29,7 +29,7 @@ def write_run(folder, name, task, targets, sharpness, seed, classes=CLASSES, sec
     fold = np.arange(len(targets)) % 4
     write_oof_rows(folder / name / "oof.csv", [f"i{k}" for k in range(len(targets))], fold)
     digests = [write_array(folder / name / f"{what}.npy", array) for what, array in
-               (("oof", logits), ("targets", targets))]  # fmt: skip
+               (("oof", logits), ("targets", targets))]
     folds = [FoldMeta(fold=k, items=int((fold == k).sum()), score=0.5, epoch=1, sha256=DIGEST) for k in range(4)]
     write_meta(folder / name, RunMeta(
         run=name, competition="digits" if task == "multiclass" else "imet", task=task, classes=classes,
@@ -37,7 +37,7 @@ def write_run(folder, name, task, targets, sharpness, seed, classes=CLASSES, sec
         metric="accuracy" if task == "multiclass" else "f2", score=0.5, folds=folds, seconds_per_image=seconds,
         config_sha256=DIGEST, folds_sha256=DIGEST, oof_sha256=digests[0], targets_sha256=digests[1],
         versions={"torch": "2", "timm": "1"},
-    ))  # fmt: skip
+    ))
     return logits
 
 
@@ -51,7 +51,7 @@ def runs(tmp_path):
 def test_the_kernels_blend_of_the_oof_gives_the_score_in_the_yaml(runs, task):
     folder, targets = runs
     logits = {name: write_run(folder, name, task, targets[task], s, k)
-              for k, (name, s) in enumerate((("a", 1.5), ("b", 2.0), ("c", 0.5)))}  # fmt: skip
+              for k, (name, s) in enumerate((("a", 1.5), ("b", 2.0), ("c", 0.5)))}
     spec, numbers = search_runs("best", [folder / name for name in logits], RunSearch())
     assert parse_spec(spec_to_dict(spec)) == spec
     probs = np.stack([merge_view_probs(logits[member.run], task) for member in spec.members])

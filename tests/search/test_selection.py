@@ -16,7 +16,7 @@ FOLDS = np.arange(N) % 4
 LABELS = RNG.random((N, 8)) < 0.2
 # Members of different temperature and offset: their mean probability is not what a logit blend makes of them.
 MULTILABEL = np.array([1 / (1 + np.exp(-(t * (2 * LABELS - 1 + RNG.normal(0, 1, LABELS.shape)) + b)))
-                       for t, b in ((0.3, 1), (1, -1), (4, -3), (0.1, 3))])  # fmt: skip
+                       for t, b in ((0.3, 1), (1, -1), (4, -3), (0.1, 3))])
 CLASSES = RNG.integers(0, 5, N)
 SCORES = np.array([RNG.normal(size=(N, 5)) + s * np.eye(5)[CLASSES] for s in (0.3, 1.0, 1.4)])
 MULTICLASS = np.exp(SCORES) / np.exp(SCORES).sum(axis=2, keepdims=True)
@@ -30,7 +30,7 @@ CASES = {
     "accuracy": (MULTICLASS, CLASSES), "log_loss": (MULTICLASS, CLASSES), "map5": (MULTICLASS, CLASSES),
     "auc": (MULTICLASS[:, :, 1], BINARY), "average_precision": (MULTILABEL, LABELS),
     "rmse": (GUESSES, VALUES), "mae": (GUESSES, VALUES), "qwk": (GUESSES, GRADES),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -77,7 +77,7 @@ def test_members_of_different_temperature_are_blended_in_logit_space():
 def test_free_and_signed_weights_undo_a_common_scale_and_offset():
     cells, metric = dense_cells(GUESSES, VALUES), get_metric("rmse")
     fits = {method: fit_blend(cells, Solver("linear", method), metric, LabelRule())
-            for method in ("certified", "free", "negative")}  # fmt: skip
+            for method in ("certified", "free", "negative")}
     scores = {method: metric(VALUES, blend.of(cells)) for method, blend in fits.items()}
     assert scores["free"] < scores["certified"] - 0.1
     assert scores["negative"] <= scores["free"] + 1e-4

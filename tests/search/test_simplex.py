@@ -13,7 +13,7 @@ from foldpack.search.simplex import fit_log_loss, fit_squared_error, simplex_qp
 def slsqp(function, size):
     bounds, total = [(0, 1)] * size, {"type": "eq", "fun": lambda w: w.sum() - 1}
     return minimize(function, np.full(size, 1 / size), method="SLSQP", bounds=bounds, constraints=[total],
-                    options={"ftol": 1e-12, "maxiter": 500})  # fmt: skip
+                    options={"ftol": 1e-12, "maxiter": 500})
 
 
 @settings(max_examples=80, deadline=None)

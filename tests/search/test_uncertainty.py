@@ -29,7 +29,7 @@ def fitted(predictions, targets, solver, groups=None):
     (MULTICLASS, CLASSES, Solver("probability", "certified")), (MULTICLASS, CLASSES, Solver("logit", "certified")),
     (MULTICLASS, np.eye(4, dtype=bool)[CLASSES], Solver("probability", "certified")),
     (MULTICLASS, np.eye(4, dtype=bool)[CLASSES], Solver("logit", "certified")),
-])  # fmt: skip
+])
 def test_leaving_a_member_out_costs_about_what_a_full_refit_says(predictions, targets, solver):
     cells, blend, model = fitted(predictions, targets, solver)
     assert model.solve(np.ones(len(predictions), dtype=bool), *model.system()) == pytest.approx(model.center, abs=1e-3)

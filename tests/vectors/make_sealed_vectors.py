@@ -114,7 +114,7 @@ class Vectors:
             "file": file, "group": group, "expect": expect, "key": key.hex(), "role": role, "pin": pin,
             "sha256": hashlib.sha256(data).hexdigest(),
             "released_bytes": len(released), "released_sha256": hashlib.sha256(released).hexdigest(),
-        })  # fmt: skip
+        })
 
     def make(self, group: str, name: str, recipe: Recipe, expect: str = "success", pin: str | None = None) -> bytes:
         data = build(recipe)
@@ -130,13 +130,13 @@ def success(vectors: Vectors) -> None:
     for log2_chunk in (11, 12, 13, 16, 20, 24):
         vectors.make("success", f"chunk-{log2_chunk}", Recipe(seeded("content", 4200), log2_chunk=log2_chunk))
     roles = {"one": "x", "utf8": "модель/δ/折0", "longest": "r" * 200, "spaces": "a run / fold 3",
-             "quotes": "'\"\\/%{}"}  # fmt: skip
+             "quotes": "'\"\\/%{}"}
     for name, role in roles.items():
         vectors.make("success", f"role-{name}", Recipe(seeded("content", 1500), role=role))
     tensors = b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
     safetensors = struct.pack("<Q", len(tensors)) + tensors + struct.pack("<2f", 0.5, -1.0)
     contents = {"safetensors": safetensors, "zeros": bytes(2000), "text": b"tree\nversion=v4\nnum_class=1\n" * 90,
-                "looks-sealed": b"\x8bFPSEAL\n" + bytes(200)}  # fmt: skip
+                "looks-sealed": b"\x8bFPSEAL\n" + bytes(200)}
     for name, content in contents.items():
         vectors.make("success", f"content-{name}", Recipe(content))
     for name, key in {"zeros": bytes(32), "ones": b"\xff" * 32, "counting": bytes(range(32))}.items():
@@ -167,7 +167,7 @@ def header(vectors: Vectors, base: Recipe, data: bytes) -> None:
     bad("plain-0", data[:12] + bytes(8) + data[20:], "SealedHeaderError")
     bad("plain-0-alone", data[:12] + bytes(8) + data[20:116], "SealedHeaderError")
     flips = {"file-id-first": 20, "file-id-last": 35, "salt-first": 36, "salt-last": 67, "role-tag": 76,
-             "role-tag-last": 83, "code-first": 84, "code-middle": 100, "code-last": 115}  # fmt: skip
+             "role-tag-last": 83, "code-first": 84, "code-middle": 100, "code-last": 115}
     for name, offset in flips.items():
         bad(f"flip-{name}", flip(data, offset), "SealedHeaderError")
     bad("code-zero", data[:84] + bytes(32) + data[116:], "SealedHeaderError")
@@ -206,7 +206,7 @@ def payload(vectors: Vectors, base: Recipe, data: bytes) -> None:
     for index, chunk in enumerate(chunks):
         at = start + index * step
         for name, offset in {"first": 0, "middle": len(chunk) // 2, "tag-first": len(chunk) - 16,
-                             "tag-last": len(chunk) - 1}.items():  # fmt: skip
+                             "tag-last": len(chunk) - 1}.items():
             bad(f"chunk-{index}-{name}", flip(data, at + offset, 0x80))
     head = data[:start]
     bad("swap-0-1", head + chunks[1] + chunks[0] + b"".join(chunks[2:]))
@@ -241,11 +241,11 @@ def payload(vectors: Vectors, base: Recipe, data: bytes) -> None:
 
 def keys_roles_pins(vectors: Vectors, base: Recipe, data: bytes) -> None:
     def bad(group: str, name: str, expect: str, key: bytes = base.key, role: str = base.role, pin: str | None = None,
-            changed: bytes = data) -> None:  # fmt: skip
+            changed: bytes = data) -> None:
         vectors.add(group, name, changed, expect, key, role, pin)
 
     for name, key in {"other": seeded("other key", 32), "zeros": bytes(32), "bit-first": flip(base.key, 0),
-                      "bit-last": flip(base.key, 31), "reversed": base.key[::-1]}.items():  # fmt: skip
+                      "bit-last": flip(base.key, 31), "reversed": base.key[::-1]}.items():
         bad("key", f"wrong-{name}", "WrongKeyError", key=key)
     stranger = seeded("other key", 32)
     forged = hkdf(stranger, b"", CONTEXT + b"key id", 8)
@@ -253,7 +253,7 @@ def keys_roles_pins(vectors: Vectors, base: Recipe, data: bytes) -> None:
     bad("key", "id-forged", "SealedHeaderError", key=stranger, changed=data[:68] + forged + data[76:])
     vectors.make("key", "id-forged-authentic", replace(base, key_id=forged), "WrongKeyError")
     roles = ("resnet10t/fold1", "resnet10t/fold", "resnet10t/fold00", "RESNET10T/fold0", "resnet10t\\fold0", "x",
-             " resnet10t/fold0", "resnet10t/fold0 ")  # fmt: skip
+             " resnet10t/fold0", "resnet10t/fold0 ")
     for number, role in enumerate(roles):
         bad("role", f"wrong-{number}", "WrongRoleError", role=role)
     composed = build(replace(base, role="é/fold0"))

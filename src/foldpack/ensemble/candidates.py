@@ -24,7 +24,7 @@ MemberRows = Callable[[int, int], np.ndarray]
 SHARED_FEATURES = (
     "mean", "min", "max", "spread", "blend", "blend_rank", "blend_gap", "in_top", "is_first", "class", "prior",
     "candidates",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

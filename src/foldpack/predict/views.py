@@ -40,7 +40,7 @@ CROP_PLACES: dict[str, tuple[Fraction, Fraction]] = {
 }
 VIEW_FORMS = (
     "scale:FACTOR", "shift:RIGHT:DOWN", "crop:PLACE:SHARE", "crop:LEFT:TOP:SHARE", "crop:full",
-)  # fmt: skip
+)
 VIEW_GROUPS = ("d4", "five-crop:SHARE", "seven-crop:SHARE", "random-crop:COUNT:seedN:SHARE")
 SCALE_LIMITS = (Fraction(1, 4), Fraction(4))
 SHIFT_LIMITS = (Fraction(-1, 2), Fraction(1, 2))

@@ -106,7 +106,7 @@ def read_arrays(
     answer = [label or members[0].column or "prediction"]
     return ArrayInputs(dense_cells(predictions, targets, group), members, fold, list(dict.fromkeys(notes)),
                        answer if columns == 1 else classes or numbered(columns), _id_name(truth, tables),
-                       label)  # fmt: skip
+                       label)
 
 
 def truth_among(raw: RawTable, others: list[RawTable], members: list[RawTable]) -> Truth:
@@ -148,7 +148,7 @@ def ordered_members(
             first = first or (raw.path, ids.values)
             if ids.values != first[1]:
                 raise DataError(f"{raw.path}: its ids are not those of {first[0]}, or in another order, and the labels "
-                                "have none to say which row is which; give the labels ids")  # fmt: skip
+                                "have none to say which row is which; give the labels ids")
         found, skipped = predictions_in(raw, None if ids is None else ids.name, known, numbers)
         require_finite(found.values, given.path, None if ids is None else ids.values)
         tables.append(OrderedTable(raw, found, None if ids is None else ids.name))
@@ -253,7 +253,7 @@ def member_names(files: list[Path]) -> list[str]:
              [f"{file.parent.name}/{file.stem}" for file, _ in split],
              [f"{file.parent.name}/{file.name}:{array}" if array else f"{file.parent.name}/{file.name}"
               for file, array in split],
-             [str(path) for path in files]]  # fmt: skip
+             [str(path) for path in files]]
     names = []
     for options in zip(*kinds, strict=True):
         alone = (one for one, among in zip(options, kinds, strict=True) if among.count(one) == 1)
@@ -265,7 +265,7 @@ def new_class_targets(kind: Kind, targets: np.ndarray, classes: int, metric: Met
     """(n,) int with `classes` for the items that are in no class (-1). Raises DataError where that makes no sense."""
     if kind != "exclusive" or not metric.map_at:
         raise DataError(f"--new-class ranks classes for a metric like map5; it does not fit {metric.name!r} and these "
-                        "labels")  # fmt: skip
+                        "labels")
     if targets.min() != -1:
         raise DataError("--new-class: no label is -1, so nothing says when an item is in no class")
     return np.where(targets == -1, classes, targets)

@@ -60,7 +60,7 @@ def array_ensemble(name: str, inputs: ArrayInputs, found: Found) -> ArrayEnsembl
 def array_member(member: MemberInput, weight: float) -> ArrayMember:
     """A member's entry in the YAML."""
     return ArrayMember(name=member.name, weight=weight, sha256=member.digest, scores=member.scores,
-                       temperature=member.temperature, column=member.column)  # fmt: skip
+                       temperature=member.temperature, column=member.column)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def blend_files(
     for path in (out, decided):
         if path is not None and path.suffix.lower() not in OUTPUTS:
             raise DataError(f"{path}: cannot write {path.suffix or 'a file without an ending'}; give .npy for NumPy or "
-                            ".csv for a table with ids and names")  # fmt: skip
+                            ".csv for a table with ids and names")
     spec = array_view(read_any_ensemble(ensemble))
     names = [member.name for member in spec.members]
     if len(files) != len(names):
@@ -63,7 +63,7 @@ def blend_files(
     answer = None if decided is None else decide_ensemble(spec, blended)
     if decided is not None and answer is None:
         raise DataError(f"{ensemble}: metric {spec.metric.name!r} takes the numbers themselves; there is no threshold "
-                        "to decide with, leave --decided out")  # fmt: skip
+                        "to decide with, leave --decided out")
     if ids is None and ".csv" in (out.suffix.lower(), decided.suffix.lower() if decided else ""):
         tell("the inputs have no ids: the CSV has none either, its rows stand as in the first input")
     _write(out, blended, spec, ids, decisions=False)
@@ -93,7 +93,7 @@ def require_order_of_names(files: list[Path], names: list[str], ensemble: Path) 
     for place, (path, member) in enumerate(zip(files, called, strict=True)):
         if member is not None and member != place and called.count(member) == 1:
             raise DataError(f"{path}: called like member {names[member]!r}, but it is given for {names[place]!r}; "
-                            f"give the inputs in the order of {ensemble}: {', '.join(names)}")  # fmt: skip
+                            f"give the inputs in the order of {ensemble}: {', '.join(names)}")
 
 
 def _called_like(path: Path, names: list[str]) -> int | None:
@@ -102,7 +102,7 @@ def _called_like(path: Path, names: list[str]) -> int | None:
     stem = file.stem + (f":{array}" if array else "")
     for text in (stem, f"{file.parent.name}/{stem}"):
         found = [place for place, name in enumerate(names)
-                 if re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text)]  # fmt: skip
+                 if re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text)]
         longest = [place for place in found if len(names[place]) == max(len(names[one]) for one in found)]
         if found:
             return longest[0] if len(longest) == 1 else None
@@ -117,7 +117,7 @@ def rows_in_one_order(tables: list[RawTable], id_name: str | None) -> tuple[list
     for table in tables:
         if table.rows != tables[0].rows:
             raise DataError(f"{table.path}: {table.rows} rows, but {tables[0].path} has {tables[0].rows}; give all "
-                            "members' predictions of the same items")  # fmt: skip
+                            "members' predictions of the same items")
     columns = [id_columns(table) for table in tables]
     picked = []
     for place, own in enumerate(columns):
@@ -145,7 +145,7 @@ def member_probs(
     Raises DataError for other classes, other shapes, NaN, and numbers that are not what the search took them for.
     """
     inputs = [predictions_in(_own_column(table, member), id_name, _several(spec.classes))
-              for table, member in zip(tables, spec.members, strict=True)]  # fmt: skip
+              for table, member in zip(tables, spec.members, strict=True)]
     known, source = _several(spec.classes), ensemble
     if spec.classes is None:  # of an older search: the first input that has names
         named = [place for place, (found, _) in enumerate(inputs) if found.names is not None and len(found.names) > 1]
@@ -161,7 +161,7 @@ def member_probs(
                 more.append(f"no column names in {table.path}: its classes are matched by position to {source}")
         elif spec.classes is not None and values.ndim != 1:
             raise DataError(f"{table.path}: {values.shape[1]} columns, but {ensemble} was found on one number an item; "
-                            f"give the column {member.column or spec.classes[0]!r} alone")  # fmt: skip
+                            f"give the column {member.column or spec.classes[0]!r} alone")
         require_finite(values, table.path)
         scores = member.scores or decide_scores(values, spec.kind)
         if member.scores is not None:

@@ -14,7 +14,7 @@ SETTINGS: dict[str, dict] = {
     "lightgbm": {"learning_rate": 0.05, "num_leaves": 41, "min_data_in_leaf": 20, "bagging_fraction": 0.8,
                  "bagging_freq": 5, "feature_fraction": 0.9, "lambda_l2": 1.0},
     "xgboost": {"eta": 0.15, "max_depth": 8, "gamma": 0.01},
-}  # fmt: skip
+}
 ROUNDS, PATIENCE = 400, 20
 
 
@@ -41,7 +41,7 @@ def fit_booster(kind: str, task: BoosterFit, seed: int, settings: dict) -> tuple
 def fit_lightgbm(task: BoosterFit, seed: int, settings: dict) -> tuple[str, float]:
     """See `fit_booster`."""
     full = settings | {"objective": "binary", "seed": seed, "deterministic": True, "force_row_wise": True,
-                       "verbosity": -1, "num_threads": task.threads}  # fmt: skip
+                       "verbosity": -1, "num_threads": task.threads}
     truth = task.truth.astype(np.int8)
     data = lgb.Dataset(task.features[task.train], truth[task.train], params=full)
     watch = lgb.Dataset(task.features[task.stop], truth[task.stop], reference=data, params=full)
@@ -54,9 +54,9 @@ def fit_lightgbm(task: BoosterFit, seed: int, settings: dict) -> tuple[str, floa
 def fit_xgboost(task: BoosterFit, seed: int, settings: dict) -> tuple[str, float]:
     """See `fit_booster`."""
     full = settings | {"objective": "binary:logistic", "eval_metric": "logloss", "seed": seed,
-                       "nthread": task.threads, "verbosity": 0}  # fmt: skip
+                       "nthread": task.threads, "verbosity": 0}
     data, watch = (xgb.DMatrix(task.features[part], task.truth[part]) for part in (task.train, task.stop))
     booster = xgb.train(full, data, ROUNDS, evals=[(watch, "stop")], early_stopping_rounds=PATIENCE,
-                        verbose_eval=False)  # fmt: skip
+                        verbose_eval=False)
     best = booster[: booster.best_iteration + 1]
     return bytes(best.save_raw("json")).decode("utf-8"), float(booster.best_score)

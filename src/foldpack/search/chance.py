@@ -112,10 +112,10 @@ class _Judge:
             return head + f"{best[0]} {best[1]:.4f}; mend its file, or leave it out"
         if related >= RELATED:
             return head + ("it knows something of the labels, but a constant is better; its numbers may be badly "
-                           "calibrated, or no probabilities")  # fmt: skip
+                           "calibrated, or no probabilities")
         if related > AGAINST:
             return head + ("it looks unrelated to the labels, as noise does, or rows in another order; match its rows "
-                           "to the labels, or leave it out")  # fmt: skip
+                           "to the labels, or leave it out")
         return head + "it runs against the labels; check the meaning of its numbers, or leave it out"
 
     def undone(self, member: int, table: np.ndarray, folds: np.ndarray, least: float) -> tuple[str, float] | None:

@@ -74,7 +74,7 @@ def _require_alike_numbers(frame: pd.DataFrame, path: object, known: list[str]) 
     rest = [name for name in frame.columns if not is_whole(frame[name])]
     if whole and rest:
         raise DataError(f"{path}: column {whole[0]!r} holds whole numbers only and {rest[0]!r} does not, so it is not "
-                        "clear that both are predictions; leave out what is none")  # fmt: skip
+                        "clear that both are predictions; leave out what is none")
 
 
 def _told(skipped: dict[str, str]) -> str:
@@ -108,7 +108,7 @@ def _text(name: str, column: pd.Series, path: object) -> str:
     if 0.5 < np.mean(~np.isnan(numbers)) < 1:
         row = int(np.flatnonzero(np.isnan(numbers))[0])
         raise DataError(f"{path}: column {name!r} holds text, first {column.iloc[row]!r} in row {row}; after the ids "
-                        "only numbers are read")  # fmt: skip
+                        "only numbers are read")
     return "text"
 
 
@@ -166,12 +166,12 @@ def _other_names(found: Predictions, known: list[str], path: object, source: obj
     names = found.names
     if names is None:
         return DataError(f"{path}: shape {found.values.shape}, but {source} has {len(known)} classes: {_some(known)}; "
-                         "members must predict the same items and classes")  # fmt: skip
+                         "members must predict the same items and classes")
     missing = [name for name in known if name not in names]
     more = [name for name in names if name not in known]
     parts = [f"{what} {_some(some)}" for what, some in (("missing", missing), ("too many", more)) if some]
     return DataError(f"{path}: the columns are not the classes of {source}: {'; '.join(parts)}; give a column for each "
-                     f"of {_some(known)}")  # fmt: skip
+                     f"of {_some(known)}")
 
 
 def _some(names: list[str]) -> str:

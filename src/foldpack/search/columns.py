@@ -41,7 +41,7 @@ class IdColumn:
         """Whether it is 0..n-1 or 1..n, in any order."""
         numbers = [int(one) for one in self.values if re.fullmatch(r"0|[1-9]\d*", one)]
         return len(numbers) == len(self.values) > 0 and sorted(numbers) in (
-            list(range(len(numbers))), list(range(1, len(numbers) + 1)))  # fmt: skip
+            list(range(len(numbers))), list(range(1, len(numbers) + 1)))
 
     @property
     def in_order(self) -> bool:
@@ -151,7 +151,7 @@ def require_known_order(columns: list[IdColumn], path: object) -> None:
         if one.strength and one.counts_rows and not one.in_order:
             raise DataError(f"{path}: column {one.name!r} counts the rows in another order (the first is "
                             f"{one.values[0]}), and the labels have no such column; sort by it, or give "
-                            "the labels ids")  # fmt: skip
+                            "the labels ids")
 
 
 def row_order(ids: list[str], wanted: list[str], path: object, against: object) -> np.ndarray:
@@ -166,12 +166,12 @@ def row_order(ids: list[str], wanted: list[str], path: object, against: object) 
     if (order < 0).any():
         lost = [one for one, place in zip(wanted, order, strict=True) if place < 0]
         raise DataError(f"{path}: {len(lost)} of {len(wanted)} ids of {against} are missing, for example "
-                        f"{lost[0]!r}; here an id is like {ids[0]!r}{_zeros_hint(lost[0], index)}")  # fmt: skip
+                        f"{lost[0]!r}; here an id is like {ids[0]!r}{_zeros_hint(lost[0], index)}")
     if len(ids) > len(wanted):
         known = set(wanted)
         more = next(one for one in ids if one not in known)
         raise DataError(f"{path}: {len(ids) - len(wanted)} ids are not in {against}, for example {more!r}; leave their "
-                        "rows out")  # fmt: skip
+                        "rows out")
     return order
 
 

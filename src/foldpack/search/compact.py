@@ -55,7 +55,7 @@ def compact_cells(
         if progress:
             progress(end / items)
     return Cells(kind, _joined(values), np.concatenate(rows), np.concatenate(columns), items, classes, targets, False,
-                 groups, floor, each)  # fmt: skip
+                 groups, floor, each)
 
 
 def kept_cells(block: np.ndarray, targets: np.ndarray, floor: float, each: bool = True) -> np.ndarray:

@@ -21,7 +21,7 @@ DRIFT_ROWS = 5000  # of each side
 DRIFT_BEST = 5  # probabilities of an item that are looked at
 DRIFT_FOLDS = 3
 DRIFT_SETTINGS = {"objective": "binary", "num_leaves": 15, "min_data_in_leaf": 20, "learning_rate": 0.1, "seed": 0,
-            "deterministic": True, "force_row_wise": True, "verbosity": -1, "num_threads": 1}  # fmt: skip
+            "deterministic": True, "force_row_wise": True, "verbosity": -1, "num_threads": 1}
 
 
 @dataclass(frozen=True)

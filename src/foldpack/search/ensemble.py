@@ -134,7 +134,7 @@ def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) 
     if spec.blend.space == "rank" and not cells.full:
         raise DataError("level 2 on a blend of ranks needs all predictions in memory; leave rank out of --spaces")
     return Level2Source([member.run for member in spec.members], members, blend, part.with_values(blended[None]),
-                        np.asarray(spec.prior, dtype=np.float32), tuple(floor_notes(cells, found)))  # fmt: skip
+                        np.asarray(spec.prior, dtype=np.float32), tuple(floor_notes(cells, found)))
 
 
 def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
@@ -187,7 +187,7 @@ def single_notes(found: Found, names: list[str]) -> list[str]:
     if not sign * (alone - found.score) > SINGLE_MARGIN * abs(found.score):
         return []
     return [f"'{names[best]}' alone scores {alone:.4f}, the blend {found.score:.4f}: the others spoil it; search again "
-            "without the weakest members"]  # fmt: skip
+            "without the weakest members"]
 
 
 def limit_notes(found: Found, asked: RunSearch) -> list[str]:
@@ -199,7 +199,7 @@ def limit_notes(found: Found, asked: RunSearch) -> list[str]:
         return []
     return [f"even the cheapest members need {needed:.2g} h for {asked.images:,} images on {asked.devices} device(s), "
             f"but {max(0.0, limit):.2g} h of {asked.hours:g} h are free for them: the kernel will leave units out; "
-            "train a smaller network, take fewer views or folds, or give --devices 2 for two GPUs"]  # fmt: skip
+            "train a smaller network, take fewer views or folds, or give --devices 2 for two GPUs"]
 
 
 def limit_hours(asked: RunSearch) -> float:
@@ -213,7 +213,7 @@ def run_options(runs: list[Run], asked: RunSearch) -> SearchOptions:
     machine = Machine(asked.images or ORDER_IMAGES, asked.device_factor, asked.devices)
     limit = limit_hours(asked) if asked.images else None
     return replace(asked.options, costs=costs, machine=machine, limit_hours=limit,
-                   with_front=asked.images is not None)  # fmt: skip
+                   with_front=asked.images is not None)
 
 
 def require_same_rows(runs: list[Run]) -> None:
@@ -229,7 +229,7 @@ def require_same_rows(runs: list[Run]) -> None:
         ):
             if not same:
                 raise DataError(f"runs '{first.meta.run}' and '{run.meta.run}' differ in their {what}; blend runs "
-                                "that were trained on one folds.csv and on the same folds of it")  # fmt: skip
+                                "that were trained on one folds.csv and on the same folds of it")
     names = [run.meta.run for run in runs]
     if len(set(names)) != len(names):
         raise DataError(f"a run is named twice: {', '.join(names)}; name each once")
@@ -299,13 +299,13 @@ def member_of(run: Run, weight: float) -> MemberSpec:
 
 def _plan_spec(runs: list[Run], found: Found) -> PlanSpec:
     units = [UnitSpec(run=runs[unit.member].meta.run, fold=runs[unit.member].meta.folds[unit.fold].fold)
-             for unit in found.plan]  # fmt: skip
+             for unit in found.plan]
     return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix) for prefix in found.prefixes])
 
 
 def _prefix_spec(runs: list[Run], prefix: Prefix) -> PrefixSpec:
     shares = [ShareSpec(run=runs[m].meta.run, weight=float(weight))
-              for m, weight in zip(prefix.members, prefix.blend.weights, strict=True)]  # fmt: skip
+              for m, weight in zip(prefix.members, prefix.blend.weights, strict=True)]
     return PrefixSpec(
         members=shares,
         scale=prefix.blend.scale,

@@ -100,7 +100,7 @@ def correlation_figure(correlation: list[list[float]], names: list[str]) -> str:
     if len(names) <= 12:
         for (row, column), value in np.ndenumerate(table):
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=9,
-                      color="white" if value > 0.7 else "black")  # fmt: skip
+                      color="white" if value > 0.7 else "black")
     figure.colorbar(image, ax=axes, shrink=0.8)
     return svg_text(figure)
 

@@ -263,7 +263,7 @@ def _plan(cells, blend, metric, options, kept, model) -> tuple[list[PlannedUnit]
         return [], []
     costs = [cost for cost, keep in zip(options.costs, kept, strict=True) if keep]
     units = plan_units(model, blend.weights, np.array([unit_hours(cost, options.machine) for cost in costs]),
-                       np.array([cost.folds for cost in costs]))  # fmt: skip
+                       np.array([cost.folds for cost in costs]))
     there, original = in_space(cells, blend.solver), np.flatnonzero(kept)
     prefixes = []
     for members in prefix_sets(units):
@@ -275,7 +275,7 @@ def _plan(cells, blend, metric, options, kept, model) -> tuple[list[PlannedUnit]
         else:
             fitted = fit_blend(some, blend.solver, metric, options.rule)
         fitted = replace(fitted, weights=np.round(fitted.weights, DIGITS), scale=round(fitted.scale, DIGITS),
-                         bias=round(fitted.bias, DIGITS))  # fmt: skip
+                         bias=round(fitted.bias, DIGITS))
         decision, score = fit_decision(some, fitted.of(some), metric, options.rule)
         prefixes.append(Prefix([int(original[m]) for m in members], fitted, decision, score))
     return units, prefixes

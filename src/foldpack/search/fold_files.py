@@ -34,18 +34,18 @@ def _beside(raw: RawTable, truth: Truth, names: frozenset[str], what: str) -> pd
         assert raw.array is not None
         if raw.array.ndim != 1:
             raise DataError(f"{raw.path}: shape {raw.array.shape}, but there are {len(truth.values)} labels; give one "
-                            "a row")  # fmt: skip
+                            "a row")
         truth.notes.append(f"{raw.path}: no ids: its rows are matched by position")
         return pd.Series(raw.array)
     rest = [name for name in raw.frame.columns if ids is None or name != ids.name]
     called = [name for name in rest if plain_name(name) in names]
     if len(called) != 1:
         called = [name for name in rest if plain_name(name) not in TARGET_NAMES | COUNTER_NAMES
-                  and not is_counter(name, raw.frame[name])] or rest  # fmt: skip
+                  and not is_counter(name, raw.frame[name])] or rest
     if len(called) != 1:
         left = ", ".join(called) or "none is left"
         raise DataError(f"{raw.path}: it is not clear which column holds the {what}: {left}; call it "
-                        f"{what.rstrip('s')}")  # fmt: skip
+                        f"{what.rstrip('s')}")
     return raw.frame[called[0]]
 
 
@@ -57,7 +57,7 @@ def fold_column(raw: RawTable, truth: Truth) -> np.ndarray:
     numbers = numbers_of(column)
     if (wrong := np.flatnonzero(~(numbers % 1 == 0))).size:
         raise DataError(f"{raw.path}: folds must be whole numbers, got {numbers[wrong[0]]:g} for "
-                        f"{truth.row(int(wrong[0]))}")  # fmt: skip
+                        f"{truth.row(int(wrong[0]))}")
     return numbers.astype(np.int64)
 
 

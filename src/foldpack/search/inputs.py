@@ -20,7 +20,7 @@ from foldpack.search.tables import RawTable, read_raw, split_array_name
 NUMBER = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]*[-_ .]?)(\d{1,2})(?![A-Za-z0-9])")
 FOLD_WORDS = ("fold", "f", "kfold", "cv", "k", "split", "part")
 OTHER_WORDS = tuple("seed s run r rep repeat v ver version exp experiment epoch ep e model m net n ckpt checkpoint "
-                    "snap bag tta try trial b stage level l".split())  # fmt: skip
+                    "snap bag tta try trial b stage level l".split())
 
 
 def digest_of(files: tuple[Path, ...]) -> str:
@@ -85,7 +85,7 @@ def whole_member(
         return by_ids, [_joined_note(path, parts, "by id")]
     if folds is None:
         raise DataError(f"{path}: {raw.rows} of {rows} rows, one of {len(siblings)} folds; say with --folds which row "
-                        "belongs to which fold")  # fmt: skip
+                        "belongs to which fold")
     return _joined_by_folds(path, parts, folds), [_joined_note(path, parts, "as --folds says")]
 
 
@@ -113,7 +113,7 @@ def _joined_by_folds(path: Path, parts: dict[int, RawTable], folds: np.ndarray) 
     for fold in needed:
         if parts[fold].rows != (count := int((folds == fold).sum())):
             raise DataError(f"{parts[fold].path}: {parts[fold].rows} rows, fold {fold} has {count} rows of shape "
-                            f"{_shape(parts[fold])}; are these files really folds?")  # fmt: skip
+                            f"{_shape(parts[fold])}; are these files really folds?")
     stacked = _stacked(path, [parts[fold] for fold in needed])
     place = np.argsort(np.concatenate([np.flatnonzero(folds == fold) for fold in needed]))
     if stacked.frame is not None:
@@ -144,7 +144,7 @@ def _stacked(path: Path, parts: list[RawTable]) -> RawTable:
 
 
 def in_order(raw: RawTable, wanted: list[str] | None, against: object, name: str | None = None) -> tuple[
-    RawTable, IdColumn | None]:  # fmt: skip
+    RawTable, IdColumn | None]:
     """A table with its rows in the order of the ids wanted, and its own ids, None where it has none.
 
     wanted: None leaves the order. against: whose ids they are; name: of their column. Raises DataError where ids

@@ -51,7 +51,7 @@ def read_truth(raw: RawTable, ids: IdColumn | None, others: list[IdColumn], pred
     strange = {one.name for one in others if one.strength} | ({ids.name} if ids else set())
     rest = [name for name in frame.columns if name not in strange and not is_fold(name, frame[name])]
     rest = [name for name in rest if len(rest) == 1 or not is_counter(name, frame[name])
-            or plain_name(name) in TARGET_NAMES]  # fmt: skip
+            or plain_name(name) in TARGET_NAMES]
     names = _label_columns(frame[rest], raw.path, predicted)
     left = [name for name in frame.columns if name not in names and (ids is None or name != ids.name)]
     if left:
@@ -79,12 +79,12 @@ def _label_columns(frame: pd.DataFrame, path: object, predicted: list[set[str]])
             return classes
         if len(classes) > 1 and len(classes) == len(rest) - 1:
             raise DataError(f"{path}: the labels are either {targets[0]!r} or the 0/1 columns {_some(classes)}; leave "
-                            "one of the two out")  # fmt: skip
+                            "one of the two out")
         return targets
     if len(binary) == len(rest):
         return rest
     raise DataError(f"{path}: it is not clear which of the columns {_some(rest)} are the labels; leave one beside the "
-                    "ids (or call one label), or give only 0/1 columns, one for each class")  # fmt: skip
+                    "ids (or call one label), or give only 0/1 columns, one for each class")
 
 
 def _some(names: list[str]) -> str:
@@ -103,7 +103,7 @@ def targets_of(
     values = truth.values
     if values.dtype.kind == "f" and not (finite := np.isfinite(values.reshape(len(values), -1)).all(axis=1)).all():
         raise DataError(f"{truth.path}: no label (NaN or infinity) in {truth.row(int(np.flatnonzero(~finite)[0]))}; "
-                        "every item needs one")  # fmt: skip
+                        "every item needs one")
     if metric.needs in ("values", "grades"):
         return "values", _real_values(truth, metric, columns), []
     if values.ndim == 2:
@@ -114,7 +114,7 @@ def targets_of(
     numbers = class_numbers(truth, classes, columns, new_class)
     if columns > 2 and numbers.max() < 2 and not alike_one:
         raise DataError(f"{truth.path}: the labels are 0 and 1, but the predictions have {columns} columns, which do "
-                        "not sum to 1; leave out the columns that are no predictions")  # fmt: skip
+                        "not sum to 1; leave out the columns that are no predictions")
     if metric.needs == "labels":
         return "labels", numbers[:, None] == np.arange(columns), [f"{truth.path}: class numbers are one label an item"]
     return "exclusive", numbers, []
@@ -123,13 +123,13 @@ def targets_of(
 def _real_values(truth: Truth, metric: Metric, columns: int) -> np.ndarray:
     if truth.values.dtype.kind == "U":
         raise DataError(f"{truth.path}: metric {metric.name!r} needs numbers; the labels are text, like "
-                        f"{str(truth.values[0])!r}")  # fmt: skip
+                        f"{str(truth.values[0])!r}")
     if truth.values.ndim != 1 or columns != 1:
         raise DataError(f"{truth.path}: metric {metric.name!r} needs one number an item; the labels have shape "
-                        f"{truth.values.shape}, the predictions {columns} columns")  # fmt: skip
+                        f"{truth.values.shape}, the predictions {columns} columns")
     if metric.needs == "grades" and (wrong := np.flatnonzero((truth.values % 1 != 0) | (truth.values < 0))).size:
         raise DataError(f"{truth.path}: metric {metric.name!r} needs grades 0, 1, 2 ...; got "
-                        f"{truth.values[wrong[0]]:g} in {truth.row(int(wrong[0]))}")  # fmt: skip
+                        f"{truth.values[wrong[0]]:g} in {truth.row(int(wrong[0]))}")
     return truth.values
 
 
@@ -138,16 +138,16 @@ def _of_table(truth: Truth, metric: Metric, columns: int, alike_one: bool) -> tu
     values = truth.values
     if truth.values.shape[1] != columns:
         raise DataError(f"{truth.path}: the labels have {values.shape[1]} columns and the predictions {columns}; give "
-                        "both for the same classes")  # fmt: skip
+                        "both for the same classes")
     if not np.isin(values, (0, 1)).all():
         row = int(np.flatnonzero(~np.isin(values, (0, 1)).all(axis=1))[0])
         raise DataError(f"{truth.path}: metric {metric.name!r} needs 0/1 labels, got {values.min():g} to "
-                        f"{values.max():g}, first in {truth.row(row)}")  # fmt: skip
+                        f"{values.max():g}, first in {truth.row(row)}")
     count = values.sum(axis=1)
     if metric.name in ONE_CLASS and (count != 1).any():
         row = int(np.flatnonzero(count != 1)[0])
         raise DataError(f"{truth.path}: metric {metric.name!r} needs one class an item; {truth.row(row)} has "
-                        f"{int(count[row])} labels; take a metric of labels, like f1")  # fmt: skip
+                        f"{int(count[row])} labels; take a metric of labels, like f1")
     if metric.name in ONE_HOT and (count == 1).all() and (alike_one or metric.name in ONE_CLASS):
         return "exclusive", values.argmax(axis=1), [f"{truth.path}: one-hot labels are one class an item"]
     return "labels", values.astype(bool), []
@@ -156,22 +156,22 @@ def _of_table(truth: Truth, metric: Metric, columns: int, alike_one: bool) -> tu
 def _require_one_column_fits(metric: Metric) -> None:
     if metric.needs == "labels" and metric.average == "samples":
         raise DataError(f"metric {metric.name!r} counts the labels of each item, and there is one column; take "
-                        f"{metric.name}_macro or {metric.name}_micro")  # fmt: skip
+                        f"{metric.name}_macro or {metric.name}_micro")
     if metric.map_at or metric.name.startswith(("recall", "top")):
         raise DataError(f"metric {metric.name!r} ranks classes, and the predictions have one column; give one for each "
-                        "class")  # fmt: skip
+                        "class")
 
 
 def _zero_one(truth: Truth, metric: Metric) -> np.ndarray:
     """(n,) bool, for predictions of one number an item."""
     if truth.values.dtype.kind == "U" and not np.isin(truth.values, ("0", "1")).all():
         raise DataError(f"{truth.path}: the labels are text, like {str(truth.values[0])!r}, and the predictions have "
-                        "one column; give 0/1 labels, or a column for each class, called like the class")  # fmt: skip
+                        "one column; give 0/1 labels, or a column for each class, called like the class")
     values = truth.values.astype(np.float64)
     if (wrong := np.flatnonzero(~np.isin(values, (0, 1)))).size:
         raise DataError(f"{truth.path}: metric {metric.name!r} needs 0/1 labels for predictions of one column, got "
                         f"{values.min():g} to {values.max():g}, first {values[wrong[0]]:g} in "
-                        f"{truth.row(int(wrong[0]))}")  # fmt: skip
+                        f"{truth.row(int(wrong[0]))}")
     return values.astype(bool)
 
 
@@ -186,7 +186,7 @@ def class_numbers(truth: Truth, classes: list[str] | None, columns: int, new_cla
         return _looked_up(truth, values, classes, columns, new_class)
     if (wrong := np.flatnonzero(values % 1 != 0)).size:
         raise DataError(f"{truth.path}: a class number or a 0/1 label is needed, got {values[wrong[0]]:g} in "
-                        f"{truth.row(int(wrong[0]))}; the labels hold other numbers")  # fmt: skip
+                        f"{truth.row(int(wrong[0]))}; the labels hold other numbers")
     numbers = values.astype(np.int64)
     called = classes if classes is not None and all(_is_number(name) for name in classes) else None
     if called is not None and called != numbered(columns):
@@ -197,7 +197,7 @@ def class_numbers(truth: Truth, classes: list[str] | None, columns: int, new_cla
         names = "" if classes is None or called is not None else f" ({_some(classes)})"
         raise DataError(f"{truth.path}: label {numbers[row]} in {truth.row(row)} is none of the {columns} "
                         f"columns{names}, which are 0 to {columns - 1}; the labels are {numbers.min()} to "
-                        f"{numbers.max()}{_range_hint(numbers, columns)}")  # fmt: skip
+                        f"{numbers.max()}{_range_hint(numbers, columns)}")
     return numbers
 
 
@@ -219,11 +219,11 @@ def _looked_up(
     if classes is None:
         raise DataError(f"{truth.path}: the labels are text, like {str(values[0])!r}, and the predictions have no "
                         "column names to look them up; give predictions with a header (.csv, .parquet), or labels as "
-                        f"numbers from 0 to {columns - 1}")  # fmt: skip
+                        f"numbers from 0 to {columns - 1}")
     numbers = pd.Index(classes).get_indexer(pd.Index(values.astype(object)))
     lost = (numbers < 0) & ~((values == "-1") & new_class)
     if lost.any():
         row = int(np.flatnonzero(lost)[0])
         raise DataError(f"{truth.path}: label {str(values[row])!r} in {truth.row(row)} is none of the columns: "
-                        f"{_some(classes)}")  # fmt: skip
+                        f"{_some(classes)}")
     return numbers.astype(np.int64)

@@ -191,7 +191,7 @@ def presence_leaks(table: CandidateTable, truth: np.ndarray, blend: Cells) -> li
     given = np.bincount(table.label, blend_of_candidates(table, blend), blend.classes) / np.maximum(rows, 1)
     suspects = np.flatnonzero((rows >= LEAK_ROWS) & (right == rows) & (given < LEAK_PROB))
     return [f"class {c} is a candidate {rows[c]} times and right every time, though the blend gives it {given[c]:.2f} "
-            "on average: its presence tells the truth, level 2 is not believed" for c in suspects]  # fmt: skip
+            "on average: its presence tells the truth, level 2 is not believed" for c in suspects]
 
 
 def blend_of_candidates(table: CandidateTable, blend: Cells) -> np.ndarray:

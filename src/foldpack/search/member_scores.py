@@ -72,7 +72,7 @@ def as_probs(
         sums = numbers.sum(axis=1)
         if numbers.shape[1] == 2 and not _opposed(numbers):
             raise DataError(f"{name}: the two numbers of an item sum to {sums.min():.3g}..{sums.max():.3g}, so they "
-                            "are no probabilities of two classes; give the column of class 1 alone")  # fmt: skip
+                            "are no probabilities of two classes; give the column of class 1 alone")
         notes.append(f"{name}: the probabilities of an item sum to {sums.min():.3g}..{sums.max():.3g}, scaled to 1")
         numbers = numbers / np.maximum(sums, 1e-9)[:, None]
     return numbers, notes
@@ -85,7 +85,7 @@ def _require_no_parts(values: np.ndarray, kind: Kind, name: object) -> None:
     sums = values.sum(axis=1, dtype=np.float64)
     if np.ptp(sums) < EDGE_TOLERANCE * sums.max():
         raise DataError(f"{name}: the numbers of every item sum to {sums.mean():.4g}, so they are no logits; divide "
-                        f"them by {sums.mean():.4g}")  # fmt: skip
+                        f"them by {sums.mean():.4g}")
 
 
 def _opposed(two: np.ndarray) -> bool:
@@ -148,10 +148,10 @@ def require_same_scores(values: np.ndarray, kind: Kind, scores: Scores, name: ob
     found = decide_scores(values, kind)
     if scores == "probability" and found == "logit":
         raise DataError(f"{name}: numbers from {values.min():.3g} to {values.max():.3g}, but {source} was found on "
-                        "probabilities of this member; give probabilities")  # fmt: skip
+                        "probabilities of this member; give probabilities")
     if scores != "logit" or found == "logit":
         return []
     if kind == "exclusive" and np.abs(values.sum(axis=1) - 1).max() < EDGE_TOLERANCE:
         raise DataError(f"{name}: the numbers of every item sum to 1, so they are probabilities, but {source} was "
-                        "found on logits of this member; give logits")  # fmt: skip
+                        "found on logits of this member; give logits")
     return [f"{name}: all numbers lie in 0..1, and are taken as logits, as in {source}"]

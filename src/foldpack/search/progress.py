@@ -15,7 +15,7 @@ from foldpack.search.find import Progress as Report
 def stage_bars() -> Iterator[Report]:
     """A function (stage, share done) that draws one bar a stage on standard error; silent when that is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-               TimeRemainingColumn())  # fmt: skip
+               TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         known: dict[str, int] = {}

@@ -102,7 +102,7 @@ def report_numbers(report: Report) -> dict:
         "warnings": report.chance.warnings,
         "notes": report.all_notes,
         "interrupted": report.interrupted,
-    }  # fmt: skip
+    }
     return {key: plain(value) for key, value in numbers.items()}
 
 
@@ -127,7 +127,7 @@ def score_numbers(found: Found) -> dict:
 def blend_numbers(blend: Blend) -> dict:
     """The chosen blend and its certificate."""
     return {"solver": blend.solver.name, "space": blend.solver.space, "power": blend.solver.power,
-            "scale": blend.scale, "bias": blend.bias, "kkt_gap": blend.gap, "loss": blend.loss}  # fmt: skip
+            "scale": blend.scale, "bias": blend.bias, "kkt_gap": blend.gap, "loss": blend.loss}
 
 
 def candidate_numbers(found: Found) -> list[dict]:
@@ -139,7 +139,7 @@ def candidate_numbers(found: Found) -> list[dict]:
         {"solver": found.solvers[one.solver].name if one.share else "uniform", "share": one.share, "score": score,
          "chosen": one == choice.chosen}
         for one, score in zip(choice.candidates, choice.by_candidate, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def plain(value: object) -> object:
@@ -197,7 +197,7 @@ def summary_html(numbers: dict) -> str:
     if scores.get("nested") is not None:
         text.append(f"Nested {scores['nested']:.5f} ± {scores['nested_se']:.5f}, uniform {scores['uniform']:.5f}, "
                     f"best single {scores['best_single']:.5f}; in-sample {scores['in_sample']:.5f}, "
-                    f"so the optimism is {scores['optimism']:+.5f}.")  # fmt: skip
+                    f"so the optimism is {scores['optimism']:+.5f}.")
     else:
         text.append(f"In-sample {scores['in_sample']:.5f}; there is no nested score.")
     if blend["kkt_gap"] is not None:
@@ -216,7 +216,7 @@ def members_html(numbers: dict) -> str:
         [m["name"], f"{m['alone']:.5f}", f"{m['weight']:.4f}", f"{m['weight_low']:.3f}", f"{m['weight_high']:.3f}",
          f"{m['inclusion']:.0%}", f"{m['worth']:.2e}", "" if m["hours"] is None else f"{m['hours']:.2f}"]
         for m in numbers["members"]
-    ]  # fmt: skip
+    ]
     return "<h2>Members</h2>" + table_html(head, rows) + (
         "<p>Worth: rise of the loss when the member is left out and the others are refitted.</p>"
     )
@@ -236,7 +236,7 @@ def choice_text(numbers: dict) -> str:
 def candidates_html(numbers: dict) -> str:
     """A table of what was tried."""
     rows = [[c["solver"] + (" ← chosen" if c["chosen"] else ""), f"{c['share']:.2f}", _fixed(c["score"])]
-            for c in numbers["candidates"]]  # fmt: skip
+            for c in numbers["candidates"]]
     head = ["solver", "share of its weights", "held-out score"]
     return f"<h2>Tried</h2><p>{choice_text(numbers)}</p>" + table_html(head, rows) if rows else ""
 
@@ -261,7 +261,7 @@ def report_lines(numbers: dict) -> list[str]:
     lines += [f"  note: {note}" for note in numbers["notes"]]
     for m in numbers["members"]:
         lines.append(f"  {m['name']}: alone {m['alone']:.4f}, weight {m['weight']:.4f} "
-                     f"({m['weight_low']:.3f} to {m['weight_high']:.3f})")  # fmt: skip
+                     f"({m['weight_low']:.3f} to {m['weight_high']:.3f})")
     gap = "" if blend["kkt_gap"] is None else f", KKT gap {blend['kkt_gap']:.1e}"
     lines.append(f"  blend: {blend['solver']}{gap}")
     lines += [f"  {why}" for why in [choice_text(numbers)] if why]
@@ -271,7 +271,7 @@ def report_lines(numbers: dict) -> list[str]:
     lines.append(f"  in-sample {scores['in_sample']:.4f}, uniform {scores['uniform_in_sample']:.4f}{constant}")
     if scores.get("nested") is not None:
         lines.append(f"  nested {scores['nested']:.4f} +- {scores['nested_se']:.4f}, uniform {scores['uniform']:.4f}, "
-                     f"best single {scores['best_single']:.4f}: all fitted without the scored fold")  # fmt: skip
+                     f"best single {scores['best_single']:.4f}: all fitted without the scored fold")
     if isinstance(numbers["threshold"], float):
         lines.append(f"  threshold {numbers['threshold']:.4f}")
     if numbers["new_score"] is not None:

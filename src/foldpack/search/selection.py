@@ -96,7 +96,7 @@ def choose(
         parts = [space.take_members(kept) for space in spaces]
     whole = [fit_blend(part, solver, metric, rule) for part, solver in zip(parts, solvers, strict=True)]
     scorer = _Scorer(list(by_space.values()), [list(by_space).index((r.space, r.power)) for r in solvers], solvers,
-                     metric, rule, candidates, whole, members)  # fmt: skip
+                     metric, rule, candidates, whole, members)
     count = int(fold.max()) + 1
     tasks: list[tuple[int, ...]] = [(f,) for f in range(count)] + list(combinations(range(count), 2))
     tasks = tasks if count > 2 else tasks[:2]
@@ -198,7 +198,7 @@ class _Scorer:
         chosen = np.ones(train[0].members, dtype=bool) if self.members is None else self.members(kept)
         fitted = [self._fitted(train[s], place, chosen) for place, s in enumerate(self.space_of)]
         blends = [(self.space_of[c.solver], spread_blend(fitted[c.solver].shrunk(c.share), chosen))
-                  for c in self.candidates]  # fmt: skip
+                  for c in self.candidates]
         if len(left_out) == 1:
             members = np.eye(train[0].members)
             blends += [(self.space_of[0], Blend(self.solvers[0], one)) for one in members]

@@ -77,7 +77,7 @@ def default_solvers(cells: Cells, metric: Metric, spaces: list[str] | None = Non
         if not exact:
             solvers.append(Solver("probability", "greedy"))
         others = [Solver("geometric", "greedy"), Solver("rank", "greedy"), Solver("power", "greedy", 0.5),
-                  Solver("power", "greedy", 2.0)]  # fmt: skip
+                  Solver("power", "greedy", 2.0)]
     if not cells.full:  # softmax and ranks need every class
         solvers = [one for one in solvers if cells.kind == "labels" or one.space == "probability"]
     if spaces is None:

@@ -74,7 +74,7 @@ def read_raw(path: Path) -> RawTable:
     except (OSError, ValueError, KeyError, IndexError, RuntimeError, EOFError, zipfile.BadZipFile) as failure:
         if "allow_pickle" in str(failure):
             raise DataError(f"{path}: no NumPy file, or one of Python objects, which only pickle reads, and foldpack "
-                            "never does; save numbers, or text with .astype(str)") from None  # fmt: skip
+                            "never does; save numbers, or text with .astype(str)") from None
         raise DataError(f"{path}: cannot read it ({' '.join(str(failure).split())})") from None
 
 
@@ -116,7 +116,7 @@ def _of_frame(frame: pd.DataFrame, path: Path, file: Path) -> RawTable:
     index: tuple[str, ...] = ()
     if not (isinstance(frame.index, pd.RangeIndex) and frame.index.name is None and frame.index.step == 1):
         frame = frame.rename_axis(index=[str(name) if name is not None else f"{INDEX}{level or ''}"
-                                         for level, name in enumerate(frame.index.names)])  # fmt: skip
+                                         for level, name in enumerate(frame.index.names)])
         index = tuple(str(name) for name in frame.index.names)
         frame = frame.reset_index()
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
@@ -144,7 +144,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     _require_unique(header, path)
     if (first := next((name for name in header if NO_HEADER.fullmatch(name)), None)) is not None:
         raise DataError(f"{path}: the first line holds the number {first}, so it is no header; write one with the "
-                        "names of the columns")  # fmt: skip
+                        "names of the columns")
     frame = pd.read_csv(path, low_memory=False)
     if not isinstance(frame.index, pd.RangeIndex):
         raise DataError(f"{path}: the rows have more fields than the header has names; name every column")

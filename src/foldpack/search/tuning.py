@@ -29,7 +29,7 @@ RANGES: dict[str, dict[str, tuple[float, float, bool]]] = {
                  "lambda_l2": (0.001, 10.0, True)},
     "xgboost": {"eta": (0.02, 0.4, True), "max_depth": (2, 10, False), "gamma": (0.001, 5.0, True),
                 "subsample": (0.5, 1.0, False), "min_child_weight": (1.0, 50.0, True)},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def tuned_settings(kind: str, task: BoosterFit, fold: int, start: dict, tuning: 
     digest = task_digest(task, start)
     if study.user_attrs.setdefault("data", digest) != digest:
         raise DataError(f"--study {tuning.study}: '{study.study_name}' was made on other predictions, labels, folds or "
-                        "settings; give another file, or delete this one")  # fmt: skip
+                        "settings; give another file, or delete this one")
     study.set_user_attr("data", digest)
     complete = (optuna.trial.TrialState.COMPLETE,)
     finished = len(study.get_trials(deepcopy=False, states=complete))
