@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from foldpack.data.depth import depth_warning
+from foldpack.ensemble.decoded_images import open_canvases
 from foldpack.ensemble.fallback import Fallback
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
@@ -32,7 +33,7 @@ from foldpack.ensemble.start import KernelStart, guarded_start
 from foldpack.ensemble.submission import Submission
 from foldpack.ensemble.unit_probs import ClassifyPredictor
 from foldpack.errors import DataError, FoldpackError
-from foldpack.predict.canvas import CanvasSet, open_canvases
+from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.cost import CostModel
 from foldpack.predict.deadline import Deadline, OutOfTime, process_age
 from foldpack.predict.device import BATCH_IMAGES, ProbedDevice, cpu_device, probe_devices
@@ -48,12 +49,12 @@ from foldpack.predict.policy import (
     items_digest,
     script_digest,
 )
-from foldpack.predict.pool import START_METHOD, InlinePool, ProcessPool
+from foldpack.predict.pool import START_METHOD, InlinePool, ProcessPool, leave_signals_to_the_engine
 from foldpack.predict.room import find_places, own_folder, temp_parents
 from foldpack.predict.runlog import RunLog
 from foldpack.predict.store import UnitStore, has_finished_units, unit_key
 from foldpack.predict.units import Unit, canvas_kind, plan_units
-from foldpack.predict.watch import Terminated, Watchdog, leave_signals_to_the_engine
+from foldpack.predict.watch import Terminated, Watchdog
 from foldpack.predict.work import ShardFailed, WorkPool, failure_reason
 from foldpack.sealed_format import DataKey
 from foldpack.spec import EnsembleSpec, parse_spec, sealed_parts

@@ -8,10 +8,9 @@ same, so that every image is counted once and a broken one is known; `PageStream
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,9 +20,6 @@ from foldpack.data.depth import depth_warning
 from foldpack.data.items import Items
 from foldpack.predict.canvas_file import CanvasError, CanvasFile, Pixels
 from foldpack.predict.page_stream import PIXEL_BYTES, STALL_SECONDS, CanvasKind, PageStream
-from foldpack.predict.room import Place
-from foldpack.predict.runlog import RunLog
-from foldpack.predict.scratch import keep_canvases
 
 
 @dataclass
@@ -201,19 +197,6 @@ class CanvasSet:
         mask = np.zeros(len(self.items), dtype=bool)
         mask[list(self.report.fallback)] = True
         return mask
-
-
-def open_canvases(items: Items, uses: Mapping[CanvasKind, int], places: Sequence[Place], readers: int,
-                  log: RunLog) -> CanvasSet:
-    """Decoded images as far as there is room for them, and a line that says what is kept where.
-
-    uses: units that read each kind; readers: processes that read, and share the cores where they decode again.
-    """
-    threads = max(1, (os.cpu_count() or 1) // readers)
-    pixels, kept = keep_canvases(items.paths, uses, places, threads, log.say)
-    log.note("decoded images", kept=[each.text() for each in kept if each.rows],
-             streamed=[each.text() for each in kept if not each.rows])
-    return CanvasSet(items, uses, pixels, say=log.say)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,6 @@ import torch
 from foldpack.errors import FoldpackError
 from foldpack.predict.deadline import OutOfTime
 from foldpack.predict.store import UnitStore
-from foldpack.predict.watch import leave_signals_to_the_engine
 from foldpack.predict.work import (
     Shard,
     ShardDone,
@@ -291,3 +291,10 @@ class ProcessPool:
             worker.process.join(5)
             worker.orders.close()
             worker.answers.close()
+
+
+def leave_signals_to_the_engine() -> None:
+    """In a worker: Ctrl-C, which a terminal sends to all processes, is the engine's affair, which then ends its
+    workers; SIGTERM ends a worker at once, also a forked one, which has inherited the engine's handler."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

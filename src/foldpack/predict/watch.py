@@ -69,10 +69,3 @@ def raise_terminated(number: int, frame: FrameType | None) -> None:
     """Handler of SIGTERM and SIGINT."""
     raise Terminated(number)
 
-
-def leave_signals_to_the_engine() -> None:
-    """In a worker: Ctrl-C, which a terminal sends to all processes, is the engine's affair, which then ends its
-    workers; SIGTERM ends a worker at once, also a forked one, which has inherited the engine's handler."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-

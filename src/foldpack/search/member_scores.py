@@ -8,14 +8,13 @@ import numpy as np
 from scipy.special import expit, logit, logsumexp, softmax
 
 from foldpack.errors import DataError
-from foldpack.metrics.registry import METRICS, Metric
+from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Kind
+from foldpack.search.order_only import CALM_LOGIT, LARGE_LOGIT, only_orders
 
 SUM_TOLERANCE = 0.02  # of an item's probabilities around 1
 OPPOSED = -0.5  # correlation of two columns below which they can be shares that were not scaled to 1
 EDGE_TOLERANCE = 1e-3  # so far outside [0, 1] a probability can be by rounding
-CALM_LOGIT = 4.0  # float32 probabilities of smaller logits are fine enough for any order
-LARGE_LOGIT = 8.0  # from here on they may tie what differs
 TIED_SHARE = 1e-3  # of numbers whose order float32 loses; fewer do not change a score
 CHECKED_ROWS = 20_000
 
@@ -109,11 +108,6 @@ def log_odds_of(values: np.ndarray, kind: Kind, scores: Scores) -> np.ndarray:
     exact = np.take_along_axis(wide, best, axis=1) - logsumexp(others, axis=1, keepdims=True)
     np.put_along_axis(odds, best, exact, axis=1)
     return odds
-
-
-def only_orders(metric: Metric) -> bool:
-    """Whether a metric sees no more of probabilities than their order, and which of two classes is likelier."""
-    return METRICS.get(metric.name) is metric and metric.needs in ("probs", "labels") and metric.name != "log_loss"
 
 
 def order_temperature(values: np.ndarray, kind: Kind, scores: Scores, metric: Metric) -> float:

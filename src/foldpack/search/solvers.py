@@ -14,7 +14,7 @@ from foldpack.search.cells import Cells
 from foldpack.search.decision import LabelRule, fit_decision
 from foldpack.search.greedy import greedy_weights
 from foldpack.search.logit import fit_bce_logit, fit_softmax_logit, newton_nonnegative
-from foldpack.search.member_scores import CALM_LOGIT, LARGE_LOGIT, only_orders
+from foldpack.search.order_only import CALM_LOGIT, LARGE_LOGIT, only_orders
 from foldpack.search.simplex import fit_log_loss, fit_squared_error, gram_matrix
 
 GREEDY_CELLS = {"labels": 50_000, "probs": 2_000_000, "grades": 20_000, "values": 2_000_000}
