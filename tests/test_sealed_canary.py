@@ -201,6 +201,7 @@ import test_sealed_canary as canary
 faulthandler.enable()
 faulthandler.register(canary.signal.SIGUSR1)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+canary.signal.signal(canary.signal.SIGHUP, canary.signal.SIG_DFL)  # nohup has it ignored, here too
 canary.sealed_store.new_data_key = lambda: canary.CANARY
 print("ready", flush=True)
 while True:

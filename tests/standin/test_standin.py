@@ -280,11 +280,14 @@ def test_the_server_by_hand(tmp_path: Path, forker: Forker) -> None:
     path = str(Path(__file__).parents[1])
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}) as server:
         assert server.stdout is not None
-        environment = dict(os.environ)
-        while "KAGGLE_API_ENVIRONMENT" not in environment:
-            name, _, value = server.stdout.readline().removeprefix("export ").strip().partition("=")
-            environment[name] = value.strip("'")
-        done = forker.run(["quota"], environment, tmp_path, module="kaggle")
-        said = server.stdout.readline()
-        server.terminate()
-    assert done.returncode == 0 and "GetAcceleratorQuotaStatistics" in said, done.stderr
+        try:
+            environment = dict(os.environ)
+            while "KAGGLE_API_ENVIRONMENT" not in environment:
+                name, _, value = server.stdout.readline().removeprefix("export ").strip().partition("=")
+                environment[name] = value.strip("'")
+            done = forker.run(["quota"], environment, tmp_path, module="kaggle")
+            assert done.returncode == 0, done.stdout + done.stderr  # a client that asked nothing is told of by nobody
+            said = server.stdout.readline()
+        finally:
+            server.terminate()
+    assert "GetAcceleratorQuotaStatistics" in said
