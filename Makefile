@@ -46,7 +46,7 @@ test: setup ## run the tests
 test-slow: setup ## run the long tests too
 	$(BIN)/python -m pytest
 
-test-newest: ## run the tests with the newest packages that setup.cfg allows, in $(VENV)-newest
+test-newest: ## run the tests with the newest packages that setup.cfg allows, in an environment of its own
 	@test -x $(NEWEST)/bin/python || { echo "making $(NEWEST) with $(PYTHON)"; $(PYTHON) -m venv $(NEWEST); }
 	@$(NEWEST)/bin/$(PIP_INSTALL) --upgrade --upgrade-strategy eager -e '.[test,dev]'
 	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -m "not slow" -n 2

@@ -8,6 +8,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+NO_CREDENTIALS = "no Kaggle credentials found"
+MAKE_TOKEN = "make a token on kaggle.com/settings and save it as ~/.kaggle/access_token with mode 0600"
+
 
 @dataclass(frozen=True)
 class Credentials:

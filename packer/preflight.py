@@ -19,7 +19,7 @@ from foldpack.predict.views import require_views
 from foldpack.sealed import SealedError, read_sealed_header
 from foldpack.sealed_keys import read_keys_file
 from foldpack.spec import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
-from packer.credentials import Credentials
+from packer.credentials import MAKE_TOKEN, NO_CREDENTIALS, Credentials
 from packer.deploy import Build, kaggle_slug, shares_slug
 from packer.exits import DeployError, Exit
 from packer.hours import ACCELERATORS, RETIRED, predict_hours
@@ -91,8 +91,7 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
 def check_credentials(credentials: Credentials | None, wanted: Wanted) -> Iterator[Finding]:
     """Credentials are there, for us only, and those of the owner."""
     if credentials is None:
-        yield Finding("error" if wanted.sending else "note", "no Kaggle credentials found",
-                      "make a token on kaggle.com/settings and save it as ~/.kaggle/access_token with mode 0600",
+        yield Finding("error" if wanted.sending else "note", NO_CREDENTIALS, MAKE_TOKEN,
                       Exit.CREDENTIALS)
         return
     if credentials.readable_by_others:

@@ -132,7 +132,8 @@ def test_train_without_a_config_data_or_folds(house: House, tmp_path: Path, refu
     assert "tiny.yml: cannot read it" in refuse(foldpack, "train", path, "--data", house.data, *common)
     path.write_text(config_text(tiny_config()))
     shown = refuse(foldpack, "train", path, "--data", house.data, "--folds", tmp_path / "no.csv", *common)
-    assert "no.csv: cannot read the folds" in shown and "make them with `foldpack folds`" in shown
+    assert "no.csv: cannot read the folds (" in shown and "make them with `foldpack folds`" in shown
+    assert shown.count("no.csv") == 1 and "Errno" not in shown
     shown = refuse(foldpack, "train", path, "--data", tmp_path / "no", "--folds", house.folds_csv, *common)
     assert "has no image at" in shown
 

@@ -97,3 +97,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None
 def test_the_role_names_run_and_fold() -> None:
     assert fold_role("one", 3) == "one/fold3"
     assert isinstance(parse_spec(good()), EnsembleSpec)
+
+
+def test_a_blend_of_files_is_told_from_an_ensemble_of_runs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text("version: 1\nname: mine\nkind: exclusive\nmetric:\n  name: auc\n  oof: 0.9\n")
+    with pytest.raises(SpecError) as caught:
+        read_spec(path)
+    assert str(caught.value) == (f"{path}: a blend of files, which has no runs; a deploy needs an ensemble of runs, "
+                                 "and `foldpack blend` applies this one")

@@ -247,6 +247,13 @@ def test_not_a_pth(tmp_path: Path, data: bytes) -> None:
         halve_weights(tmp_path / "a.pth", tmp_path / "a.safetensors")
 
 
+@pytest.mark.parametrize("data", [b"version https://git-lfs.github.com/spec/v1", b"<!DOCTYPE html>", b"# weights\n"])
+def test_text_in_the_place_of_weights(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.pth").write_bytes(data)
+    with pytest.raises(WeightFileError, match=r"a\.pth: (is no \.pth, it begins with b'[v<#]|cannot be read as \.pth)"):
+        convert_pth(tmp_path / "a.pth", tmp_path / "a.safetensors")
+
+
 def test_rounding_is_measured(tmp_path: Path) -> None:
     values = torch.tensor([1.0, 1.0 + 2**-11, -0.5, 1e-9])
     rounded, report = round_to_half({"w": values, "steps": torch.tensor(3), "none": torch.zeros(0)}, "here")

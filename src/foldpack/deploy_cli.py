@@ -12,7 +12,7 @@ from foldpack.cli_version import VersionOption
 from foldpack.errors import DataError
 from foldpack.project import project_root
 from packer.board import board_rows, board_table
-from packer.credentials import find_credentials
+from packer.credentials import MAKE_TOKEN, NO_CREDENTIALS, find_credentials
 from packer.exits import DeployError, Exit
 
 
@@ -89,7 +89,9 @@ def quota(
 ) -> None:
     """Show the accelerator hours that are left this week, and your kernels that are running."""
     found = find_credentials()
-    if found is not None and found.readable_by_others:
+    if found is None:
+        raise DeployError(f"{NO_CREDENTIALS}; {MAKE_TOKEN}", Exit.CREDENTIALS)
+    if found.readable_by_others:
         raise DeployError(f"{found.path}: others can read your credentials; chmod 600 {found.path}", Exit.CREDENTIALS)
     from packer.kaggle_client import KaggleClient  # these import pandas and requests
     from packer.pace import Pace

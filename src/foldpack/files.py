@@ -76,6 +76,11 @@ def link_or_copy(source: str | Path, target: str | Path) -> str | Path:
     return target
 
 
+def failure_words(failure: Exception) -> str:
+    """Why a file could not be read: the system's words without number and path, else those of the error."""
+    return (failure.strerror if isinstance(failure, OSError) else None) or str(failure)
+
+
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file, read in pieces of 1 MiB."""
     digest = hashlib.sha256()

@@ -38,7 +38,7 @@ def check() -> None:
     violations = check_project(project / "src", PACKAGE, entries)
     for violation in violations:
         typer.echo(str(violation))
-    typer.echo(f"{len(entries)} entries, {len(violations)} violations")
+    typer.echo(f"{', '.join(entry.stem for entry in entries)}: {len(violations)} violations of the packing rules")
     if violations:
         raise typer.Exit(1)
 

@@ -312,13 +312,17 @@ def parse_spec(data: object, source: Path | str = "SPEC") -> EnsembleSpec:
 
 
 def read_spec(path: Path) -> EnsembleSpec:
-    """Read and check `ensembles/<name>.yml`. Raises SpecError or YamlError."""
+    """Read and check `ensembles/<name>.yml`. Raises SpecError (also for a blend of files) or YamlError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as failure:
         reason = (failure.strerror or "unreadable").lower() if isinstance(failure, OSError) else "not UTF-8"
         raise SpecError(f"{path}: cannot read the ensemble ({reason}); make it with ./ensemble_search.py") from None
-    return parse_spec(load_strict(text, str(path)), path)
+    data = load_strict(text, str(path))
+    if isinstance(data, dict) and "kind" in data and "competition" not in data:
+        raise SpecError(f"{path}: a blend of files, which has no runs; a deploy needs an ensemble of runs, and "
+                        "`foldpack blend` applies this one")
+    return parse_spec(data, path)
 
 
 def spec_to_dict(spec: EnsembleSpec) -> dict:

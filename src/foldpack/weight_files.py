@@ -19,6 +19,7 @@ from foldpack.files import atomic_path
 from foldpack.weight_sets import Chosen, WeightFileError, choose_weights
 
 FP16_KEY = "foldpack_fp16"
+PTH_BEGINS = (b"PK", b"\x80")  # a zip archive; before PyTorch 1.6 a pickle
 HARMLESS = (argparse.Namespace, np.ndarray, np.dtype, *(  # what unpickling may make besides tensors: it runs no code
     kind for kind in vars(np.dtypes).values() if isinstance(kind, type) and issubclass(kind, np.dtype)))
 
@@ -61,6 +62,11 @@ def read_pth(source: Path) -> Any:
         with torch.serialization.safe_globals([*HARMLESS, *harmless_makers()]):
             return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
+        with open(source, "rb") as file:
+            begin = file.read(20)
+        if not begin.startswith(PTH_BEGINS):
+            raise WeightFileError(f"{source}: is no .pth, it begins with {begin!r}; was a web page or a Git LFS "
+                                  "pointer saved in its place? Download it again") from None
         raise WeightFileError(
             f"{source}: holds Python objects besides tensors{strange_objects(source)}, and unpickling those can run "
             "code; where you trust the file, load it there and save its state_dict()"

@@ -47,7 +47,7 @@ def test_items_and_labels_in_the_order_of_the_table(tmp_path: Path) -> None:
         ("name,label\na,1\n", "column 'id' is missing, got: name, label; needed: id, label"),
         ("id,label\na,1\na,1\n", "train.csv: id 'a' stands there more than once; ids must be unique"),
         ("id,label\n", "train.csv: the table has no rows; is the download complete?"),
-        ("", "train.csv: cannot read the table (No columns to parse from file); is this the competition's folder?"),
+        ("", "train.csv: cannot read the table ("),
         ("id,label\na,1\nc,1\nd,2\n", "id 'c' has no image at {root}/train/c.png (2 of 3 are missing); complete"),
         ("id,label\na,1\n,1\n", "id '' has no image at"),
         ("id,label\na,1\nb,\n", "train.csv: id 'b' has no label (1 of 2 rows have none); each needs one"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foldpack.errors import DataError
-from foldpack.files import write_atomic
+from foldpack.files import failure_words, write_atomic
 
 LONGEST_CELL = 1 << 30  # characters; the standard library refuses more than 131,072 unless told otherwise
 
@@ -54,7 +54,8 @@ def read_answer_table(path: Path, id_column: str, answer_column: str) -> AnswerT
         with open(path, encoding="utf-8-sig", newline="") as file:
             numbered = list(written_rows(file))
     except (OSError, ValueError, csv.Error) as failure:
-        raise DataError(f"{path}: cannot read the table ({failure}); is this the competition's folder?") from None
+        raise DataError(f"{path}: cannot read the table ({failure_words(failure)}); is this the competition's "
+                        "folder?") from None
     columns = numbered[0][1] if numbered else []
     for name in (id_column, answer_column):
         if name not in columns:

@@ -14,6 +14,7 @@ from foldpack.competitions.image_files import ImageFolder
 from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels, twin_words
 from foldpack.data.items import Items
 from foldpack.errors import DataError
+from foldpack.files import failure_words
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def read_table(path: Path, columns: list[str], unique: bool = True) -> pd.DataFr
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
     except (OSError, ValueError, pd.errors.ParserWarning) as failure:
-        raise DataError(f"{path}: cannot read the table ({failure}); is this the competition's folder?") from None
+        raise DataError(f"{path}: cannot read the table ({failure_words(failure)}); is this the competition's "
+                        "folder?") from None
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise DataError(f"{path}: column '{missing[0]}' is missing, got: {', '.join(table.columns)}; "

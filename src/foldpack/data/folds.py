@@ -12,7 +12,7 @@ from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
 from foldpack.errors import DataError, did_you_mean
-from foldpack.files import atomic_path, sha256_file, write_atomic
+from foldpack.files import atomic_path, failure_words, sha256_file, write_atomic
 
 FOLDS_VERSION = 1
 
@@ -127,7 +127,8 @@ def read_folds(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as failure:
-        raise DataError(f"{path}: cannot read the folds ({failure}); make them with `foldpack folds`") from None
+        raise DataError(f"{path}: cannot read the folds ({failure_words(failure)}); make them with "
+                        "`foldpack folds`") from None
     missing = [name for name in ("id", "fold") if name not in table.columns]
     if missing:
         raise DataError(f"{path}: column '{missing[0]}' is missing, got: {', '.join(table.columns)}")

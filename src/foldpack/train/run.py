@@ -77,7 +77,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
         trainer.train_fold(fold)
         trained += 1
         left = (time.monotonic() - started) / trained * (len(chosen) - position - 1)
-        say(f"{config.run}: {position + 1} of {len(chosen)} folds, about {left:.0f} s left")
+        say(f"{config.run}: {position + 1} of {len(chosen)} folds{f', about {left:.0f} s left' if left else ''}")
     return trainer.finish(chosen)
 
 
@@ -213,7 +213,7 @@ class RunTrainer:
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
             self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: lr {entry['lr']:.3g}, loss "
-                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s, {entry['left']} epochs to go")
+                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s, epochs to go: {entry['left']}")
 
     def finish(self, folds: list[int]) -> RunMeta:
         """Join the folds' predictions and write oof.npy, oof.csv, targets.npy and, last, meta.json."""
