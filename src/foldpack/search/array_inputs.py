@@ -10,7 +10,8 @@ import numpy as np
 from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Cells, Kind, dense_cells
-from foldpack.search.class_columns import Predictions, by_name, column_order, numbered
+from foldpack.search.class_columns import Predictions, by_name, require_one_order
+from foldpack.search.class_names import column_order, numbered, numbers_in
 from foldpack.search.column_names import is_counter_name
 from foldpack.search.columns import STRONG, id_columns, pick_own_ids
 from foldpack.search.fold_files import fold_column, group_column, make_folds, require_whole_groups
@@ -191,6 +192,7 @@ def same_columns(
     if known is None:
         require_alike([one.values.shape for one in found], names)
         return None, [one.values for one in found], ["no column names: classes are matched by position"]
+    require_one_order([(table.raw.path, table.found.names) for table in tables], known, source)
     values, notes = [], []
     for table in tables:
         one, more = by_name(table.found, known, table.raw.path, source)
@@ -210,8 +212,15 @@ def _number_order(known: list[str], real: list[OrderedTable], values: list[np.nd
     Raises DataError where the labels fit another order better: that of another file, or the sorted one. The numbers of
     the classes could follow any of them.
     """
+    numbers = numbers_in(known)
+    if numbers is not None:
+        if all(name.isdecimal() for name in known):
+            return []
+        named = set(np.unique(truth.values).tolist()) <= set(numbers)
+        first, second = numbers[:2] if named else (0, 1)
+        return [f"the labels are numbers: {first} is {known[0]!r}, {second} is {known[1]!r} and so on"]
     lead = next((str(table.raw.path) for table in real if table.found.names == known), None)
-    if lead is None or all(name.isdecimal() for name in known):
+    if lead is None:
         return []
     orders = {tuple(table.found.names or []): f"the order of {table.raw.path}" for table in reversed(real)}
     orders = {tuple(sorted(known)): "the sorted order"} | orders

@@ -10,7 +10,7 @@ import pandas as pd
 from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Kind
-from foldpack.search.class_columns import numbered
+from foldpack.search.class_names import numbered, numbers_in, within
 from foldpack.search.column_names import TARGET_NAMES, plain_name
 from foldpack.search.columns import IdColumn, is_counter, is_fold, is_number, numbers_of
 from foldpack.search.tables import RawTable
@@ -188,13 +188,16 @@ def class_numbers(truth: Truth, classes: list[str] | None, columns: int, new_cla
         raise DataError(f"{truth.path}: a class number or a 0/1 label is needed, got {values[wrong[0]]:g} in "
                         f"{truth.row(int(wrong[0]))}; the labels hold other numbers")
     numbers = values.astype(np.int64)
-    called = classes if classes is not None and all(_is_number(name) for name in classes) else None
-    if called is not None and called != numbered(columns):
-        return _looked_up(truth, numbers.astype(str), called, columns, new_class)
+    called = None if classes is None else numbers_in(classes)
+    if called is not None and set(numbers.tolist()) - ({-1} if new_class else set()) <= set(called):
+        return _looked_up(truth, numbers.astype(str), [str(one) for one in called], columns, new_class)
+    bare = classes is not None and all(_is_number(name) for name in classes)
+    if bare and classes != numbered(columns):
+        return _looked_up(truth, numbers.astype(str), classes, columns, new_class)
     outside = (numbers >= columns) | ((numbers < 0) & ~((numbers == -1) & new_class))
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
-        names = "" if classes is None or called is not None else f" ({_some(classes)})"
+        names = "" if classes is None or bare else f" ({_some(classes)})"
         raise DataError(f"{truth.path}: label {numbers[row]} in {truth.row(row)} is none of the {columns} "
                         f"columns{names}, which are 0 to {columns - 1}; the labels are {numbers.min()} to "
                         f"{numbers.max()}{_range_hint(numbers, columns)}")
@@ -220,6 +223,8 @@ def _looked_up(
         raise DataError(f"{truth.path}: the labels are text, like {str(values[0])!r}, and the predictions have no "
                         "column names to look them up; give predictions with a header (.csv, .parquet), or labels as "
                         f"numbers from 0 to {columns - 1}")
+    if not np.isin(values, classes).all():
+        classes = within(classes, np.unique(values[values != "-1"] if new_class else values).tolist()) or classes
     numbers = pd.Index(classes).get_indexer(pd.Index(values.astype(object)))
     lost = (numbers < 0) & ~((values == "-1") & new_class)
     if lost.any():
