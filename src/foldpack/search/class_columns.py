@@ -9,7 +9,7 @@ import pandas as pd
 
 from foldpack.errors import DataError
 from foldpack.search.class_names import are_numbers, column_order, same_names
-from foldpack.search.column_names import TARGET_NAMES, plain_name
+from foldpack.search.column_names import TARGET_NAMES, is_id_name, plain_name
 from foldpack.search.columns import (
     IdColumn,
     is_counter,
@@ -57,11 +57,30 @@ def predictions_of(
             raise DataError(f"{path}: no column of predictions is left; {_told(skipped)}; give a column for each class")
         del skipped[kept[0]]
         notes = [f"{path}: column {kept[0]!r} is taken as the prediction"]
+    skipped |= _decided(frame[kept], known or [])
+    kept = [name for name in kept if name not in skipped]
     _require_alike_numbers(frame[kept], path, known or [])
     if skipped:
         notes.append(f"{path}: no predictions, so left out: {_told(skipped)}")
     values = np.column_stack([numbers_of(frame[name]) for name in kept])
     return Predictions(values[:, 0] if len(kept) == 1 else values, kept), notes
+
+
+def _decided(frame: pd.DataFrame, known: list[str]) -> dict[str, str]:
+    """Columns that only say what the others lead to: the likeliest class, or the one number above a threshold."""
+    rest = [name for name in frame.columns if not is_whole(frame[name])]
+    whole = [name for name in frame.columns if name not in known and name not in rest and frame[name].nunique() > 1]
+    if not rest or not whole or frame.isna().any(axis=None):
+        return {}
+    table = frame[rest].to_numpy(dtype=np.float64)
+    found = {}
+    for name in whole:
+        answer = numbers_of(frame[name])
+        if len(rest) == 1 and set(answer) == {0, 1} and table[answer == 0].max() <= table[answer == 1].min():
+            found[name] = f"{rest[0]!r} above a threshold"
+        elif len(rest) > 1 and np.array_equal(answer - answer.min(), table.argmax(axis=1) - table.argmax(axis=1).min()):
+            found[name] = "the likeliest class"
+    return found
 
 
 def _require_alike_numbers(frame: pd.DataFrame, path: object, known: list[str]) -> None:
@@ -85,6 +104,8 @@ def _why_not(
     own = next((one for one in ids if one.name == name), None)
     if name in known:
         return None if is_number(column) else _text(name, column, path)
+    if own is None and is_id_name(name) and is_number(column) and is_whole(column) and column.nunique() > 2:
+        return "ids"
     if own is not None:
         return "ids" if own.strength >= 2 else "a counter" if own.strength else "whole numbers, each once"
     if not is_number(column):
