@@ -381,7 +381,7 @@ def junk(path):
     ("a.csv", lambda path: path.write_text(""), "cannot read it"),
     ("a.csv", lambda path: path.write_text("id,cat,dog,owl\n"), "it has no rows"),
     ("a.parquet", lambda path: pd.DataFrame({"id": IDS, "p": A.tolist()}).to_parquet(path), "column 'p' holds lists"),
-    ("a.pkl", lambda path: path.write_bytes(b"x"), "a.pkl: cannot read a .pkl; give .npy"),
+    ("a.pkl", lambda path: path.write_bytes(b"x"), "cannot read a .pkl; give .npy"),
     ("a.npy", lambda path: np.save(path, np.zeros((0, 3))), "it holds no number"),
     ("a.npy", lambda path: np.save(path, np.zeros((2, N, 3))), "give .n,., or .n, C. with a column for each class"),
     ("a.npy", lambda path: np.save(path, A.astype(complex)), "an array of complex128; give numbers"),

@@ -24,7 +24,9 @@ from foldpack.search.member_scores import (
     decide_scores,
     order_temperature,
     require_finite,
+    require_some_below_half,
     shares_of_one,
+    zero_notes,
 )
 from foldpack.search.new_class import new_column
 from foldpack.search.tables import RawTable, read_raw, split_array_name
@@ -93,6 +95,8 @@ def read_arrays(
     members, stack = [], []
     for name, table, values, column in zip(names, tables, found, _single_columns(tables, columns), strict=True):
         scores = decide_scores(values, kind)
+        require_some_below_half(values, kind, scores, metric, name)
+        notes += zero_notes(values, name)
         temperature = order_temperature(values, kind, scores, metric)
         probs, more = as_probs(values, kind, scores, name, temperature)
         stack.append(probs)

@@ -11,8 +11,10 @@ from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.array_inputs import ArrayInputs, MemberInput, read_arrays
 from foldpack.search.array_spec import ArrayBlend, ArrayEnsemble, ArrayMember
+from foldpack.search.cells import Cells
 from foldpack.search.chance import check_chance
 from foldpack.search.class_columns import by_name
+from foldpack.search.decision import LabelRule, fit_decision
 from foldpack.search.drift import Drift, member_drift
 from foldpack.search.find import Found, Progress, SearchOptions, find_ensemble
 from foldpack.search.inputs import in_order, predictions_in
@@ -97,6 +99,7 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     if asked.level2 is not None:
         require_level2_fits(inputs.cells, inputs.folds, options.rule, asked.level2)
     drift = compare_tests(asked.tests, inputs, new_class)
+    require_a_score(inputs.cells, metric, options.rule, asked.labels)
     found = find_ensemble(inputs.cells, metric, inputs.folds, options, progress)
     notes = inputs.notes + [one.note for one in drift if one.note is not None]
     notes += duplicate_notes(found.correlation, inputs.names)
@@ -118,8 +121,18 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     return spec, report_numbers(Report(name, found, inputs.names, notes, None, level2, drift, chance, stopped))
 
 
+def require_a_score(cells: Cells, metric: Metric, rule: LabelRule, labels: Path) -> None:
+    """Raises DataError where the metric of equal weights is no number, so that nothing can be sought."""
+    score = fit_decision(cells, cells.values.mean(axis=0), metric, rule)[1]
+    if not np.isfinite(score):
+        raise DataError(f"metric {metric.name!r} is {score} for the members' mean, so there is nothing to find; does "
+                        f"{labels} hold more than one class?")
+
+
 def compare_tests(tests: tuple[Path, ...], inputs: ArrayInputs, new_class: bool) -> list[Drift]:
     """Each member's predictions of the test set beside its out-of-fold ones. Raises DataError naming the file."""
+    if len({path.resolve() for path in tests}) != len(tests):
+        raise DataError("a file of --test is named twice; give each member's own")
     if tests and len(tests) != len(inputs.names):
         raise DataError(f"{len(tests)} files of --test for {len(inputs.names)} members; give one for each, in order")
     drifts = []
