@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from brought_files import IDS, Commands, N, Y, softmax_member, write_csv
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax
 from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from foldpack.errors import DataError, FoldpackError
 
@@ -110,3 +110,17 @@ def test_one_file_is_not_the_test_of_two_members(run):
     np.save("t.npy", A)
     with pytest.raises(DataError, match="a file of --test is named twice"):
         run.search("a.npy", "c.npy", labels="y.npy", options=["--test", "t.npy", "--test", "t.npy"])
+
+
+def test_logits_that_all_lie_in_0_to_1_are_told_by_an_option(run):
+    logits = 0.5 + 0.05 * np.log(A)
+    logits = logits - logits.min()
+    assert logits.max() < 1
+    np.save("a.npy", logits)
+    expected = round(log_loss(Y, softmax(logits, axis=1)), 4)
+    assert run.alone("a.npy", labels="y.npy", options=["--scores", "logit"]) == [expected]
+    assert run.yaml()["members"][0]["scores"] == "logit"
+    assert run.blend("a.npy") == pytest.approx(softmax(logits, axis=1), abs=1e-6)
+    np.save("a.npy", np.log(A))
+    with pytest.raises(DataError, match="a: numbers from .* are no probabilities; leave --scores out"):
+        run.search("a.npy", labels="y.npy", options=["--scores", "probability"])

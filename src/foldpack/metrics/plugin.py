@@ -64,7 +64,8 @@ def checked(function: Callable[..., float], path: Path) -> Callable[..., float]:
             raise FoldpackError(f"metric {path}: it failed on arrays of shape {shapes}: {type(failure).__name__}: "
                                 f"{' '.join(str(failure).split())}") from failure
         if np.ndim(score) or not isinstance(score, int | float | np.number | np.ndarray):
-            raise FoldpackError(f"metric {path}: it gave {type(score).__name__} {str(score)[:40]!r}; needed: one number")
+            got = f"{type(score).__name__} {str(score)[:40]!r}"
+            raise FoldpackError(f"metric {path}: it gave {got}; needed: one number")
         return float(score)
 
     return metric

@@ -25,6 +25,7 @@ from foldpack.search.member_scores import (
     order_temperature,
     require_finite,
     require_some_below_half,
+    required_scores,
     shares_of_one,
     zero_notes,
 )
@@ -71,11 +72,13 @@ def read_arrays(
     groups: Path | None = None,
     folds: Path | None = None,
     new_class: bool = False,
+    given: Scores | None = None,
 ) -> ArrayInputs:
     """Read and check members' out-of-fold predictions and the labels. Raises DataError naming file and row.
 
     Without folds, five are made: of whole groups when there are groups, else of single rows, in a fixed shuffle.
-    new_class: a label -1 means "in no class"; it becomes the last class, with a column of its own.
+    new_class: a label -1 means "in no class"; it becomes the last class, with a column of its own. given: what all
+    members' numbers are, where their range does not tell.
     """
     names = member_names(files)
     truth_raw, raws = read_raw(labels), [read_raw(path) for path in files]
@@ -89,12 +92,12 @@ def read_arrays(
     classes, found, more = same_columns(tables, truth, names)
     notes = truth.notes + notes + more
     columns = found[0].shape[1] if found[0].ndim == 2 else 1
-    alike_one = columns > 1 and all(shares_of_one(values) for values in found)
+    alike_one = columns > 1 and (given == "logit" or all(shares_of_one(values) for values in found))
     kind, targets, more = targets_of(truth, metric, classes, columns, alike_one, new_class)
     notes += more
     members, stack = [], []
     for name, table, values, column in zip(names, tables, found, _single_columns(tables, columns), strict=True):
-        scores = decide_scores(values, kind)
+        scores = decide_scores(values, kind) if given is None else required_scores(values, kind, given, name)
         require_some_below_half(values, kind, scores, metric, name)
         notes += zero_notes(values, name)
         temperature = order_temperature(values, kind, scores, metric)

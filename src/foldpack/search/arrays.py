@@ -22,7 +22,7 @@ from foldpack.search.level2 import Level2Options, class_prior, require_level2_fi
 from foldpack.search.level2_files import booster_folder, remove_boosters
 from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import duplicate_notes, score_notes
-from foldpack.search.member_scores import as_probs, require_finite, require_same_scores
+from foldpack.search.member_scores import Scores, as_probs, require_finite, require_same_scores
 from foldpack.search.report import Report, report_numbers
 from foldpack.search.solvers import in_space
 from foldpack.search.tables import read_raw
@@ -69,7 +69,8 @@ def array_member(member: MemberInput, weight: float) -> ArrayMember:
 class ArraySearch:
     """What a search of files is asked for. metric: fitted for; level2: also try a level 2, and with which options;
 
-    tests: each member's predictions of the test set, to be compared with its out-of-fold ones.
+    tests: each member's predictions of the test set, to be compared with its out-of-fold ones; scores: what all numbers
+    are, None: told by their range.
     """
 
     files: list[Path]
@@ -80,6 +81,7 @@ class ArraySearch:
     options: SearchOptions = field(default_factory=SearchOptions)
     level2: Level2Options | None = None
     tests: tuple[Path, ...] = ()
+    scores: Scores | None = None
 
 
 def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = None) -> tuple[ArrayEnsemble, dict]:
@@ -91,7 +93,8 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     new_class = asked.options.rule.new_class
     if new_class and asked.level2 is not None:
         raise DataError("level 2 does not rank items that are in no class; leave out --level2 or --new-class")
-    inputs = read_arrays(asked.files, asked.labels, metric, asked.groups, asked.folds, new_class)
+    inputs = read_arrays(asked.files, asked.labels, metric, asked.groups, asked.folds, new_class,
+                         asked.scores)
     options = asked.options
     if metric.needs == "labels" and inputs.cells.classes == 1 and options.rule.min_labels:
         options = replace(options, rule=replace(options.rule, min_labels=0))  # else every item would get the label

@@ -32,6 +32,15 @@ def decide_scores(values: np.ndarray, kind: Kind) -> Scores:
     return "probability" if inside else "logit"
 
 
+def required_scores(values: np.ndarray, kind: Kind, given: Scores, name: object) -> Scores:
+    """What `--scores` says. Raises DataError where the numbers cannot be that."""
+    found = decide_scores(values, kind)
+    if found == "value" or (given == "probability" and found == "logit"):
+        what = "real values, which are neither logits nor probabilities" if found == "value" else "no probabilities"
+        raise DataError(f"{name}: numbers from {values.min():.3g} to {values.max():.3g} are {what}; leave --scores out")
+    return given
+
+
 def shares_of_one(values: np.ndarray) -> bool:
     """Whether every row of (n, C) can be a softmax: logits, or probabilities that sum to 1."""
     return decide_scores(values, "labels") == "logit" or bool(np.abs(values.sum(axis=1) - 1).max() <= SUM_TOLERANCE)
