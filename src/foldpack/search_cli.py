@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,6 +30,7 @@ def search(
     groups: Annotated[Path | None, typer.Option(help="files only: rows of a group are never split")] = None,
     folds: Annotated[Path | None, typer.Option(help="files only: the fold of every row, or folds.csv")] = None,
     test: Annotated[list[Path] | None, typer.Option(help="files only: a member's test predictions; once each")] = None,
+    scores: Annotated[Literal["logit", "probability"] | None, typer.Option(help="files only: what all are")] = None,
     hours: Annotated[str, typer.Option("--hours", "--time-limit", help="of the kernel: 9h, 8h40m")] = "9h",
     images: Annotated[int | None, typer.Option(help="runs only: images to predict; draws the front of hours")] = None,
     device_factor: Annotated[float, typer.Option(help="how many times slower the kernel's device is")] = 1.0,
@@ -74,12 +75,12 @@ def search(
             if labels is None or metric is None:
                 raise FoldpackError("files of predictions need --labels and --metric")
             wanted = ArraySearch([Path(one) for one in inputs], labels, find_metric(metric), groups, folds, options,
-                                 boosters, tuple(test or ()))
+                                 boosters, tuple(test or ()), scores)
             arrays, numbers = search_arrays(target, wanted, progress)
             write_array_ensemble(target, arrays)
         else:
-            if new_class or test:
-                raise FoldpackError("--new-class and --test are for files of predictions, not for runs")
+            if new_class or test or scores:
+                raise FoldpackError("--new-class, --test and --scores are for files of predictions, not for runs")
             asked = RunSearch(metric, parse_hours(hours), images=images, device_factor=device_factor, devices=devices,
                               slug=slug, options=options, level2=boosters,
                               boosters=booster_folder(target))

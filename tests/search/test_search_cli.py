@@ -53,8 +53,8 @@ def test_files_with_items_in_no_class_and_test_predictions(cli, tmp_path, capsys
     (["--study", "x.db"], "--level2-trials and --study tune level 2; give --level2 as well"),
     (["--level2-trials", "3"], "--level2-trials and --study tune level 2; give --level2 as well"),
     (["--level2", "--study", "x.db"], "--study keeps the trials of --level2-trials; say how many"),
-    (["--new-class"], "--new-class and --test are for files of predictions, not for runs"),
-    (["--test", "a.npy"], "--new-class and --test are for files of predictions, not for runs"),
+    (["--new-class"], "--new-class, --test and --scores are for files of predictions, not for runs"),
+    (["--test", "a.npy"], "--new-class, --test and --scores are for files of predictions, not for runs"),
 ])
 def test_options_that_need_others(cli, options, message):
     with pytest.raises(FoldpackError, match=message):

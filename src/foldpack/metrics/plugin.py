@@ -47,9 +47,28 @@ def load_metric(path: Path) -> Metric:
     if arguments not in (2, 3):
         raise FoldpackError(f"metric {path}: metric takes {arguments} arguments; it must take (y, p) or (y, p, groups)")
     greater, groups = bool(names.get("greater_is_better", True)), arguments == 3
+    function = checked(function, path)
     if needs == "class":
         return Metric(path.stem, of_classes(function), "probs", greater, uses_groups=groups, scored="class")
     return Metric(path.stem, function, needs, greater, uses_groups=groups)
+
+
+def checked(function: Callable[..., float], path: Path) -> Callable[..., float]:
+    """The same metric, whose failures are one line. Raises FoldpackError where it raises, or gives no number."""
+
+    def metric(*arrays: np.ndarray) -> float:
+        try:
+            score = function(*arrays)
+        except Exception as failure:
+            shapes = ", ".join(str(np.shape(one)) if one is not None else "None (no --groups)" for one in arrays)
+            raise FoldpackError(f"metric {path}: it failed on arrays of shape {shapes}: {type(failure).__name__}: "
+                                f"{' '.join(str(failure).split())}") from failure
+        if np.ndim(score) or not isinstance(score, int | float | np.number | np.ndarray):
+            got = f"{type(score).__name__} {str(score)[:40]!r}"
+            raise FoldpackError(f"metric {path}: it gave {got}; needed: one number")
+        return float(score)
+
+    return metric
 
 
 def of_classes(function: Callable[..., float]) -> Callable[..., float]:

@@ -10,7 +10,8 @@ import numpy as np
 from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Cells, Kind, dense_cells
-from foldpack.search.class_columns import Predictions, by_name, column_order, numbered
+from foldpack.search.class_columns import Predictions, by_name, require_one_order
+from foldpack.search.class_names import column_order, numbered, numbers_in
 from foldpack.search.column_names import is_counter_name
 from foldpack.search.columns import STRONG, id_columns, pick_own_ids
 from foldpack.search.fold_files import fold_column, group_column, make_folds, require_whole_groups
@@ -23,7 +24,10 @@ from foldpack.search.member_scores import (
     decide_scores,
     order_temperature,
     require_finite,
+    require_some_below_half,
+    required_scores,
     shares_of_one,
+    zero_notes,
 )
 from foldpack.search.new_class import new_column
 from foldpack.search.tables import RawTable, read_raw, split_array_name
@@ -68,11 +72,13 @@ def read_arrays(
     groups: Path | None = None,
     folds: Path | None = None,
     new_class: bool = False,
+    given: Scores | None = None,
 ) -> ArrayInputs:
     """Read and check members' out-of-fold predictions and the labels. Raises DataError naming file and row.
 
     Without folds, five are made: of whole groups when there are groups, else of single rows, in a fixed shuffle.
-    new_class: a label -1 means "in no class"; it becomes the last class, with a column of its own.
+    new_class: a label -1 means "in no class"; it becomes the last class, with a column of its own. given: what all
+    members' numbers are, where their range does not tell.
     """
     names = member_names(files)
     truth_raw, raws = read_raw(labels), [read_raw(path) for path in files]
@@ -86,12 +92,14 @@ def read_arrays(
     classes, found, more = same_columns(tables, truth, names)
     notes = truth.notes + notes + more
     columns = found[0].shape[1] if found[0].ndim == 2 else 1
-    alike_one = columns > 1 and all(shares_of_one(values) for values in found)
+    alike_one = columns > 1 and (given == "logit" or all(shares_of_one(values) for values in found))
     kind, targets, more = targets_of(truth, metric, classes, columns, alike_one, new_class)
     notes += more
     members, stack = [], []
     for name, table, values, column in zip(names, tables, found, _single_columns(tables, columns), strict=True):
-        scores = decide_scores(values, kind)
+        scores = decide_scores(values, kind) if given is None else required_scores(values, kind, given, name)
+        require_some_below_half(values, kind, scores, metric, name)
+        notes += zero_notes(values, name)
         temperature = order_temperature(values, kind, scores, metric)
         probs, more = as_probs(values, kind, scores, name, temperature)
         stack.append(probs)
@@ -191,6 +199,7 @@ def same_columns(
     if known is None:
         require_alike([one.values.shape for one in found], names)
         return None, [one.values for one in found], ["no column names: classes are matched by position"]
+    require_one_order([(table.raw.path, table.found.names) for table in tables], known, source)
     values, notes = [], []
     for table in tables:
         one, more = by_name(table.found, known, table.raw.path, source)
@@ -210,8 +219,15 @@ def _number_order(known: list[str], real: list[OrderedTable], values: list[np.nd
     Raises DataError where the labels fit another order better: that of another file, or the sorted one. The numbers of
     the classes could follow any of them.
     """
+    numbers = numbers_in(known)
+    if numbers is not None:
+        if all(name.isdecimal() for name in known):
+            return []
+        named = set(np.unique(truth.values).tolist()) <= set(numbers)
+        first, second = numbers[:2] if named else (0, 1)
+        return [f"the labels are numbers: {first} is {known[0]!r}, {second} is {known[1]!r} and so on"]
     lead = next((str(table.raw.path) for table in real if table.found.names == known), None)
-    if lead is None or all(name.isdecimal() for name in known):
+    if lead is None:
         return []
     orders = {tuple(table.found.names or []): f"the order of {table.raw.path}" for table in reversed(real)}
     orders = {tuple(sorted(known)): "the sorted order"} | orders

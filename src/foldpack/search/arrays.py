@@ -11,8 +11,10 @@ from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.array_inputs import ArrayInputs, MemberInput, read_arrays
 from foldpack.search.array_spec import ArrayBlend, ArrayEnsemble, ArrayMember
+from foldpack.search.cells import Cells
 from foldpack.search.chance import check_chance
 from foldpack.search.class_columns import by_name
+from foldpack.search.decision import LabelRule, fit_decision
 from foldpack.search.drift import Drift, member_drift
 from foldpack.search.find import Found, Progress, SearchOptions, find_ensemble
 from foldpack.search.inputs import in_order, predictions_in
@@ -20,7 +22,7 @@ from foldpack.search.level2 import Level2Options, class_prior, require_level2_fi
 from foldpack.search.level2_files import booster_folder, remove_boosters
 from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import duplicate_notes, score_notes
-from foldpack.search.member_scores import as_probs, require_finite, require_same_scores
+from foldpack.search.member_scores import Scores, as_probs, require_finite, require_same_scores
 from foldpack.search.report import Report, report_numbers
 from foldpack.search.solvers import in_space
 from foldpack.search.tables import read_raw
@@ -67,7 +69,8 @@ def array_member(member: MemberInput, weight: float) -> ArrayMember:
 class ArraySearch:
     """What a search of files is asked for. metric: fitted for; level2: also try a level 2, and with which options;
 
-    tests: each member's predictions of the test set, to be compared with its out-of-fold ones.
+    tests: each member's predictions of the test set, to be compared with its out-of-fold ones; scores: what all numbers
+    are, None: told by their range.
     """
 
     files: list[Path]
@@ -78,6 +81,7 @@ class ArraySearch:
     options: SearchOptions = field(default_factory=SearchOptions)
     level2: Level2Options | None = None
     tests: tuple[Path, ...] = ()
+    scores: Scores | None = None
 
 
 def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = None) -> tuple[ArrayEnsemble, dict]:
@@ -89,7 +93,8 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     new_class = asked.options.rule.new_class
     if new_class and asked.level2 is not None:
         raise DataError("level 2 does not rank items that are in no class; leave out --level2 or --new-class")
-    inputs = read_arrays(asked.files, asked.labels, metric, asked.groups, asked.folds, new_class)
+    inputs = read_arrays(asked.files, asked.labels, metric, asked.groups, asked.folds, new_class,
+                         asked.scores)
     options = asked.options
     if metric.needs == "labels" and inputs.cells.classes == 1 and options.rule.min_labels:
         options = replace(options, rule=replace(options.rule, min_labels=0))  # else every item would get the label
@@ -97,6 +102,7 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     if asked.level2 is not None:
         require_level2_fits(inputs.cells, inputs.folds, options.rule, asked.level2)
     drift = compare_tests(asked.tests, inputs, new_class)
+    require_a_score(inputs.cells, metric, options.rule, asked.labels)
     found = find_ensemble(inputs.cells, metric, inputs.folds, options, progress)
     notes = inputs.notes + [one.note for one in drift if one.note is not None]
     notes += duplicate_notes(found.correlation, inputs.names)
@@ -118,8 +124,18 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     return spec, report_numbers(Report(name, found, inputs.names, notes, None, level2, drift, chance, stopped))
 
 
+def require_a_score(cells: Cells, metric: Metric, rule: LabelRule, labels: Path) -> None:
+    """Raises DataError where the metric of equal weights is no number, so that nothing can be sought."""
+    score = fit_decision(cells, cells.values.mean(axis=0), metric, rule)[1]
+    if not np.isfinite(score):
+        raise DataError(f"metric {metric.name!r} is {score} for the members' mean, so there is nothing to find; does "
+                        f"{labels} hold more than one class?")
+
+
 def compare_tests(tests: tuple[Path, ...], inputs: ArrayInputs, new_class: bool) -> list[Drift]:
     """Each member's predictions of the test set beside its out-of-fold ones. Raises DataError naming the file."""
+    if len({path.resolve() for path in tests}) != len(tests):
+        raise DataError("a file of --test is named twice; give each member's own")
     if tests and len(tests) != len(inputs.names):
         raise DataError(f"{len(tests)} files of --test for {len(inputs.names)} members; give one for each, in order")
     drifts = []

@@ -19,7 +19,8 @@ from foldpack.search.array_spec import (
     decide_ensemble,
     read_any_ensemble,
 )
-from foldpack.search.class_columns import by_name, column_order, numbered
+from foldpack.search.class_columns import by_name, require_one_order
+from foldpack.search.class_names import column_order, numbered
 from foldpack.search.column_names import is_counter_name
 from foldpack.search.columns import IdColumn, id_columns, pick_own_ids
 from foldpack.search.inputs import in_order, predictions_in
@@ -151,6 +152,9 @@ def member_probs(
         named = [place for place, (found, _) in enumerate(inputs) if found.names is not None and len(found.names) > 1]
         known = column_order(inputs[named[0]][0].names or []) if named else None
         source = tables[named[0]].path if named else ensemble
+    if known is not None:
+        require_one_order([(table.path, found.names) for table, (found, _) in zip(tables, inputs, strict=True)], known,
+                          source)
     members, notes = [], []
     for table, member, (found, more) in zip(tables, spec.members, inputs, strict=True):
         values = found.values

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from foldpack.errors import DataError
-from foldpack.search.column_names import TARGET_NAMES, plain_name
+from foldpack.search.class_names import are_numbers, column_order, same_names
+from foldpack.search.column_names import TARGET_NAMES, is_id_name, plain_name
 from foldpack.search.columns import (
     IdColumn,
     is_counter,
@@ -25,11 +26,6 @@ class Predictions:
 
     values: np.ndarray
     names: list[str] | None
-
-
-def numbered(count: int) -> list[str]:
-    """The names of classes that have none: "0", "1", ..."""
-    return [str(one) for one in range(count)]
 
 
 def predictions_of(
@@ -61,11 +57,30 @@ def predictions_of(
             raise DataError(f"{path}: no column of predictions is left; {_told(skipped)}; give a column for each class")
         del skipped[kept[0]]
         notes = [f"{path}: column {kept[0]!r} is taken as the prediction"]
+    skipped |= _decided(frame[kept], known or [])
+    kept = [name for name in kept if name not in skipped]
     _require_alike_numbers(frame[kept], path, known or [])
     if skipped:
         notes.append(f"{path}: no predictions, so left out: {_told(skipped)}")
     values = np.column_stack([numbers_of(frame[name]) for name in kept])
     return Predictions(values[:, 0] if len(kept) == 1 else values, kept), notes
+
+
+def _decided(frame: pd.DataFrame, known: list[str]) -> dict[str, str]:
+    """Columns that only say what the others lead to: the likeliest class, or the one number above a threshold."""
+    rest = [name for name in frame.columns if not is_whole(frame[name])]
+    whole = [name for name in frame.columns if name not in known and name not in rest and frame[name].nunique() > 1]
+    if not rest or not whole or frame.isna().any(axis=None):
+        return {}
+    table = frame[rest].to_numpy(dtype=np.float64)
+    found = {}
+    for name in whole:
+        answer = numbers_of(frame[name])
+        if len(rest) == 1 and set(answer) == {0, 1} and table[answer == 0].max() <= table[answer == 1].min():
+            found[name] = f"{rest[0]!r} above a threshold"
+        elif len(rest) > 1 and np.array_equal(answer - answer.min(), table.argmax(axis=1) - table.argmax(axis=1).min()):
+            found[name] = "the likeliest class"
+    return found
 
 
 def _require_alike_numbers(frame: pd.DataFrame, path: object, known: list[str]) -> None:
@@ -89,6 +104,8 @@ def _why_not(
     own = next((one for one in ids if one.name == name), None)
     if name in known:
         return None if is_number(column) else _text(name, column, path)
+    if own is None and is_id_name(name) and is_number(column) and is_whole(column) and column.nunique() > 2:
+        return "ids"
     if own is not None:
         return "ids" if own.strength >= 2 else "a counter" if own.strength else "whole numbers, each once"
     if not is_number(column):
@@ -138,9 +155,9 @@ def by_name(found: Predictions, known: list[str], path: object, source: object) 
     if names is None:
         return values, []
     place = {name: column for column, name in enumerate(names)}
-    wanted: list[str] | None = known if all(name in place for name in known) else _affixed(names, known)
+    wanted = same_names(names, known)
     note = "" if wanted is None or wanted == known else f"column {wanted[0]!r} is taken as {known[0]!r}, and so on"
-    if wanted is None and (_are_numbers(names) or _are_numbers(known)):
+    if wanted is None and (are_numbers(names) or are_numbers(known)):
         wanted = column_order(names)
         note = f"no names in common with {source}: its columns are taken by position, {wanted[0]!r} as {known[0]!r}"
     if wanted is None:
@@ -148,18 +165,18 @@ def by_name(found: Predictions, known: list[str], path: object, source: object) 
     return values[:, [place[name] for name in wanted]], [f"{path}: {note}"] if note else []
 
 
-def _are_numbers(names: list[str]) -> bool:
-    return sorted(names) == sorted(numbered(len(names)))
+def require_one_order(named: list[tuple[object, list[str] | None]], known: list[str], source: object) -> None:
+    """Raises DataError where files go by position, as the classes are but numbers, and their names stand differently.
 
-
-def _affixed(names: list[str], known: list[str]) -> list[str] | None:
-    """The names that are the known ones between one prefix and one suffix ("pred_cat" for "cat"), in their order."""
-    for name in names:
-        head, found, tail = name.partition(known[0])
-        wanted = [f"{head}{one}{tail}" for one in known]
-        if found and sorted(wanted) == sorted(names):
-            return wanted
-    return None
+    named: files and the names of their columns.
+    """
+    if not are_numbers(known):
+        return
+    others = [(path, names) for path, names in named if names is not None and same_names(names, known) is None]
+    for path, names in others:
+        if names != others[0][1]:
+            raise DataError(f"{path}: its columns are {_some(names)}, those of {others[0][0]} {_some(others[0][1])}, "
+                            f"and {source} has but numbers for the classes; give all columns in the order of these")
 
 
 def _other_names(found: Predictions, known: list[str], path: object, source: object) -> DataError:
@@ -176,10 +193,3 @@ def _other_names(found: Predictions, known: list[str], path: object, source: obj
 
 def _some(names: list[str]) -> str:
     return ", ".join(repr(name) for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def column_order(names: list[str]) -> list[str]:
-    """The order of the classes that a file's names say: class numbers by number, others as they stand."""
-    return numbered(len(names)) if _are_numbers(names) else names
-
-

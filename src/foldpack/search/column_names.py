@@ -8,7 +8,7 @@ ID_NAMES = frozenset("id ids image images img file files filename filepath path 
                      "imagefile imagepath fname identifier".split())
 MAYBE_CLASSES = frozenset("name key path".split())  # where these repeat themselves they need not be ids
 FOLD_NAMES = frozenset("fold folds kfold foldid foldno foldidx foldnumber cvfold cv foldindex validfold".split())
-GROUP_NAMES = frozenset("group groups groupid cluster clusterid".split())
+GROUP_NAMES = frozenset("group groups groupid cluster clusterid patient patientid subject subjectid".split())
 TARGET_NAMES = frozenset("target targets label labels y ytrue yval yvalid truth true gt groundtruth actual actuals "
                          "answer class classid labelid targetid truelabel oofy".split())
 COUNTER_NAMES = frozenset("index level0 row rownumber rownum rowno unnamed".split())

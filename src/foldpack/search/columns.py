@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
@@ -166,7 +167,7 @@ def row_order(ids: list[str], wanted: list[str], path: object, against: object) 
     if (order < 0).any():
         lost = [one for one, place in zip(wanted, order, strict=True) if place < 0]
         raise DataError(f"{path}: {len(lost)} of {len(wanted)} ids of {against} are missing, for example "
-                        f"{lost[0]!r}; here an id is like {ids[0]!r}{_zeros_hint(lost[0], index)}")
+                        f"{lost[0]!r}; here an id is like {ids[0]!r}{_ids_hint(lost[0], index)}")
     if len(ids) > len(wanted):
         known = set(wanted)
         more = next(one for one in ids if one not in known)
@@ -175,6 +176,12 @@ def row_order(ids: list[str], wanted: list[str], path: object, against: object) 
     return order
 
 
-def _zeros_hint(lost: str, ids: pd.Index) -> str:
-    bare = {one.lstrip("0") for one in ids[:1000]}
-    return "; they seem to have lost their zeros: keep ids as text" if lost.lstrip("0") in bare else ""
+def _ids_hint(lost: str, ids: pd.Index) -> str:
+    some = ids[:1000]
+    if lost.lstrip("0") in {one.lstrip("0") for one in some}:
+        return "; they seem to have lost their zeros: keep ids as text"
+    if lost.lower() in {one.lower() for one in some}:
+        return "; they differ in capital letters: write them alike"
+    if PurePath(lost).stem in {PurePath(one).stem for one in some}:
+        return "; they differ in their folder or ending: write them alike"
+    return ""

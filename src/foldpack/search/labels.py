@@ -10,8 +10,8 @@ import pandas as pd
 from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells import Kind
-from foldpack.search.class_columns import numbered
-from foldpack.search.column_names import TARGET_NAMES, plain_name
+from foldpack.search.class_names import numbered, numbers_in, within
+from foldpack.search.column_names import TARGET_NAMES, is_id_name, plain_name
 from foldpack.search.columns import IdColumn, is_counter, is_fold, is_number, numbers_of
 from foldpack.search.tables import RawTable
 
@@ -50,6 +50,9 @@ def read_truth(raw: RawTable, ids: IdColumn | None, others: list[IdColumn], pred
     frame, notes = raw.frame, []
     strange = {one.name for one in others if one.strength} | ({ids.name} if ids else set())
     rest = [name for name in frame.columns if name not in strange and not is_fold(name, frame[name])]
+    foreign = {name for name in rest if is_id_name(name) and plain_name(name) not in TARGET_NAMES
+               and not any(name in one for one in predicted)}  # PatientID
+    rest = [name for name in rest if name not in foreign] or rest
     rest = [name for name in rest if len(rest) == 1 or not is_counter(name, frame[name])
             or plain_name(name) in TARGET_NAMES]
     names = _label_columns(frame[rest], raw.path, predicted)
@@ -71,20 +74,28 @@ def _label_columns(frame: pd.DataFrame, path: object, predicted: list[set[str]])
         return rest
     binary = [name for name in rest if is_number(frame[name]) and set(np.unique(numbers_of(frame[name]))) <= {0.0, 1.0}]
     targets = [name for name in rest if plain_name(name) in TARGET_NAMES]
+    classes = [name for name in binary if name not in targets]
+    if len(targets) == 1 and len(binary) == len(rest) and any(set(rest) <= one for one in predicted):
+        return rest
+    if len(classes) > 1 and any(set(classes) <= one for one in predicted) and len(targets) <= 1:
+        return classes
+    if len(targets) == 1 and len(classes) > 1 and len(classes) == len(rest) - 1:
+        raise DataError(f"{path}: the labels are either {targets[0]!r} or the 0/1 columns {_some(classes)}; leave "
+                        "one of the two out")
+    named = [name for name in rest if _names_of(frame[name], predicted)]
+    if len(named) == 1:
+        return named
     if len(targets) == 1:
-        classes = [name for name in binary if name not in targets]
-        if len(binary) == len(rest) and any(set(rest) <= one for one in predicted):
-            return rest
-        if len(classes) > 1 and any(set(classes) <= one for one in predicted):
-            return classes
-        if len(classes) > 1 and len(classes) == len(rest) - 1:
-            raise DataError(f"{path}: the labels are either {targets[0]!r} or the 0/1 columns {_some(classes)}; leave "
-                            "one of the two out")
         return targets
     if len(binary) == len(rest):
         return rest
     raise DataError(f"{path}: it is not clear which of the columns {_some(rest)} are the labels; leave one beside the "
                     "ids (or call one label), or give only 0/1 columns, one for each class")
+
+
+def _names_of(column: pd.Series, predicted: list[set[str]]) -> bool:
+    """Whether a column of text holds names of the predictions' columns and nothing else."""
+    return not is_number(column) and any(set(column.astype(str)) <= one for one in predicted)
 
 
 def _some(names: list[str]) -> str:
@@ -188,13 +199,16 @@ def class_numbers(truth: Truth, classes: list[str] | None, columns: int, new_cla
         raise DataError(f"{truth.path}: a class number or a 0/1 label is needed, got {values[wrong[0]]:g} in "
                         f"{truth.row(int(wrong[0]))}; the labels hold other numbers")
     numbers = values.astype(np.int64)
-    called = classes if classes is not None and all(_is_number(name) for name in classes) else None
-    if called is not None and called != numbered(columns):
-        return _looked_up(truth, numbers.astype(str), called, columns, new_class)
+    called = None if classes is None else numbers_in(classes)
+    if called is not None and set(numbers.tolist()) - ({-1} if new_class else set()) <= set(called):
+        return _looked_up(truth, numbers.astype(str), [str(one) for one in called], columns, new_class)
+    bare = classes is not None and all(_is_number(name) for name in classes)
+    if bare and classes != numbered(columns):
+        return _looked_up(truth, numbers.astype(str), classes, columns, new_class)
     outside = (numbers >= columns) | ((numbers < 0) & ~((numbers == -1) & new_class))
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
-        names = "" if classes is None or called is not None else f" ({_some(classes)})"
+        names = "" if classes is None or bare else f" ({_some(classes)})"
         raise DataError(f"{truth.path}: label {numbers[row]} in {truth.row(row)} is none of the {columns} "
                         f"columns{names}, which are 0 to {columns - 1}; the labels are {numbers.min()} to "
                         f"{numbers.max()}{_range_hint(numbers, columns)}")
@@ -220,6 +234,8 @@ def _looked_up(
         raise DataError(f"{truth.path}: the labels are text, like {str(values[0])!r}, and the predictions have no "
                         "column names to look them up; give predictions with a header (.csv, .parquet), or labels as "
                         f"numbers from 0 to {columns - 1}")
+    if not np.isin(values, classes).all():
+        classes = within(classes, np.unique(values[values != "-1"] if new_class else values).tolist()) or classes
     numbers = pd.Index(classes).get_indexer(pd.Index(values.astype(object)))
     lost = (numbers < 0) & ~((values == "-1") & new_class)
     if lost.any():

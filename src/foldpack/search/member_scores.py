@@ -14,6 +14,8 @@ from foldpack.search.order_only import CALM_LOGIT, LARGE_LOGIT, only_orders
 
 SUM_TOLERANCE = 0.02  # of an item's probabilities around 1
 OPPOSED = -0.5  # correlation of two columns below which they can be shares that were not scaled to 1
+ALIKE = 0.5  # correlation above which two columns are two opinions on one class, and no logits of two
+ZERO_SHARE = 0.05  # of rows that are all 0; fewer are no sign of anything
 EDGE_TOLERANCE = 1e-3  # so far outside [0, 1] a probability can be by rounding
 TIED_SHARE = 1e-3  # of numbers whose order float32 loses; fewer do not change a score
 CHECKED_ROWS = 20_000
@@ -27,6 +29,15 @@ def decide_scores(values: np.ndarray, kind: Kind) -> Scores:
         return "value"
     inside = values.min() >= -EDGE_TOLERANCE and values.max() <= 1 + EDGE_TOLERANCE
     return "probability" if inside else "logit"
+
+
+def required_scores(values: np.ndarray, kind: Kind, given: Scores, name: object) -> Scores:
+    """What `--scores` says. Raises DataError where the numbers cannot be that."""
+    found = decide_scores(values, kind)
+    if found == "value" or (given == "probability" and found == "logit"):
+        what = "real values, which are neither logits nor probabilities" if found == "value" else "no probabilities"
+        raise DataError(f"{name}: numbers from {values.min():.3g} to {values.max():.3g} are {what}; leave --scores out")
+    return given
 
 
 def shares_of_one(values: np.ndarray) -> bool:
@@ -54,6 +65,7 @@ def as_probs(
     low, high = float(values.min()), float(values.max())
     if scores == "value":
         return values.astype(np.float32), []
+    _require_every_row(values, kind, name)
     if scores == "logit":
         _require_no_parts(values, kind, name)
         notes.append(f"{name}: numbers from {low:.3g} to {high:.3g} are taken as logits")
@@ -78,19 +90,61 @@ def as_probs(
 
 
 def _require_no_parts(values: np.ndarray, kind: Kind, name: object) -> None:
-    """Raises DataError for an item's numbers that are none below 0 and always have one sum, as percent do."""
-    if kind != "exclusive" or len(values) < 3 or values.min() < 0:
+    """Raises DataError for an item's numbers that are no logits: percent, votes, ranks, the same column twice."""
+    if kind != "exclusive" or len(values) < 3:
+        return
+    if values.shape[1] == 2 and _correlation(values) > ALIKE:
+        raise DataError(f"{name}: its two columns rise together, so they are no logits of two classes; give the column "
+                        "of class 1 alone")
+    if values.min() < 0:
         return
     sums = values.sum(axis=1, dtype=np.float64)
-    if np.ptp(sums) < EDGE_TOLERANCE * sums.max():
+    if np.ptp(sums) < SUM_TOLERANCE * sums.max():
         raise DataError(f"{name}: the numbers of every item sum to {sums.mean():.4g}, so they are no logits; divide "
                         f"them by {sums.mean():.4g}")
+    if (values == np.round(values)).all():
+        raise DataError(f"{name}: whole numbers from {values.min():g} to {values.max():g} are no logits, but votes, "
+                        "ranks or percent; give probabilities: each item's numbers divided by their sum")
+
+
+def _require_every_row(values: np.ndarray, kind: Kind, name: object) -> None:
+    """Raises DataError for an item of one class whose numbers are all 0: nobody predicted it."""
+    if kind != "exclusive":
+        return
+    zero = (values == 0).all(axis=1)
+    if zero.any() and not zero.all():
+        raise DataError(f"{name}: all numbers are 0 in {zero.sum()} of {len(zero)} rows, first in row "
+                        f"{int(zero.argmax())}; every item needs a prediction, also those of unfinished folds")
+
+
+def zero_notes(values: np.ndarray, name: object) -> list[str]:
+    """A line where many rows are all 0, and the others hold numbers of every size: folds that were not finished."""
+    table = values.reshape(len(values), -1)
+    zero = (table == 0).all(axis=1)
+    rest = table[~zero, 0]
+    if zero.mean() < ZERO_SHARE or len(np.unique(rest)) < max(3, 0.5 * len(rest)):
+        return []
+    return [f"{name}: exactly 0 in {zero.sum()} of {len(zero)} rows; were these never predicted (unfinished folds)?"]
+
+
+def require_some_below_half(values: np.ndarray, kind: Kind, scores: Scores, metric: Metric, name: object) -> None:
+    """Raises DataError for logits of labels of which none is below 0, where the metric sees more than their order."""
+    if kind != "labels" or scores != "logit" or values.min() < 0:
+        return
+    if METRICS.get(metric.name) is not metric or metric.name in ("log_loss", "accuracy", "macro_f1"):
+        raise DataError(f"{name}: numbers from {values.min():.3g} to {values.max():.3g}: as logits all would say yes. "
+                        "Percent, votes and ranks are no logits; give probabilities, from 0 to 1")
 
 
 def _opposed(two: np.ndarray) -> bool:
     """Whether the first of two columns falls where the second rises, as shares of one whole do."""
+    return _correlation(two) < OPPOSED
+
+
+def _correlation(two: np.ndarray) -> float:
+    """Of two columns; NaN where one is constant."""
     with np.errstate(invalid="ignore"):
-        return bool(np.asarray(np.corrcoef(two.T.astype(np.float64)))[0, 1] < OPPOSED)
+        return float(np.asarray(np.corrcoef(two.T.astype(np.float64)))[0, 1])
 
 
 def log_odds_of(values: np.ndarray, kind: Kind, scores: Scores) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from foldpack.search.array_spec import ArrayEnsemble
-from foldpack.search.class_columns import numbered
+from foldpack.search.class_names import numbered
 
 NO_CLASS = "new_class"  # the name of "in no class", unless a class is called so
 

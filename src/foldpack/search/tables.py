@@ -16,7 +16,7 @@ import pandas as pd
 from foldpack.errors import DataError, did_you_mean
 from foldpack.search.column_names import is_id_name
 
-READABLE = (".npy", ".npz", ".csv", ".parquet", ".h5", ".hdf5")
+READABLE = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".h5", ".hdf5")
 ARRAY_OF = re.compile(r"(?P<file>.+\.(?:npz|h5|hdf5)):(?P<array>.+)", re.IGNORECASE)
 INDEX = "index"  # the name that pandas gives to an index without one
 NO_HEADER = re.compile(r"[-+]?\d*\.\d{3,}|[-+]?\d+(\.\d+)?e[-+]?\d+", re.IGNORECASE)  # 0.1234: data, not a name
@@ -48,8 +48,9 @@ def split_array_name(path: Path) -> tuple[Path, str | None]:
 
 
 def is_prediction_file(name: str) -> bool:
-    """Whether an argument names a file rather than a run."""
-    return split_array_name(Path(name))[0].suffix.lower() in READABLE
+    """Whether an argument names a file rather than a run; a file of another kind is one too, and refused as such."""
+    file = split_array_name(Path(name))[0]
+    return file.suffix.lower() in READABLE or (file.suffix != "" and file.is_file())
 
 
 def read_raw(path: Path) -> RawTable:
@@ -64,7 +65,7 @@ def read_raw(path: Path) -> RawTable:
         if suffix in (".npy", ".npz"):
             loaded = np.load(file, allow_pickle=False)
             return _of_array(loaded if suffix == ".npy" else _npz_array(loaded, path, array), path, file)
-        if suffix == ".csv":
+        if suffix in (".csv", ".tsv"):
             return _of_frame(read_csv(file), path, file)
         if suffix == ".parquet":
             return _of_frame(pd.read_parquet(file), path, file)
@@ -126,7 +127,19 @@ def _of_frame(frame: pd.DataFrame, path: Path, file: Path) -> RawTable:
     for name in frame.columns:
         if isinstance(frame[name].dtype, pd.CategoricalDtype):
             frame[name] = frame[name].astype(str)
+        if isinstance(frame[name].iloc[0], list | tuple | np.ndarray):
+            raise DataError(f"{path}: column {name!r} holds lists; give each class a column of numbers")
+        if is_id_name(name) and _whole_ids(frame[name]):
+            frame[name] = frame[name].astype(np.int64)
     return RawTable(path, (file,), frame, index=index)
+
+
+def _whole_ids(column: pd.Series) -> bool:
+    """Whether a column are ids like 12.0, which a join of tables made of 12. Floats that could be rounded are none."""
+    if not pd.api.types.is_float_dtype(column) or not column.is_unique or len(column) < 3 or column.isna().any():
+        return False
+    exact = 2**24 if column.dtype == np.float32 else 2**53
+    return bool((column.abs() < exact).all() and (column % 1 == 0).all())
 
 
 def _require_unique(names: list[str], path: Path) -> None:
@@ -140,22 +153,33 @@ def read_csv(path: Path) -> pd.DataFrame:
 
     Raises DataError for a doubled name, a file without a header, or a header that is too short.
     """
-    header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].str.strip().tolist()
+    sep, point = _separator(path)
+    first_line = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, sep=sep).iloc[0]
+    header: list[str] = first_line.str.strip().tolist()
     _require_unique(header, path)
     if (first := next((name for name in header if NO_HEADER.fullmatch(name)), None)) is not None:
         raise DataError(f"{path}: the first line holds the number {first}, so it is no header; write one with the "
                         "names of the columns")
-    frame = pd.read_csv(path, low_memory=False)
+    frame = pd.read_csv(path, low_memory=False, sep=sep, decimal=point)
     if not isinstance(frame.index, pd.RangeIndex):
         raise DataError(f"{path}: the rows have more fields than the header has names; name every column")
-    if frame.shape[1] == 1 and re.search(r"[;\t]", header[0]):
-        raise DataError(f"{path}: one column called {header[0]!r}; separate the columns by commas")
     called = [place == 0 or is_id_name(str(name)) for place, name in enumerate(frame.columns)]
     whole = [place for place in range(frame.shape[1]) if called[place] or _could_be_ids(frame.iloc[:, place])]
-    text = pd.read_csv(path, usecols=whole, dtype=str, keep_default_na=False)
+    text = pd.read_csv(path, usecols=whole, dtype=str, keep_default_na=False, sep=sep)
     for place, name in zip(whole, text.columns, strict=True):
         frame[name] = _as_written(text[name].str.strip(), frame.iloc[:, place])
     return frame
+
+
+def _separator(path: Path) -> tuple[str, str]:
+    """(what separates the columns, the decimal point): comma; semicolon, tab or | where the header has none."""
+    with open(path, encoding="utf-8-sig") as file:
+        lines = [line for line in (file.readline() for _ in range(10)) if line.strip()]
+    if not lines or "," in lines[0]:
+        return ",", "."
+    sep = next((one for one in ";\t|" if one in lines[0]), ",")
+    comma = sep != "," and any(re.search(r"(^|[;\t|])-?\d+,\d+([eE]-?\d+)?\s*($|[;\t|])", line) for line in lines[1:])
+    return sep, "," if comma else "."
 
 
 def _could_be_ids(column: pd.Series) -> bool:
