@@ -3,9 +3,9 @@
 On Kaggle it takes no arguments. Anywhere else `--input DIR --output DIR --hours H` replace /kaggle/input,
 /kaggle/working and the budget of the spec.
 Exit codes: 0 only with a checked submission; 1 when no unit was finished in time (the submission is then the training
-prior); 2 when an input is missing or does not fit, also when not one test image can be read; 3 when the watchdog had to
-end it; 143 after SIGTERM, 130 after Ctrl-C. In the competition's rerun, or with `on_error: stand`, 0 also after an
-error as long as a valid submission stands.
+prior); 2 when an input is missing or does not fit, when not one test image can be read, or when the submission cannot
+be written; 3 when the watchdog had to end it; 143 after SIGTERM, 130 after Ctrl-C. In the competition's rerun, or with
+`on_error: stand`, 0 also after an error as long as a valid submission stands.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import os
 import time
 import traceback
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from foldpack.ensemble.fallback import Fallback
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
 from foldpack.ensemble.start import KernelStart, guarded_start
-from foldpack.ensemble.submission import Submission
+from foldpack.ensemble.submission import Submission, save_probs
 from foldpack.ensemble.unit_probs import ClassifyPredictor
 from foldpack.errors import DataError, FoldpackError
 from foldpack.predict.canvas import CanvasSet
@@ -51,7 +50,6 @@ from foldpack.predict.policy import (
 )
 from foldpack.predict.pool import START_METHOD, InlinePool, ProcessPool, leave_signals_to_the_engine
 from foldpack.predict.room import find_places, own_folder, temp_parents
-from foldpack.predict.runlog import RunLog
 from foldpack.predict.store import UnitStore, has_finished_units, unit_key
 from foldpack.predict.units import Unit, canvas_kind, plan_units
 from foldpack.predict.watch import Terminated, Watchdog
@@ -62,27 +60,19 @@ from foldpack.spec import EnsembleSpec, parse_spec, sealed_parts
 SHARD_BATCHES = 4  # batches that a worker gets at a time
 
 
-@dataclass(frozen=True)
-class KernelPaths:
-    """Where the kernel reads and writes."""
-
-    input: Path
-    output: Path
-    scratch: Path
-
-
 class ClassifyKernel:
     """One run of the kernel: what was found, what is finished, and the submission so far."""
 
-    def __init__(self, spec: EnsembleSpec, keys: dict[str, str], paths: KernelPaths, deadline: Deadline, log: RunLog,
-                 stands: bool, fallback: Fallback) -> None:
-        """stands: after an error go on with what there is; fallback: the submission until there is a better one."""
+    def __init__(self, spec: EnsembleSpec, keys: dict[str, str], start: KernelStart, deadline: Deadline,
+                 fallback: Fallback) -> None:
+        """start: options and log; fallback: the submission until there is a better one."""
         self.spec = spec
         self.keys = keys
-        self.paths = paths
+        self.input: Path = start.options.input
+        self.scratch: Path = start.options.scratch
         self.deadline = deadline
-        self.log = log
-        self.stands = stands
+        self.log = start.log
+        self.stands = start.stands  # after an error go on with what there is
         self.submission = Submission(spec, fallback)
         self.items = self.submission.items
         self.answer: np.ndarray | None = None  # (n, C), as handed in
@@ -92,12 +82,13 @@ class ClassifyKernel:
         self.files: dict[str, Path] = {}  # sealed files by header hash
         self.found_keys: dict[str, DataKey] = {}  # by file id
         self.finished = FinishedUnits(spec, len(self.items), [], self.probs_of)
-        spare = next((own_folder(parent, paths.scratch) / "units" for parent in temp_parents()), None)
-        self.store = UnitStore(paths.scratch / "units", len(self.items), len(spec.classes), spare)
+        spare = next((own_folder(parent, self.scratch) / "units" for parent in temp_parents()), None)
+        self.store = UnitStore(self.scratch / "units", len(self.items), len(spec.classes), spare)
         self.unit_keys: list[str] = []
         self.devices: list[ProbedDevice] = []
         self.canvases = CanvasSet(self.items, [])  # `run` knows the kinds
         self.began = deadline.elapsed()  # seconds after the start of the process
+        self.failed = 0  # units
         self.kept = False  # the submission of a process before this one
 
     def first_submission(self) -> None:
@@ -116,23 +107,23 @@ class ClassifyKernel:
         """Nothing is left for a restart to take up."""
         self.store.remove()
         with suppress(OSError):  # something else lies there
-            self.paths.scratch.rmdir()
+            self.scratch.rmdir()
 
     def close(self) -> None:
         """The last words: what is in the submission, and what is not."""
         done = {self.units[unit].role for unit in self.finished.added}
-        holds = "the blend of what is finished" if done else "the training prior"
+        holds = "the blend of what is finished" if done else self.submission.fallback.holds()
         units = f"{len(done)} of {len(self.planned)}"
         self.log.note("end", rows=len(self.items), **self.canvases.counts(), units=units, submission=holds,
                       left_out=[role for role in self.planned if role not in done], warnings=self.items.notes)
 
     def find_inputs(self) -> None:
         """Keys and sealed files. What is missing is named before any work; then the rest goes on only if it may."""
-        self.found_keys = find_keys(self.paths.input, self.spec, self.keys)
+        self.found_keys = find_keys(self.input, self.spec, self.keys)
         wanted = {part.header: part.role for part in sealed_parts(self.spec)}
-        self.files, missing, damaged = find_sealed(self.paths.input, wanted)
+        self.files, missing, damaged = find_sealed(self.input, wanted)
         if missing and not (self.stands and self.files):
-            raise InputError(missing_text(missing, self.paths.input, damaged))
+            raise InputError(missing_text(missing, self.input, damaged))
         if missing:
             self.log.note("inputs missing", missing=missing, damaged=damaged)
             self.units = [unit for unit in self.units if unit.fold.header in self.files]
@@ -157,7 +148,7 @@ class ClassifyKernel:
         self.find_inputs()
         self.began = self.deadline.elapsed()
         self.devices = [cpu_device()] * workers if workers else probe_devices()
-        self.store.prepare()
+        self.store.remove_halves()
         self.unit_keys = self.identities()
         earlier = [index for index, key in enumerate(self.unit_keys) if self.store.finished(key)]
         if self.kept and not earlier:  # the submission that was kept is not of these very weights
@@ -166,23 +157,27 @@ class ClassifyKernel:
         self.log.say(f"{len(self.items)} items, {len(self.units)} units ({len(earlier)} finished before) on {where}")
         shared = workers > 0 or len(self.devices) > 1
         kinds = Counter(map(canvas_kind, self.units))
-        places = find_places(self.paths.scratch, shared, self.store.bytes_of(len(self.units)))
+        places = find_places(self.scratch, shared, self.store.bytes_of(len(self.units)))
         self.canvases = open_canvases(self.items, kinds, places, len(self.devices), self.log)
-        pool = self.open_pool(shared)
-        try:
+        with ExitStack() as closing:
+            closing.callback(self.store.remove_halves)
+            closing.callback(self.close_canvases)
+            pool = self.open_pool(shared)
+            closing.callback(pool.close)
             self.canvases.start(os.cpu_count() or 1)
             self.work(pool, self.take_earlier(earlier))
-        finally:
-            pool.close()
-            self.canvases.close()
-            self.log.note("images", **self.canvases.counts())
-            for reason in self.canvases.reasons(most=5):
-                self.log.say(f"  {reason}")
-            if warning := depth_warning(self.canvases.report.largest.values()):
-                self.log.say(f"warning: {warning}")
         if self.finished.booster_texts and self.finished.level2_units < len(self.finished.added):
             self.deadline.reserve(0.0)  # it was too slow to answer after every unit
             self.hand_in(last=True)
+
+    def close_canvases(self) -> None:
+        """No image is needed any more: say how they were."""
+        self.canvases.close()
+        self.log.note("images", **self.canvases.counts())
+        for reason in self.canvases.reasons(most=5):
+            self.log.say(f"  {reason}")
+        if warning := depth_warning(self.canvases.report.largest.values()):
+            self.log.say(f"warning: {warning}")
 
     def open_pool(self, with_processes: bool) -> WorkPool:
         """A process for each device, or this one."""
@@ -227,7 +222,9 @@ class ClassifyKernel:
         """One unit cannot be predicted: an error, or the others go on without it."""
         if not self.stands:
             raise event.failure or UnitError(event.reason)
-        self.store.drop(self.unit_keys[event.shard.unit])
+        self.failed += 1
+        with suppress(OSError):  # what cannot be removed stays
+            self.store.drop(self.unit_keys[event.shard.unit])
 
     def level2_failed(self, failure: Exception) -> None:
         """Level 2 cannot answer: an error, or the blend stands without it."""
@@ -253,7 +250,8 @@ class ClassifyKernel:
                 if not self.stands:
                     raise
                 self.log.note("unit failed", unit=self.units[unit].role, reason=failure_reason(failure))
-                self.store.drop(self.unit_keys[unit])
+                with suppress(OSError):
+                    self.store.drop(self.unit_keys[unit])
         return set(self.finished.added)
 
     def finish(self, unit: int, whole: bool) -> None:
@@ -320,13 +318,14 @@ def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int
         fallback = start.find()
         ensemble = parse_spec(spec)
         deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
-        paths = KernelPaths(options.input, options.output, options.scratch)
-        kernel = ClassifyKernel(ensemble, keys, paths, deadline, log, stands, fallback)
+        kernel = ClassifyKernel(ensemble, keys, start, deadline, fallback)
         kernel.first_submission()
         with Watchdog(deadline, partial(end_late, kernel, start)):
             if len(kernel.items):
                 kernel.run(options.workers)
             kernel.submission.check()
+        if options.probs is not None and kernel.answer is not None:
+            save_probs(options.probs, kernel.answer)
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)
         return end_early(kernel, start, EXIT_INPUT, str(failure))
@@ -340,11 +339,10 @@ def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int
     kernel.tidy()
     if len(kernel.items) and not kernel.finished.added:
         kernel.close()
-        log.say(f"no unit was finished in time: work began after {kernel.began:.0f} s of {3600 * options.hours:.0f} s; "
-                f"{kernel.submission.path} holds the training prior")
+        why = f"{kernel.failed} failed, see above" if kernel.failed else "too slow"
+        log.say(f"no unit was finished in time ({why}): work began after {kernel.began:.0f} s of "
+                f"{3600 * options.hours:.0f} s; {kernel.submission.path} holds the training prior")
         return exit_code(EXIT_NOTHING, True, stands)
-    if options.probs is not None and kernel.answer is not None:
-        np.save(options.probs, kernel.answer)
     kernel.close()
     log.say(f"submission {kernel.submission.path}: {len(kernel.items)} rows from {len(kernel.finished.added)} of "
             f"{len(kernel.planned)} units")

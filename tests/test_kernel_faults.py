@@ -19,6 +19,7 @@ from small_house import House, load_entry
 from foldpack.data.decode import Decoded
 from foldpack.predict import canvas_file, page_stream
 from foldpack.predict.room import Place
+from foldpack.predict.runlog import LOG_NAME
 
 LONG = "20"  # hours; the process is that of all tests, and its age counts
 
@@ -147,6 +148,41 @@ def test_predictions_that_find_no_room_go_to_the_temporary_folder(kernel: Kernel
     assert not list((kernel.root / "temp").iterdir()) and not (kernel.root / "spare" / ".foldpack").exists()
 
 
+@pytest.mark.parametrize("kind", ["file", "in a file"])
+def test_a_scratch_folder_that_cannot_be_made_is_no_error(kernel: Kernel, kind: str) -> None:
+    assert kernel.run("whole") == 0
+    (kernel.root / "taken").write_text("mine")
+    scratch = kernel.root / "taken" / ("deep" if kind == "in a file" else "")
+    kernel.log()
+    assert kernel.entry.main(kernel.spec, kernel.keys, [
+        "--input", str(kernel.root / "input"), "--output", str(kernel.root / "other"), "--hours", LONG,
+        "--probs", str(kernel.root / "other.npy"), "--scratch", str(scratch)]) == 0
+    assert kernel.answer("other") == kernel.answer("whole")
+    assert kernel.log().count("where a restart does not look for them") == 4
+    assert (kernel.root / "taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize("stands", [False, True])
+@pytest.mark.parametrize("place", ["taken", "taken/deep", "folder"])
+def test_a_submission_that_cannot_be_written_is_an_error_in_one_line(kernel: Kernel, place: str, stands: bool) -> None:
+    kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand" if stands else "fail"}
+    (kernel.root / "taken").write_text("mine")
+    (kernel.root / "folder" / "submission.csv").mkdir(parents=True)
+    assert kernel.run(place) == 2
+    log = kernel.log()
+    assert f"error: {kernel.root / place / 'submission.csv'}: cannot be written (" in log
+    assert "give a folder that has room and may be written" in log and "end:" not in log
+    assert not list((kernel.root / "folder").glob(".*"))
+
+
+def test_probabilities_that_cannot_be_written_leave_the_submission(kernel: Kernel) -> None:
+    (kernel.root / "output.npy").mkdir()
+    assert kernel.run() == 2
+    log = kernel.log()
+    assert f"error: {kernel.root / 'output.npy'}: probabilities cannot be written (" in log
+    assert "submission the blend of what is finished" in log
+
+
 # ---- errors
 
 
@@ -227,6 +263,34 @@ def test_when_every_unit_fails_the_prior_stands_and_the_log_says_why(kernel: Ker
     assert kernel.run() == 0
     log = kernel.log()
     assert log.count("unit failed: unit") == 4 and "units 0 of 4" in log and "the training prior" in log
+    assert "no unit was finished in time (4 failed, see above)" in log
+
+
+def test_after_an_error_no_half_of_a_unit_and_no_decoded_image_is_left(kernel: Kernel,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel.entry, "find_places", lambda *_: [Place(kernel.root / "tmp", 1 << 30)])
+    for owner, name in (("ClassifyPredictor", "predict"), ("ClassifyKernel", "open_pool")):
+        with monkeypatch.context() as patch:
+            patch.setattr(getattr(kernel.entry, owner), name, raising(lambda *_: None, ZeroDivisionError("made up"), 1))
+            with pytest.raises(ZeroDivisionError, match="made up"):
+                kernel.run()
+        assert sorted(path.name for path in (kernel.root / "output").iterdir()) == [LOG_NAME, "submission.csv"]
+        assert not (kernel.root / "tmp").exists()
+
+
+def test_the_end_line_tells_of_what_an_earlier_process_finished(kernel: Kernel,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its submission was kept, and this process ends before it has blended anything."""
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel.entry.ClassifyKernel, "tidy", lambda self: None)
+        assert kernel.run() == 0
+    answer = (kernel.root / "output" / "submission.csv").read_bytes()
+    kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
+    kernel.log()
+    monkeypatch.setattr(kernel.entry.ClassifyKernel, "open_pool", raising(lambda *_: None, RuntimeError("no"), 1))
+    assert kernel.run() == 0
+    assert "units 0 of 4, submission what was finished" in kernel.log()
+    assert (kernel.root / "output" / "submission.csv").read_bytes() == answer
 
 
 def test_finished_units_that_cannot_be_read_again_are_computed_again(kernel: Kernel,

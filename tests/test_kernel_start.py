@@ -102,8 +102,11 @@ def start(house: House, tmp_path: Path) -> Start:
 def test_help_and_wrong_arguments_import_nothing(start: Start) -> None:
     code, out, err = start.run(FAILS.format(kind="ImportError"), "--help")
     assert (code, err) == (0, "") and "small: predict the test set and write submission.csv" in out
-    code, out, err = start.run(FAILS.format(kind="ImportError"), "--imput", "a")
-    assert code == 2 and "unrecognized arguments: --imput a" in err and "libnothing" not in err
+    for arguments, told in ((("--imput", "a"), "unrecognized arguments: --imput a"),
+                            (("--hours", "nan"), "argument --hours: 'nan'; allowed: a number of hours above 0"),
+                            (("--workers", "-1"), "argument --workers: '-1'; allowed: a whole number, 0 or more")):
+        code, out, err = start.run(FAILS.format(kind="ImportError"), *arguments)
+        assert code == 2 and told in err and "libnothing" not in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("sample", [None, NASTY])
@@ -148,6 +151,17 @@ def test_without_the_competition_the_error_does_not_wait_for_libraries(start: St
     assert out == (f"error: no sample_submission.csv with columns id, label below {start.inputs}; attach the "
                    "competition 'foldpack-digits' to the kernel\n")
     assert not start.output.exists()
+
+
+@pytest.mark.parametrize(("content", "told"), [(b"id,target\na,0\n", " has: id, target"),
+                                               ("id,label\na,é\n".encode("utf-16"), " cannot be read as CSV")])
+def test_a_sample_submission_that_does_not_fit_is_named(start: Start, content: bytes, told: str) -> None:
+    start.sample.unlink()
+    start.sample.write_bytes(content)
+    code, out, err = start.run(FAILS.format(kind="ImportError"))
+    assert (code, err) == (2, "")
+    assert out == (f"error: no sample_submission.csv with columns id, label below {start.inputs}; "
+                   f"{start.sample}{told}; attach the competition 'foldpack-digits' to the kernel\n")
 
 
 def test_on_kaggle_arguments_are_ignored(start: Start) -> None:

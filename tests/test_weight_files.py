@@ -7,12 +7,13 @@ import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from foldpack.weight_files import (
     FP16_KEY,
@@ -127,7 +128,7 @@ def test_a_prefix_stays_where_a_name_lacks_it(tmp_path: Path) -> None:
     content = {"state_dict": {**names, "loss.weight": torch.ones(3)}}
     chosen, loaded = convert(tmp_path, content)
     assert len(loaded) == 3 and "model.conv.weight" in loaded and chosen.stripped == ""
-    assert chosen.kept == ("'model.' stays before 2 names, as 1 have it not, such as 'loss.weight'; "
+    assert chosen.kept == ("'model.' stays before 2 names, but not before 1, such as 'loss.weight'; "
                            "--key state_dict.model takes only those that have it")
     chosen, loaded = convert(tmp_path, content, "state_dict.model")
     assert loaded.keys() == numbers(1).keys() and chosen.left_out == ["state_dict.loss.weight (tensor)"]
@@ -247,10 +248,29 @@ def test_not_a_pth(tmp_path: Path, data: bytes) -> None:
         halve_weights(tmp_path / "a.pth", tmp_path / "a.safetensors")
 
 
-@pytest.mark.parametrize("data", [b"version https://git-lfs.github.com/spec/v1", b"<!DOCTYPE html>", b"# weights\n"])
-def test_text_in_the_place_of_weights(tmp_path: Path, data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", r"is a pointer of Git LFS, .*`git lfs pull`"),
+        (b"\n<!DOCTYPE html><html>", "is a web page, not weights; download the file again"),
+        (b"\x89HDF\r\n\x1a\n", "is HDF5, as Keras writes it; want what torch.save wrote"),
+        (save({"w": torch.ones(2)}), r"is safetensors already, whatever its name says; let it end in \.safetensors"),
+        (save({"w": torch.ones(2)}, {"format": "pt"}), "is safetensors already"),
+        (b"# weights\n", r"is no \.pth, it begins with b'# weights.*; give a file that torch\.save wrote"),
+    ],
+)
+def test_another_kind_of_file_is_named(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "a.pth").write_bytes(data)
-    with pytest.raises(WeightFileError, match=r"a\.pth: (is no \.pth, it begins with b'[v<#]|cannot be read as \.pth)"):
+    with pytest.raises(WeightFileError, match=r"a\.pth: " + message):
+        convert_pth(tmp_path / "a.pth", tmp_path / "a.safetensors")
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_torchscript_is_named(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("a/constants.pkl", b"\x80\x02).")
+        archive.writestr("a/code/__torch__.py", "")
+    with pytest.raises(WeightFileError, match=r"a\.pth: is a TorchScript archive, .*torch\.jit\.load"):
         convert_pth(tmp_path / "a.pth", tmp_path / "a.safetensors")
 
 

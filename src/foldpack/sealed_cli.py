@@ -120,6 +120,7 @@ def convert(
     A file with several sets of weights (a network and its average) wants --key; without it they are listed.
     """
     from foldpack.weight_files import convert_pth, halve_weights  # brings torch
+    from foldpack.weight_sets import tensors_text
 
     if source.suffix == ".safetensors":
         if not fp16:
@@ -134,7 +135,7 @@ def convert(
         return
     taken = convert_pth(source, out, key=key, half=fp16)
     origin = "" if taken.title == "." else f" of {taken.title}"
-    typer.echo(f"{source} -> {out}  {len(taken.tensors)} tensors{origin}")
+    typer.echo(f"{source} -> {out}  {tensors_text(len(taken.tensors))}{origin}")
     if taken.stripped:
         typer.echo(f"taken off every name: {taken.stripped}")
     if taken.kept:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -20,6 +24,13 @@ from foldpack.weight_sets import Chosen, WeightFileError, choose_weights
 
 FP16_KEY = "foldpack_fp16"
 PTH_BEGINS = (b"PK", b"\x80")  # a zip archive; before PyTorch 1.6 a pickle
+OTHER_FORMATS = {  # how files begin that are taken for `.pth`
+    re.compile(rb".{8}\{\s*\"", re.DOTALL): "is safetensors already, whatever its name says; let it end in "
+                                             ".safetensors",
+    re.compile(rb"version https://git-lfs"): "is a pointer of Git LFS, not the file itself; run `git lfs pull`",
+    re.compile(rb"\s*<(!doctype|html|\?xml)", re.IGNORECASE): "is a web page, not weights; download the file again",
+    re.compile(rb"\x89HDF\r\n"): "is HDF5, as Keras writes it; want what torch.save wrote",
+}
 HARMLESS = (argparse.Namespace, np.ndarray, np.dtype, *(  # what unpickling may make besides tensors: it runs no code
     kind for kind in vars(np.dtypes).values() if isinstance(kind, type) and issubclass(kind, np.dtype)))
 
@@ -58,21 +69,38 @@ def read_pth(source: Path) -> Any:
     Read with `weights_only=True`: a file that needs another Python object is refused, as unpickling one runs its
     code. Raises WeightFileError.
     """
+    if what := other_format(source):
+        raise WeightFileError(f"{source}: {what}")
     try:
-        with torch.serialization.safe_globals([*HARMLESS, *harmless_makers()]):
+        with torch.serialization.safe_globals([*HARMLESS, *harmless_makers()]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on old pickles
             return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         with open(source, "rb") as file:
             begin = file.read(20)
         if not begin.startswith(PTH_BEGINS):
-            raise WeightFileError(f"{source}: is no .pth, it begins with {begin!r}; was a web page or a Git LFS "
-                                  "pointer saved in its place? Download it again") from None
+            raise WeightFileError(f"{source}: is no .pth, it begins with {begin!r}; give a file that torch.save "
+                                  "wrote") from None
         raise WeightFileError(
             f"{source}: holds Python objects besides tensors{strange_objects(source)}, and unpickling those can run "
             "code; where you trust the file, load it there and save its state_dict()"
         ) from None
     except Exception as failure:  # torch meets a damaged file with almost any exception
         raise WeightFileError(f"{source}: cannot be read as .pth ({type(failure).__name__}); check the file") from None
+
+
+def other_format(source: Path) -> str:
+    """What a file is that `torch.save` never wrote, and what to do; "" for one that it may have written."""
+    try:
+        with open(source, "rb") as file:
+            begin = file.read(64)
+    except OSError:
+        return ""
+    with suppress(OSError, BadZipFile), ZipFile(source) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            return ("is a TorchScript archive, which holds code; where you trust it, torch.jit.load it and save its "
+                    "state_dict()")
+    return next((text for found, text in OTHER_FORMATS.items() if found.match(begin)), "")
 
 
 def harmless_makers() -> list[Any]:

@@ -201,7 +201,7 @@ def kept_prefix(tensors: Mapping[str, torch.Tensor], chosen: WeightSet) -> str:
         others = [name for name in tensors if not name.startswith(prefix)]
         if 0 < len(others) <= len(tensors) // 2:
             part = dotted(chosen.title.strip("."), prefix.rstrip("."))
-            return (f"'{prefix}' stays before {len(tensors) - len(others)} names, as {len(others)} have it not, such "
+            return (f"'{prefix}' stays before {len(tensors) - len(others)} names, but not before {len(others)}, such "
                     f"as '{others[0]}'; --key {part} takes only those that have it")
     return ""
 

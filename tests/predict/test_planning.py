@@ -141,13 +141,17 @@ def test_the_search_ends_at_the_right_sample(tmp_path: Path, monkeypatch: pytest
     assert listed == [tmp_path, tmp_path / "competitions", folder]
 
 
-@pytest.mark.parametrize("text", ["id,target\n", "", "\xff", "label\n"])
-def test_a_sample_of_another_competition_does_not_count(tmp_path: Path, text: str) -> None:
-    write_sample(tmp_path / "a", text)
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("id,target\n", "has: id, target"), ("", "cannot be read as CSV"), ("\xff", "has: \xff"),
+     ("label\n", "has: label")],
+)
+def test_a_sample_of_another_competition_does_not_count(tmp_path: Path, text: str, told: str) -> None:
+    sample = write_sample(tmp_path / "a", text) / "sample_submission.csv"
     with pytest.raises(InputError) as caught:
         find_competition(tmp_path, DIGITS, "foldpack-digits")
     assert str(caught.value) == (f"no sample_submission.csv with columns id, label below {tmp_path}; "
-                                 "attach the competition 'foldpack-digits' to the kernel")
+                                 f"{sample} {told}; attach the competition 'foldpack-digits' to the kernel")
     shutil.rmtree(tmp_path / "a")
     with pytest.raises(InputError, match="attach the competition"):
         find_competition(tmp_path / "nothing", DIGITS, "foldpack-digits")

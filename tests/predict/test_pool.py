@@ -58,7 +58,7 @@ class Numbers:
 
 def make_store(folder: Path) -> UnitStore:
     store = UnitStore(folder, ROWS, 1)
-    store.prepare()
+    store.remove_halves()
     for unit in range(10):
         store.begin(f"u{unit}")
     return store

@@ -63,7 +63,7 @@ class Counting:
 @pytest.fixture
 def store(tmp_path: Path) -> UnitStore:
     made = UnitStore(tmp_path / "units", 8, 2)
-    made.prepare()
+    made.remove_halves()
     for key in KEYS:
         made.begin(key)
     return made

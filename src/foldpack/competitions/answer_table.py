@@ -89,5 +89,12 @@ def read_columns(path: Path) -> list[str]:
 
 
 def write_answers(path: Path, table: AnswerTable, answers: Sequence[str]) -> None:
-    """Replace the submission atomically: at every moment the file is absent or valid. answers: one a row."""
-    write_atomic(path, table.text(answers))
+    """Replace the submission atomically: at every moment the file is absent or valid. answers: one a row.
+
+    Raises DataError where it cannot be written.
+    """
+    try:
+        write_atomic(path, table.text(answers))
+    except OSError as failure:
+        raise DataError(f"{path}: cannot be written ({failure}); give a folder that has room and may be "
+                        "written") from None

@@ -56,16 +56,14 @@ class Fallback:
         except FoldpackError:
             return False
 
-    def is_prior(self) -> bool:
-        """Whether the submission that is there answers every row with the prior."""
-        try:
-            found = self.read()
-        except FoldpackError:
-            return False
-        return all(row[found.answer_place] == self.cell for row in found.rows)
+    def holds(self) -> str:
+        """What the submission that is there answers, for the log: the prior in every row, or more."""
+        found = self.read()
+        prior = all(row[found.answer_place] == self.cell for row in found.rows)
+        return "the training prior" if prior else "what was finished"
 
     def read(self) -> AnswerTable:
-        """The submission that is there. Raises DataError."""
+        """The submission that is there. Raises DataError for none, or what is no such table."""
         return read_answer_table(self.path, self.layout.id_column, self.layout.label_column)
 
 

@@ -64,8 +64,7 @@ class KernelStart:
         code = exit_code(code, valid, self.stands)
         self.log.note("the submission stands" if code == EXIT_OK else "failed", reason=reason, exit_code=code)
         if valid:
-            holds = "the training prior" if self.fallback.is_prior() else "what was finished"
-            self.log.note("end", rows=len(self.fallback.table.rows), submission=holds)
+            self.log.note("end", rows=len(self.fallback.table.rows), submission=self.fallback.holds())
         return code
 
     def end_at_signal(self, number: int, frame: FrameType | None) -> None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+from pathlib import Path
+
 import numpy as np
 
 from foldpack.competitions.answer_table import write_answers
 from foldpack.competitions.image_table import check_submission, read_test_items
 from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.fallback import Fallback
-from foldpack.errors import FoldpackError
+from foldpack.errors import DataError, FoldpackError
+from foldpack.files import write_atomic
 from foldpack.spec import EnsembleSpec
+
+
+def save_probs(path: Path, probs: np.ndarray) -> None:
+    """Write (n, C) float32 as `.npy`. Raises DataError where that cannot be written."""
+    content = BytesIO()
+    np.save(content, probs, allow_pickle=False)
+    try:
+        write_atomic(path, content.getvalue())
+    except OSError as failure:
+        raise DataError(f"{path}: probabilities cannot be written ({failure}); give --probs another file") from None
 
 
 class Submission:

@@ -40,14 +40,18 @@ def find_competition(root: Path, layout: ImageTable, slug: str) -> Path:
     """
     wanted = {layout.id_column, layout.label_column}
     first: Path | None = None
+    other: list[str] = []  # what files of this name have instead
     for path in files_named(root, layout.sample_csv):
-        if wanted <= set(read_columns(path)):
-            if slug in path.parent.relative_to(root).parts:
-                return path.parent  # and folders that come later, full of images perhaps, are not listed
+        columns = read_columns(path)
+        if not wanted <= set(columns):
+            other.append(f"; {path} has: {', '.join(columns)}" if columns else f"; {path} cannot be read as CSV")
+        elif slug in path.parent.relative_to(root).parts:
+            return path.parent  # and folders that come later, full of images perhaps, are not listed
+        else:
             first = first or path.parent
     if first is None:
-        raise InputError(f"no {layout.sample_csv} with columns {', '.join(sorted(wanted))} below {root}; "
-                         f"attach the competition '{slug}' to the kernel")
+        raise InputError(f"no {layout.sample_csv} with columns {', '.join(sorted(wanted))} below {root}"
+                         f"{''.join(other[:3])}; attach the competition '{slug}' to the kernel")
     return first
 
 

@@ -58,7 +58,7 @@ def items_digest(items: Items) -> str:
         try:
             stat = path.stat()
             facts = f"{stat.st_size} {stat.st_mtime_ns}"
-        except OSError:
+        except (OSError, ValueError):  # ValueError: no file has such a name
             facts = "missing"
         digest.update(f"{item}\0{facts}\n".encode())
     return digest.hexdigest()

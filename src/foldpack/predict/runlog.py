@@ -32,9 +32,9 @@ class RunLog:
         try:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
-        except OSError:
+        except OSError as failure:
             self._path = None
-            self.say("decisions are no longer written to the file: no room")
+            self.say(f"decisions are no longer written to the file ({failure})")
 
     def progress(self, done: int, units: int, rows: int, all_rows: int, per_second: float, eta: float, left: float,
                  waiting: float) -> None:

@@ -43,12 +43,16 @@ class UnitStore:
         self.spare = spare
         self.shape = (rows, columns)
 
-    def prepare(self) -> None:
-        """Make the folder, for its owner only, and remove what an earlier process left half done."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for half in self.folder.glob("*.part"):
-            half.unlink()
+    def remove_halves(self) -> None:
+        """Remove what no next process takes up, at the start and at the end: unfinished units, what lies in the spare
+        folder, and folders that are empty then."""
+        with contextlib.suppress(OSError):  # the folder may not be read, or changed
+            for half in self.folder.glob("*.part"):
+                half.unlink()
         self._remove_spare()
+        with contextlib.suppress(OSError):  # finished units lie there
+            self.folder.rmdir()
+            self.folder.parent.rmdir()
 
     def home(self, key: str) -> Path:
         """The folder that has a unit, or will have it."""
@@ -82,22 +86,23 @@ class UnitStore:
 
     def begin(self, key: str) -> Path:
         """Make room for a unit's rows. Returns the folder. Raises StoreError when there is none in either folder."""
-        self.drop(key)
         try:
+            self.drop(key)
             self._begin(self.folder, key)
             return self.folder
         except OSError as failure:
             if self.spare is not None:
                 with contextlib.suppress(OSError):
                     make_own_folder(self.spare.parent)
-                    self.spare.mkdir(exist_ok=True, mode=0o700)
                     self._begin(self.spare, key)
                     return self.spare
             raise StoreError(f"{self.folder}: no room for predictions ({failure}); give --scratch another "
                              "disk") from None
 
     def _begin(self, folder: Path, key: str) -> None:
-        """An empty array with all its blocks: a full disk is an OSError here, and no file is left."""
+        """An empty array with all its blocks, in a folder for its owner only. A full disk is an OSError here, and no
+        file is left."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = folder / f"{key}.part"
         free = shutil.disk_usage(folder).free
         needed = 4 * self.shape[0] * self.shape[1]
