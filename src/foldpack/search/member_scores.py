@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit, logit, logsumexp, softmax
 
 from foldpack.errors import DataError
-from foldpack.metrics.registry import Metric
+from foldpack.metrics.registry import METRICS, Metric
 from foldpack.search.cells import Kind
 from foldpack.search.order_only import CALM_LOGIT, LARGE_LOGIT, only_orders
 
