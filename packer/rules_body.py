@@ -9,7 +9,8 @@ from functools import cached_property
 
 from packer.errors import Violation
 from packer.graph import Graph
-from packer.scope import FunctionNode, Uses, bound_names, dotted_name, last_name, walk_nodes
+from packer.nodes import FunctionNode, Uses, dotted_name, last_name, walk_nodes
+from packer.scope import bound_names
 from packer.source import Module, Statement, place_name
 
 # Calls that do something, or whose answer differs from run to run. A trailing dot: all below it.

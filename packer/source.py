@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 
 from packer.errors import Violation
-from packer.scope import Uses, find_uses
+from packer.nodes import Uses
+from packer.scope import find_uses
 
 OLDEST_GRAMMAR = (3, 10)
 NO_USES = Uses()
