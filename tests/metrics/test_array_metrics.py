@@ -239,3 +239,13 @@ def test_scores_of_any_type_of_number_rank_alike():
 
 def test_nothing_is_ever_right_by_being_not_a_number():
     assert get_metric("top5_accuracy")(np.zeros(4, int), np.full((4, 9), np.nan)) == 0.0
+
+
+def test_probabilities_are_not_lists_of_ids() -> None:
+    """They would score 0 without a word."""
+    probs = np.array([[0.1, 0.9], [0.8, 0.2]])
+    for metric, truth in ((map_at_k, np.array([1, 0])), (recall_at_k, np.array([1, 0])),
+                          (multi_map_at_k, np.eye(2, dtype=bool))):
+        with pytest.raises(FoldpackError, match="lists of float64 with fractions; needed: ids, best first"):
+            metric(truth, probs)
+    assert map_at_k(np.array([1, 0]), np.array([[1.0, 0.0], [0.0, 1.0]])) == 1.0

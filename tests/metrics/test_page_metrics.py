@@ -180,6 +180,14 @@ def test_a_page_with_more_boxes_than_coco_looks_at_needs_a_limit():
     assert coco_ap(truth, found, limit=600) == pytest.approx(51 / 101)
 
 
+def test_coco_ap_takes_arrays_and_refuses_a_score_that_is_no_number():
+    truth, results = scene()
+    arrays = [one | {"bbox": np.array(one["bbox"]), "score": np.float32(one["score"])} for one in results]
+    assert coco_ap(truth, arrays) == pytest.approx(coco_ap(truth, results))
+    with pytest.raises(FoldpackError, match=r"COCO AP: result 2 has the score NaN; each needs a number"):
+        coco_ap(truth, [results[0], results[1] | {"score": float("nan")}])
+
+
 def test_coco_ap_without_truth_is_not_a_number_and_strangers_are_refused():
     truth, results = scene()
     nothing = {**truth, "annotations": []}

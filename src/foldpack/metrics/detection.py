@@ -62,7 +62,10 @@ def _renumbered(truth: dict, results: list[dict], key: str) -> tuple[dict, list[
         if missing := [name for name in needed if name not in one]:
             raise FoldpackError(f"COCO AP: {what} has no {missing[0]!r}, got: {', '.join(one)}")
         numbers = {name: known[one[name]] for name, known in ids.items()}
-        return {"bbox": [0.0, 0.0, 1.0, 1.0], **{name: one[name] for name in needed}, **numbers}
+        if np.isnan(one.get("score", 0.0)):
+            raise FoldpackError(f"COCO AP: {what} has the score NaN; each needs a number")
+        values = {name: value.tolist() if isinstance(value := one[name], np.ndarray) else value for name in needed}
+        return {"bbox": [0.0, 0.0, 1.0, 1.0], **values, **numbers}
 
     # Masks are not compared by their boxes, and `area` only tells small from large, which is not looked at here.
     annotations = [{**placed(one, f"annotation {number} of the truth", (key,)), "id": number, "area": 1.0,

@@ -58,9 +58,11 @@ def hits_of_one(y: np.ndarray, ranked: np.ndarray, k: int | None) -> np.ndarray:
 
 
 def first_places(ranked: np.ndarray, k: int | None) -> tuple[np.ndarray, int]:
-    """(the first k columns, k). Raises FoldpackError for lists that are not (n, places), or k below 1."""
+    """(the first k columns, k). Raises FoldpackError for lists that are not (n, places) ids, or k below 1."""
     if ranked.ndim != 2 or (k is not None and k < 1):
         raise FoldpackError(f"lists of shape {ranked.shape} with k={k}; needed: (n, places), and k from 1 on")
+    if ranked.dtype.kind == "f" and (ranked != np.floor(ranked)).any():
+        raise FoldpackError(f"lists of {ranked.dtype} with fractions; needed: ids, best first, as `top_k` gives")
     k = ranked.shape[1] if k is None else k
     return ranked[:, :k], k
 
