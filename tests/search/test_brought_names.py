@@ -83,3 +83,17 @@ def test_tests_in_different_orders_need_classes_with_names(run):
         run.blend("a_test.csv", "c_test.csv")
     write_csv("c_test.csv", B, ids=IDS)
     assert run.blend("a_test.csv", "c_test.csv") == pytest.approx(run.blend("a.npy", "c.npy"), abs=1e-7)
+
+
+@pytest.mark.parametrize("names", [["-1", "0", "1"], ["1.5", "2", "2.5"]])
+def test_numbers_that_columns_are_called_by_are_looked_up(run, names):
+    write_csv("a.csv", A[:, [2, 0, 1]], [names[c] for c in (2, 0, 1)], IDS)
+    pd.DataFrame({"id": IDS, "label": np.array(names)[Y]}).to_csv("y.csv", index=False)
+    assert run.alone("a.csv") == ALONE[:1]
+
+
+def test_ids_with_a_point_are_ids(run):
+    ids = [f"{k}.5" for k in range(N)]
+    pd.DataFrame({"id": ids, "label": Y}).to_csv("y.csv", index=False)
+    write_csv("a.csv", A[::-1], NAMES, ids[::-1])
+    assert run.alone("a.csv") == ALONE[:1]

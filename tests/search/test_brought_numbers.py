@@ -43,7 +43,7 @@ def test_numbers_of_classes_that_are_no_predictions_are_refused(run, values, mes
 
 
 def test_two_columns_that_rise_together_are_no_two_classes(run):
-    pd.DataFrame({"pred": P, "logit": logit(P)}).to_csv("a.csv", index=False)
+    pd.DataFrame({"one": logit(P), "other": 1.5 * logit(P) - 0.2}).to_csv("a.csv", index=False)
     with pytest.raises(DataError, match="a: its two columns rise together"):
         run.search("a.csv", labels="b.npy", metric="auc")
 
@@ -124,3 +124,18 @@ def test_logits_that_all_lie_in_0_to_1_are_told_by_an_option(run):
     np.save("a.npy", np.log(A))
     with pytest.raises(DataError, match="a: numbers from .* are no probabilities; leave --scores out"):
         run.search("a.npy", labels="y.npy", options=["--scores", "probability"])
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_a_column_of_another_kind_is_no_class(run, classes):
+    frame = pd.DataFrame({"a": P} if classes == 1 else dict(zip("abc", A.T, strict=True)))
+    frame.assign(zscore=np.random.default_rng(1).normal(0, 1, N)).to_csv("a.csv", index=False)
+    with pytest.raises(DataError, match="a: all numbers of column 'a' lie in 0 to 1 and those of column 'zscore' do"):
+        run.search("a.csv", labels="b.npy" if classes == 1 else "y.npy", metric="auc")
+
+
+def test_one_fold_is_pointed_out(run):
+    np.save("a.npy", A)
+    np.save("f.npy", np.zeros(N, dtype=int))
+    found = run.search("a.npy", labels="y.npy", options=["--folds", "f.npy"])
+    assert "all rows are in one fold" in str(found["notes"])

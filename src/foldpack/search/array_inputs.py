@@ -23,6 +23,7 @@ from foldpack.search.member_scores import (
     as_probs,
     decide_scores,
     order_temperature,
+    require_alike_columns,
     require_finite,
     require_some_below_half,
     required_scores,
@@ -88,6 +89,8 @@ def read_arrays(
     fold = make_folds(len(truth.values), group) if folds is None else fold_column(beside["folds"], truth)
     if group is not None:
         require_whole_groups(group, fold)
+    if (fold == fold[0]).all():
+        truth.notes.append("all rows are in one fold, so no score is of rows that the weights have not seen")
     tables, notes = ordered_members(raws, truth, fold if folds else None)
     classes, found, more = same_columns(tables, truth, names)
     notes = truth.notes + notes + more
@@ -98,6 +101,8 @@ def read_arrays(
     members, stack = [], []
     for name, table, values, column in zip(names, tables, found, _single_columns(tables, columns), strict=True):
         scores = decide_scores(values, kind) if given is None else required_scores(values, kind, given, name)
+        if given is None:
+            require_alike_columns(values, scores, classes, name)
         require_some_below_half(values, kind, scores, metric, name)
         notes += zero_notes(values, name)
         temperature = order_temperature(values, kind, scores, metric)

@@ -195,6 +195,9 @@ def class_numbers(truth: Truth, classes: list[str] | None, columns: int, new_cla
     values = truth.values
     if values.dtype.kind == "U":
         return _looked_up(truth, values, classes, columns, new_class)
+    written = np.array([f"{value:g}" for value in values])
+    if classes is not None and not new_class and set(written) <= set(classes):
+        return _looked_up(truth, written, classes, columns, new_class)
     if (wrong := np.flatnonzero(values % 1 != 0)).size:
         raise DataError(f"{truth.path}: a class number or a 0/1 label is needed, got {values[wrong[0]]:g} in "
                         f"{truth.row(int(wrong[0]))}; the labels hold other numbers")

@@ -15,6 +15,7 @@ from foldpack.search.order_only import CALM_LOGIT, LARGE_LOGIT, only_orders
 SUM_TOLERANCE = 0.02  # of an item's probabilities around 1
 OPPOSED = -0.5  # correlation of two columns below which they can be shares that were not scaled to 1
 ALIKE = 0.5  # correlation above which two columns are two opinions on one class, and no logits of two
+FEWEST_ROWS = 20  # of which logits do not lie in 0 to 1 by accident
 ZERO_SHARE = 0.05  # of rows that are all 0; fewer are no sign of anything
 EDGE_TOLERANCE = 1e-3  # so far outside [0, 1] a probability can be by rounding
 TIED_SHARE = 1e-3  # of numbers whose order float32 loses; fewer do not change a score
@@ -125,6 +126,17 @@ def zero_notes(values: np.ndarray, name: object) -> list[str]:
     if zero.mean() < ZERO_SHARE or len(np.unique(rest)) < max(3, 0.5 * len(rest)):
         return []
     return [f"{name}: exactly 0 in {zero.sum()} of {len(zero)} rows; were these never predicted (unfinished folds)?"]
+
+
+def require_alike_columns(values: np.ndarray, scores: Scores, names: list[str] | None, name: object) -> None:
+    """Raises DataError for columns of logits of which some never leave 0 to 1 and others do: an age, a raw score."""
+    if scores != "logit" or values.ndim == 1 or len(values) < FEWEST_ROWS:
+        return
+    inside = (values.min(axis=0) >= 0) & (values.max(axis=0) <= 1) & (np.ptp(values, axis=0) > 0)
+    if inside.any() and not inside.all():
+        calm, wide = (repr(names[place]) if names else str(place) for place in (inside.argmax(), inside.argmin()))
+        raise DataError(f"{name}: all numbers of column {calm} lie in 0 to 1 and those of column {wide} do not, so "
+                        "they are not of one kind; leave out the columns that are no predictions")
 
 
 def require_some_below_half(values: np.ndarray, kind: Kind, scores: Scores, metric: Metric, name: object) -> None:

@@ -131,6 +131,9 @@ def _of_frame(frame: pd.DataFrame, path: Path, file: Path) -> RawTable:
             raise DataError(f"{path}: column {name!r} holds lists; give each class a column of numbers")
         if is_id_name(name) and _whole_ids(frame[name]):
             frame[name] = frame[name].astype(np.int64)
+        elif is_id_name(name) and pd.api.types.is_float_dtype(frame[name]) and frame[name].is_unique \
+                and frame[name].abs().max() > 1:  # ids like 12.5; 0 to 1 may be a class called so
+            frame[name] = frame[name].astype(str)
     return RawTable(path, (file,), frame, index=index)
 
 
