@@ -29,7 +29,7 @@ from pathlib import Path
 from peers import find_peer, say_missing
 
 from foldpack.files import write_atomic
-from foldpack.strict_yaml import dump_strict
+from foldpack.settings.strict_yaml import dump_strict
 from packer.errors import Violation
 from packer.graph import Layout, read_graph
 from packer.pack import pack_entry

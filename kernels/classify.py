@@ -55,7 +55,7 @@ from foldpack.predict.units import Unit, canvas_kind, plan_units
 from foldpack.predict.watch import Terminated, Watchdog
 from foldpack.predict.work import ShardFailed, WorkPool, failure_reason
 from foldpack.sealed_format import DataKey
-from foldpack.spec import EnsembleSpec, parse_spec, sealed_parts
+from foldpack.settings.ensemble import EnsembleSpec, parse_spec, sealed_parts
 
 SHARD_BATCHES = 4  # batches that a worker gets at a time
 

@@ -109,7 +109,7 @@ def read_wheels_option(text: str | None) -> WheelSet | None:
 
 def read_spec_data(path: Path) -> dict[str, object]:
     """The mapping in a spec file. Raises PackError for anything else."""
-    from foldpack.strict_yaml import load_strict
+    from foldpack.settings.strict_yaml import load_strict
 
     data = load_strict(read_text(path), str(path))
     if not isinstance(data, dict):

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from foldpack.errors import FoldpackError
-from foldpack.spec import EnsembleSpec, ScoreSpec, read_spec
+from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, read_spec
 
 COLUMNS = ("ensemble", "metric", "oof", "nested", "public", "private", "hours", "kernel", "when", "message")
 

@@ -12,7 +12,7 @@ from foldpack.competitions.registry import get_competition
 from foldpack.files import write_atomic
 from foldpack.keyring import Keyring
 from foldpack.predict.views import require_views
-from foldpack.spec import EnsembleSpec, read_spec, spec_to_dict, write_spec
+from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from packer.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset
 from packer.notebook import render_notebook
 from packer.pack import inject_keys, pack_entry, source_commit

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from foldpack.errors import FoldpackError
 from foldpack.files import write_atomic
-from foldpack.spec import EnsembleSpec, ScoreSpec, parse_spec, read_spec, write_spec
-from foldpack.strict_yaml import dump_strict, load_strict
+from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, parse_spec, read_spec, write_spec
+from foldpack.settings.strict_yaml import dump_strict, load_strict
 
 
 def add_score(path: Path, score: ScoreSpec) -> None:

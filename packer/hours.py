@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from foldpack.search.cost import Machine, MemberCost, member_hours
-from foldpack.spec import EnsembleSpec
+from foldpack.settings.ensemble import EnsembleSpec
 
 # Kaggle's name of a machine -> its GPUs that work at once. All but the first only where the competition allows them.
 ACCELERATORS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from foldpack.predict.room import RAM_SHARE, SPARE_ROOM, TEMP_LIMIT, Place
 from foldpack.predict.scratch import canvas_bytes, plan_canvases
 from foldpack.predict.units import canvas_kind, plan_units
-from foldpack.spec import EnsembleSpec
+from foldpack.settings.ensemble import EnsembleSpec
 
 FREE_MEMORY = 29_000_000_000  # bytes of a GPU session
 WORKING_BYTES = 20_000_000_000  # below /kaggle/working

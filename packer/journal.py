@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from foldpack.files import write_atomic
-from foldpack.strict_model import StrictModel, parse_strict
+from foldpack.settings.strict_model import StrictModel, parse_strict
 from packer.exits import DeployError, Exit
 from packer.pace import Pace
 

@@ -18,7 +18,7 @@ from foldpack.metrics.answers import answer_of, answer_problem
 from foldpack.predict.views import require_views
 from foldpack.sealed import SealedError, read_sealed_header
 from foldpack.sealed_keys import read_keys_file
-from foldpack.spec import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
+from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
 from packer.credentials import MAKE_TOKEN, NO_CREDENTIALS, Credentials
 from packer.deploy import Build, kaggle_slug, shares_slug
 from packer.exits import DeployError, Exit

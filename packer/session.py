@@ -14,7 +14,7 @@ from foldpack.competitions.image_table import check_submission, read_submission
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.files import atomic_path, write_atomic
-from foldpack.spec import EnsembleSpec
+from foldpack.settings.ensemble import EnsembleSpec
 from packer.exits import DeployError, Exit
 from packer.hints import with_hints
 from packer.kaggle_client import KaggleClient

@@ -14,7 +14,15 @@ from foldpack.files import link_or_copy, sha256_file, write_atomic
 from foldpack.keyring import KeyNotFoundError, Keyring
 from foldpack.sealed import SealedError, SealedInfo, new_data_key, read_sealed_header, seal_file
 from foldpack.sealed_keys import write_keys_file
-from foldpack.spec import KEYS_FILE, EnsembleSpec, FoldSpec, MemberSpec, booster_role, fold_role, sealed_parts
+from foldpack.settings.ensemble import (
+    KEYS_FILE,
+    EnsembleSpec,
+    FoldSpec,
+    MemberSpec,
+    booster_role,
+    fold_role,
+    sealed_parts,
+)
 
 INDEX_VERSION = 1
 

@@ -15,8 +15,8 @@ from small_house import PROJECT, House, tiny_config
 
 from foldpack.cli import app as foldpack
 from foldpack.cli_errors import run_app
-from foldpack.config import config_text
 from foldpack.data.runs import checkpoint_path
+from foldpack.settings.run import config_text
 from packer.exits import Exit
 
 

@@ -13,11 +13,11 @@ from test_bad_input import deploy, search
 
 from foldpack.cli import app as foldpack
 from foldpack.cli_errors import run_app
-from foldpack.config import config_text
 from foldpack.data.digits_source import share_right
 from foldpack.errors import DataError
 from foldpack.recipe import RecipeError, run_recipe, run_script
-from foldpack.spec import read_spec
+from foldpack.settings.ensemble import read_spec
+from foldpack.settings.run import config_text
 
 RECIPE = """
 name: small

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from foldpack.strict_yaml import load_strict
+from foldpack.settings.strict_yaml import load_strict
 
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "foldpack"
@@ -24,8 +24,8 @@ COMMANDS = "docs/commands.md"
 CONFIGURATION = "docs/configuration.md"
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
 NEEDED = "needed"
-SETTINGS = {"RunConfig": "config.py", "RecipeConfig": "recipe.py", "EnsembleSpec": "spec.py",
-            "ArrayEnsemble": "search/array_spec.py"}
+SETTINGS = {"RunConfig": "settings/run.py", "RecipeConfig": "recipe.py",
+            "EnsembleSpec": "settings/ensemble.py", "ArrayEnsemble": "search/array_spec.py"}
 WORDS = (
     "fold, run, checkpoint, OOF, item, view, member, blend weight, level 1, level 2, stage, unit, plan, budget, spec, "
     "logit, prob, score, query, gallery, embedding, kernel, entry, pack, seal, stage a dataset, rehearse, slug"
@@ -228,8 +228,8 @@ def test_every_settings_key_is_documented_with_its_default(name: str, title: str
 
 
 def test_the_settings_read_from_source_are_those_of_the_classes() -> None:
-    from foldpack.config import RunConfig
-    from foldpack.spec import EnsembleSpec
+    from foldpack.settings.ensemble import EnsembleSpec
+    from foldpack.settings.run import RunConfig
 
     for model in (RunConfig, EnsembleSpec):
         assert set(settings_classes()[model.__name__]) == set(model.model_fields)

@@ -33,7 +33,7 @@ from foldpack.predict.device import pick_device
 from foldpack.predict.loop import predict_logits
 from foldpack.predict.options import kernel_options
 from foldpack.predict.runlog import LOG_NAME
-from foldpack.spec import EnsembleSpec, parse_spec, spec_to_dict, write_spec
+from foldpack.settings.ensemble import EnsembleSpec, parse_spec, spec_to_dict, write_spec
 from packer.deploy import build_kernel
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs, rehearse
 from packer.stage import lay_out_keys

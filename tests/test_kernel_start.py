@@ -22,7 +22,7 @@ import pytest
 from small_house import House
 
 from foldpack.predict.runlog import LOG_NAME
-from foldpack.spec import EnsembleSpec
+from foldpack.settings.ensemble import EnsembleSpec
 from packer.rehearse import lay_out_inputs
 
 FAILS = 'raise {kind}("libnothing.so.12: cannot open shared object file")\n'

@@ -12,7 +12,6 @@ from PIL import Image
 
 from foldpack.cli import app as foldpack
 from foldpack.cli_errors import run_app
-from foldpack.config import ConfigError
 from foldpack.data.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
@@ -26,6 +25,7 @@ from foldpack.recipe import (
     run_recipe,
     run_script,
 )
+from foldpack.settings.run import ConfigError
 
 SUBJECTS = [row // 2 for row in range(80)]
 IDS = [f"d{row}" for row in range(80)]

@@ -13,13 +13,13 @@ import typer
 
 from foldpack.cli_errors import run_app
 from foldpack.cli_version import VersionOption
-from foldpack.config import ConfigError, read_config
 from foldpack.deploy_cli import register as register_deploy_commands
 from foldpack.groups_cli import register as register_groups_command
 from foldpack.pack_cli import register as register_pack_commands
 from foldpack.sealed_cli import register as register_sealed_commands
 from foldpack.search_cli import register as register_search_command
-from foldpack.strict_model import parse_strict
+from foldpack.settings.run import ConfigError, read_config
+from foldpack.settings.strict_model import parse_strict
 
 app = typer.Typer(no_args_is_help=True)
 

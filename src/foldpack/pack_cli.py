@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from foldpack.config import ConfigError, read_text
 from foldpack.errors import DataError
 from foldpack.project import project_root
 from foldpack.sealed_cli import KeyringOption, PassphraseOption
 from foldpack.sealed_cli import verify as verify_sealed_files
-from foldpack.spec import read_spec, spec_to_dict
+from foldpack.settings.ensemble import read_spec, spec_to_dict
+from foldpack.settings.run import ConfigError, read_text
 from packer.image import kaggle_image
 from packer.pack import pack_entry
 from packer.report import needs_lines, report_lines

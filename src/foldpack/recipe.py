@@ -16,16 +16,16 @@ from pydantic import Field, model_validator
 
 from foldpack.competitions.image_table import class_names, encode_labels, read_table, read_train_table
 from foldpack.competitions.registry import get_competition
-from foldpack.config import ConfigError, RunConfig, read_config, read_text
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
 from foldpack.metrics.answers import answer_problem
 from foldpack.metrics.plugin import find_metric
 from foldpack.project import project_root
-from foldpack.spec import Name, read_spec
-from foldpack.strict_model import StrictModel, parse_strict
-from foldpack.strict_yaml import load_strict
+from foldpack.settings.ensemble import Name, read_spec
+from foldpack.settings.run import ConfigError, RunConfig, read_config, read_text
+from foldpack.settings.strict_model import StrictModel, parse_strict
+from foldpack.settings.strict_yaml import load_strict
 from foldpack.train.run import train_run
 from packer.rehearse import Rehearsal, lay_out_inputs, rehearse
 

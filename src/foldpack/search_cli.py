@@ -63,7 +63,7 @@ def search(
     from foldpack.search.progress import stage_bars
     from foldpack.search.report import report_html, report_json, report_lines
     from foldpack.search.tables import is_prediction_file
-    from foldpack.spec import write_spec
+    from foldpack.settings.ensemble import write_spec
 
     rule = LabelRule(min_labels, max_labels, class_thresholds, new_class)
     options = SearchOptions(rule=rule, spaces=None if spaces is None else spaces.split(","))

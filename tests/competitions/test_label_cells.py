@@ -17,7 +17,7 @@ from foldpack.competitions.registry import COMPETITIONS
 from foldpack.ensemble.fallback import make_fallback
 from foldpack.ensemble.submission import Submission
 from foldpack.errors import DataError
-from foldpack.spec import EnsembleSpec, parse_spec, spec_to_dict
+from foldpack.settings.ensemble import EnsembleSpec, parse_spec, spec_to_dict
 
 CHEST = ImageTable(name="chest", slug="chest", task="multilabel", id_column="id", label_column="labels", suffix=".png")
 

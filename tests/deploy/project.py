@@ -21,7 +21,7 @@ from standin.sessions import Competition
 from standin.state import DatasetVersion, KernelVersion
 
 from foldpack.keyring import Keyring
-from foldpack.spec import EnsembleSpec, write_spec
+from foldpack.settings.ensemble import EnsembleSpec, write_spec
 from packer.deploy import build_kernel
 
 NAME = "tiny"

@@ -9,7 +9,7 @@ from standin.client import Forker
 from standin.server import CannedRunner
 from standin.sessions import Outcome
 
-from foldpack.spec import read_spec, write_spec
+from foldpack.settings.ensemble import read_spec, write_spec
 
 
 def test_quota_tells_hours_and_running_kernels(prepared: Prepared, forker: Forker, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from foldpack.ensemble.level2 import apply_level2, level2_probs, read_booster
 from foldpack.ensemble.member_blend import MemberBlend
 from foldpack.errors import FoldpackError
 from foldpack.search.boosters import BoosterFit, fit_booster
-from foldpack.spec import EnsembleSpec, SpecError, parse_spec, spec_to_dict
+from foldpack.settings.ensemble import EnsembleSpec, SpecError, parse_spec, spec_to_dict
 
 RNG = np.random.default_rng(7)
 C = 5

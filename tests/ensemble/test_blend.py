@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from foldpack.ensemble.blend import RunningBlend, blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs, view_probs
 from foldpack.errors import FoldpackError
-from foldpack.spec import BlendSpec
+from foldpack.settings.ensemble import BlendSpec
 
 RNG = np.random.default_rng(0)
 PROBS = RNG.random((3, 5, 4)).astype(np.float32)

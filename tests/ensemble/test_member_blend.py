@@ -7,7 +7,7 @@ import pytest
 
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.member_blend import MemberBlend, rule_for
-from foldpack.spec import EnsembleSpec, parse_spec
+from foldpack.settings.ensemble import EnsembleSpec, parse_spec
 
 A = np.array([[0.9, 0.2], [0.4, 0.6]], dtype=np.float32)
 B = np.array([[0.5, 0.4], [0.2, 0.8]], dtype=np.float32)

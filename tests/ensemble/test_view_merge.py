@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit, softmax
 from scipy.stats import rankdata
 
-from foldpack.config import ConfigError, config_hash, parse_config
 from foldpack.data.runs import RunMeta
 from foldpack.ensemble.view_merge import MergeError, merge_view_probs
-from foldpack.spec import MemberSpec, SpecError, merge_power
+from foldpack.settings.ensemble import MemberSpec, SpecError, merge_power
+from foldpack.settings.run import ConfigError, config_hash, parse_config
 
 HOWS = ["mean", "gmean", "logit_mean", "power:2", "power:0.5", "power:-1", "rank"]
 TASKS = ["multiclass", "multilabel"]

@@ -13,7 +13,7 @@ import pytest
 from fake_kaggle import FakeClient, http, lost
 from small_house import House
 
-from foldpack.spec import ScoreSpec, read_spec, write_spec
+from foldpack.settings.ensemble import ScoreSpec, read_spec, write_spec
 from packer.board import COLUMNS, board_rows
 from packer.exits import DeployError, Exit
 from packer.history import add_score

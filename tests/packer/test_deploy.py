@@ -15,8 +15,8 @@ from foldpack.errors import DataError
 from foldpack.keyring import Keyring
 from foldpack.predict.finder import InputError, find_keys
 from foldpack.predict.views import ViewError
-from foldpack.spec import ScoreSpec, WheelsSpec, read_spec, spec_to_dict, write_spec
-from foldpack.strict_yaml import load_strict
+from foldpack.settings.ensemble import ScoreSpec, WheelsSpec, read_spec, spec_to_dict, write_spec
+from foldpack.settings.strict_yaml import load_strict
 from packer.deploy import Build, Target, build_kernel, dataset_name, kaggle_slug, kernel_metadata, kernel_slug
 from packer.errors import PackError
 from packer.manifest import part_slug

@@ -16,7 +16,7 @@ import pytest
 from small_house import OWNER, PROJECT, House
 
 from foldpack.keyring import Keyring
-from foldpack.spec import read_spec, write_spec
+from foldpack.settings.ensemble import read_spec, write_spec
 from packer.deploy import Build, build_kernel
 from packer.image import kaggle_image
 from packer.image_env import KERNEL_PACKAGES

@@ -15,7 +15,7 @@ import pytest
 from small_house import House
 
 from foldpack.keyring import Keyring
-from foldpack.spec import BudgetSpec, EnsembleSpec, MetricSpec
+from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
 from packer.credentials import Credentials, find_credentials
 from packer.deploy import Build
 from packer.exits import DeployError, Exit

@@ -11,7 +11,7 @@ import pytest
 from foldpack.ensemble.level2 import read_booster_texts
 from foldpack.keyring import Keyring
 from foldpack.sealed_format import DataKey
-from foldpack.spec import EnsembleSpec, booster_role, fold_role, parse_spec, sealed_parts
+from foldpack.settings.ensemble import EnsembleSpec, booster_role, fold_role, parse_spec, sealed_parts
 from packer.stage import SealedStore, StageError, lay_out_weights, seal_boosters
 
 TEXTS = {"lightgbm.f0.s0.txt": "tree\nnum_leaves=3\n", "xgboost.f0.s0.json": '{"learner": {}}'}

@@ -22,7 +22,7 @@ from foldpack.predict.finder import (
 )
 from foldpack.predict.units import plan_units
 from foldpack.sealed import new_data_key, seal_file
-from foldpack.spec import EnsembleSpec, SpecError, parse_spec
+from foldpack.settings.ensemble import EnsembleSpec, SpecError, parse_spec
 
 
 class Clock:

@@ -35,7 +35,7 @@ from foldpack.predict.views import (
     parse_view,
     require_views,
 )
-from foldpack.strict_yaml import dump_strict, load_strict
+from foldpack.settings.strict_yaml import dump_strict, load_strict
 
 TURNS = list(VIEW_TURNS)
 LAW = settings(max_examples=60, deadline=None)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from foldpack.cli import app
-from foldpack.strict_yaml import load_strict
+from foldpack.settings.strict_yaml import load_strict
 
 N = 90
 NAMES = ["cat", "dog", "owl"]

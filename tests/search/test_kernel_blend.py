@@ -9,7 +9,7 @@ from foldpack.errors import FoldpackError
 from foldpack.search.cells import dense_cells
 from foldpack.search.decision import Decision, LabelRule, select_labels
 from foldpack.search.solvers import Blend, Solver, in_space
-from foldpack.spec import BlendSpec
+from foldpack.settings.ensemble import BlendSpec
 
 RNG = np.random.default_rng(81)
 PROBS = RNG.dirichlet(np.ones(5), (3, 60)).astype(np.float32)

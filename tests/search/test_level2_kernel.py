@@ -16,7 +16,7 @@ from foldpack.search.ensemble import RunSearch, run_cells, run_level2, run_optio
 from foldpack.search.find import SearchOptions, find_ensemble
 from foldpack.search.level2 import Level2Options, fit_level2, gather_candidates
 from foldpack.search.level2_files import write_level2
-from foldpack.spec import write_spec
+from foldpack.settings.ensemble import write_spec
 from foldpack.train.run import train_run
 from packer.deploy import build_kernel
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs

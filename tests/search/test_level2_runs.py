@@ -20,7 +20,7 @@ from foldpack.search.ensemble import RunSearch, run_cells, run_level2, run_optio
 from foldpack.search.find import SearchOptions, find_ensemble
 from foldpack.search.level2 import Level2Options, fit_level2, gather_candidates
 from foldpack.search.report import report_html, report_lines
-from foldpack.spec import read_spec, write_spec
+from foldpack.settings.ensemble import read_spec, write_spec
 
 N, C = 640, len(CLASSES)
 SMALL = {"lightgbm": {"num_leaves": 7, "learning_rate": 0.2}, "xgboost": {"max_depth": 3, "eta": 0.3}}

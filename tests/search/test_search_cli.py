@@ -11,7 +11,7 @@ from test_new_class import whales
 
 from foldpack.errors import FoldpackError
 from foldpack.search.array_spec import read_any_ensemble
-from foldpack.spec import read_spec
+from foldpack.settings.ensemble import read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,7 +15,7 @@ from foldpack.search.decision import LabelRule
 from foldpack.search.ensemble import RunSearch, search_runs, single_notes
 from foldpack.search.find import SearchOptions
 from foldpack.search.report import report_lines
-from foldpack.spec import parse_spec, spec_to_dict
+from foldpack.settings.ensemble import parse_spec, spec_to_dict
 
 N, CLASSES = 160, [f"c{k}" for k in range(6)]
 DIGEST = "0" * 64

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from foldpack.config import AugmentConfig, ConfigError, RunConfig, parse_config
 from foldpack.metrics.registry import get_metric
 from foldpack.models.checkpoint import CheckpointInfo, GoldenLogits, restore_net
 from foldpack.predict.loop import predict_logits
+from foldpack.settings.run import AugmentConfig, ConfigError, RunConfig, parse_config
 from foldpack.train.augment import Augmentation
 from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.evaluate import is_better, score_probs

@@ -11,7 +11,7 @@ from test_fit import Scripted, quiet, toy_config, toy_set
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.plateau_lr import PlateauLRScheduler
 
-from foldpack.config import ConfigError, RunConfig, parse_config
+from foldpack.settings.run import ConfigError, RunConfig, parse_config
 from foldpack.train.fit import fit_fold
 from foldpack.train.rates import check_schedule, simulated_rates
 

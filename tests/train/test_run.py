@@ -16,7 +16,6 @@ from foldpack.cli import app as foldpack
 from foldpack.cli_errors import run_app
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.imet import IMET
-from foldpack.config import ConfigError, RunConfig, config_text, read_config
 from foldpack.data.digits_source import write_digits
 from foldpack.data.runs import read_array, read_run
 from foldpack.ensemble.view_merge import merge_view_probs
@@ -24,6 +23,7 @@ from foldpack.errors import DataError, FoldpackError
 from foldpack.models.checkpoint import read_checkpoint
 from foldpack.models.classifier import ModelError
 from foldpack.predict.views import ViewError
+from foldpack.settings.run import ConfigError, RunConfig, config_text, read_config
 from foldpack.train.run import check_names, chosen_folds, load_training_set, train_run
 
 

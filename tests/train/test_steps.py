@@ -7,7 +7,7 @@ import pytest
 import torch
 from timm.loss import AsymmetricLossMultiLabel
 
-from foldpack.config import AugmentConfig, ConfigError, LossConfig
+from foldpack.settings.run import AugmentConfig, ConfigError, LossConfig
 from foldpack.train.augment import Augmentation, BatchMixer
 from foldpack.train.losses import build_loss
 

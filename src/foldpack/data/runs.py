@@ -24,8 +24,8 @@ from pydantic import Field
 
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.spec import HexDigest, MergeName, Name
-from foldpack.strict_model import StrictModel, parse_strict
+from foldpack.settings.ensemble import HexDigest, MergeName, Name
+from foldpack.settings.strict_model import StrictModel, parse_strict
 
 
 class FoldMeta(StrictModel):

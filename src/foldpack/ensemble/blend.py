@@ -6,7 +6,7 @@ import numpy as np
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
 from foldpack.errors import FoldpackError
-from foldpack.spec import BlendSpec
+from foldpack.settings.ensemble import BlendSpec
 
 
 def blend_probs(

@@ -9,7 +9,7 @@ import numpy as np
 
 from foldpack.ensemble.level2 import apply_level2
 from foldpack.ensemble.member_blend import MemberBlend
-from foldpack.spec import EnsembleSpec
+from foldpack.settings.ensemble import EnsembleSpec
 
 LEVEL2_SHARE = 0.02  # of the time left that level 2 may take after a unit; after the last it may take what it needs
 

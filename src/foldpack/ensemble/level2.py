@@ -15,7 +15,7 @@ from foldpack.ensemble.candidates import MemberRows, candidate_blocks
 from foldpack.errors import FoldpackError
 from foldpack.sealed import read_sealed
 from foldpack.sealed_format import DataKey
-from foldpack.spec import EnsembleSpec, booster_role
+from foldpack.settings.ensemble import EnsembleSpec, booster_role
 
 # A booster that was read: (R, F) float32 features -> (R,) float32 probability that each candidate is right.
 BoosterScorer = Callable[[np.ndarray], np.ndarray]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
-from foldpack.spec import EnsembleSpec, PrefixSpec, ShareSpec
+from foldpack.settings.ensemble import EnsembleSpec, PrefixSpec, ShareSpec
 
 
 class MemberBlend:

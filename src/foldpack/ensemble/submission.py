@@ -13,7 +13,7 @@ from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.fallback import Fallback
 from foldpack.errors import DataError, FoldpackError
 from foldpack.files import write_atomic
-from foldpack.spec import EnsembleSpec
+from foldpack.settings.ensemble import EnsembleSpec
 
 
 def save_probs(path: Path, probs: np.ndarray) -> None:

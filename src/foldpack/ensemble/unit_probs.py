@@ -23,7 +23,7 @@ from foldpack.predict.tuning import TunedNet, tune_net
 from foldpack.predict.units import Unit, canvas_kind
 from foldpack.sealed import load_sealed_tensors
 from foldpack.sealed_format import DataKey
-from foldpack.spec import NetConfig
+from foldpack.settings.ensemble import NetConfig
 
 LoadedWeights = tuple[dict[str, torch.Tensor], dict[str, str]]  # tensors and metadata
 

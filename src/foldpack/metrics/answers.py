@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from foldpack.metrics.registry import METRICS
-from foldpack.spec import AnswerKind
+from foldpack.settings.ensemble import AnswerKind
 
 # What the kernel of a task writes for an item: `ensemble.answers.answer_cells`.
 HANDED_IN: dict[str, AnswerKind] = {"multiclass": "class", "multilabel": "labels"}

@@ -13,8 +13,8 @@ from torch import nn
 
 from foldpack.files import atomic_path
 from foldpack.models.classifier import ModelError, build_classifier
-from foldpack.spec import NetConfig
-from foldpack.strict_model import StrictModel, parse_strict
+from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.strict_model import StrictModel, parse_strict
 
 METADATA_KEY = "foldpack"
 

@@ -13,7 +13,7 @@ from foldpack.sealed import read_sealed_header
 from foldpack.sealed_errors import SealedError
 from foldpack.sealed_format import SEALED_MAGIC, DataKey
 from foldpack.sealed_keys import data_key_from_hex, read_keys_file
-from foldpack.spec import KEYS_FILE, EnsembleSpec, sealed_parts
+from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, sealed_parts
 
 SEARCH_DEPTH = 7  # folders below the input root
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".dcm", ".csv")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foldpack.predict.page_stream import CanvasKind
-from foldpack.spec import EnsembleSpec, FoldSpec, MemberSpec, SpecError, fold_role
+from foldpack.settings.ensemble import EnsembleSpec, FoldSpec, MemberSpec, SpecError, fold_role
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from foldpack.search.member_scores import Scores, as_probs, require_finite, requ
 from foldpack.search.report import Report, report_numbers
 from foldpack.search.solvers import in_space
 from foldpack.search.tables import read_raw
-from foldpack.spec import MetricSpec
+from foldpack.settings.ensemble import MetricSpec
 
 
 def array_ensemble(name: str, inputs: ArrayInputs, found: Found) -> ArrayEnsemble:

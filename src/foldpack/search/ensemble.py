@@ -28,7 +28,7 @@ from foldpack.search.level2_step import Level2Source, add_level2
 from foldpack.search.lint import duplicate_notes, score_notes
 from foldpack.search.report import Report, report_numbers
 from foldpack.search.solvers import in_space
-from foldpack.spec import (
+from foldpack.settings.ensemble import (
     BlendSpec,
     BudgetSpec,
     EnsembleSpec,
@@ -42,7 +42,7 @@ from foldpack.spec import (
     SpecError,
     UnitSpec,
 )
-from foldpack.strict_model import StrictModel, parse_strict
+from foldpack.settings.strict_model import StrictModel, parse_strict
 
 SINGLE_MARGIN = 0.005  # share of the score by which one member must beat the blend before it is told
 ORDER_IMAGES = 10_000  # where the number of images is not given: the plan's order hardly depends on it

@@ -13,7 +13,7 @@ from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.registry import Metric
 from foldpack.search.array_spec import ArrayEnsemble
 from foldpack.search.level2 import Level2
-from foldpack.spec import BoosterSpec, Level2Spec
+from foldpack.settings.ensemble import BoosterSpec, Level2Spec
 
 ENDINGS = {"lightgbm": "txt", "xgboost": "json"}
 BOOSTER_FILE = re.compile(r"(lightgbm|xgboost)\.f\d+\.s\d+\.(txt|json)")

@@ -13,7 +13,7 @@ from foldpack.search.cells import Cells
 from foldpack.search.find import Found, Progress
 from foldpack.search.level2 import Level2Options, fit_level2, gather_candidates
 from foldpack.search.level2_files import level2_numbers, remove_boosters, write_level2
-from foldpack.spec import Level2Spec
+from foldpack.settings.ensemble import Level2Spec
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from timm.data.random_erasing import RandomErasing
 from torchvision.transforms import v2
 
-from foldpack.config import AugmentConfig
+from foldpack.settings.run import AugmentConfig
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or its import asks the network for a newer version
 import albumentations as A  # noqa: E402

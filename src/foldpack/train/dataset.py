@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from foldpack.config import RunConfig
+from foldpack.settings.run import RunConfig
 from foldpack.train.augment import Augmentation
 
 

@@ -17,7 +17,6 @@ from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from foldpack.config import ConfigError, RunConfig
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.metrics.registry import Metric, get_metric
@@ -27,6 +26,7 @@ from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import predict_logits
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import View
+from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.augment import BatchMixer
 from foldpack.train.dataset import ShuffledEpochs, TrainingSet, training_batches
 from foldpack.train.evaluate import is_better, score_probs

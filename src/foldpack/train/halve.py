@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.competitions.registry import get_competition
-from foldpack.config import config_hash, config_text, read_config
 from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_array
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
@@ -22,6 +21,7 @@ from foldpack.models.checkpoint import read_checkpoint, restore_net, save_checkp
 from foldpack.predict.device import pick_device
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import predict_logits
+from foldpack.settings.run import config_hash, config_text, read_config
 from foldpack.train.evaluate import score_probs
 from foldpack.train.run import RunTrainer, Say, load_training_set
 from foldpack.weight_files import RoundingReport, round_to_half

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from foldpack.config import ConfigError, LossConfig
+from foldpack.settings.run import ConfigError, LossConfig
 
 LOSSES_OF_TASK = {"multiclass": ("cross_entropy",), "multilabel": ("bce", "asymmetric")}
 ASYMMETRIC_MARGIN = 0.05  # negatives below this probability cost nothing; the paper's value

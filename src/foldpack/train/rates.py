@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from timm.scheduler import create_scheduler_v2
 
-from foldpack.config import SCHEDULE_SETTINGS, ConfigError, RunConfig
 from foldpack.errors import did_you_mean
 from foldpack.metrics.registry import get_metric
+from foldpack.settings.run import SCHEDULE_SETTINGS, ConfigError, RunConfig
 
 STEADY = ("constant", "none")  # asked for, so they may keep the rate
 FALLING = ("step", "multistep", "plateau")  # the rate falls at certain epochs only

@@ -20,7 +20,6 @@ from foldpack.competitions.image_table import (
     require_images,
 )
 from foldpack.competitions.registry import get_competition
-from foldpack.config import ConfigError, RunConfig, config_hash, config_text
 from foldpack.data.folds import read_folds
 from foldpack.data.runs import (
     FoldMeta,
@@ -41,6 +40,7 @@ from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_che
 from foldpack.models.classifier import ModelError, build_classifier, require_output
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views
+from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import is_defined, score_probs
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from foldpack.errors import FoldpackError
-from foldpack.spec import MergeName, Name, NetConfig
-from foldpack.strict_model import StrictModel, parse_strict
-from foldpack.strict_yaml import dump_strict, load_strict
+from foldpack.settings.ensemble import MergeName, Name, NetConfig
+from foldpack.settings.strict_model import StrictModel, parse_strict
+from foldpack.settings.strict_yaml import dump_strict, load_strict
 
 
 class ConfigError(FoldpackError):

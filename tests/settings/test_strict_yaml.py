@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldpack.strict_yaml import YAML_MAX_BYTES, YamlError, dump_strict, load_strict
+from foldpack.settings.strict_yaml import YAML_MAX_BYTES, YamlError, dump_strict, load_strict
 
 REFUSED = [
     ("duplicate key", "a: 1\nb: 2\na: 3\n", "x.yml:3: key 'a' is already set in line 1; keep one of the two"),

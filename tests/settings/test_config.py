@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import Field, ValidationError
 
-from foldpack.config import ConfigError, RunConfig, config_hash, config_text, parse_config, read_config
 from foldpack.errors import FoldpackError, did_you_mean
-from foldpack.strict_model import FAULT_WORDS, StrictModel, parse_strict
-from foldpack.strict_yaml import YamlError, load_strict
+from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text, parse_config, read_config
+from foldpack.settings.strict_model import FAULT_WORDS, StrictModel, parse_strict
+from foldpack.settings.strict_yaml import YamlError, load_strict
 
 GOOD: dict = {"run": "one", "competition": "digits", "net": {"arch": "resnet18", "size": 32},
               "loss": {"name": "cross_entropy"}, "metric": "accuracy"}
@@ -32,7 +32,7 @@ def test_every_value_is_spelled_out_and_reads_back(tmp_path: Path) -> None:
 
 
 def test_every_configuration_of_the_project_reads() -> None:
-    files = sorted((Path(__file__).parents[1] / "configs").glob("*/*.yml"))
+    files = sorted((Path(__file__).parents[2] / "configs").glob("*/*.yml"))
     runs = [path for path in files if path.name != "recipe.yml"]
     assert runs and all(read_config(path).run == path.stem for path in runs)
 

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from foldpack.spec import EnsembleSpec, SpecError, fold_role, parse_spec, read_spec, spec_to_dict, write_spec
-from foldpack.strict_yaml import YamlError
+from foldpack.settings.ensemble import (
+    EnsembleSpec,
+    SpecError,
+    fold_role,
+    parse_spec,
+    read_spec,
+    spec_to_dict,
+    write_spec,
+)
+from foldpack.settings.strict_yaml import YamlError
 
 
 def member(run: str = "one", **changes: object) -> dict:

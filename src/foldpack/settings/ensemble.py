@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.files import write_atomic
-from foldpack.strict_model import StrictModel, parse_strict
-from foldpack.strict_yaml import dump_strict, load_strict
+from foldpack.settings.strict_model import StrictModel, parse_strict
+from foldpack.settings.strict_yaml import dump_strict, load_strict
 
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
 KEYS_FILE = "foldpack-keys.json"  # in the private dataset of `keys: dataset`
