@@ -41,7 +41,7 @@ from foldpack.predict.loop import Forward
 from foldpack.predict.page_stream import CanvasKind
 from foldpack.predict.room import Place
 from foldpack.predict.scratch import keep_canvases
-from foldpack.sealed import new_data_key, seal_file
+from foldpack.sealed.container import new_data_key, seal_file
 from foldpack.settings.ensemble import NetConfig, fold_role
 
 PROJECT = Path(__file__).resolve().parents[1]

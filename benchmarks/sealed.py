@@ -27,9 +27,9 @@ from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from peers import find_peer
 
-from foldpack.sealed import open_sealed, read_sealed, seal_file, sealed_chunks, sealed_pieces, verify_sealed
-from foldpack.sealed_disk import open_for_sealing, read_sealed_start
-from foldpack.sealed_format import SEALED_HEADER_BYTES, parse_sealed_header, unlock_sealed
+from foldpack.sealed.container import open_sealed, read_sealed, seal_file, sealed_chunks, sealed_pieces, verify_sealed
+from foldpack.sealed.disk import open_for_sealing, read_sealed_start
+from foldpack.sealed.format import SEALED_HEADER_BYTES, parse_sealed_header, unlock_sealed
 
 KEY, ROLE, MIB = bytes(range(32)), "resnet10t/fold0", 1 << 20
 Job = Callable[[], object]
@@ -118,7 +118,7 @@ def compare(name: str, base: Job, candidate: Job, pairs: int, size: int) -> None
 PEAK = """
 import os, sys
 from pathlib import Path
-from foldpack.sealed import read_sealed
+from foldpack.sealed.container import read_sealed
 def peak(): return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) << 10
 before = peak()
 plaintext = read_sealed(Path(sys.argv[1]), bytes(range(32)), sys.argv[2])

@@ -54,7 +54,7 @@ from foldpack.predict.store import UnitStore, has_finished_units, unit_key
 from foldpack.predict.units import Unit, canvas_kind, plan_units
 from foldpack.predict.watch import Terminated, Watchdog
 from foldpack.predict.work import ShardFailed, WorkPool, failure_reason
-from foldpack.sealed_format import DataKey
+from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec, sealed_parts
 
 SHARD_BATCHES = 4  # batches that a worker gets at a time

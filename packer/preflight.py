@@ -16,8 +16,8 @@ from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
 from foldpack.metrics.answers import answer_of, answer_problem
 from foldpack.predict.views import require_views
-from foldpack.sealed import SealedError, read_sealed_header
-from foldpack.sealed_keys import read_keys_file
+from foldpack.sealed.container import SealedError, read_sealed_header
+from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
 from packer.credentials import MAKE_TOKEN, NO_CREDENTIALS, Credentials
 from packer.deploy import Build, kaggle_slug, shares_slug

@@ -11,7 +11,7 @@ from rich.table import Table
 from foldpack.competitions.image_table import ImageTable, check_submission
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
-from foldpack.sealed_keys import read_keys_file
+from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec
 from packer.deploy import Build
 from packer.keys import keys_in_script

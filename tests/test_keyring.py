@@ -28,10 +28,10 @@ from foldpack.keyring import (
     WrongPassphraseError,
     default_keyring_path,
 )
-from foldpack.sealed import new_data_key
-from foldpack.sealed_errors import SealedKeyFormatError, UnreadableSealedError
-from foldpack.sealed_format import key_id_of
-from foldpack.sealed_keys import keys_from_text, keys_to_text, read_keys_file, write_keys_file
+from foldpack.sealed.container import new_data_key
+from foldpack.sealed.errors import SealedKeyFormatError, UnreadableSealedError
+from foldpack.sealed.format import key_id_of
+from foldpack.sealed.keys import keys_from_text, keys_to_text, read_keys_file, write_keys_file
 
 FILE_IDS = [f"{number:032x}" for number in range(5)]
 KEYS = {file_id: new_data_key() for file_id in FILE_IDS}

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from foldpack.errors import FoldpackError
 from foldpack.files import write_atomic
-from foldpack.sealed_disk import create_private_file, sweep_sealed_leftovers
-from foldpack.sealed_format import DataKey, key_id_of
+from foldpack.sealed.disk import create_private_file, sweep_sealed_leftovers
+from foldpack.sealed.format import DataKey, key_id_of
 
 KEYRING_FORMAT = "foldpack keyring"
 KEYRING_VERSION = 1

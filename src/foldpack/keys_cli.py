@@ -16,7 +16,7 @@ from foldpack.passphrase import (
     new_passphrase,
     passphrase_asker,
 )
-from foldpack.sealed_keys import write_keys_file
+from foldpack.sealed.keys import write_keys_file
 
 keys_app = typer.Typer(no_args_is_help=True, help="The keyring: which keys there are, and how to move or renew them.")
 

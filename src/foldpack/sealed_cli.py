@@ -14,8 +14,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from foldpack.keyring import Keyring, KeyringError
 from foldpack.keys_cli import keys_app
 from foldpack.passphrase import KeyringOption, PassphraseOption, passphrase_asker
-from foldpack.sealed import read_sealed_header
-from foldpack.sealed_errors import SealedError
+from foldpack.sealed.container import read_sealed_header
+from foldpack.sealed.errors import SealedError
 from foldpack.sealed_store import (
     open_targets,
     open_with_keyring,

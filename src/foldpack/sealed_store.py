@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from foldpack.keyring import Keyring
-from foldpack.sealed import new_data_key, open_sealed, read_sealed_header, seal_file, verify_sealed
-from foldpack.sealed_errors import SealedWriteError, SealSourceError, UnreadableSealedError
-from foldpack.sealed_format import SealedInfo
+from foldpack.sealed.container import new_data_key, open_sealed, read_sealed_header, seal_file, verify_sealed
+from foldpack.sealed.errors import SealedWriteError, SealSourceError, UnreadableSealedError
+from foldpack.sealed.format import SealedInfo
 
 SEALED_SUFFIX = ".sealed"  # Kaggle unpacks archives it knows by suffix; it does not know this one
 SEALABLE_SUFFIXES = (".safetensors", ".txt", ".json", ".ubj")  # weights; boosters of LightGBM and XGBoost

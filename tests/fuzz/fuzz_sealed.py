@@ -29,7 +29,7 @@ def valid_file(content: bytes = CONTENT) -> bytes:
     """A sealed file, always the same."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    from foldpack.sealed_format import new_sealed_header, sealed_chunk_plan
+    from foldpack.sealed.format import new_sealed_header, sealed_chunk_plan
 
     data, payload_key = new_sealed_header(KEY, ROLE, len(content), FILE_ID, SALT, 10)
     position = 0
@@ -41,7 +41,7 @@ def valid_file(content: bytes = CONTENT) -> bytes:
 
 def with_code(data: bytes) -> bytes:
     """The file with the header code that its first 84 bytes need."""
-    from foldpack.sealed_format import derive_sealed_key
+    from foldpack.sealed.format import derive_sealed_key
 
     head = data[:84]
     return head + hmac.digest(derive_sealed_key(KEY, head[36:68], b"header"), head, "sha256") + data[116:]
@@ -49,8 +49,8 @@ def with_code(data: bytes) -> bytes:
 
 def read(data: bytes, key: bytes, role: str, pin: str | None) -> bytes:
     """The reader's steps, on bytes."""
-    from foldpack.sealed import sealed_chunks
-    from foldpack.sealed_format import parse_sealed_header, unlock_sealed
+    from foldpack.sealed.container import sealed_chunks
+    from foldpack.sealed.format import parse_sealed_header, unlock_sealed
 
     here = Path("fuzzed.sealed")
     file: Any = BytesIO(data)
@@ -61,7 +61,7 @@ def read(data: bytes, key: bytes, role: str, pin: str | None) -> bytes:
 
 def check_one(data: bytes) -> str:
     """One input -> 'accepted', or the name of the refusal. Raises when something is accepted that should not be."""
-    from foldpack.sealed_errors import SealedError
+    from foldpack.sealed.errors import SealedError
 
     choice, file = (data[0], bytes(data[1:])) if data else (0, b"")
     key = KEY if not choice & 2 else bytes(32)
@@ -101,7 +101,7 @@ def main() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["foldpack"]):
-        import foldpack.sealed  # noqa: F401
+        import foldpack.sealed.container  # noqa: F401
     atheris.Setup(sys.argv, check_one)
     atheris.Fuzz()
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packing import Ran, pack_project, run_script, write_project
 
-from foldpack.sealed import new_data_key
+from foldpack.sealed.container import new_data_key
 from packer.errors import PackError
 from packer.pack import inject_keys
 from packer.tracebacks import PACKED_HIDDEN, PackedTracebacks

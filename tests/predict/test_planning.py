@@ -21,7 +21,7 @@ from foldpack.predict.finder import (
     missing_text,
 )
 from foldpack.predict.units import plan_units
-from foldpack.sealed import new_data_key, seal_file
+from foldpack.sealed.container import new_data_key, seal_file
 from foldpack.settings.ensemble import EnsembleSpec, SpecError, parse_spec
 
 

@@ -14,7 +14,7 @@ from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.errors import DataError
 from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.predict.loop import predict_logits
-from foldpack.sealed import load_sealed_tensors, new_data_key, seal_file
+from foldpack.sealed.container import load_sealed_tensors, new_data_key, seal_file
 from foldpack.train.halve import halve_run
 
 

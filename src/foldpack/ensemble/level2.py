@@ -13,8 +13,8 @@ import numpy as np
 
 from foldpack.ensemble.candidates import MemberRows, candidate_blocks
 from foldpack.errors import FoldpackError
-from foldpack.sealed import read_sealed
-from foldpack.sealed_format import DataKey
+from foldpack.sealed.container import read_sealed
+from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, booster_role
 
 # A booster that was read: (R, F) float32 features -> (R,) float32 probability that each candidate is right.

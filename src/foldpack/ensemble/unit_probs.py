@@ -21,8 +21,8 @@ from foldpack.predict.loop import Forward, finite_logits, reduced_precision
 from foldpack.predict.page_stream import CanvasKind, PageStream
 from foldpack.predict.tuning import TunedNet, tune_net
 from foldpack.predict.units import Unit, canvas_kind
-from foldpack.sealed import load_sealed_tensors
-from foldpack.sealed_format import DataKey
+from foldpack.sealed.container import load_sealed_tensors
+from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import NetConfig
 
 LoadedWeights = tuple[dict[str, torch.Tensor], dict[str, str]]  # tensors and metadata

@@ -9,10 +9,10 @@ from pathlib import Path
 from foldpack.competitions.answer_table import read_columns
 from foldpack.competitions.image_table import ImageTable
 from foldpack.errors import FoldpackError
-from foldpack.sealed import read_sealed_header
-from foldpack.sealed_errors import SealedError
-from foldpack.sealed_format import SEALED_MAGIC, DataKey
-from foldpack.sealed_keys import data_key_from_hex, read_keys_file
+from foldpack.sealed.container import read_sealed_header
+from foldpack.sealed.errors import SealedError
+from foldpack.sealed.format import SEALED_MAGIC, DataKey
+from foldpack.sealed.keys import data_key_from_hex, read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, sealed_parts
 
 SEARCH_DEPTH = 7  # folders below the input root

@@ -25,7 +25,7 @@ from foldpack.predict.work import (
     WorkEvent,
     failure_reason,
 )
-from foldpack.sealed_prefetch import SealedPrefetch
+from foldpack.sealed.prefetch import SealedPrefetch
 
 AHEAD = 2  # shards that a worker process has: one in work, one waiting
 MAX_STARTS = 5  # of one worker; then the others go on without it

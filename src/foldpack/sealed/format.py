@@ -20,7 +20,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from foldpack.sealed_errors import (
+from foldpack.sealed.errors import (
     EmptySealedError,
     ExtendedSealedError,
     NewerSealedError,

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import foldpack.sealed
+import foldpack.sealed.container
 
-SOURCE = Path(foldpack.sealed.__file__).parent
-FOLDER = Path(__file__).parent / "vectors" / "sealed"
+SOURCE = Path(foldpack.sealed.container.__file__).parent
+FOLDER = Path(__file__).parents[1] / "vectors" / "sealed"
 VECTORS: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())
 KEY, ROLE = bytes(range(32)), "resnet10t/fold0"
 
@@ -33,48 +33,48 @@ class Guard(NamedTuple):
 
 
 READER_GUARDS = [
-    Guard("last-chunk flag", "sealed_format", "+ bytes([index == last])", '+ b"\\0"'),
-    Guard("chunk counter", "sealed_format", 'index.to_bytes(11, "big")', "bytes(11)"),
-    Guard("size check", "sealed_format", "    check_sealed_size(info, path)\n    return info", "    return info"),
-    Guard("size check, too short", "sealed_format", "if info.sealed_size < expected:", "if False:"),
-    Guard("size check, too long", "sealed_format", "if info.sealed_size > expected:", "if False:"),
-    Guard("key id", "sealed_format", "if not hmac.compare_digest(key_id,", "if False and (key_id,"),
-    Guard("header code", "sealed_format", "if not hmac.compare_digest(code,", "if False and (code,"),
-    Guard("role tag", "sealed_format", "if not hmac.compare_digest(role_tag,", "if False and (role_tag,"),
-    Guard("role in the payload key", "sealed_format", "hashlib.sha256(header).digest() + role)",
+    Guard("last-chunk flag", "format", "+ bytes([index == last])", '+ b"\\0"'),
+    Guard("chunk counter", "format", 'index.to_bytes(11, "big")', "bytes(11)"),
+    Guard("size check", "format", "    check_sealed_size(info, path)\n    return info", "    return info"),
+    Guard("size check, too short", "format", "if info.sealed_size < expected:", "if False:"),
+    Guard("size check, too long", "format", "if info.sealed_size > expected:", "if False:"),
+    Guard("key id", "format", "if not hmac.compare_digest(key_id,", "if False and (key_id,"),
+    Guard("header code", "format", "if not hmac.compare_digest(code,", "if False and (code,"),
+    Guard("role tag", "format", "if not hmac.compare_digest(role_tag,", "if False and (role_tag,"),
+    Guard("role in the payload key", "format", "hashlib.sha256(header).digest() + role)",
           "hashlib.sha256(header).digest())"),
-    Guard("header in the payload key", "sealed_format", "hashlib.sha256(header).digest() + role)", "role)"),
-    Guard("pin, same key", "sealed_format", "    if not pinned:\n        raise RolledBackError", "    if False:\n"
+    Guard("header in the payload key", "format", "hashlib.sha256(header).digest() + role)", "role)"),
+    Guard("pin, same key", "format", "    if not pinned:\n        raise RolledBackError", "    if False:\n"
           "        raise RolledBackError"),
-    Guard("pin, other key", "sealed_format", "        if not pinned:\n            raise SwappedSealedError",
+    Guard("pin, other key", "format", "        if not pinned:\n            raise SwappedSealedError",
           "        if False:\n            raise SwappedSealedError"),
-    Guard("pin comparison", "sealed_format", "return hmac.compare_digest(header_sha256, info.header_sha256)",
+    Guard("pin comparison", "format", "return hmac.compare_digest(header_sha256, info.header_sha256)",
           "return True"),
-    Guard("magic", "sealed_format", "if header[:8] != SEALED_MAGIC[: len(header)]:", "if False:"),
-    Guard("version", "sealed_format", "if len(header) > 8 and header[8] > SEALED_VERSION:", "if False:"),
-    Guard("version 0", "sealed_format", "if version < 1 or suite", "if suite"),
-    Guard("suite", "sealed_format", "suite != SEALED_SUITE or ", ""),
-    Guard("flags", "sealed_format", "flags or not low", "not low"),
-    Guard("chunk size", "sealed_format", "not low <= log2_chunk <= high or ", ""),
-    Guard("plain size above 0", "sealed_format", " or not plain_size:", ":"),
-    Guard("short header", "sealed_format", "if len(header) < SEALED_HEADER_BYTES:", "if False:"),
-    Guard("empty file", "sealed_format", "if not header:", "if False:"),
-    Guard("chunk authentication", "sealed", "except InvalidTag:\n            raise DamagedChunkError",
+    Guard("magic", "format", "if header[:8] != SEALED_MAGIC[: len(header)]:", "if False:"),
+    Guard("version", "format", "if len(header) > 8 and header[8] > SEALED_VERSION:", "if False:"),
+    Guard("version 0", "format", "if version < 1 or suite", "if suite"),
+    Guard("suite", "format", "suite != SEALED_SUITE or ", ""),
+    Guard("flags", "format", "flags or not low", "not low"),
+    Guard("chunk size", "format", "not low <= log2_chunk <= high or ", ""),
+    Guard("plain size above 0", "format", " or not plain_size:", ":"),
+    Guard("short header", "format", "if len(header) < SEALED_HEADER_BYTES:", "if False:"),
+    Guard("empty file", "format", "if not header:", "if False:"),
+    Guard("chunk authentication", "container", "except InvalidTag:\n            raise DamagedChunkError",
           "except InvalidTag:\n            if not info: raise DamagedChunkError"),
 ]
 
 
 def without(guard: Guard | None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A fresh `foldpack.sealed`, and the modules below it, with one guard taken out."""
-    for name in ("sealed_format", "sealed_disk", "sealed"):
+    """A fresh `foldpack.sealed.container`, and the modules below it, with one guard taken out."""
+    for name in ("format", "disk", "container"):
         source = (SOURCE / f"{name}.py").read_text()
         if guard and guard.module == name:
             assert source.count(guard.line) == 1, guard
             source = source.replace(guard.line, guard.without)
-        fresh = ModuleType(f"foldpack.{name}")
+        fresh = ModuleType(f"foldpack.sealed.{name}")
         monkeypatch.setitem(sys.modules, fresh.__name__, fresh)
         exec(compile(source, name, "exec"), fresh.__dict__)
-    return sys.modules["foldpack.sealed"]
+    return sys.modules["foldpack.sealed.container"]
 
 
 def wrong_vectors(module: ModuleType) -> list[str]:
@@ -190,21 +190,22 @@ def refused(act: Callable[[], Any], expected: str) -> bool:
 
 
 OTHER_GUARDS: list[tuple[Guard, Callable[[ModuleType, Path], bool]]] = [
-    (Guard("regular file", "sealed_disk", "if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):", "if False:"),
+    (Guard("regular file", "disk", "if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):", "if False:"),
      refuses_a_pipe),
-    (Guard("short read", "sealed", "if fill_sealed(file, piece, path) < len(piece):",
+    (Guard("short read", "container", "if fill_sealed(file, piece, path) < len(piece):",
            "if fill_sealed(file, piece, path) < 0:"), refuses_what_shrinks),
-    (Guard("pickles", "sealed_disk", "if start.startswith(SEALED_PICKLE_STARTS) and not safetensors:", "if False:"),
+    (Guard("pickles", "disk", "if start.startswith(SEALED_PICKLE_STARTS) and not safetensors:", "if False:"),
      refuses_pickles),
-    (Guard("empty source", "sealed_disk", "if not start:", "if False:"), refuses_an_empty_source),
-    (Guard("reading back", "sealed", "info = _sealed_read_back(file, temporary, key, role, source, progress)",
+    (Guard("empty source", "disk", "if not start:", "if False:"), refuses_an_empty_source),
+    (Guard("reading back", "container", "info = _sealed_read_back(file, temporary, key, role, source, progress)",
            "info = read_sealed_header(temporary)"), reads_back),
-    (Guard("comparison", "sealed", " or again != chunk:", ":"), compares_with_the_source),
-    (Guard("comparison of the length", "sealed", "    if file.read(1):\n", "    if False:\n"),
+    (Guard("comparison", "container", " or again != chunk:", ":"), compares_with_the_source),
+    (Guard("comparison of the length", "container", "    if file.read(1):\n", "    if False:\n"),
      compares_the_length_with_the_source),
-    (Guard("fresh salt", "sealed_format", "return secrets.token_bytes(32)", "return bytes(32)"), uses_a_fresh_salt),
-    (Guard("private output", "sealed", "atomic_path(target, 0o600)", "atomic_path(target, 0o644)"), opens_privately),
-    (Guard("atomic output", "sealed", "atomic_path(target, 0o600) as temporary:", "nullcontext(target) as temporary:"),
+    (Guard("fresh salt", "format", "return secrets.token_bytes(32)", "return bytes(32)"), uses_a_fresh_salt),
+    (Guard("private output", "container", "atomic_path(target, 0o600)", "atomic_path(target, 0o644)"), opens_privately),
+    (Guard("atomic output", "container", "atomic_path(target, 0o600) as temporary:",
+           "nullcontext(target) as temporary:"),
      leaves_no_output),
 ]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from foldpack.sealed_errors import NotSafetensorsError
+from foldpack.sealed.errors import NotSafetensorsError
 
 SAFETENSORS_HEADER_LIMIT = 100_000_000  # bytes; the limit of the safetensors library
 

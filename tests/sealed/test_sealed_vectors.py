@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from second_decoder import Refused, decode
 
-from foldpack.sealed import read_sealed, sealed_chunks
-from foldpack.sealed_disk import open_for_sealing, read_sealed_start
-from foldpack.sealed_errors import SealedError
-from foldpack.sealed_format import SEALED_HEADER_BYTES, parse_sealed_header, unlock_sealed
+from foldpack.sealed.container import read_sealed, sealed_chunks
+from foldpack.sealed.disk import open_for_sealing, read_sealed_start
+from foldpack.sealed.errors import SealedError
+from foldpack.sealed.format import SEALED_HEADER_BYTES, parse_sealed_header, unlock_sealed
 
-FOLDER = Path(__file__).parent / "vectors" / "sealed"
+FOLDER = Path(__file__).parents[1] / "vectors" / "sealed"
 FROZEN = "0d73be611264584cf8959a0983e97b03087c65bd56c6f03b8f423fee9575abca"
 VECTORS: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())
 

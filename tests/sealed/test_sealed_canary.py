@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import logging
-import os
 import random
 import signal
 import subprocess
@@ -25,15 +24,15 @@ import pytest
 
 from foldpack import sealed_store
 from foldpack.keyring import Keyring
-from foldpack.sealed import read_sealed, seal_file, verify_sealed
-from foldpack.sealed_format import DataKey
-from foldpack.sealed_keys import keys_from_text, keys_to_text, read_keys_file, write_keys_file
+from foldpack.sealed.container import read_sealed, seal_file, verify_sealed
+from foldpack.sealed.format import DataKey
+from foldpack.sealed.keys import keys_from_text, keys_to_text, read_keys_file, write_keys_file
 
 CANARY = DataKey(bytes.fromhex("c0a1da7ea5ec4e7ba5eba11decade5ca1ab1e0ddba11c0de5eedfacecafebabe"))
 ROLE = "run/fold0"
 # Of these, only the frames that handle keys as DataKey are searched with their local variables as well: the others hold
 # the key's text for a moment, as they turn it into a file or back.
-READER = ("sealed.py", "sealed_format.py", "sealed_disk.py", "sealed_store.py")
+READER = ("sealed/container.py", "sealed/format.py", "sealed/disk.py", "sealed_store.py")
 
 
 def encodings(key: bytes) -> list[bytes]:
@@ -101,7 +100,7 @@ def injected_at(number: int, error: BaseException, act: Callable[[], None]) -> t
 
     def at_call(frame: FrameType, event: str, argument: Any) -> Any:
         name = frame.f_code.co_filename
-        ours = "foldpack" in name and os.path.basename(name).startswith(("sealed", "keyring"))
+        ours = "foldpack/sealed" in name or "foldpack/keyring" in name
         return at_line(frame, event, argument) if ours else None
 
     sys.settrace(at_call)
@@ -121,7 +120,7 @@ def everything_said(failure: BaseException) -> str:
     while link:
         parts += [str(link), repr(link), repr(link.args), repr(vars(link))]
         for frame, _ in traceback.walk_tb(link.__traceback__):
-            if os.path.basename(frame.f_code.co_filename) in READER:
+            if frame.f_code.co_filename.endswith(READER):
                 parts.append(repr(frame.f_locals))
         link = link.__context__
     return "\n".join(parts)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from foldpack.files import write_atomic
-from foldpack.sealed_errors import SealedKeyFormatError, UnreadableSealedError
-from foldpack.sealed_format import DataKey
+from foldpack.sealed.errors import SealedKeyFormatError, UnreadableSealedError
+from foldpack.sealed.format import DataKey
 
 KEYS_FORMAT = "foldpack keys"
 KEYS_VERSION = 1

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
-from foldpack.sealed_errors import (
+from foldpack.sealed.errors import (
     SealedDiskFullError,
     SealedError,
     SealedWriteError,
     SealSourceError,
     UnreadableSealedError,
 )
-from foldpack.sealed_format import SEALED_AGAIN
+from foldpack.sealed.format import SEALED_AGAIN
 
 SEALED_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 

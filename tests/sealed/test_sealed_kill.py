@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from foldpack.keyring import Keyring
-from foldpack.sealed import read_sealed
+from foldpack.sealed.container import read_sealed
 from foldpack.sealed_store import seal_with_keyring
 
 SEAL_FOREVER = """

@@ -1,6 +1,6 @@
 """A million damaged, spliced and forged sealed files: none accepted, none that ends in anything but a named refusal.
 
-    pytest -m slow tests/test_sealed_mutants.py -s     # 1,000,000; without -m slow a sample of them
+    pytest -m slow tests/sealed/test_sealed_mutants.py -s     # 1,000,000; without -m slow a sample of them
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from foldpack.sealed import read_sealed, seal_file, sealed_chunks
-from foldpack.sealed_errors import SealedError
-from foldpack.sealed_format import SEALED_HEADER_BYTES, parse_sealed_header, unlock_sealed
+from foldpack.sealed.container import read_sealed, seal_file, sealed_chunks
+from foldpack.sealed.errors import SealedError
+from foldpack.sealed.format import SEALED_HEADER_BYTES, parse_sealed_header, unlock_sealed
 
 KEYS = [bytes([number]) * 32 for number in range(1, 4)]
 ROLES = ["resnet10t/fold0", "resnet10t/fold1"]

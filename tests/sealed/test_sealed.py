@@ -18,8 +18,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from second_decoder import decode
 
-from foldpack import sealed, sealed_format
-from foldpack.sealed import (
+from foldpack.sealed import container as sealed
+from foldpack.sealed import format as sealed_format
+from foldpack.sealed.container import (
     load_sealed_tensors,
     new_data_key,
     open_sealed,
@@ -28,8 +29,8 @@ from foldpack.sealed import (
     seal_file,
     verify_sealed,
 )
-from foldpack.sealed_disk import SEALED_PICKLE_STARTS
-from foldpack.sealed_errors import (
+from foldpack.sealed.disk import SEALED_PICKLE_STARTS
+from foldpack.sealed.errors import (
     DamagedChunkError,
     EmptySealedError,
     ExtendedSealedError,
@@ -52,9 +53,9 @@ from foldpack.sealed_errors import (
     WrongKeyError,
     WrongRoleError,
 )
-from foldpack.sealed_format import DataKey
-from foldpack.sealed_keys import data_key_from_hex
-from foldpack.sealed_prefetch import SealedPrefetch
+from foldpack.sealed.format import DataKey
+from foldpack.sealed.keys import data_key_from_hex
+from foldpack.sealed.prefetch import SealedPrefetch
 
 KEY = DataKey(bytes(range(32)))
 ROLE = "resnet10t/fold0"
@@ -210,7 +211,7 @@ def test_reading_needs_little_more_memory_than_the_content(tmp_path: Path) -> No
     (tmp_path / "a").write_bytes(bytes(size))
     seal_file(tmp_path / "a", tmp_path / "a.sealed", KEY, ROLE)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom foldpack.sealed import read_sealed\n"
+        "import sys\nfrom pathlib import Path\nfrom foldpack.sealed.container import read_sealed\n"
         "def peak(): return int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1]) << 10\n"
         "before = peak()\n"
         "plaintext = read_sealed(Path(sys.argv[1]), bytes(range(32)), sys.argv[2])\n"
@@ -519,8 +520,8 @@ def test_a_disk_that_writes_something_else(
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from foldpack.sealed import open_sealed, seal_file
-from foldpack.sealed_errors import SealedDiskFullError
+from foldpack.sealed.container import open_sealed, seal_file
+from foldpack.sealed.errors import SealedDiskFullError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 act = {"seal": seal_file, "open": open_sealed}[sys.argv[1]]

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 from safetensors.torch import save, save_file
 
-from foldpack import sealed
-from foldpack.sealed import load_sealed_tensors, new_data_key, read_sealed, seal_file
-from foldpack.sealed_errors import DamagedChunkError, NotSafetensorsError
-from foldpack.sealed_tensors import SAFETENSORS_DTYPES, parse_safetensors_header, tensors_from_buffer
+from foldpack.sealed import container as sealed
+from foldpack.sealed.container import load_sealed_tensors, new_data_key, read_sealed, seal_file
+from foldpack.sealed.errors import DamagedChunkError, NotSafetensorsError
+from foldpack.sealed.tensors import SAFETENSORS_DTYPES, parse_safetensors_header, tensors_from_buffer
 
 ROLE = "resnet10t/fold0"
 TENSORS = {

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from foldpack.files import atomic_path
-from foldpack.sealed_disk import (
+from foldpack.sealed.disk import (
     create_private_file,
     fill_sealed,
     open_for_sealing,
@@ -26,7 +26,7 @@ from foldpack.sealed_disk import (
     sweep_sealed_leftovers,
     write_whole,
 )
-from foldpack.sealed_errors import (
+from foldpack.sealed.errors import (
     DamagedChunkError,
     SealedError,
     SealedMemoryError,
@@ -34,7 +34,7 @@ from foldpack.sealed_errors import (
     SealSourceError,
     TruncatedSealedError,
 )
-from foldpack.sealed_format import (
+from foldpack.sealed.format import (
     SEALED_AGAIN,
     SEALED_HEADER_BYTES,
     SEALED_LOG2_CHUNK,
@@ -47,7 +47,7 @@ from foldpack.sealed_format import (
     sealed_chunk_plan,
     unlock_sealed,
 )
-from foldpack.sealed_tensors import tensors_from_buffer, tensors_from_path
+from foldpack.sealed.tensors import tensors_from_buffer, tensors_from_path
 
 
 def new_data_key() -> DataKey:
