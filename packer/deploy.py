@@ -10,7 +10,7 @@ from pathlib import Path
 
 from foldpack.competitions.registry import get_competition
 from foldpack.files import write_atomic
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.predict.views import require_views
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from packer.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset

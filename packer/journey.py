@@ -16,7 +16,7 @@ from rich.table import Table
 
 from foldpack.competitions.image_table import read_test_items
 from foldpack.competitions.registry import get_competition
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, read_spec
 from packer.credentials import find_credentials
 from packer.datasets import Dataset, ensure_dataset

@@ -11,7 +11,7 @@ from pathlib import Path
 from foldpack.data.runs import checkpoint_path, read_meta
 from foldpack.errors import FoldpackError
 from foldpack.files import link_or_copy, sha256_file, write_atomic
-from foldpack.keyring import KeyNotFoundError, Keyring
+from foldpack.keyring.keyring import KeyNotFoundError, Keyring
 from foldpack.sealed.container import SealedError, SealedInfo, new_data_key, read_sealed_header, seal_file
 from foldpack.sealed.keys import write_keys_file
 from foldpack.settings.ensemble import (

@@ -15,7 +15,7 @@ import pandas as pd
 
 from foldpack.data.digits_source import write_digits
 from foldpack.data.runs import read_run
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 from foldpack.search.ensemble import RunSearch, member_of, search_runs
 from foldpack.search.report import report_lines

@@ -25,7 +25,7 @@ from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.fallback import make_fallback
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.deadline import Deadline, OutOfTime

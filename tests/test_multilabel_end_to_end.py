@@ -16,7 +16,7 @@ from foldpack.data.runs import read_run
 from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import get_metric
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 from foldpack.search.ensemble import RunSearch, search_runs

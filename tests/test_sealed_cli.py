@@ -13,7 +13,7 @@ import typer
 from safetensors.torch import load_file, save_file
 
 from foldpack.cli_errors import run_app
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.pack_cli import verify
 from foldpack.sealed.keys import read_keys_file
 from foldpack.sealed_cli import register

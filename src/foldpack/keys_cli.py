@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foldpack.keyring import Keyring, KeyringError
+from foldpack.keyring.keyring import Keyring, KeyringError
 from foldpack.passphrase import (
     KeyringOption,
     NewPassphraseOption,

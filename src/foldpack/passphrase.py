@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from foldpack.keyring import KeyringError, KeyringLockedError
+from foldpack.keyring.keyring import KeyringError, KeyringLockedError
 
 KeyringOption = Annotated[Path | None, typer.Option("--keyring", help="by default ~/.config/foldpack/keyring")]
 PassphraseOption = Annotated[

@@ -11,12 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from foldpack.keyring import Keyring, KeyringError
-from foldpack.keys_cli import keys_app
-from foldpack.passphrase import KeyringOption, PassphraseOption, passphrase_asker
-from foldpack.sealed.container import read_sealed_header
-from foldpack.sealed.errors import SealedError
-from foldpack.sealed_store import (
+from foldpack.keyring.keyring import Keyring, KeyringError
+from foldpack.keyring.store import (
     open_targets,
     open_with_keyring,
     role_of,
@@ -25,6 +21,10 @@ from foldpack.sealed_store import (
     sealed_files,
     verify_with_keyring,
 )
+from foldpack.keys_cli import keys_app
+from foldpack.passphrase import KeyringOption, PassphraseOption, passphrase_asker
+from foldpack.sealed.container import read_sealed_header
+from foldpack.sealed.errors import SealedError
 
 LISTED = 20  # entries of a checkpoint that are named, at most
 

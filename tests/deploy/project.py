@@ -20,7 +20,7 @@ from standin.server import StandIn
 from standin.sessions import Competition
 from standin.state import DatasetVersion, KernelVersion
 
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, write_spec
 from packer.deploy import build_kernel
 
@@ -33,7 +33,7 @@ SUBMIT = ("--wait", "--submit", "-m", "first")
 POLL = "0.01"  # seconds
 # What a deploy imports before it looks at its arguments; nothing of it reads the environment.
 DEPLOY_IMPORTS = ("typer", "rich.progress", "requests", "numpy", "pandas", "cryptography", "yaml", "pydantic",
-                  "kagglesdk.kernels.types.kernels_api_service", "foldpack.cli_errors", "foldpack.keyring",
+                  "kagglesdk.kernels.types.kernels_api_service", "foldpack.cli_errors", "foldpack.keyring.keyring",
                   "packer.journey")
 
 

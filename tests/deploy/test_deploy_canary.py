@@ -105,7 +105,7 @@ def test_no_data_key_is_said(site: Site) -> None:
 
 def prepared_keys(site: Site) -> Iterator[str]:
     """Data keys of the sealed files, in hex."""
-    from foldpack.keyring import Keyring
+    from foldpack.keyring.keyring import Keyring
 
     ring = Keyring.load(site.folder / "keys" / "keyring")
     index = json.loads((site.folder / "build" / "sealed" / "index.json").read_text())["files"].values()

@@ -12,7 +12,7 @@ import pytest
 from small_house import OWNER, House
 
 from foldpack.errors import DataError
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.predict.finder import InputError, find_keys
 from foldpack.predict.views import ViewError
 from foldpack.settings.ensemble import ScoreSpec, WheelsSpec, read_spec, spec_to_dict, write_spec

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from small_house import OWNER, PROJECT, House
 
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import read_spec, write_spec
 from packer.deploy import Build, build_kernel
 from packer.image import kaggle_image

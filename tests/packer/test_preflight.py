@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from small_house import House
 
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
 from packer.credentials import Credentials, find_credentials
 from packer.deploy import Build

@@ -13,7 +13,7 @@ import pytest
 from foldpack.data.runs import FoldMeta, RunMeta, checkpoint_path, write_meta
 from foldpack.errors import DataError
 from foldpack.files import link_or_copy
-from foldpack.keyring import Keyring, KeyringUnreadableError
+from foldpack.keyring.keyring import Keyring, KeyringUnreadableError
 from foldpack.sealed.container import read_sealed, read_sealed_header
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec
 from packer.stage import SealedStore, StageError, lay_out_weights, seal_members

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from foldpack.ensemble.level2 import read_booster_texts
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, booster_role, fold_role, parse_spec, sealed_parts
 from packer.stage import SealedStore, StageError, lay_out_weights, seal_boosters

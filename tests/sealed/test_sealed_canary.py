@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from foldpack import sealed_store
-from foldpack.keyring import Keyring
+from foldpack.keyring import store as sealed_store
+from foldpack.keyring.keyring import Keyring
 from foldpack.sealed.container import read_sealed, seal_file, verify_sealed
 from foldpack.sealed.format import DataKey
 from foldpack.sealed.keys import keys_from_text, keys_to_text, read_keys_file, write_keys_file
@@ -32,7 +32,7 @@ CANARY = DataKey(bytes.fromhex("c0a1da7ea5ec4e7ba5eba11decade5ca1ab1e0ddba11c0de
 ROLE = "run/fold0"
 # Of these, only the frames that handle keys as DataKey are searched with their local variables as well: the others hold
 # the key's text for a moment, as they turn it into a file or back.
-READER = ("sealed/container.py", "sealed/format.py", "sealed/disk.py", "sealed_store.py")
+READER = ("sealed/container.py", "sealed/format.py", "sealed/disk.py", "keyring/store.py")
 
 
 def encodings(key: bytes) -> list[bytes]:
@@ -100,7 +100,7 @@ def injected_at(number: int, error: BaseException, act: Callable[[], None]) -> t
 
     def at_call(frame: FrameType, event: str, argument: Any) -> Any:
         name = frame.f_code.co_filename
-        ours = "foldpack/sealed" in name or "foldpack/keyring" in name
+        ours = "foldpack/sealed/" in name or "foldpack/keyring/" in name
         return at_line(frame, event, argument) if ours else None
 
     sys.settrace(at_call)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
+from foldpack.keyring.store import seal_with_keyring
 from foldpack.sealed.container import read_sealed
-from foldpack.sealed_store import seal_with_keyring
 
 SEAL_FOREVER = """
 import sys
 from pathlib import Path
-from foldpack.sealed_store import seal_with_keyring
+from foldpack.keyring.store import seal_with_keyring
 source, target, keyring = map(Path, sys.argv[1:])
 print("ready", flush=True)
 while True:

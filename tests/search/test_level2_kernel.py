@@ -10,7 +10,7 @@ from small_house import OWNER, PROJECT, RUNS, competition_of, tiny_config, write
 
 from foldpack.data.digits_source import write_digits
 from foldpack.data.runs import read_run
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import get_metric
 from foldpack.search.ensemble import RunSearch, run_cells, run_level2, run_options, run_spec
 from foldpack.search.find import SearchOptions, find_ensemble

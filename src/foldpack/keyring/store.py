@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 from foldpack.sealed.container import new_data_key, open_sealed, read_sealed_header, seal_file, verify_sealed
 from foldpack.sealed.errors import SealedWriteError, SealSourceError, UnreadableSealedError
 from foldpack.sealed.format import SealedInfo

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from foldpack.keyring import (
+from foldpack.keyring.keyring import (
     KeyConflictError,
     KeyEntry,
     KeyNotFoundError,
@@ -276,7 +276,7 @@ def test_unreadable_and_unwritable(path: Path, monkeypatch: pytest.MonkeyPatch) 
 ADD = """
 import sys
 from pathlib import Path
-from foldpack.keyring import Keyring
+from foldpack.keyring.keyring import Keyring
 for number in range(10):
     with Keyring.editing(Path(sys.argv[1])) as ring:
         ring.add(f"{sys.argv[2]}{number:031x}", bytes([number]) * 32, "added")
