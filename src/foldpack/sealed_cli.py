@@ -119,8 +119,8 @@ def convert(
 
     A file with several sets of weights (a network and its average) wants --key; without it they are listed.
     """
-    from foldpack.weight_files import convert_pth, halve_weights  # brings torch
-    from foldpack.weight_sets import tensors_text
+    from foldpack.models.weight_files import convert_pth, halve_weights  # brings torch
+    from foldpack.models.weight_sets import tensors_text
 
     if source.suffix == ".safetensors":
         if not fp16:

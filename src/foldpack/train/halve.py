@@ -18,13 +18,13 @@ from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.registry import get_metric
 from foldpack.models.checkpoint import read_checkpoint, restore_net, save_checkpoint
+from foldpack.models.weight_files import RoundingReport, round_to_half
 from foldpack.predict.device import pick_device
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import predict_logits
 from foldpack.settings.run import config_hash, config_text, read_config
 from foldpack.train.evaluate import score_probs
 from foldpack.train.run import RunTrainer, Say, load_training_set
-from foldpack.weight_files import RoundingReport, round_to_half
 
 
 def halve_run(source: Path, target: Path, data_root: Path, folds_csv: Path, say: Say = print) -> tuple[float, float]:

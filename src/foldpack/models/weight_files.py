@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from foldpack.files import atomic_path
-from foldpack.weight_sets import Chosen, WeightFileError, choose_weights
+from foldpack.models.weight_sets import Chosen, WeightFileError, choose_weights
 
 FP16_KEY = "foldpack_fp16"
 PTH_BEGINS = (b"PK", b"\x80")  # a zip archive; before PyTorch 1.6 a pickle

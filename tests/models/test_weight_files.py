@@ -15,14 +15,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 
-from foldpack.weight_files import (
+from foldpack.models.weight_files import (
     FP16_KEY,
     HalfPrecisionError,
     convert_pth,
     halve_weights,
     round_to_half,
 )
-from foldpack.weight_sets import Chosen, WeightFileError
+from foldpack.models.weight_sets import Chosen, WeightFileError
 
 STATE = {"conv.weight": torch.randn(4, 3), "bn.steps": torch.tensor(7)}
 
