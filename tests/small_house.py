@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 
-from foldpack.data.digits_source import write_digits
+from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import read_run
 from foldpack.keyring.keyring import Keyring
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds

@@ -13,7 +13,7 @@ from test_bad_input import deploy, search
 
 from foldpack.cli import app as foldpack
 from foldpack.cli_errors import run_app
-from foldpack.data.digits_source import share_right
+from foldpack.competitions.digits_source import share_right
 from foldpack.errors import DataError
 from foldpack.recipe import RecipeError, run_recipe, run_script
 from foldpack.settings.ensemble import read_spec

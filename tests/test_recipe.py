@@ -12,7 +12,7 @@ from PIL import Image
 
 from foldpack.cli import app as foldpack
 from foldpack.cli_errors import run_app
-from foldpack.data.digits_source import write_digits
+from foldpack.competitions.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
 from foldpack.recipe import (

@@ -42,7 +42,7 @@ def program(version: VersionOption = False) -> None:
 @app.command()
 def demo(work: WorkOption = Path("."), keyring: KeyringOption = None) -> None:
     """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
-    from foldpack.data.digits_source import share_right, write_digits
+    from foldpack.competitions.digits_source import share_right, write_digits
     from foldpack.recipe import run_recipe
 
     data, answers = work / "build/digits/competition", work / "build/digits/answers.csv"

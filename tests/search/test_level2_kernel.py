@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_house import OWNER, PROJECT, RUNS, competition_of, tiny_config, write_small_folds
 
-from foldpack.data.digits_source import write_digits
+from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import read_run
 from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import get_metric

@@ -15,8 +15,8 @@ from small_house import tiny_config, write_small_folds
 from foldpack.cli import app as foldpack
 from foldpack.cli_errors import run_app
 from foldpack.competitions.digits import DIGITS
+from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.imet import IMET
-from foldpack.data.digits_source import write_digits
 from foldpack.data.runs import read_array, read_run
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from foldpack.competitions.digits_source import write_digits
 from foldpack.data.decode import decode_image
-from foldpack.data.digits_source import write_digits
 
 
 def test_a_whole_competition_is_written(tmp_path: Path) -> None:
