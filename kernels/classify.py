@@ -24,6 +24,13 @@ import numpy as np
 import torch
 
 from foldpack.data.depth import depth_warning
+from foldpack.engine.cost import CostModel
+from foldpack.engine.deadline import Deadline, OutOfTime, process_age
+from foldpack.engine.engine import Engine, EngineHooks, UnitError, UnitWork
+from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool, leave_signals_to_the_engine
+from foldpack.engine.store import UnitStore, has_finished_units, unit_key
+from foldpack.engine.units import Unit, canvas_kind, plan_units
+from foldpack.engine.work import ShardFailed, WorkPool, failure_reason
 from foldpack.ensemble.decoded_images import open_canvases
 from foldpack.ensemble.fallback import Fallback
 from foldpack.ensemble.finished_units import FinishedUnits
@@ -33,10 +40,7 @@ from foldpack.ensemble.submission import Submission, save_probs
 from foldpack.ensemble.unit_probs import ClassifyPredictor
 from foldpack.errors import DataError, FoldpackError
 from foldpack.predict.canvas import CanvasSet
-from foldpack.predict.cost import CostModel
-from foldpack.predict.deadline import Deadline, OutOfTime, process_age
 from foldpack.predict.device import BATCH_IMAGES, ProbedDevice, cpu_device, probe_devices
-from foldpack.predict.engine import Engine, EngineHooks, UnitError, UnitWork
 from foldpack.predict.finder import InputError, find_keys, find_sealed, missing_text
 from foldpack.predict.golden import library_versions
 from foldpack.predict.policy import (
@@ -48,12 +52,8 @@ from foldpack.predict.policy import (
     items_digest,
     script_digest,
 )
-from foldpack.predict.pool import START_METHOD, InlinePool, ProcessPool, leave_signals_to_the_engine
 from foldpack.predict.room import find_places, own_folder, temp_parents
-from foldpack.predict.store import UnitStore, has_finished_units, unit_key
-from foldpack.predict.units import Unit, canvas_kind, plan_units
 from foldpack.predict.watch import Terminated, Watchdog
-from foldpack.predict.work import ShardFailed, WorkPool, failure_reason
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec, sealed_parts
 

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from foldpack.engine.units import canvas_kind, plan_units
 from foldpack.predict.room import RAM_SHARE, SPARE_ROOM, TEMP_LIMIT, Place
 from foldpack.predict.scratch import canvas_bytes, plan_canvases
-from foldpack.predict.units import canvas_kind, plan_units
 from foldpack.settings.ensemble import EnsembleSpec
 
 FREE_MEMORY = 29_000_000_000  # bytes of a GPU session

@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from foldpack.engine.runlog import LOG_NAME
 from foldpack.errors import FoldpackError
 from foldpack.files import link_or_copy
-from foldpack.predict.runlog import LOG_NAME
 
 BLOCKED = "foldpack,packer"
 SANDBOX = Path(__file__).resolve().with_name("sandbox.py")

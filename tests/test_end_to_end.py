@@ -21,6 +21,8 @@ from foldpack.competitions import answer_table, image_table
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import read_test_items
 from foldpack.data.runs import checkpoint_path, read_run
+from foldpack.engine.deadline import Deadline, OutOfTime
+from foldpack.engine.runlog import LOG_NAME
 from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.fallback import make_fallback
@@ -28,11 +30,9 @@ from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.keyring.keyring import Keyring
 from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.predict.canvas import decode_items
-from foldpack.predict.deadline import Deadline, OutOfTime
 from foldpack.predict.device import pick_device
 from foldpack.predict.loop import predict_logits
 from foldpack.predict.options import kernel_options
-from foldpack.predict.runlog import LOG_NAME
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec, spec_to_dict, write_spec
 from packer.deploy import build_kernel
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs, rehearse

@@ -17,9 +17,9 @@ import pytest
 from small_house import House, load_entry
 
 from foldpack.data.decode import Decoded
+from foldpack.engine.runlog import LOG_NAME
 from foldpack.predict import canvas_file, page_stream
 from foldpack.predict.room import Place
-from foldpack.predict.runlog import LOG_NAME
 
 LONG = "20"  # hours; the process is that of all tests, and its age counts
 

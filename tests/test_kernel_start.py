@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 from small_house import House
 
-from foldpack.predict.runlog import LOG_NAME
+from foldpack.engine.runlog import LOG_NAME
 from foldpack.settings.ensemble import EnsembleSpec
 from packer.rehearse import lay_out_inputs
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from drilling import Drill, Trial, alive, children
 
-from foldpack.predict.engine import MAX_LOSSES
+from foldpack.engine.engine import MAX_LOSSES
 
 RERUN = {"KAGGLE_IS_COMPETITION_RERUN": "1"}
 

@@ -13,9 +13,9 @@ from torch import nn
 
 from foldpack.data.decode import Decoded
 from foldpack.data.items import Items
+from foldpack.engine.deadline import OutOfTime
 from foldpack.models.classifier import build_classifier
 from foldpack.predict.canvas import decode_items
-from foldpack.predict.deadline import OutOfTime
 from foldpack.predict.device import pick_device
 from foldpack.predict.loop import predict_logits
 from foldpack.predict.view_pixels import apply_view

@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from foldpack.predict.deadline import Deadline
+from foldpack.engine.deadline import Deadline
 from foldpack.predict.watch import Terminated, Watchdog
 
 START = """
 import sys, time
 from foldpack.predict import watch
-from foldpack.predict.deadline import Deadline
+from foldpack.engine.deadline import Deadline
 watch.FIRST_SECONDS = 0.2
 def last_words():
     print("the best so far is on disk", flush=True)

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 
 from foldpack.data.items import Items
+from foldpack.engine.runlog import RunLog
 from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.page_stream import CanvasKind
 from foldpack.predict.room import Place
-from foldpack.predict.runlog import RunLog
 from foldpack.predict.scratch import keep_canvases
 
 

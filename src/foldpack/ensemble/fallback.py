@@ -12,10 +12,10 @@ from typing import Any
 from foldpack.competitions.answer_table import AnswerTable, read_answer_table, write_answers
 from foldpack.competitions.image_table import ImageTable
 from foldpack.competitions.registry import get_competition
+from foldpack.engine.store import has_finished_units
 from foldpack.ensemble.prior import prior_cell
 from foldpack.errors import FoldpackError
 from foldpack.predict.finder import find_competition
-from foldpack.predict.store import has_finished_units
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from foldpack.engine.deadline import process_age
+from foldpack.engine.runlog import LOG_NAME, RunLog
 from foldpack.ensemble.fallback import Fallback, make_fallback
 from foldpack.errors import FoldpackError
-from foldpack.predict.deadline import process_age
 from foldpack.predict.options import kernel_options
 from foldpack.predict.policy import (
     END_SIGNALS,
@@ -30,7 +31,6 @@ from foldpack.predict.policy import (
     is_rerun,
     signal_exit_code,
 )
-from foldpack.predict.runlog import LOG_NAME, RunLog
 
 
 class KernelStart:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from foldpack.engine.units import Unit, canvas_kind
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
@@ -20,7 +21,6 @@ from foldpack.predict.golden import check_golden, golden_pixels
 from foldpack.predict.loop import Forward, finite_logits, reduced_precision
 from foldpack.predict.page_stream import CanvasKind, PageStream
 from foldpack.predict.tuning import TunedNet, tune_net
-from foldpack.predict.units import Unit, canvas_kind
 from foldpack.sealed.container import load_sealed_tensors
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import NetConfig

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from foldpack.predict.deadline import Deadline
+from foldpack.engine.deadline import Deadline
 from foldpack.predict.policy import END_SIGNALS, EXIT_LATE, signal_exit_code
 
 WATCH_SECONDS = 1.0  # between two looks at the clock

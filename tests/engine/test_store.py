@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldpack.predict.store import StoreError, UnitStore, unit_key
+from foldpack.engine.store import StoreError, UnitStore, unit_key
 
 KEY = "k" * 40
 

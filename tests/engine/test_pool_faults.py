@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foldpack.engine.deadline import OutOfTime
+from foldpack.engine.pool import InlinePool, ProcessPool, receive_order
+from foldpack.engine.store import UnitStore
+from foldpack.engine.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent
 from foldpack.errors import FoldpackError
-from foldpack.predict.deadline import OutOfTime
-from foldpack.predict.pool import InlinePool, ProcessPool, receive_order
-from foldpack.predict.store import UnitStore
-from foldpack.predict.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent
 
 KEYS = ["a" * 40, "b" * 40]
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foldpack.engine import pool as pools
+from foldpack.engine.deadline import OutOfTime
+from foldpack.engine.pool import MAX_STARTS, InlinePool, ProcessPool
+from foldpack.engine.store import UnitStore
+from foldpack.engine.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool
 from foldpack.errors import FoldpackError
-from foldpack.predict import pool as pools
-from foldpack.predict.deadline import OutOfTime
-from foldpack.predict.pool import MAX_STARTS, InlinePool, ProcessPool
-from foldpack.predict.store import UnitStore
-from foldpack.predict.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool
 
 ROWS = 12
 

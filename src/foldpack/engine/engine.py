@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from foldpack.engine.cost import CostModel
+from foldpack.engine.deadline import Deadline, OutOfTime
+from foldpack.engine.runlog import RunLog
+from foldpack.engine.schedule import Remaining, choose_views, cost_of
+from foldpack.engine.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool, failure_reason
 from foldpack.errors import FoldpackError
-from foldpack.predict.cost import CostModel
-from foldpack.predict.deadline import Deadline, OutOfTime
-from foldpack.predict.runlog import RunLog
-from foldpack.predict.schedule import Remaining, choose_views, cost_of
-from foldpack.predict.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool, failure_reason
 
 REPLAN_SECONDS = 60.0
 PROGRESS_SECONDS = 10.0

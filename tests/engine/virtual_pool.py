@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from foldpack.predict.cost import CostModel
-from foldpack.predict.deadline import Deadline, OutOfTime
-from foldpack.predict.engine import Engine, EngineHooks, UnitWork
-from foldpack.predict.runlog import RunLog
-from foldpack.predict.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent
+from foldpack.engine.cost import CostModel
+from foldpack.engine.deadline import Deadline, OutOfTime
+from foldpack.engine.engine import Engine, EngineHooks, UnitWork
+from foldpack.engine.runlog import RunLog
+from foldpack.engine.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent
 
 
 class VirtualClock:

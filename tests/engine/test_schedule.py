@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foldpack.predict.schedule import Remaining, choose_views, cost_of, fewest_views
+from foldpack.engine.schedule import Remaining, choose_views, cost_of, fewest_views
 
 EPSILON = 1e-4
 

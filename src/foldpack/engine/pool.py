@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 
-from foldpack.errors import FoldpackError
-from foldpack.predict.deadline import OutOfTime
-from foldpack.predict.store import UnitStore
-from foldpack.predict.work import (
+from foldpack.engine.deadline import OutOfTime
+from foldpack.engine.store import UnitStore
+from foldpack.engine.work import (
     Shard,
     ShardDone,
     ShardFailed,
@@ -25,6 +24,7 @@ from foldpack.predict.work import (
     WorkEvent,
     failure_reason,
 )
+from foldpack.errors import FoldpackError
 from foldpack.sealed.prefetch import SealedPrefetch
 
 AHEAD = 2  # shards that a worker process has: one in work, one waiting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foldpack.predict.cost import LOAD_GUESS, SMOOTHING, CostModel, Measured
+from foldpack.engine.cost import LOAD_GUESS, SMOOTHING, CostModel, Measured
 
 
 def test_the_first_measurement_is_replaced_and_then_averaged() -> None:

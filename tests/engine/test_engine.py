@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from virtual_pool import Machine, Outcome, noisy, play
 
-from foldpack.predict.engine import MAX_LOSSES, UnitWork
-from foldpack.predict.runlog import LOG_NAME
-from foldpack.predict.work import Shard
+from foldpack.engine.engine import MAX_LOSSES, UnitWork
+from foldpack.engine.runlog import LOG_NAME
+from foldpack.engine.work import Shard
 
 SPEC = {"a": 0.01, "b": 0.02, "c": 0.04}  # seconds for an image and view
 VIEWS = {"a": 8, "b": 2, "c": 4}
@@ -25,7 +25,7 @@ LATEST = 0.97  # of the limit
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("foldpack.predict.runlog.RunLog.say", lambda self, text: None)
+    monkeypatch.setattr("foldpack.engine.runlog.RunLog.say", lambda self, text: None)
 
 
 def hours_for(seconds: float) -> float:
@@ -255,7 +255,7 @@ def test_decisions_are_logged_for_machines(tmp_path: Path) -> None:
 def test_plans_are_made_again_at_least_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[float] = []
 
-    from foldpack.predict.engine import Engine
+    from foldpack.engine.engine import Engine
 
     real = Engine.choose
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from foldpack.competitions.digits import DIGITS
-from foldpack.predict.deadline import Deadline, OutOfTime, process_age
+from foldpack.engine.deadline import Deadline, OutOfTime, process_age
+from foldpack.engine.units import plan_units
 from foldpack.predict.finder import (
     SEARCH_DEPTH,
     InputError,
@@ -20,7 +21,6 @@ from foldpack.predict.finder import (
     find_sealed,
     missing_text,
 )
-from foldpack.predict.units import plan_units
 from foldpack.sealed.container import new_data_key, seal_file
 from foldpack.settings.ensemble import EnsembleSpec, SpecError, parse_spec
 
@@ -55,7 +55,7 @@ def test_no_hours_are_over_at_once() -> None:
 
 
 def test_the_age_of_a_process_counts_from_its_start() -> None:
-    code = "import time; time.sleep(0.5); from foldpack.predict.deadline import process_age; print(process_age())"
+    code = "import time; time.sleep(0.5); from foldpack.engine.deadline import process_age; print(process_age())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0.4 < float(done.stdout) < 60
     assert process_age() > 0.4
