@@ -31,19 +31,14 @@ from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool, leave_si
 from foldpack.engine.store import UnitStore, has_finished_units, unit_key
 from foldpack.engine.units import Unit, canvas_kind, plan_units
 from foldpack.engine.work import ShardFailed, WorkPool, failure_reason
-from foldpack.ensemble.decoded_images import open_canvases
-from foldpack.ensemble.fallback import Fallback
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
-from foldpack.ensemble.start import KernelStart, guarded_start
-from foldpack.ensemble.submission import Submission, save_probs
 from foldpack.ensemble.unit_probs import ClassifyPredictor
 from foldpack.errors import DataError, FoldpackError
-from foldpack.predict.canvas import CanvasSet
-from foldpack.predict.device import BATCH_IMAGES, ProbedDevice, cpu_device, probe_devices
-from foldpack.predict.finder import InputError, find_keys, find_sealed, missing_text
-from foldpack.predict.golden import library_versions
-from foldpack.predict.policy import (
+from foldpack.kernel.decoded_images import open_canvases
+from foldpack.kernel.fallback import Fallback
+from foldpack.kernel.inputs import InputError, find_keys, find_sealed, missing_text
+from foldpack.kernel.policy import (
     EXIT_INPUT,
     EXIT_LATE,
     EXIT_NOTHING,
@@ -52,8 +47,13 @@ from foldpack.predict.policy import (
     items_digest,
     script_digest,
 )
+from foldpack.kernel.start import KernelStart, guarded_start
+from foldpack.kernel.submission import Submission, save_probs
+from foldpack.kernel.watchdog import Terminated, Watchdog
+from foldpack.predict.canvas import CanvasSet
+from foldpack.predict.device import BATCH_IMAGES, ProbedDevice, cpu_device, probe_devices
+from foldpack.predict.golden import library_versions
 from foldpack.predict.room import find_places, own_folder, temp_parents
-from foldpack.predict.watch import Terminated, Watchdog
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec, sealed_parts
 

@@ -137,7 +137,7 @@ def argparse_options(name: str) -> list[str]:
 @cache
 def every_command() -> dict[str, list[str]]:
     found = typer_commands(SRC / "cli.py", "foldpack")
-    found["The packed kernel"] = argparse_options("src/foldpack/predict/options.py")
+    found["The packed kernel"] = argparse_options("src/foldpack/kernel/options.py")
     found["python -m packer"] = argparse_options("packer/__main__.py")
     return found
 

@@ -14,9 +14,9 @@ from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import ImageTable, check_submission, class_names, encode_labels, read_train_table
 from foldpack.competitions.imet import IMET
 from foldpack.competitions.registry import COMPETITIONS
-from foldpack.ensemble.fallback import make_fallback
-from foldpack.ensemble.submission import Submission
 from foldpack.errors import DataError
+from foldpack.kernel.fallback import make_fallback
+from foldpack.kernel.submission import Submission
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec, spec_to_dict
 
 CHEST = ImageTable(name="chest", slug="chest", task="multilabel", id_column="id", label_column="labels", suffix=".png")

@@ -13,7 +13,7 @@ import pytest
 from foldpack.competitions.digits import DIGITS
 from foldpack.engine.deadline import Deadline, OutOfTime, process_age
 from foldpack.engine.units import plan_units
-from foldpack.predict.finder import (
+from foldpack.kernel.inputs import (
     SEARCH_DEPTH,
     InputError,
     files_named,

@@ -12,8 +12,8 @@ import pytest
 from small_house import OWNER, House
 
 from foldpack.errors import DataError
+from foldpack.kernel.inputs import InputError, find_keys
 from foldpack.keyring.keyring import Keyring
-from foldpack.predict.finder import InputError, find_keys
 from foldpack.predict.views import ViewError
 from foldpack.settings.ensemble import ScoreSpec, WheelsSpec, read_spec, spec_to_dict, write_spec
 from foldpack.settings.strict_yaml import load_strict

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from small_house import House, load_entry
 
-from foldpack.predict.options import kernel_options
+from foldpack.kernel.options import kernel_options
 from packer.image import kaggle_image
 from packer.keys import SIZE_LIMIT
 from packer.pack import pack_entry

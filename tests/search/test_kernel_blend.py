@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import FoldpackError
+from foldpack.kernel.answers import answer_cells
 from foldpack.search.cells import dense_cells
 from foldpack.search.decision import Decision, LabelRule, select_labels
 from foldpack.search.solvers import Blend, Solver, in_space

@@ -7,11 +7,11 @@ import pytest
 from test_search_runs import CLASSES, write_run
 
 from foldpack.data.runs import read_meta, read_run, write_array, write_meta
-from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.level2 import apply_level2
 from foldpack.ensemble.member_blend import MemberBlend
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
+from foldpack.kernel.answers import answer_cells
 from foldpack.metrics.registry import get_metric
 from foldpack.search.blend_files import blend_files
 from foldpack.search.compact import compact_cells

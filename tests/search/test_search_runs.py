@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof_rows
-from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
+from foldpack.kernel.answers import answer_cells
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.search.decision import LabelRule
 from foldpack.search.ensemble import RunSearch, search_runs, single_notes

@@ -13,9 +13,9 @@ from foldpack.competitions.answer_table import AnswerTable, read_answer_table, w
 from foldpack.competitions.image_table import ImageTable
 from foldpack.competitions.registry import get_competition
 from foldpack.engine.store import has_finished_units
-from foldpack.ensemble.prior import prior_cell
 from foldpack.errors import FoldpackError
-from foldpack.predict.finder import find_competition
+from foldpack.kernel.inputs import find_competition
+from foldpack.kernel.prior import prior_cell
 
 
 @dataclass(frozen=True)

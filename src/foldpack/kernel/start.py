@@ -18,10 +18,10 @@ from typing import Any
 
 from foldpack.engine.deadline import process_age
 from foldpack.engine.runlog import LOG_NAME, RunLog
-from foldpack.ensemble.fallback import Fallback, make_fallback
 from foldpack.errors import FoldpackError
-from foldpack.predict.options import kernel_options
-from foldpack.predict.policy import (
+from foldpack.kernel.fallback import Fallback, make_fallback
+from foldpack.kernel.options import kernel_options
+from foldpack.kernel.policy import (
     END_SIGNALS,
     EXIT_INPUT,
     EXIT_NOTHING,

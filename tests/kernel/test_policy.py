@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from foldpack.data.items import Items
-from foldpack.predict.policy import errors_stand, exit_code, is_rerun, items_digest, script_digest
+from foldpack.kernel.policy import errors_stand, exit_code, is_rerun, items_digest, script_digest
 
 
 @pytest.mark.parametrize(("on_error", "rerun", "stands"), [

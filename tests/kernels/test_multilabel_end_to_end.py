@@ -13,9 +13,9 @@ from small_house import OWNER, PROJECT, load_entry, tiny_config
 
 from foldpack.data.folds import read_folds
 from foldpack.data.runs import read_run
-from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
+from foldpack.kernel.answers import answer_cells
 from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import get_metric
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds

@@ -23,16 +23,16 @@ from foldpack.competitions.image_table import read_test_items
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.engine.deadline import Deadline, OutOfTime
 from foldpack.engine.runlog import LOG_NAME
-from foldpack.ensemble.answers import answer_cells
 from foldpack.ensemble.blend import blend_probs
-from foldpack.ensemble.fallback import make_fallback
 from foldpack.ensemble.view_merge import merge_view_probs
+from foldpack.kernel.answers import answer_cells
+from foldpack.kernel.fallback import make_fallback
+from foldpack.kernel.options import kernel_options
 from foldpack.keyring.keyring import Keyring
 from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.device import pick_device
 from foldpack.predict.loop import predict_logits
-from foldpack.predict.options import kernel_options
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec, spec_to_dict, write_spec
 from packer.deploy import build_kernel
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs, rehearse
@@ -306,8 +306,8 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
         image_table.check_submission(path, DIGITS, kernel.competition, kernel.spec["classes"])
         seen.append(path.read_bytes())
 
-    monkeypatch.setattr("foldpack.ensemble.fallback.write_answers", write)
-    monkeypatch.setattr("foldpack.ensemble.submission.write_answers", write)
+    monkeypatch.setattr("foldpack.kernel.fallback.write_answers", write)
+    monkeypatch.setattr("foldpack.kernel.submission.write_answers", write)
     assert kernel.run() == 0
     assert len(seen) == 5 and len(set(seen)) > 2
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from foldpack.competitions.answer_table import write_answers
 from foldpack.competitions.image_table import check_submission, read_test_items
-from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.fallback import Fallback
 from foldpack.errors import DataError, FoldpackError
 from foldpack.files import write_atomic
+from foldpack.kernel.answers import answer_cells
+from foldpack.kernel.fallback import Fallback
 from foldpack.settings.ensemble import EnsembleSpec
 
 

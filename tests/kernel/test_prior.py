@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from foldpack.ensemble.answers import answer_cells
-from foldpack.ensemble.prior import prior_cell
+from foldpack.kernel.answers import answer_cells
+from foldpack.kernel.prior import prior_cell
 
 SHARES = st.floats(0, 1, width=64) | st.sampled_from([0.0, 0.1, 0.1 + 1e-9, 0.5, 1 / 3, 1.0])
 CUTS = st.floats(-1, 2, width=64) | st.sampled_from([0.1, 0.1 - 1e-9, 1 / 3, 0.5])

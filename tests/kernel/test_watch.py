@@ -10,11 +10,11 @@ import time
 import pytest
 
 from foldpack.engine.deadline import Deadline
-from foldpack.predict.watch import Terminated, Watchdog
+from foldpack.kernel.watchdog import Terminated, Watchdog
 
 START = """
 import sys, time
-from foldpack.predict import watch
+from foldpack.kernel import watchdog as watch
 from foldpack.engine.deadline import Deadline
 watch.FIRST_SECONDS = 0.2
 def last_words():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foldpack.ensemble.answers import answer_cells
+from foldpack.kernel.answers import answer_cells
 
 CLASSES = ["10", "9", "b"]
 PROBS = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.1], [0.9, 0.9, 0.9]], dtype=np.float32)

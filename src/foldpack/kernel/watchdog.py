@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from foldpack.engine.deadline import Deadline
-from foldpack.predict.policy import END_SIGNALS, EXIT_LATE, signal_exit_code
+from foldpack.kernel.policy import END_SIGNALS, EXIT_LATE, signal_exit_code
 
 WATCH_SECONDS = 1.0  # between two looks at the clock
 FIRST_SECONDS = 30.0  # a loop that starts behind its deadline gets so long to see that
