@@ -214,7 +214,7 @@ def report(part: str, what: str, jobs: dict[str, Callable[[], np.ndarray]], roun
 def bench_start(rounds: int) -> None:
     """(b) From the start of the process to the first finished batch, by parts."""
     code = ("import time; a = time.perf_counter(); import torch, timm; b = time.perf_counter(); "
-            "import foldpack.ensemble.unit_probs, foldpack.engine.engine; c = time.perf_counter(); "
+            "import foldpack.tasks.classify, foldpack.engine.engine; c = time.perf_counter(); "
             "from foldpack.predict.device import probe_devices; probe_devices(); d = time.perf_counter(); "
             "print(b - a, c - b, d - c)")
     times = [[float(word) for word in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,

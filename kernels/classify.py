@@ -33,7 +33,6 @@ from foldpack.engine.units import Unit, canvas_kind, plan_units
 from foldpack.engine.work import ShardFailed, WorkPool, failure_reason
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
-from foldpack.ensemble.unit_probs import ClassifyPredictor
 from foldpack.errors import DataError, FoldpackError
 from foldpack.kernel.decoded_images import open_canvases
 from foldpack.kernel.fallback import Fallback
@@ -56,6 +55,7 @@ from foldpack.predict.golden import library_versions
 from foldpack.predict.room import find_places, own_folder, temp_parents
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec, sealed_parts
+from foldpack.tasks.classify import ClassifyPredictor
 
 SHARD_BATCHES = 4  # batches that a worker gets at a time
 
