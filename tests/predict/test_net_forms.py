@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from foldpack.predict.tuning import COMPILE_SECONDS, TunedNet, same_outputs, time_module, tune_net
+from foldpack.predict.net_forms import COMPILE_SECONDS, TunedNet, same_outputs, time_module, tune_net
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
 

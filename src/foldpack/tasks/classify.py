@@ -19,8 +19,8 @@ from foldpack.predict.canvas_file import CanvasFile, Pixels
 from foldpack.predict.device import BATCH_IMAGES, Precision
 from foldpack.predict.golden import check_golden, golden_pixels
 from foldpack.predict.loop import Forward, finite_logits, reduced_precision
+from foldpack.predict.net_forms import TunedNet, tune_net
 from foldpack.predict.page_stream import CanvasKind, PageStream
-from foldpack.predict.tuning import TunedNet, tune_net
 from foldpack.sealed.container import load_sealed_tensors
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import NetConfig
