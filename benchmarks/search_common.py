@@ -17,7 +17,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
-from foldpack.search.decision import LabelRule  # noqa: E402
+from foldpack.search.decide.decision import LabelRule  # noqa: E402
 
 ANY = LabelRule(min_labels=0)
 

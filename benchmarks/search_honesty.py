@@ -13,11 +13,11 @@ import numpy as np  # isort: skip
 
 from foldpack.metrics.classification import binary_auc
 from foldpack.metrics.registry import get_metric
-from foldpack.search.cells import dense_cells
-from foldpack.search.local_model import local_model
-from foldpack.search.pareto import best_within, pareto_front
-from foldpack.search.selection import choose
-from foldpack.search.solvers import Solver, default_solvers, fit_blend, in_space
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.hours.pareto import best_within, pareto_front
+from foldpack.search.weights.local_model import local_model
+from foldpack.search.weights.selection import choose
+from foldpack.search.weights.solvers import Solver, default_solvers, fit_blend, in_space
 
 
 def bench_noise(seeds: int = 8) -> list[Line]:

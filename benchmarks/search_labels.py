@@ -13,11 +13,11 @@ from sklearn.metrics import fbeta_score
 
 from foldpack.metrics.fbeta import fbeta_samples
 from foldpack.metrics.registry import get_metric
-from foldpack.search.cells import dense_cells
-from foldpack.search.compact import compact_cells
-from foldpack.search.decision import fit_decision, score_cells
-from foldpack.search.solvers import Blend, Solver, fit_blend, in_space
-from foldpack.search.thresholds import best_threshold
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.cells.compact import compact_cells
+from foldpack.search.decide.best_threshold import best_threshold
+from foldpack.search.decide.decision import fit_decision, score_cells
+from foldpack.search.weights.solvers import Blend, Solver, fit_blend, in_space
 
 
 def multilabel(seed: int, members: int, items: int, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np  # isort: skip
 from scipy.optimize import minimize
 
 from foldpack.metrics.classification import log_loss, true_class_probs
-from foldpack.search.simplex import fit_log_loss
+from foldpack.search.weights.simplex import fit_log_loss
 
 
 def multiclass(seed: int, members: int, items: int, classes: int) -> tuple[np.ndarray, np.ndarray]:

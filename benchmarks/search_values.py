@@ -15,10 +15,10 @@ from sklearn.metrics import roc_auc_score
 
 from foldpack.metrics.classification import binary_auc
 from foldpack.metrics.registry import get_metric
-from foldpack.search.cells import dense_cells
-from foldpack.search.decision import fit_decision
-from foldpack.search.simplex import fit_squared_error
-from foldpack.search.solvers import default_solvers, fit_blend, in_space
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.decide.decision import fit_decision
+from foldpack.search.weights.simplex import fit_squared_error
+from foldpack.search.weights.solvers import default_solvers, fit_blend, in_space
 
 
 def climb(

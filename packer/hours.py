@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foldpack.search.cost import Machine, MemberCost, member_hours
+from foldpack.search.hours.cost import Machine, MemberCost, member_hours
 from foldpack.settings.ensemble import EnsembleSpec
 
 # Kaggle's name of a machine -> its GPUs that work at once. All but the first only where the competition allows them.

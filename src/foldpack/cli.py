@@ -111,7 +111,7 @@ def blend(
     decided: Annotated[Path | None, typer.Option(help="where to write the labels or grades, .npy or .csv")] = None,
 ) -> None:
     """Apply a found ensemble to other predictions of its members."""
-    from foldpack.search.blend_files import blend_files
+    from foldpack.search.files.blend_files import blend_files
 
     shape = blend_files(ensemble, [*(inputs or []), *(more or [])], out, decided)
     print(f"blended {out}: shape {shape}")

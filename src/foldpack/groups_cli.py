@@ -37,7 +37,7 @@ def groups(
     from foldpack.data.group_file import write_group_file
     from foldpack.data.items import Items
     from foldpack.image_groups import group_images, group_lines
-    from foldpack.search.progress import stage_bars
+    from foldpack.search.report.progress import stage_bars
 
     embedder = chosen_embedder(net, weights, similarity)
     layout = get_competition(competition)

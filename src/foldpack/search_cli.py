@@ -12,7 +12,7 @@ from foldpack.errors import INTERRUPTED, FoldpackError
 from foldpack.files import write_atomic
 
 if TYPE_CHECKING:
-    from foldpack.search.tuning import Tuning
+    from foldpack.search.level2.tuning import Tuning
 
 
 def register(app: typer.Typer) -> None:
@@ -53,16 +53,16 @@ def search(
     # The imports take seconds; other commands should not wait for them.
     from foldpack.metrics.plugin import find_metric
     from foldpack.search.array_spec import write_array_ensemble
-    from foldpack.search.arrays import ArraySearch, search_arrays
-    from foldpack.search.cost import parse_hours
-    from foldpack.search.decision import LabelRule
-    from foldpack.search.ensemble import RunSearch, search_runs
+    from foldpack.search.decide.decision import LabelRule
+    from foldpack.search.files.arrays import ArraySearch, search_arrays
+    from foldpack.search.files.tables import is_prediction_file
     from foldpack.search.find import SearchOptions
-    from foldpack.search.level2 import Level2Options
-    from foldpack.search.level2_files import booster_folder
-    from foldpack.search.progress import stage_bars
-    from foldpack.search.report import report_html, report_json, report_lines
-    from foldpack.search.tables import is_prediction_file
+    from foldpack.search.hours.cost import parse_hours
+    from foldpack.search.level2.files import booster_folder
+    from foldpack.search.level2.fit import Level2Options
+    from foldpack.search.report.progress import stage_bars
+    from foldpack.search.report.report import report_html, report_json, report_lines
+    from foldpack.search.runs import RunSearch, search_runs
     from foldpack.settings.ensemble import write_spec
 
     rule = LabelRule(min_labels, max_labels, class_thresholds, new_class)
@@ -96,7 +96,7 @@ def search(
 
 def tuning_options(name: str, level2: bool, trials: int, study: str | None) -> Tuning | None:
     """What --level2-trials and --study say. Raises FoldpackError for one that needs another."""
-    from foldpack.search.tuning import Tuning
+    from foldpack.search.level2.tuning import Tuning
 
     if not level2 and (trials or study):
         raise FoldpackError("--level2-trials and --study tune level 2; give --level2 as well")

@@ -9,7 +9,7 @@ from foldpack.ensemble.candidates import CANDIDATE_ROWS, candidate_table
 from foldpack.ensemble.level2 import apply_level2, level2_probs, read_booster
 from foldpack.ensemble.member_blend import MemberBlend
 from foldpack.errors import FoldpackError
-from foldpack.search.boosters import BoosterFit, fit_booster
+from foldpack.search.level2.boosters import BoosterFit, fit_booster
 from foldpack.settings.ensemble import EnsembleSpec, SpecError, parse_spec, spec_to_dict
 
 RNG = np.random.default_rng(7)

@@ -19,7 +19,7 @@ from foldpack.kernel.answers import answer_cells
 from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import get_metric
 from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
-from foldpack.search.ensemble import RunSearch, search_runs
+from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from foldpack.train.run import train_run
 from packer.deploy import build_kernel

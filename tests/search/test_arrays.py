@@ -9,16 +9,16 @@ import pytest
 from foldpack.errors import DataError, FoldpackError
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import get_metric
-from foldpack.search.array_inputs import read_arrays
 from foldpack.search.array_spec import read_any_ensemble, write_array_ensemble
-from foldpack.search.arrays import ArraySearch, search_arrays
-from foldpack.search.blend_files import blend_files
+from foldpack.search.files.array_inputs import read_arrays
+from foldpack.search.files.arrays import ArraySearch, search_arrays
+from foldpack.search.files.blend_files import blend_files
+from foldpack.search.files.fold_files import make_folds
+from foldpack.search.files.inputs import fold_siblings
+from foldpack.search.files.tables import read_raw
 from foldpack.search.find import SearchOptions
-from foldpack.search.fold_files import make_folds
-from foldpack.search.inputs import fold_siblings
-from foldpack.search.level2 import Level2Options
-from foldpack.search.report import report_html, report_json, report_lines
-from foldpack.search.tables import read_raw
+from foldpack.search.level2.fit import Level2Options
+from foldpack.search.report.report import report_html, report_json, report_lines
 
 RNG = np.random.default_rng(91)
 N = 150

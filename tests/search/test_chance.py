@@ -12,13 +12,13 @@ from test_search_runs import write_run
 
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import get_metric
-from foldpack.search.arrays import ArraySearch, search_arrays
-from foldpack.search.cells import dense_cells
-from foldpack.search.chance import check_chance, relation
-from foldpack.search.compact import compact_cells
-from foldpack.search.decision import LabelRule
-from foldpack.search.ensemble import RunSearch, search_runs
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.cells.compact import compact_cells
+from foldpack.search.checks.chance import check_chance, relation
+from foldpack.search.decide.decision import LabelRule
+from foldpack.search.files.arrays import ArraySearch, search_arrays
 from foldpack.search.find import SearchOptions
+from foldpack.search.runs import RunSearch, search_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 N = 400
@@ -235,7 +235,7 @@ def test_runs_are_held_against_chance_too_also_from_a_compact_store(tmp_path, mo
     folders = [tmp_path / name for name in ("a", "b", "noise")]
     for store in (1 << 28, 3 * 4 * 160 * 12):
         small = partial(compact_cells, store_bytes=store)
-        monkeypatch.setattr("foldpack.search.ensemble.compact_cells", small)
+        monkeypatch.setattr("foldpack.search.runs.compact_cells", small)
         _, numbers = search_runs("best", folders, RunSearch())
         [warning] = numbers["warnings"]
         assert warning.startswith("noise: accuracy 0.0") and "it looks unrelated to the labels" in warning

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from foldpack.metrics.registry import get_metric
-from foldpack.search.cells import dense_cells
-from foldpack.search.compact import compact_cells
-from foldpack.search.decision import LabelRule, fit_decision
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.cells.compact import compact_cells
+from foldpack.search.decide.decision import LabelRule, fit_decision
 from foldpack.search.find import SearchOptions, find_ensemble
-from foldpack.search.solvers import Solver, fit_blend, in_space
+from foldpack.search.weights.solvers import Solver, fit_blend, in_space
 
 RNG = np.random.default_rng(101)
 N, C = 1500, 60

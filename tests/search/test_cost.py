@@ -7,13 +7,13 @@ import pytest
 
 from foldpack.errors import FoldpackError
 from foldpack.metrics.registry import get_metric
-from foldpack.search.cells import dense_cells
-from foldpack.search.cost import Machine, MemberCost, member_hours, parse_hours
-from foldpack.search.decision import LabelRule
-from foldpack.search.local_model import local_model
-from foldpack.search.pareto import best_within, pareto_front
-from foldpack.search.plan import member_order, plan_units, prefix_sets
-from foldpack.search.solvers import Solver, fit_blend, in_space
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.decide.decision import LabelRule
+from foldpack.search.hours.cost import Machine, MemberCost, member_hours, parse_hours
+from foldpack.search.hours.pareto import best_within, pareto_front
+from foldpack.search.hours.plan import member_order, plan_units, prefix_sets
+from foldpack.search.weights.local_model import local_model
+from foldpack.search.weights.solvers import Solver, fit_blend, in_space
 
 
 def squared_error_model(seed, members, rows=400):

@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 
 from foldpack.ensemble.thresholds import cut_grades
 from foldpack.metrics.classification import quadratic_kappa
-from foldpack.search.cuts import best_cuts
+from foldpack.search.decide.cuts import best_cuts
 
 RNG = np.random.default_rng(41)
 

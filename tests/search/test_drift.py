@@ -5,10 +5,10 @@ import pytest
 
 from foldpack.errors import DataError
 from foldpack.metrics.registry import get_metric
-from foldpack.search.arrays import ArraySearch, search_arrays
-from foldpack.search.drift import DRIFT_AUC, member_drift
+from foldpack.search.checks.drift import DRIFT_AUC, member_drift
+from foldpack.search.files.arrays import ArraySearch, search_arrays
 from foldpack.search.find import SearchOptions
-from foldpack.search.report import report_json
+from foldpack.search.report.report import report_json
 
 
 def predictions(seed, items, sharpness=2.0, classes=6):

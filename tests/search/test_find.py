@@ -5,11 +5,11 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from foldpack.metrics.registry import get_metric
-from foldpack.search import selection
-from foldpack.search.cells import dense_cells
-from foldpack.search.cost import Machine, MemberCost
+from foldpack.search.cells.cells import dense_cells
 from foldpack.search.find import SearchOptions, find_ensemble, members_within, rounded
-from foldpack.search.solvers import Blend, Solver
+from foldpack.search.hours.cost import Machine, MemberCost
+from foldpack.search.weights import selection
+from foldpack.search.weights.solvers import Blend, Solver
 
 RNG = np.random.default_rng(71)
 LABELS = RNG.random((250, 6)) < 0.15

@@ -6,9 +6,9 @@ import pytest
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import FoldpackError
 from foldpack.kernel.answers import answer_cells
-from foldpack.search.cells import dense_cells
-from foldpack.search.decision import Decision, LabelRule, select_labels
-from foldpack.search.solvers import Blend, Solver, in_space
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.decide.decision import Decision, LabelRule, select_labels
+from foldpack.search.weights.solvers import Blend, Solver, in_space
 from foldpack.settings.ensemble import BlendSpec
 
 RNG = np.random.default_rng(81)

@@ -7,8 +7,8 @@ from foldpack.ensemble.candidates import CandidateTable, candidate_columns, cand
 from foldpack.ensemble.level2 import level2_probs
 from foldpack.errors import DataError, FoldpackError
 from foldpack.metrics.registry import get_metric
-from foldpack.search.cells import dense_cells
-from foldpack.search.level2 import (
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.level2.fit import (
     Level2Options,
     candidate_truth,
     class_prior,

@@ -12,10 +12,10 @@ from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import read_run
 from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import get_metric
-from foldpack.search.ensemble import RunSearch, run_cells, run_level2, run_options, run_spec
 from foldpack.search.find import SearchOptions, find_ensemble
-from foldpack.search.level2 import Level2Options, fit_level2, gather_candidates
-from foldpack.search.level2_files import write_level2
+from foldpack.search.level2.files import write_level2
+from foldpack.search.level2.fit import Level2Options, fit_level2, gather_candidates
+from foldpack.search.runs import RunSearch, run_cells, run_level2, run_options, run_spec
 from foldpack.settings.ensemble import write_spec
 from foldpack.train.run import train_run
 from packer.deploy import build_kernel

@@ -13,13 +13,13 @@ from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.kernel.answers import answer_cells
 from foldpack.metrics.registry import get_metric
-from foldpack.search.blend_files import blend_files
-from foldpack.search.compact import compact_cells
-from foldpack.search.decision import LabelRule
-from foldpack.search.ensemble import RunSearch, run_cells, run_level2, run_options, run_spec, run_stream, search_runs
+from foldpack.search.cells.compact import compact_cells
+from foldpack.search.decide.decision import LabelRule
+from foldpack.search.files.blend_files import blend_files
 from foldpack.search.find import SearchOptions, find_ensemble
-from foldpack.search.level2 import Level2Options, fit_level2, gather_candidates
-from foldpack.search.report import report_html, report_lines
+from foldpack.search.level2.fit import Level2Options, fit_level2, gather_candidates
+from foldpack.search.report.report import report_html, report_lines
+from foldpack.search.runs import RunSearch, run_cells, run_level2, run_options, run_spec, run_stream, search_runs
 from foldpack.settings.ensemble import read_spec, write_spec
 
 N, C = 640, len(CLASSES)
@@ -136,7 +136,7 @@ def test_a_compact_store_gives_the_same_table(tmp_path):
 def test_a_gain_over_a_blend_that_is_not_fully_known_is_not_believed(tmp_path, monkeypatch):
     """A store that cannot hold what the threshold selects makes the blend look worse than it is."""
     specialists(tmp_path, "multilabel")
-    monkeypatch.setattr("foldpack.search.ensemble.compact_cells", partial(compact_cells, store_bytes=15_000))
+    monkeypatch.setattr("foldpack.search.runs.compact_cells", partial(compact_cells, store_bytes=15_000))
     _, spec, numbers = search(tmp_path)
     assert spec.level2 is None and numbers["level2"]["gain"] > numbers["level2"]["gain_se"]
     assert any("level 2 is not believed: only probabilities above" in note for note in numbers["notes"])
@@ -147,7 +147,7 @@ def test_ctrl_c_during_level_two_leaves_the_blend(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     specialists(tmp_path, "multiclass")
-    monkeypatch.setattr("foldpack.search.level2_step.gather_candidates", interrupted)
+    monkeypatch.setattr("foldpack.search.level2.step.gather_candidates", interrupted)
     _, spec, numbers = search(tmp_path)
     assert spec.level2 is None and "level 2 was interrupted: the blend stands" in numbers["notes"]
 

@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import minimize, nnls
 
 from foldpack.ensemble.spaces import to_blend_space
-from foldpack.search.cells import dense_cells
-from foldpack.search.logit import WARM_CELLS, fit_bce_logit, fit_softmax_logit, nonnegative_qp
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.weights.logit import WARM_CELLS, fit_bce_logit, fit_softmax_logit, nonnegative_qp
 
 RNG = np.random.default_rng(21)
 

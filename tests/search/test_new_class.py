@@ -10,13 +10,13 @@ from foldpack.errors import DataError
 from foldpack.metrics.ranking import map_at_k
 from foldpack.metrics.registry import get_metric
 from foldpack.search.array_spec import read_any_ensemble, write_array_ensemble
-from foldpack.search.arrays import ArraySearch, search_arrays
-from foldpack.search.blend_files import blend_files
-from foldpack.search.decision import LabelRule
+from foldpack.search.decide.decision import LabelRule
+from foldpack.search.decide.new_class import best_new_score
+from foldpack.search.files.arrays import ArraySearch, search_arrays
+from foldpack.search.files.blend_files import blend_files
 from foldpack.search.find import SearchOptions
-from foldpack.search.level2 import Level2Options
-from foldpack.search.new_class import best_new_score
-from foldpack.search.report import report_lines
+from foldpack.search.level2.fit import Level2Options
+from foldpack.search.report.report import report_lines
 
 NEW = LabelRule(new_class=True)
 

@@ -50,8 +50,8 @@ import json, resource, sys, time
 from functools import partial
 from pathlib import Path
 
-import foldpack.search.ensemble as ensemble
-from foldpack.search.compact import compact_cells
+import foldpack.search.runs as ensemble
+from foldpack.search.cells.compact import compact_cells
 from foldpack.search.find import SearchOptions
 
 def peak():

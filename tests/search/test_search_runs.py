@@ -11,10 +11,10 @@ from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
 from foldpack.kernel.answers import answer_cells
 from foldpack.metrics.registry import METRICS, get_metric
-from foldpack.search.decision import LabelRule
-from foldpack.search.ensemble import RunSearch, search_runs, single_notes
+from foldpack.search.decide.decision import LabelRule
 from foldpack.search.find import SearchOptions
-from foldpack.search.report import report_lines
+from foldpack.search.report.report import report_lines
+from foldpack.search.runs import RunSearch, search_runs, single_notes
 from foldpack.settings.ensemble import parse_spec, spec_to_dict
 
 N, CLASSES = 160, [f"c{k}" for k in range(6)]

@@ -5,10 +5,10 @@ import pytest
 
 from foldpack.errors import DataError, FoldpackError
 from foldpack.metrics.registry import get_metric
-from foldpack.search.cells import dense_cells
-from foldpack.search.decision import LabelRule, fit_decision, score_cells
-from foldpack.search.selection import choose, merged_folds, uniform_first
-from foldpack.search.solvers import Blend, Solver, default_solvers, fit_blend, in_space
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.decide.decision import LabelRule, fit_decision, score_cells
+from foldpack.search.weights.selection import choose, merged_folds, uniform_first
+from foldpack.search.weights.solvers import Blend, Solver, default_solvers, fit_blend, in_space
 
 RNG = np.random.default_rng(51)
 N = 400

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from foldpack.metrics.classification import log_loss, true_class_probs
-from foldpack.search.simplex import fit_log_loss, fit_squared_error, simplex_qp
+from foldpack.search.weights.simplex import fit_log_loss, fit_squared_error, simplex_qp
 
 
 def slsqp(function, size):

@@ -8,7 +8,7 @@ from sklearn.metrics import fbeta_score
 
 from foldpack.ensemble.thresholds import cut_grades, decide
 from foldpack.metrics.fbeta import fbeta_macro, fbeta_micro, fbeta_samples
-from foldpack.search.thresholds import best_threshold
+from foldpack.search.decide.best_threshold import best_threshold
 
 SCORE = {"samples": fbeta_samples, "micro": fbeta_micro, "macro": fbeta_macro}
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from foldpack.metrics.registry import get_metric
-from foldpack.search.cells import dense_cells
-from foldpack.search.decision import LabelRule
-from foldpack.search.local_model import item_blocks, local_model
-from foldpack.search.solvers import Solver, fit_blend, in_space
-from foldpack.search.uncertainty import bootstrap
+from foldpack.search.cells.cells import dense_cells
+from foldpack.search.decide.decision import LabelRule
+from foldpack.search.weights.local_model import item_blocks, local_model
+from foldpack.search.weights.solvers import Solver, fit_blend, in_space
+from foldpack.search.weights.uncertainty import bootstrap
 
 RNG = np.random.default_rng(61)
 VALUES = RNG.normal(size=1500)

@@ -15,7 +15,7 @@ from foldpack.files import write_atomic
 from foldpack.metrics.classification import predicted_class
 from foldpack.metrics.ranking import top_k
 from foldpack.metrics.registry import METRICS, get_metric
-from foldpack.search.new_class import new_column
+from foldpack.search.decide.new_class import new_column
 from foldpack.settings.ensemble import EnsembleSpec, HexDigest, Level2Spec, MetricSpec, SpecError, parse_spec
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict

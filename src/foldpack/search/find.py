@@ -10,15 +10,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from foldpack.metrics.registry import Metric
-from foldpack.search.cells import Cells
-from foldpack.search.cost import Machine, MemberCost, member_hours, unit_hours
-from foldpack.search.decision import Decision, LabelRule, fit_decision, score_cells
-from foldpack.search.local_model import LocalModel, local_model
-from foldpack.search.pareto import FrontPoint, best_within, pareto_front
-from foldpack.search.plan import PlannedUnit, plan_units, prefix_sets
-from foldpack.search.selection import Choice, MemberChoice, choose, spread_blend
-from foldpack.search.solvers import Blend, Solver, default_solvers, finish_blend, fit_blend, in_space
-from foldpack.search.uncertainty import Uncertainty, bootstrap
+from foldpack.search.cells.cells import Cells
+from foldpack.search.decide.decision import Decision, LabelRule, fit_decision, score_cells
+from foldpack.search.hours.cost import Machine, MemberCost, member_hours, unit_hours
+from foldpack.search.hours.pareto import FrontPoint, best_within, pareto_front
+from foldpack.search.hours.plan import PlannedUnit, plan_units, prefix_sets
+from foldpack.search.weights.local_model import LocalModel, local_model
+from foldpack.search.weights.selection import Choice, MemberChoice, choose, spread_blend
+from foldpack.search.weights.solvers import Blend, Solver, default_solvers, finish_blend, fit_blend, in_space
+from foldpack.search.weights.uncertainty import Uncertainty, bootstrap
 
 SMALLEST_WEIGHT = 0.002  # a member with less is left out: it costs its full time
 MOST_LEFT_OUT = 0.1  # of all weight; where the small members have more together, they stay

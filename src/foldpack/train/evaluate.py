@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from foldpack.metrics.registry import Metric
-from foldpack.search.thresholds import best_threshold
+from foldpack.search.decide.best_threshold import best_threshold
 
 
 def score_probs(metric: Metric, targets: np.ndarray, probs: np.ndarray, min_labels: int = 1) -> float:

@@ -1,0 +1,102 @@
+"""The last step of a blend, fitted with it: thresholds or cut points; and the score after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldpack.ensemble.thresholds import cut_grades, with_new_score
+from foldpack.metrics.classification import SMALLEST_PROB
+from foldpack.metrics.fbeta import fbeta_from_counts
+from foldpack.metrics.registry import Metric
+from foldpack.search.cells.cells import Cells
+from foldpack.search.decide.best_threshold import best_cell_threshold, forced_cells
+from foldpack.search.decide.class_thresholds import best_class_thresholds
+from foldpack.search.decide.cuts import best_cuts
+from foldpack.search.decide.new_class import best_new_score
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How labels are chosen for an F-beta. min_labels, max_labels: of an item; per_class: a threshold for each.
+
+    new_class: for MAP@k, the last class means "in none of the others", and its score is fitted.
+    """
+
+    min_labels: int = 1
+    max_labels: int | None = None
+    per_class: bool = False
+    new_class: bool = False
+
+    def decides(self, metric: Metric) -> bool:
+        """Whether the metric has a last step to fit."""
+        return self.new_class or metric.needs in ("labels", "grades")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """threshold: a float, or (C,) per class, for metrics of labels; cuts: (G-1,) for metrics of grades;
+
+    new_score: of the class "in none of the others".
+    """
+
+    threshold: float | np.ndarray | None = None
+    cuts: np.ndarray | None = None
+    new_score: float | None = None
+
+
+def fit_decision(cells: Cells, blend: np.ndarray, metric: Metric, rule: LabelRule) -> tuple[Decision, float]:
+    """The best last step on these cells, and the score with it. blend: (N,) float32."""
+    if metric.needs == "labels":
+        threshold, score = best_cell_threshold(
+            cells, blend, metric.beta, rule.min_labels, rule.max_labels, metric.average
+        )
+        if not rule.per_class:
+            return Decision(threshold), score
+        thresholds = best_class_thresholds(cells, blend, metric.beta, metric.average, threshold)
+        decision = Decision(thresholds)
+        return decision, score_cells(cells, blend, metric, decision, rule)
+    if metric.needs == "grades":
+        cuts, score = best_cuts(blend, cells.targets, int(cells.targets.max()) + 1)
+        return Decision(cuts=cuts), score
+    if rule.new_class:
+        new_score, score = best_new_score(cells.dense(blend), cells.targets, metric.map_at)
+        return Decision(new_score=new_score), score
+    return Decision(), score_cells(cells, blend, metric, Decision(), rule)
+
+
+def score_cells(cells: Cells, blend: np.ndarray, metric: Metric, decision: Decision, rule: LabelRule) -> float:
+    """The metric of a blend (N,) under a given last step, in the metric's own direction."""
+    if metric.needs == "labels":
+        return _fbeta_of(cells, select_labels(cells, blend, decision, rule), metric)
+    if metric.needs == "grades":
+        assert decision.cuts is not None  # fit_decision gives every metric of grades its cuts
+        return metric(cells.targets.astype(np.int64), cut_grades(blend, decision.cuts))
+    if decision.new_score is not None:
+        return metric(cells.targets, with_new_score(cells.dense(blend), decision.new_score))
+    if metric.name == "log_loss" and cells.kind == "exclusive":
+        return float(-np.log(np.clip(blend[cells.y], SMALLEST_PROB, 1), dtype=np.float64).mean())
+    targets = cells.targets[:, 0] if cells.kind == "labels" and cells.classes == 1 else cells.targets
+    return metric(targets, cells.dense(blend), cells.groups)
+
+
+def select_labels(cells: Cells, blend: np.ndarray, decision: Decision, rule: LabelRule) -> np.ndarray:
+    """(N,) bool: the cells decided on, as `ensemble.thresholds.decide` would on the dense table."""
+    threshold = np.asarray(decision.threshold, dtype=blend.dtype)
+    order = blend - threshold[cells.column] if threshold.ndim else blend
+    limit = 0 if threshold.ndim else threshold
+    always, never = forced_cells(cells, order, rule.min_labels, rule.max_labels)
+    return ((order >= limit) | always) & ~never
+
+
+def _fbeta_of(cells: Cells, decided: np.ndarray, metric: Metric) -> float:
+    taken = np.flatnonzero(decided)  # few of the cells
+    right = taken[cells.y[taken]]
+    if metric.average == "micro":
+        return float(fbeta_from_counts(len(right), len(taken), cells.true_counts.sum(), metric.beta))
+    macro = metric.average == "macro"
+    group, groups = (cells.column, cells.classes) if macro else (cells.row, cells.items)
+    hits, selected = (np.bincount(group[part], minlength=groups) for part in (right, taken))
+    true = cells.class_counts if macro else cells.true_counts
+    return float(fbeta_from_counts(hits, selected, true, metric.beta).mean())

@@ -1,0 +1,319 @@
+"""From finished runs to an ensemble: what was found, the YAML, and the numbers of the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from foldpack.competitions.registry import get_competition
+from foldpack.data.runs import Run, read_array, read_run
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
+from foldpack.errors import DataError
+from foldpack.metrics.answers import answer_problem
+from foldpack.metrics.plugin import find_metric
+from foldpack.metrics.registry import METRICS, Metric
+from foldpack.search.cells.cells import Cells
+from foldpack.search.cells.compact import Stream, compact_cells
+from foldpack.search.checks.chance import Reader, check_chance
+from foldpack.search.checks.lint import duplicate_notes, score_notes
+from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
+from foldpack.search.hours.cost import START_SECONDS, Machine, MemberCost
+from foldpack.search.level2.files import remove_boosters
+from foldpack.search.level2.fit import Level2Options, require_level2_fits
+from foldpack.search.level2.step import Level2Source, add_level2
+from foldpack.search.report.report import Report, report_numbers
+from foldpack.search.weights.solvers import in_space
+from foldpack.settings.ensemble import (
+    BlendSpec,
+    BudgetSpec,
+    EnsembleSpec,
+    FoldSpec,
+    MemberSpec,
+    MetricSpec,
+    Name,
+    PlanSpec,
+    PrefixSpec,
+    ShareSpec,
+    SpecError,
+    UnitSpec,
+)
+from foldpack.settings.strict_model import StrictModel, parse_strict
+
+SINGLE_MARGIN = 0.005  # share of the score by which one member must beat the blend before it is told
+ORDER_IMAGES = 10_000  # where the number of images is not given: the plan's order hardly depends on it
+
+
+@dataclass(frozen=True)
+class RunSearch:
+    """What the search of runs is asked for. metric: a name or a .py file; None takes the runs' own.
+
+    images: to predict in the kernel; None makes no front and keeps all runs that get weight.
+
+    hours: the kernel's limit; device_factor: how many times slower its device is; devices: how many it has;
+    level2: also try a level 2, its boosters written into the folder `boosters`.
+    """
+
+    metric: str | None = None
+    hours: float = 9.0
+    margin: float = BudgetSpec().margin
+    images: int | None = None
+    device_factor: float = 1.0
+    devices: int = 1
+    slug: str | None = None
+    options: SearchOptions = field(default_factory=SearchOptions)
+    level2: Level2Options | None = None
+    boosters: Path | None = None
+
+
+class EnsembleSettings(StrictModel):
+    """What the YAML takes over as it is, checked before the search."""
+
+    name: Name
+    hours: Annotated[float, Field(gt=0, le=24)]
+    slug: Name | None
+
+
+def search_runs(
+    name: str, folders: list[Path], asked: RunSearch, progress: Progress | None = None
+) -> tuple[EnsembleSpec, dict]:
+    """Fit the blend of some runs. Returns the ensemble and the numbers of the report.
+
+    Raises DataError when the runs do not belong together.
+    """
+    parse_strict(EnsembleSettings, {"name": name, "hours": asked.hours, "slug": asked.slug}, "ensemble", SpecError)
+    runs = [read_run(folder) for folder in folders]
+    require_same_rows(runs)
+    runs = [replace(run, ids=runs[0].ids) for run in runs]  # forty lists of ids would be as large as the store
+    metric = find_metric(asked.metric or runs[0].meta.metric)
+    require_metric_fits(metric, runs[0].meta.task)
+    cells, folds = run_cells(runs, progress), runs[0].fold
+    if asked.level2 is not None:
+        require_level2_fits(cells, folds, asked.options.rule, asked.level2)
+    found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
+    names = [run.meta.run for run in runs]
+    notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
+    chance = check_chance(cells, names, metric, asked.options.rule, folds, None if cells.full else run_reader(runs))
+    notes += floor_notes(cells, found) + limit_notes(found, asked) + single_notes(found, names)
+    if len(np.unique(folds)) < 2:
+        notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
+    limit = asked.hours if asked.images is not None else None
+    spec = run_spec(name, runs, found, asked)
+    level2: dict = {}
+    stopped = found.interrupted
+    if asked.level2 is not None and asked.boosters is not None:
+        source = run_level2(runs, cells, found, spec)
+        part, level2, more = add_level2(source, found, folds, asked.level2, asked.boosters, progress)
+        notes += more
+        stopped = not level2  # Ctrl-C, during the choice or in level 2
+        spec = spec.model_copy(update={"level2": part})
+    elif asked.boosters is not None:
+        remove_boosters(asked.boosters)
+    return spec, report_numbers(Report(name, found, names, notes, limit, level2, [], chance, stopped))
+
+
+def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) -> Level2Source:
+    """What level 2 is fitted on: the runs of the ensemble, row by row as the kernel will see them."""
+    used = [run_stream(runs[m]) for m in found.used]
+    weights = np.array([member.weight for member in spec.members])
+    part = cells.take_members(found.used)
+    blended = found.used_blend.of(in_space(part, found.blend.solver))
+
+    def members(first: int, end: int) -> np.ndarray:
+        return np.stack([stream(first, end) for stream in used])
+
+    def blend(first: int, end: int) -> np.ndarray:
+        if spec.blend.space == "rank":  # a rank among all items, not among these rows
+            return cells.dense(blended)[first:end]
+        return blend_probs(members(first, end), weights, spec.blend, spec.task == "multiclass")
+
+    if spec.blend.space == "rank" and not cells.full:
+        raise DataError("level 2 on a blend of ranks needs all predictions in memory; leave rank out of --spaces")
+    return Level2Source([member.run for member in spec.members], members, blend, part.with_values(blended[None]),
+                        np.asarray(spec.prior, dtype=np.float32), tuple(floor_notes(cells, found)))
+
+
+def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
+    """The runs' probabilities, views merged; in a compact store where they are too many for memory."""
+
+    report = None if progress is None else lambda share: progress("reading", share)
+    classes = len(runs[0].meta.classes)
+    return compact_cells([run_stream(run) for run in runs], np.asarray(runs[0].targets), classes, progress=report)
+
+
+def run_stream(run: Run) -> Stream:
+    """(first, end) -> the run's probabilities of these rows, its views merged.
+
+    The file is mapped anew each time: pages of a map that stays open count as memory of this process.
+    """
+    path = run.folder / "oof.npy"
+    return lambda first, end: merge_view_probs(read_array(path)[:, first:end], run.meta.task, run.meta.merge)
+
+
+def run_reader(runs: list[Run]) -> Reader:
+    """(run, items) -> its probabilities of these items, from the file, which is mapped anew as in `run_stream`."""
+
+    def read(m: int, items: np.ndarray) -> np.ndarray:
+        return merge_view_probs(read_array(runs[m].folder / "oof.npy")[:, items], runs[m].meta.task, runs[m].meta.merge)
+
+    return read
+
+
+def floor_notes(cells: Cells, found: Found) -> list[str]:
+    """What a compact store cannot promise: a best threshold below its floor, scores that need every cell."""
+    if cells.full:
+        return []
+    if found.metric.needs != "labels":
+        exact = found.metric.name in ("accuracy", "map1", "map3", "top5_accuracy", "log_loss")
+        if exact and cells.kind == "exclusive" and cells.each_best:
+            return []
+        return [f"{found.metric.name} counts cells with probabilities up to {cells.floor:.3g} as 0: not all fit memory"]
+    tried = [threshold for threshold, _ in found.curve]
+    scores = [score for _, score in found.curve]
+    if scores and int(np.argmax(scores)) > len(tried) // 4:
+        return []
+    return [f"only probabilities above {cells.floor:.3g} fit memory; the best threshold may be lower"]
+
+
+def single_notes(found: Found, names: list[str]) -> list[str]:
+    """What to say when one member alone scores better than the blend, on the rows of the fit."""
+    sign = 1 if found.metric.greater_is_better else -1
+    best = int(np.nanargmax(sign * found.single_scores))
+    alone = float(found.single_scores[best])
+    if not sign * (alone - found.score) > SINGLE_MARGIN * abs(found.score):
+        return []
+    return [f"'{names[best]}' alone scores {alone:.4f}, the blend {found.score:.4f}: the others spoil it; search again "
+            "without the weakest members"]
+
+
+def limit_notes(found: Found, asked: RunSearch) -> list[str]:
+    """What to say when even the cheapest members take longer than the limit."""
+    if asked.images is None or found.hours is None:
+        return []
+    needed, limit = float(found.hours[found.used].sum()), limit_hours(asked)
+    if needed <= limit:
+        return []
+    return [f"even the cheapest members need {needed:.2g} h for {asked.images:,} images on {asked.devices} device(s), "
+            f"but {max(0.0, limit):.2g} h of {asked.hours:g} h are free for them: the kernel will leave units out; "
+            "train a smaller network, take fewer views or folds, or give --devices 2 for two GPUs"]
+
+
+def limit_hours(asked: RunSearch) -> float:
+    """Hours of the limit that units may take: without the margin and the kernel's start."""
+    return asked.hours * (1 - asked.margin) - START_SECONDS / 3600
+
+
+def run_options(runs: list[Run], asked: RunSearch) -> SearchOptions:
+    """The options of the array search, with each run's measured cost."""
+    costs = [MemberCost(run.meta.seconds_per_image, len(run.meta.folds), len(run.meta.views)) for run in runs]
+    machine = Machine(asked.images or ORDER_IMAGES, asked.device_factor, asked.devices)
+    limit = limit_hours(asked) if asked.images else None
+    return replace(asked.options, costs=costs, machine=machine, limit_hours=limit,
+                   with_front=asked.images is not None)
+
+
+def require_same_rows(runs: list[Run]) -> None:
+    """Raises DataError unless all runs predict the same items, classes and folds, against the same targets."""
+    first = runs[0]
+    for run in runs[1:]:
+        for what, same in (
+            ("competition", run.meta.competition == first.meta.competition),
+            ("classes", run.meta.classes == first.meta.classes),
+            ("ids", run.ids == first.ids),
+            ("folds", np.array_equal(run.fold, first.fold)),
+            ("targets", same_targets(run, first)),
+        ):
+            if not same:
+                raise DataError(f"runs '{first.meta.run}' and '{run.meta.run}' differ in their {what}; blend runs "
+                                "that were trained on one folds.csv and on the same folds of it")
+    names = [run.meta.run for run in runs]
+    if len(set(names)) != len(names):
+        raise DataError(f"a run is named twice: {', '.join(names)}; name each once")
+
+
+def same_targets(run: Run, other: Run) -> bool:
+    """Whether two runs were trained on the same labels; by their digests, which `read_run` has checked, if it can be.
+
+    Looking at the arrays would keep every run's own map of them in memory.
+    """
+    return run.meta.targets_sha256 == other.meta.targets_sha256 or np.array_equal(run.targets, other.targets)
+
+
+def require_metric_fits(metric: Metric, task: str) -> None:
+    """Raises DataError for a metric that does not score what the kernel of this task hands in."""
+    if problem := answer_problem(metric.name, metric.answer, task):
+        own = ', or a .py file with needs = "class"' if task == "multiclass" else ""
+        raise DataError(f"{problem}{own}; name one of them with --metric")
+
+
+def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:
+    """The YAML of what was found. Runs without weight are left out."""
+    meta, blend = runs[0].meta, found.blend
+    nested = None if found.choice is None or np.isnan(found.choice.mean) else found.choice
+    return EnsembleSpec(
+        name=name,
+        competition=meta.competition,
+        slug=asked.slug or get_competition(meta.competition).slug,
+        task=meta.task,
+        metric=MetricSpec(
+            name=found.metric.name,
+            oof=round(found.score, 6),
+            nested=None if nested is None else round(nested.mean, 6),
+            nested_se=None if nested is None else round(nested.se, 6),
+            uniform=round(found.uniform_score, 6),
+            answer=None if found.metric.name in METRICS else found.metric.answer,
+        ),
+        budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
+        blend=BlendSpec.model_validate(
+            {"space": blend.solver.space, "power": blend.solver.power, "scale": blend.scale, "bias": blend.bias}
+        ),
+        threshold=_plain_threshold(found.decision.threshold),
+        min_labels=found.rule.min_labels,
+        max_labels=found.rule.max_labels,
+        classes=meta.classes,
+        prior=meta.prior,
+        members=[member_of(runs[m], float(blend.weights[m])) for m in found.used],
+        plan=_plan_spec(runs, found),
+    )
+
+
+def member_of(run: Run, weight: float) -> MemberSpec:
+    """A run's entry in the YAML."""
+    meta = run.meta
+    return MemberSpec(
+        run=meta.run,
+        weight=weight,
+        views=meta.views,
+        merge=meta.merge,
+        size=meta.size,
+        canvas=meta.canvas,
+        decoder=meta.decoder,
+        seconds_per_image=float(f"{meta.seconds_per_image:.3g}"),
+        folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256) for fold in meta.folds],
+    )
+
+
+def _plan_spec(runs: list[Run], found: Found) -> PlanSpec:
+    units = [UnitSpec(run=runs[unit.member].meta.run, fold=runs[unit.member].meta.folds[unit.fold].fold)
+             for unit in found.plan]
+    return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix) for prefix in found.prefixes])
+
+
+def _prefix_spec(runs: list[Run], prefix: Prefix) -> PrefixSpec:
+    shares = [ShareSpec(run=runs[m].meta.run, weight=float(weight))
+              for m, weight in zip(prefix.members, prefix.blend.weights, strict=True)]
+    return PrefixSpec(
+        members=shares,
+        scale=prefix.blend.scale,
+        bias=prefix.blend.bias,
+        threshold=_plain_threshold(prefix.decision.threshold),
+        oof=round(prefix.score, 6),
+    )
+
+
+def _plain_threshold(threshold: float | np.ndarray | None) -> float | list[float] | None:
+    return threshold.tolist() if isinstance(threshold, np.ndarray) else threshold
