@@ -10,8 +10,8 @@ if __name__ == "__main__":
 
 import typer  # noqa: E402
 
-from foldpack.cli_errors import run_app  # noqa: E402
-from foldpack.search_cli import search  # noqa: E402
+from foldpack.commands.run_app import run_app  # noqa: E402
+from foldpack.commands.search import search  # noqa: E402
 
 app = typer.Typer(add_completion=False, help=__doc__)
 app.command()(search)

@@ -13,10 +13,10 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 
+from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import read_run
 from foldpack.keyring.keyring import Keyring
-from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 from foldpack.search.report.report import report_lines
 from foldpack.search.runs import RunSearch, member_of, search_runs
 from foldpack.settings.ensemble import BlendSpec, EnsembleSpec, spec_to_dict, write_spec

@@ -24,7 +24,7 @@ COMMANDS = "docs/commands.md"
 CONFIGURATION = "docs/configuration.md"
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
 NEEDED = "needed"
-SETTINGS = {"RunConfig": "settings/run.py", "RecipeConfig": "recipe.py",
+SETTINGS = {"RunConfig": "settings/run.py", "RecipeConfig": "commands/recipe.py",
             "EnsembleSpec": "settings/ensemble.py", "ArrayEnsemble": "search/array_spec.py"}
 WORDS = (
     "fold, run, checkpoint, OOF, item, view, member, blend weight, level 1, level 2, stage, unit, plan, budget, spec, "
@@ -136,7 +136,7 @@ def argparse_options(name: str) -> list[str]:
 
 @cache
 def every_command() -> dict[str, list[str]]:
-    found = typer_commands(SRC / "cli.py", "foldpack")
+    found = typer_commands(SRC / "commands/main.py", "foldpack")
     found["The packed kernel"] = argparse_options("src/foldpack/kernel/options.py")
     found["python -m packer"] = argparse_options("packer/__main__.py")
     return found
@@ -173,7 +173,7 @@ def test_commands_named_in_prose_exist() -> None:
 def test_the_commands_read_from_source_are_those_of_the_program() -> None:
     import typer
 
-    from foldpack.cli import app
+    from foldpack.commands.main import app
 
     def walk(command, name: str) -> Iterator[tuple[str, set[str]]]:
         for child, inner in getattr(command, "commands", {}).items():

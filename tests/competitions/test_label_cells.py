@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from foldpack.cli import app
+from foldpack.commands.main import app
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import ImageTable, check_submission, class_names, encode_labels, read_train_table
 from foldpack.competitions.imet import IMET

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from small_house import OWNER, PROJECT, load_entry, tiny_config
 
+from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 from foldpack.data.folds import read_folds
 from foldpack.data.runs import read_run
 from foldpack.ensemble.blend import blend_probs
@@ -18,7 +19,6 @@ from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.kernel.answers import answer_cells
 from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import get_metric
-from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from foldpack.train.run import train_run

@@ -13,7 +13,7 @@ import pytest
 from small_house import PROJECT
 from test_bad_input import load_app
 
-from foldpack.cli import app as foldpack
+from foldpack.commands.main import app as foldpack
 
 SCRIPTS = {"ensemble_search.py": "search", "deploy_kernel.py": "deploy"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from foldpack.cli import app
+from foldpack.commands.main import app
 from foldpack.settings.strict_yaml import load_strict
 
 N = 90

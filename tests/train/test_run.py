@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from small_house import tiny_config, write_small_folds
 
-from foldpack.cli import app as foldpack
-from foldpack.cli_errors import run_app
+from foldpack.commands.main import app as foldpack
+from foldpack.commands.run_app import run_app
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.imet import IMET

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from foldpack.cli_version import VersionOption
+from foldpack.commands.project import project_root
+from foldpack.commands.version import VersionOption
 from foldpack.errors import DataError
-from foldpack.project import project_root
 from packer.board import board_rows, board_table
 from packer.credentials import MAKE_TOKEN, NO_CREDENTIALS, find_credentials
 from packer.exits import DeployError, Exit

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from foldpack.cli_errors import run_app
+from foldpack.commands.run_app import run_app
 from foldpack.errors import DataError
 
 app = typer.Typer(no_args_is_help=True)

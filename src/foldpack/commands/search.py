@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from foldpack.cli_version import VersionOption
+from foldpack.commands.version import VersionOption
 from foldpack.errors import INTERRUPTED, FoldpackError
 from foldpack.files import write_atomic
 

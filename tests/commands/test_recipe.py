@@ -10,12 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from foldpack.cli import app as foldpack
-from foldpack.cli_errors import run_app
-from foldpack.competitions.digits_source import write_digits
-from foldpack.data.folds import read_folds
-from foldpack.errors import DataError
-from foldpack.recipe import (
+from foldpack.commands.main import app as foldpack
+from foldpack.commands.recipe import (
     FoldsConfig,
     RecipeConfig,
     RecipeError,
@@ -25,12 +21,16 @@ from foldpack.recipe import (
     run_recipe,
     run_script,
 )
+from foldpack.commands.run_app import run_app
+from foldpack.competitions.digits_source import write_digits
+from foldpack.data.folds import read_folds
+from foldpack.errors import DataError
 from foldpack.settings.run import ConfigError
 
 SUBJECTS = [row // 2 for row in range(80)]
 IDS = [f"d{row}" for row in range(80)]
 CELLS = [f"{row % 5} 5" if row % 3 else str(row % 5) for row in range(80)]
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 TINY_RUN = """\
 run: {run}
 competition: {competition}
@@ -189,7 +189,7 @@ def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_
     text = "name: other\ncompetition: digits\nfolds: {kind: stratified, count: 3}\nruns: [one]\n"
     (folder / "recipe.yml").write_text(text)
     (folder / "one.yml").write_text(AUC_RUN)
-    monkeypatch.setattr("foldpack.recipe.project_root", lambda: tmp_path)
+    monkeypatch.setattr("foldpack.commands.recipe.project_root", lambda: tmp_path)
     with pytest.raises(ConfigError) as caught:
         run_recipe("museum", tmp_path / "data", tmp_path / "work")
     assert str(caught.value) == (

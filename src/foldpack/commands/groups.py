@@ -10,7 +10,7 @@ import typer
 from foldpack.errors import DataError
 
 if TYPE_CHECKING:
-    from foldpack.image_groups import Embedder
+    from foldpack.commands.image_groups import Embedder
 
 DISTANCE = 40  # bits of 256; docs/decisions/0032-groups.md has what this finds
 MOST_DISTANCE = 128  # two hashes drawn by chance differ in so many
@@ -32,11 +32,11 @@ def groups(
     similarity: Annotated[float | None, typer.Option(help="with --net: least cosine of near-duplicates")] = None,
 ) -> None:
     """Find images that are nearly the same and write the group of each, for `foldpack folds --groups`."""
+    from foldpack.commands.image_groups import group_images, group_lines
     from foldpack.competitions.image_table import read_test_items, read_train_table
     from foldpack.competitions.registry import get_competition
     from foldpack.data.group_file import write_group_file
     from foldpack.data.items import Items
-    from foldpack.image_groups import group_images, group_lines
     from foldpack.search.report.progress import stage_bars
 
     embedder = chosen_embedder(net, weights, similarity)
@@ -65,6 +65,6 @@ def chosen_embedder(net: str | None, weights: Path | None, similarity: float | N
         raise DataError(f"{lacking[0]} is missing: --net, --weights and --similarity belong together")
     if not 0 < similarity <= 1:
         raise DataError(f"--similarity {similarity:g}: a cosine above 0 and at most 1 is needed")
-    from foldpack.image_groups import Embedder
+    from foldpack.commands.image_groups import Embedder
 
     return Embedder(net, weights, similarity)

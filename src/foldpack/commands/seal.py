@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from foldpack.commands.keys import keys_app
+from foldpack.commands.passphrase import KeyringOption, PassphraseOption, passphrase_asker
 from foldpack.keyring.keyring import Keyring, KeyringError
 from foldpack.keyring.store import (
     open_targets,
@@ -21,8 +23,6 @@ from foldpack.keyring.store import (
     sealed_files,
     verify_with_keyring,
 )
-from foldpack.keys_cli import keys_app
-from foldpack.passphrase import KeyringOption, PassphraseOption, passphrase_asker
 from foldpack.sealed.container import read_sealed_header
 from foldpack.sealed.errors import SealedError
 

@@ -13,8 +13,8 @@ import pytest
 import typer
 from small_house import PROJECT, House, tiny_config
 
-from foldpack.cli import app as foldpack
-from foldpack.cli_errors import run_app
+from foldpack.commands.main import app as foldpack
+from foldpack.commands.run_app import run_app
 from foldpack.data.runs import checkpoint_path
 from foldpack.settings.run import config_text
 from packer.exits import Exit
@@ -209,7 +209,7 @@ def test_recipes(house: House, tmp_path: Path, refuse) -> None:
 
 def test_in_a_shell_of_its_own(tmp_path: Path) -> None:
     """The real command: the code and the one line reach the shell."""
-    command = [sys.executable, "-m", "foldpack.cli", "train", "no.yml", "--data", "nowhere"]
+    command = [sys.executable, "-m", "foldpack.commands.main", "train", "no.yml", "--data", "nowhere"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == "" and list(tmp_path.iterdir()) == []
     assert done.stderr.startswith("error: no.yml: cannot read it (") and done.stderr.count("\n") == 1

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foldpack.keyring.keyring import Keyring, KeyringError
-from foldpack.passphrase import (
+from foldpack.commands.passphrase import (
     KeyringOption,
     NewPassphraseOption,
     NoPassphraseOption,
@@ -16,6 +15,7 @@ from foldpack.passphrase import (
     new_passphrase,
     passphrase_asker,
 )
+from foldpack.keyring.keyring import Keyring, KeyringError
 from foldpack.sealed.keys import write_keys_file
 
 keys_app = typer.Typer(no_args_is_help=True, help="The keyring: which keys there are, and how to move or renew them.")

@@ -12,11 +12,11 @@ import torch
 import typer
 from safetensors.torch import load_file, save_file
 
-from foldpack.cli_errors import run_app
+from foldpack.commands.pack import verify
+from foldpack.commands.run_app import run_app
+from foldpack.commands.seal import register
 from foldpack.keyring.keyring import Keyring
-from foldpack.pack_cli import verify
 from foldpack.sealed.keys import read_keys_file
-from foldpack.sealed_cli import register
 
 Command = Callable[..., tuple[int, str, str]]
 

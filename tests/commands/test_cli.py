@@ -9,8 +9,8 @@ from importlib.metadata import version
 
 import pytest
 
-from foldpack.cli import app
-from foldpack.cli_errors import run_app
+from foldpack.commands.main import app
+from foldpack.commands.run_app import run_app
 
 
 @pytest.mark.parametrize("words", [["--version"], ["search", "--version"], ["deploy", "--version"]])
@@ -23,11 +23,12 @@ def test_the_version_is_told(words: list[str], capsys: pytest.CaptureFixture[str
                                               ("foldpack keys ro", "rotate")])
 def test_a_shell_completes_commands_and_options(line: str, wanted: str) -> None:
     asked = {"_FOLDPACK_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
-    code = "import sys; sys.argv[0] = 'foldpack'; from foldpack.cli import main; main()"
+    code = "import sys; sys.argv[0] = 'foldpack'; from foldpack.commands.main import main; main()"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
     assert wanted in shown.stdout.split(), shown.stderr
 
 
 def test_the_program_starts_without_the_packages_that_take_seconds() -> None:
-    code = "import sys, foldpack.cli; print([one for one in ('torch', 'pandas', 'scipy') if one in sys.modules])"
+    code = ("import sys, foldpack.commands.main; "
+            "print([one for one in ('torch', 'pandas', 'scipy') if one in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

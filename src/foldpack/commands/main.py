@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
-from foldpack.cli_errors import run_app
-from foldpack.cli_version import VersionOption
-from foldpack.deploy_cli import register as register_deploy_commands
-from foldpack.groups_cli import register as register_groups_command
-from foldpack.pack_cli import register as register_pack_commands
-from foldpack.sealed_cli import register as register_sealed_commands
-from foldpack.search_cli import register as register_search_command
+from foldpack.commands.groups import register as register_groups_command
+from foldpack.commands.kaggle import register as register_deploy_commands
+from foldpack.commands.pack import register as register_pack_commands
+from foldpack.commands.run_app import run_app
+from foldpack.commands.seal import register as register_sealed_commands
+from foldpack.commands.search import register as register_search_command
+from foldpack.commands.version import VersionOption
 from foldpack.settings.run import ConfigError, read_config
 from foldpack.settings.strict_model import parse_strict
 
@@ -42,8 +42,8 @@ def program(version: VersionOption = False) -> None:
 @app.command()
 def demo(work: WorkOption = Path("."), keyring: KeyringOption = None) -> None:
     """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
+    from foldpack.commands.recipe import run_recipe
     from foldpack.competitions.digits_source import share_right, write_digits
-    from foldpack.recipe import run_recipe
 
     data, answers = work / "build/digits/competition", work / "build/digits/answers.csv"
     write_digits(data, answers)
@@ -61,7 +61,7 @@ def recipe(
     keyring: KeyringOption = None,
 ) -> None:
     """Folds, training, search, packing and rehearsal of one recipe. Runs again where it was stopped."""
-    from foldpack.recipe import run_recipe
+    from foldpack.commands.recipe import run_recipe
 
     result = run_recipe(name, data, work, keyring=keyring)
     print(f"oof {result.metric} {result.oof:.4f}")
@@ -80,7 +80,7 @@ def folds(
     out: Annotated[Path, typer.Option(help="where to write")] = Path("folds.csv"),
 ) -> None:
     """Split the training items: id, fold and the labels of each."""
-    from foldpack.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+    from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 
     asked = {"kind": kind, "count": count, "seed": seed, "group_column": group_column}
     asked["groups"] = None if groups is None else str(groups)

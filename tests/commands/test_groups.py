@@ -13,8 +13,8 @@ import timm
 from PIL import Image, ImageEnhance, ImageOps
 from safetensors.torch import save_file
 
-from foldpack.cli import app
-from foldpack.cli_errors import run_app
+from foldpack.commands.main import app
+from foldpack.commands.run_app import run_app
 from foldpack.data.folds import read_folds
 from foldpack.data.near_duplicates import BLOCK, Grouping, near_hashes, near_vectors
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
+from foldpack.commands.project import project_root
 from foldpack.competitions.image_table import class_names, encode_labels, read_table, read_train_table
 from foldpack.competitions.registry import get_competition
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
@@ -21,7 +22,6 @@ from foldpack.data.group_file import NO_GROUP, read_group_file
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
 from foldpack.metrics.answers import answer_problem
 from foldpack.metrics.plugin import find_metric
-from foldpack.project import project_root
 from foldpack.settings.ensemble import Name, read_spec
 from foldpack.settings.run import ConfigError, RunConfig, read_config, read_text
 from foldpack.settings.strict_model import StrictModel, parse_strict

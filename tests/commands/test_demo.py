@@ -11,11 +11,11 @@ import pytest
 from small_house import PROJECT, RUNS, House, tiny_config
 from test_bad_input import deploy, search
 
-from foldpack.cli import app as foldpack
-from foldpack.cli_errors import run_app
+from foldpack.commands.main import app as foldpack
+from foldpack.commands.recipe import RecipeError, run_recipe, run_script
+from foldpack.commands.run_app import run_app
 from foldpack.competitions.digits_source import share_right
 from foldpack.errors import DataError
-from foldpack.recipe import RecipeError, run_recipe, run_script
 from foldpack.settings.ensemble import read_spec
 from foldpack.settings.run import config_text
 
@@ -46,7 +46,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             patch.chdir(work)
             assert run_app(app, arguments) == 0
 
-    monkeypatch.setattr("foldpack.recipe.run_script", in_process)
+    monkeypatch.setattr("foldpack.commands.recipe.run_script", in_process)
     return root
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from foldpack.commands.project import project_root
+from foldpack.commands.seal import KeyringOption, PassphraseOption
+from foldpack.commands.seal import verify as verify_sealed_files
 from foldpack.errors import DataError
-from foldpack.project import project_root
-from foldpack.sealed_cli import KeyringOption, PassphraseOption
-from foldpack.sealed_cli import verify as verify_sealed_files
 from foldpack.settings.ensemble import read_spec, spec_to_dict
 from foldpack.settings.run import ConfigError, read_text
 from packer.image import kaggle_image
