@@ -18,8 +18,8 @@ SCRIPT_NAMES = frozenset({"SPEC", "KEYS", "PACKED_LINES"})
 @cache
 def runtime_module(file: str) -> Module:
     """A module of the packer that is packed into scripts."""
-    path = Path(__file__).with_name(file)
-    module = parse_module(path.read_text(encoding="utf-8"), f"packer/{file}", f"packer.{path.stem}")
+    path = Path(__file__).parent / "bootstrap" / file
+    module = parse_module(path.read_text(encoding="utf-8"), f"packer/bootstrap/{file}", f"packer.bootstrap.{path.stem}")
     if not isinstance(module, Module):
         raise PackError(f"the packer's own {file} is broken: {module}")
     return module

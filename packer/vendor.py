@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from packer.carried import CARRIED_LINE
+from packer.bootstrap.carried import CARRIED_LINE
 from packer.errors import PackError
 from packer.image import Image, normal_name
 
