@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from packer.errors import Violation
 from packer.graph import Graph
-from packer.image import is_stdlib
+from packer.image.image import is_stdlib
 from packer.nodes import FunctionNode
 from packer.shake import Shaken, Symbol, shake
 from packer.source import Import, Module, statement_imports

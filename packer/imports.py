@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from packer.image import is_stdlib
+from packer.image.image import is_stdlib
 from packer.source import Import
 
 WIDTH = 120

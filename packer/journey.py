@@ -24,7 +24,7 @@ from packer.deploy import NO_OWNER, Build, Target, build_kernel
 from packer.exits import DeployError, Exit
 from packer.history import add_score
 from packer.hours import predict_hours
-from packer.image import kaggle_image
+from packer.image.image import kaggle_image
 from packer.journal import Journal, SessionEntry, only_one
 from packer.kaggle_client import Answer, KaggleClient
 from packer.pace import Pace

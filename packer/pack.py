@@ -16,7 +16,7 @@ from packer.errors import PackError
 from packer.first_part import script_roots
 from packer.graph import Graph, Layout, read_graph
 from packer.header import Provenance, render_header
-from packer.image import kaggle_image, normal_name
+from packer.image.image import kaggle_image, normal_name
 from packer.keys import SIZE_LIMIT, inject_keys, refuse_secret_fields, refuse_secrets
 from packer.render import Additions, render_script
 from packer.report import PackReport, make_report, size_breakdown

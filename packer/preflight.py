@@ -23,7 +23,7 @@ from packer.credentials import MAKE_TOKEN, NO_CREDENTIALS, Credentials
 from packer.deploy import Build, kaggle_slug, shares_slug
 from packer.exits import DeployError, Exit
 from packer.hours import ACCELERATORS, RETIRED, predict_hours
-from packer.image import Image
+from packer.image.image import Image
 from packer.image_room import room_on_kaggle
 from packer.keys import SIZE_LIMIT, keys_in_script
 from packer.stage import SealedStore, require_checkpoint

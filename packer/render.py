@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from packer.errors import PackError
 from packer.first_part import BEGIN, first_part
-from packer.image import is_stdlib
+from packer.image.image import is_stdlib
 from packer.imports import render_imports
 from packer.keys import KEYS_LINE
 from packer.literal import quote, render_literal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from packer.image import Image, is_stdlib
+from packer.image.image import Image, is_stdlib
 from packer.keys import SIZE_LIMIT
 from packer.shake import Shaken, explain
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from packer.errors import Violation
 from packer.first_part import first_part_violations
 from packer.graph import Graph, Layout, read_graph
-from packer.image import Image, is_stdlib, kaggle_image
+from packer.image.image import Image, is_stdlib, kaggle_image
 from packer.nodes import FunctionNode, all_arguments
 from packer.rules_body import body_violations
 from packer.runtime import reserved_names, runtime_imports

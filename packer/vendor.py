@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from packer.bootstrap.carried import CARRIED_LINE
 from packer.errors import PackError
-from packer.image import Image, normal_name
+from packer.image.image import Image, normal_name
 
 COMPILED = (".so", ".pyd", ".dll", ".dylib", ".a", ".lib")
 SKIPPED = (".pyc", ".pyo", ".pyi", "/RECORD", "/INSTALLER", "/WHEEL", "/REQUESTED", "/direct_url.json", "/py.typed")

@@ -17,7 +17,7 @@ import pytest
 from packing import pack_project, run_package, run_script, write_project
 
 from packer.errors import PackError
-from packer.image import is_stdlib
+from packer.image.image import is_stdlib
 
 CASES = Path(__file__).with_name("cases")
 REFUSED = sorted(path.parent.name for path in CASES.glob("*/refused.txt"))

@@ -18,8 +18,8 @@ from small_house import OWNER, PROJECT, House
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import read_spec, write_spec
 from packer.deploy import Build, build_kernel
-from packer.image import kaggle_image
-from packer.image_env import KERNEL_PACKAGES
+from packer.image.image import kaggle_image
+from packer.image.image_env import KERNEL_PACKAGES
 from packer.rehearsal import rehearse_build
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
 

@@ -13,7 +13,7 @@ import pytest
 from small_house import House, load_entry
 
 from foldpack.kernel.options import kernel_options
-from packer.image import kaggle_image
+from packer.image.image import kaggle_image
 from packer.keys import SIZE_LIMIT
 from packer.pack import pack_entry
 from packer.rehearsal import rehearse_build

@@ -20,7 +20,7 @@ from packer.credentials import Credentials, find_credentials
 from packer.deploy import Build
 from packer.exits import DeployError, Exit
 from packer.hours import predict_hours
-from packer.image import Image, kaggle_image
+from packer.image.image import Image, kaggle_image
 from packer.preflight import (
     Finding,
     Wanted,

@@ -17,7 +17,7 @@ from packing import pack_project, run_script, write_project
 
 from packer.__main__ import main
 from packer.errors import PackError
-from packer.image import is_stdlib, kaggle_image, normal_name
+from packer.image.image import is_stdlib, kaggle_image, normal_name
 from packer.keys import inject_keys, remove_keys
 from packer.notebook import FOLDER, render_notebook
 from packer.pack import source_commit

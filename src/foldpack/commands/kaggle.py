@@ -53,7 +53,7 @@ def deploy(
     if message and not submit:
         raise typer.BadParameter("-m is the message of a submission: add --submit")
     from packer.deploy import DEFAULT_ACCELERATOR, Target  # these import pandas and requests
-    from packer.image_env import image_python
+    from packer.image.image_env import image_python
     from packer.journey import Journey, Places, Wish
     from packer.pace import Pace
 

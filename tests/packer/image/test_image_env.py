@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from packer import image_env
-from packer.image import Image, kaggle_image
-from packer.image_env import (
+from packer.image import image_env
+from packer.image.image import Image, kaggle_image
+from packer.image.image_env import (
     KERNEL_PACKAGES,
     MARK,
     ImageEnvError,
@@ -22,7 +22,7 @@ from packer.image_env import (
 )
 from packer.pack import pack_entry
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 IMAGE = Image("2026-05-14", {"torch": "2.10.0+cu128", "numpy": "2.0.2", "free": ""}, {})
 
 

@@ -1,4 +1,4 @@
-"""`python -m packer.image_env`: an environment with the versions of the Kaggle image, made once and kept in a cache.
+"""`python -m packer.image.image_env`: an environment with the versions of the Kaggle image, made once and cached.
 
 It lies in $XDG_CACHE_HOME/foldpack/image-<hash> (default ~/.cache), where the hash is that of the list of the image's
 packages. About 8 GB: torch comes with its CUDA libraries, as on Kaggle.
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from foldpack.errors import FoldpackError
-from packer.image import Image, kaggle_image
+from packer.image.image import Image, kaggle_image
 
 IMAGE_PYTHON = (3, 12)
 # What kernels may import; a test sees to it that those of the project need nothing else. All else comes with these.
@@ -95,7 +95,7 @@ def say(text: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Make the environment if it is not there; the last line of stdout is its interpreter."""
-    parser = argparse.ArgumentParser(prog="python -m packer.image_env", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m packer.image.image_env", description=__doc__)
     parser.add_argument("--no-make", action="store_true", help="only say where it is; exit code 2 when it is not there")
     options = parser.parse_args(argv)
     folder = image_folder()
