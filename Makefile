@@ -58,7 +58,7 @@ image-venv: setup ## make the environment with the Kaggle image's versions (8 GB
 	@$(BIN)/python -m packer.image.image_env
 
 test-image: setup ## run every packed kernel of the tests under the Kaggle image's versions and compare with ours
-	FOLDPACK_IMAGE_PYTHON="$$($(BIN)/python -m packer.image.image_env)" OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/packer/test_image.py
+	FOLDPACK_IMAGE_PYTHON="$$($(BIN)/python -m packer.image.image_env)" OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/packer/flatten/test_image.py
 
 check: setup ## ruff, mypy, the rules for packable code, and the audit
 	$(BIN)/ruff check .

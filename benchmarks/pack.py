@@ -31,9 +31,9 @@ from peers import find_peer, say_missing
 from foldpack.files import write_atomic
 from foldpack.settings.strict_yaml import dump_strict
 from packer.errors import Violation
-from packer.graph import Layout, read_graph
+from packer.flatten.graph import Layout, read_graph
+from packer.flatten.source import read_module
 from packer.pack import pack_entry
-from packer.source import read_module
 
 PROJECT = Path(__file__).resolve().parents[1]
 CASES = PROJECT / "tests" / "packer" / "cases"

@@ -9,8 +9,8 @@ from pathlib import Path
 from foldpack.errors import FoldpackError
 from foldpack.files import write_atomic
 from packer.errors import PackError
+from packer.flatten.keys import SIZE_LIMIT
 from packer.image.image import kaggle_image
-from packer.keys import SIZE_LIMIT
 from packer.pack import WheelSet, pack_entry, source_commit
 from packer.report import needs_lines, report_lines
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from packer.errors import PackError
-from packer.keys import SIZE_LIMIT
-from packer.render import read_line_table
+from packer.flatten.keys import SIZE_LIMIT
+from packer.flatten.render import read_line_table
 
 FOLDER = "/tmp/packed_kernel"  # not the working folder, which Kaggle keeps as public output
 

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packer.errors import PackError
-from packer.first_part import script_roots
-from packer.graph import Graph, Layout, read_graph
-from packer.header import Provenance, render_header
+from packer.flatten.first_part import script_roots
+from packer.flatten.graph import Graph, Layout, read_graph
+from packer.flatten.header import Provenance, render_header
+from packer.flatten.keys import SIZE_LIMIT, inject_keys, refuse_secret_fields, refuse_secrets
+from packer.flatten.render import Additions, render_script
+from packer.flatten.rules import check_graph
+from packer.flatten.runtime import RUNTIME_FILES, runtime_module
+from packer.flatten.shake import shake
 from packer.image.image import kaggle_image, normal_name
-from packer.keys import SIZE_LIMIT, inject_keys, refuse_secret_fields, refuse_secrets
-from packer.render import Additions, render_script
 from packer.report import PackReport, make_report, size_breakdown
-from packer.rules import check_graph
-from packer.runtime import RUNTIME_FILES, runtime_module
-from packer.shake import shake
 
 if TYPE_CHECKING:
     from packer.vendor import Carried

@@ -22,10 +22,10 @@ from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, fold_role, seale
 from packer.credentials import MAKE_TOKEN, NO_CREDENTIALS, Credentials
 from packer.deploy import Build, kaggle_slug, shares_slug
 from packer.exits import DeployError, Exit
+from packer.flatten.keys import SIZE_LIMIT, keys_in_script
 from packer.hours import ACCELERATORS, RETIRED, predict_hours
 from packer.image.image import Image
 from packer.image_room import room_on_kaggle
-from packer.keys import SIZE_LIMIT, keys_in_script
 from packer.stage import SealedStore, require_checkpoint
 
 SESSION_HOURS = 12.0  # Kaggle ends every session then

@@ -14,7 +14,7 @@ from foldpack.errors import DataError
 from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec
 from packer.deploy import Build
-from packer.keys import keys_in_script
+from packer.flatten.keys import keys_in_script
 from packer.rehearsal_images import (
     CORRUPT,
     SampleImages,

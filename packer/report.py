@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from packer.flatten.keys import SIZE_LIMIT
+from packer.flatten.shake import Shaken, explain
 from packer.image.image import Image, is_stdlib
-from packer.keys import SIZE_LIMIT
-from packer.shake import Shaken, explain
 
 SIZE_WARNING = SIZE_LIMIT * 8 // 10
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packer.errors import PackError
-from packer.header import read_header, read_provenance
-from packer.keys import remove_keys
+from packer.flatten.header import read_header, read_provenance
+from packer.flatten.keys import remove_keys
+from packer.flatten.render import read_embedded_spec, read_line_table
 from packer.pack import WheelSet, pack_entry
-from packer.render import read_embedded_spec, read_line_table
 
 SHOWN_LINES = 60
 

@@ -13,10 +13,10 @@ from foldpack.commands.seal import verify as verify_sealed_files
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import read_spec, spec_to_dict
 from foldpack.settings.run import ConfigError, read_text
+from packer.flatten.rules import check_project
 from packer.image.image import kaggle_image
 from packer.pack import pack_entry
 from packer.report import needs_lines, report_lines
-from packer.rules import check_project
 from packer.where import verify_script, where
 
 PACKAGE = "foldpack"

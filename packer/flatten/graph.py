@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from packer.errors import Violation
-from packer.source import Import, Module, read_module
+from packer.flatten.source import Import, Module, read_module
 
 
 @dataclass(frozen=True)

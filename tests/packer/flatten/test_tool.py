@@ -17,14 +17,14 @@ from packing import pack_project, run_script, write_project
 
 from packer.__main__ import main
 from packer.errors import PackError
+from packer.flatten.keys import inject_keys, remove_keys
+from packer.flatten.rules import check_project
 from packer.image.image import is_stdlib, kaggle_image, normal_name
-from packer.keys import inject_keys, remove_keys
 from packer.notebook import FOLDER, render_notebook
 from packer.pack import source_commit
-from packer.rules import check_project
 from packer.where import verify_script
 
-CASES = Path(__file__).with_name("cases")
+CASES = Path(__file__).parents[1] / "cases"
 A = """from __future__ import annotations
 
 import cv2

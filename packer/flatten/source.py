@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 
 from packer.errors import Violation
-from packer.nodes import Uses
-from packer.scope import find_uses
+from packer.flatten.nodes import Uses
+from packer.flatten.scope import find_uses
 
 OLDEST_GRAMMAR = (3, 10)
 NO_USES = Uses()

@@ -19,7 +19,7 @@ from packing import pack_project, run_package, run_script, write_project
 from packer.errors import PackError
 from packer.image.image import is_stdlib
 
-CASES = Path(__file__).with_name("cases")
+CASES = Path(__file__).parents[1] / "cases"
 REFUSED = sorted(path.parent.name for path in CASES.glob("*/refused.txt"))
 RUNNING = sorted(path.name for path in CASES.iterdir() if path.is_dir() and path.name not in REFUSED)
 GRAMMARS = [(3, 10), (3, 11), (3, 12), (3, 13)]
@@ -69,7 +69,7 @@ def test_refused_with_place_rule_and_mend(name: str, tmp_path: Path) -> None:
 
 def test_scripts_break_no_ruff_rule_that_their_sources_keep(tmp_path: Path) -> None:
     """One run over all scripts and sources with the project's own settings; some cases are untidy on purpose."""
-    project = Path(__file__).parents[2]
+    project = Path(__file__).parents[3]
     (tmp_path / "pyproject.toml").write_text((project / "pyproject.toml").read_text())
     for name in RUNNING:
         case = copy_case(name, tmp_path / name)

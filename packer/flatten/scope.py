@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from packer.nodes import CHILDREN, FunctionNode, Uses, all_arguments, last_name
+from packer.flatten.nodes import CHILDREN, FunctionNode, Uses, all_arguments, last_name
 
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from packer.errors import PackError
-from packer.graph import Graph
-from packer.source import Import, Module, Statement
+from packer.flatten.graph import Graph
+from packer.flatten.source import Import, Module, Statement
 
 Reach = Callable[["Symbol", "Symbol | None"], None]
 Symbol = tuple[str, str]  # (module name, top-level name); the entry's module name is ""

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packer.errors import Violation
-from packer.first_part import first_part_violations
-from packer.graph import Graph, Layout, read_graph
+from packer.flatten.first_part import first_part_violations
+from packer.flatten.graph import Graph, Layout, read_graph
+from packer.flatten.nodes import FunctionNode, all_arguments
+from packer.flatten.rules_body import body_violations
+from packer.flatten.runtime import reserved_names, runtime_imports
+from packer.flatten.source import Import, Module
 from packer.image.image import Image, is_stdlib, kaggle_image
-from packer.nodes import FunctionNode, all_arguments
-from packer.rules_body import body_violations
-from packer.runtime import reserved_names, runtime_imports
-from packer.source import Import, Module
 
 USUAL_ALIASES = {
     "albumentations": "A",

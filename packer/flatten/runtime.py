@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from packer.errors import PackError
-from packer.source import Import, Module, parse_module
+from packer.flatten.source import Import, Module, parse_module
 
 TRACEBACKS = "tracebacks.py"
 CARRIED = "carried.py"
@@ -18,7 +18,7 @@ SCRIPT_NAMES = frozenset({"SPEC", "KEYS", "PACKED_LINES"})
 @cache
 def runtime_module(file: str) -> Module:
     """A module of the packer that is packed into scripts."""
-    path = Path(__file__).parent / "bootstrap" / file
+    path = Path(__file__).parents[1] / "bootstrap" / file
     module = parse_module(path.read_text(encoding="utf-8"), f"packer/bootstrap/{file}", f"packer.bootstrap.{path.stem}")
     if not isinstance(module, Module):
         raise PackError(f"the packer's own {file} is broken: {module}")

@@ -8,10 +8,10 @@ import sys
 from functools import cached_property
 
 from packer.errors import Violation
-from packer.graph import Graph
-from packer.nodes import FunctionNode, Uses, dotted_name, last_name, walk_nodes
-from packer.scope import bound_names
-from packer.source import Module, Statement, place_name
+from packer.flatten.graph import Graph
+from packer.flatten.nodes import FunctionNode, Uses, dotted_name, last_name, walk_nodes
+from packer.flatten.scope import bound_names
+from packer.flatten.source import Module, Statement, place_name
 
 # Calls that do something, or whose answer differs from run to run. A trailing dot: all below it.
 IMPORT_CALLS = (

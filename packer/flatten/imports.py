@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from packer.flatten.source import Import
 from packer.image.image import is_stdlib
-from packer.source import Import
 
 WIDTH = 120
 

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from packer.errors import PackError
-from packer.first_part import BEGIN, first_part
+from packer.flatten.first_part import BEGIN, first_part
+from packer.flatten.imports import render_imports
+from packer.flatten.keys import KEYS_LINE
+from packer.flatten.literal import quote, render_literal
+from packer.flatten.runtime import CARRIED, TRACEBACKS, WHEELS, runtime_module
+from packer.flatten.shake import Shaken
+from packer.flatten.source import Import, Module
 from packer.image.image import is_stdlib
-from packer.imports import render_imports
-from packer.keys import KEYS_LINE
-from packer.literal import quote, render_literal
-from packer.runtime import CARRIED, TRACEBACKS, WHEELS, runtime_module
-from packer.shake import Shaken
-from packer.source import Import, Module
 
 SPEC_LEAD = "SPEC: dict = "
 LINES_NAME = "PACKED_LINES"

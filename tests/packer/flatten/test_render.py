@@ -12,10 +12,10 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from packer.errors import PackError
-from packer.header import Provenance, read_header, read_provenance, render_header
-from packer.imports import render_imports
-from packer.literal import render_literal
-from packer.source import Import
+from packer.flatten.header import Provenance, read_header, read_provenance, render_header
+from packer.flatten.imports import render_imports
+from packer.flatten.literal import render_literal
+from packer.flatten.source import Import
 
 LINE_LIMIT = 120
 NAMES = st.sampled_from(

@@ -13,16 +13,16 @@ import pytest
 from small_house import House, load_entry
 
 from foldpack.kernel.options import kernel_options
+from packer.flatten.keys import SIZE_LIMIT
+from packer.flatten.rules import check_project
 from packer.image.image import kaggle_image
-from packer.keys import SIZE_LIMIT
 from packer.pack import pack_entry
 from packer.rehearsal import rehearse_build
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
-from packer.rules import check_project
 from packer.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
 from packer.where import verify_script
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 KERNELS = sorted((PROJECT / "kernels").glob("*.py"))
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from packer.errors import Violation
-from packer.graph import Graph
+from packer.flatten.graph import Graph
+from packer.flatten.nodes import FunctionNode
+from packer.flatten.shake import Shaken, Symbol, shake
+from packer.flatten.source import Import, Module, statement_imports
 from packer.image.image import is_stdlib
-from packer.nodes import FunctionNode
-from packer.shake import Shaken, Symbol, shake
-from packer.source import Import, Module, statement_imports
 
 BEGIN = "begin"
 MEND = "the first part of a script has the standard library only: leave this to what main alone reaches"

@@ -132,7 +132,7 @@ def test_every_banner_is_a_part_of_a_notebook(project: Path) -> None:
 
 
 def test_a_script_keeps_the_style(project: Path, tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    (tmp_path / "pyproject.toml").write_text((Path(__file__).parents[3] / "pyproject.toml").read_text())
     (tmp_path / "script.py").write_text(pack_project(project, {"name": "best"}).text)
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "script.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
