@@ -25,7 +25,7 @@ from packer.image.image import kaggle_image, normal_name
 from packer.report import PackReport, make_report, size_breakdown
 
 if TYPE_CHECKING:
-    from packer.vendor import Carried
+    from packer.carry.vendor import Carried
 
 __all__ = ["PackError", "PackResult", "WheelSet", "inject_keys", "pack_entry", "source_commit"]
 
@@ -80,7 +80,7 @@ def pack_entry(
     carried: Sequence[Carried] = []
     archive: list[str] = []
     if wanted := [*vendor, *read_vendor(spec or {})]:
-        from packer.vendor import archive_lines, collect_carried  # slow to import, and most packs carry nothing
+        from packer.carry.vendor import archive_lines, collect_carried  # slow to import, and most packs carry nothing
 
         carried = collect_carried(wanted, image)
         archive = archive_lines(carried)
