@@ -30,10 +30,10 @@ from peers import find_peer, say_missing
 
 from foldpack.files import write_atomic
 from foldpack.settings.strict_yaml import dump_strict
+from packer.build.pack import pack_entry
 from packer.errors import Violation
 from packer.flatten.graph import Layout, read_graph
 from packer.flatten.source import read_module
-from packer.pack import pack_entry
 
 PROJECT = Path(__file__).resolve().parents[1]
 CASES = PROJECT / "tests" / "packer" / "cases"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from foldpack.errors import FoldpackError
 from foldpack.files import write_atomic
+from packer.build.pack import WheelSet, pack_entry, source_commit
+from packer.build.report import needs_lines, report_lines
 from packer.errors import PackError
 from packer.flatten.keys import SIZE_LIMIT
 from packer.image.image import kaggle_image
-from packer.pack import WheelSet, pack_entry, source_commit
-from packer.report import needs_lines, report_lines
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     try:
         if options.where is not None:
-            from packer.where import where  # like the other imports inside functions: slow, and seldom needed
+            from packer.build.where import where  # like the other imports inside functions: slow, and seldom needed
 
             print(where(read_text(options.entry), options.where))
             return 0
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """Compare a script with what its sources give. Returns the exit code: 1 when they differ."""
-    from packer.where import verify_script
+    from packer.build.where import verify_script
 
     spec = None if options.spec is None else read_spec_data(options.spec)
     verdict = verify_script(read_text(options.entry), options.src.resolve().parent, spec)
@@ -84,7 +84,7 @@ def run_pack(options: argparse.Namespace, argv: list[str]) -> int:
     if options.out:
         text = result.text
         if options.notebook:
-            from packer.notebook import render_notebook
+            from packer.build.notebook import render_notebook
 
             text = render_notebook(result.text, options.out.stem)
         try:

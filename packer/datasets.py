@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from packer.build.manifest import Staged
 from packer.exits import DeployError, Exit
 from packer.journal import DatasetEntry, Journal
 from packer.kaggle_client import Answer, CallError, KaggleClient
-from packer.manifest import Staged
 from packer.upload import Uploads, progress_bars, upload_file
 
 READY_LOOKS = 60  # until a new version is current: about an hour at the default pace

@@ -18,9 +18,10 @@ from foldpack.competitions.image_table import read_test_items
 from foldpack.competitions.registry import get_competition
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, read_spec
+from packer.build.kernel_folder import NO_OWNER, Build, Target, build_kernel
+from packer.build.stage import SealedStore, empty_folder
 from packer.credentials import find_credentials
 from packer.datasets import Dataset, ensure_dataset
-from packer.deploy import NO_OWNER, Build, Target, build_kernel
 from packer.exits import DeployError, Exit
 from packer.history import add_score
 from packer.hours import predict_hours
@@ -34,7 +35,6 @@ from packer.quota import quota_warning
 from packer.rehearsal import rehearse_build
 from packer.rehearse import RehearsalError
 from packer.session import Version, check_output, fetch_output, judge_session, run_hours, wait_session
-from packer.stage import SealedStore, empty_folder
 from packer.submit import Submitter, submit_version
 from packer.upload import Uploads
 

@@ -13,7 +13,7 @@ from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec
-from packer.deploy import Build
+from packer.build.kernel_folder import Build
 from packer.flatten.keys import keys_in_script
 from packer.rehearsal_images import (
     CORRUPT,

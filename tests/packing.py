@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from packer.pack import PackResult, pack_entry
+from packer.build.pack import PackResult, pack_entry
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from foldpack.search.runs import RunSearch, member_of, search_runs
 from foldpack.settings.ensemble import BlendSpec, EnsembleSpec, spec_to_dict, write_spec
 from foldpack.settings.run import RunConfig, parse_config
 from foldpack.train.run import train_run
-from packer.deploy import Build, build_kernel
+from packer.build.kernel_folder import Build, build_kernel
 
 PROJECT = Path(__file__).resolve().parents[1]
 COUNT = 360  # digits

@@ -22,7 +22,7 @@ from standin.state import DatasetVersion, KernelVersion
 
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, write_spec
-from packer.deploy import build_kernel
+from packer.build.kernel_folder import build_kernel
 
 NAME = "tiny"
 slow = pytest.mark.slow

@@ -22,7 +22,7 @@ from foldpack.metrics.registry import get_metric
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from foldpack.train.run import train_run
-from packer.deploy import build_kernel
+from packer.build.kernel_folder import build_kernel
 
 CLASSES = ["7", "10", "3"]  # in the order of labels.csv
 

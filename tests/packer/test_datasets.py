@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from fake_kaggle import FakeClient, http, lost
 
+from packer.build.manifest import Staged, finish_dataset, part_slug, split_dataset
 from packer.datasets import READY_LOOKS, Dataset, ensure_dataset
 from packer.exits import DeployError, Exit
 from packer.journal import DatasetEntry, Journal
 from packer.kaggle_client import CallError
-from packer.manifest import Staged, finish_dataset, part_slug, split_dataset
 from packer.upload import Uploads
 
 

@@ -16,8 +16,9 @@ from small_house import House
 
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
+from packer.build.kernel_folder import Build
+from packer.build.stage import SealedStore
 from packer.credentials import Credentials, find_credentials
-from packer.deploy import Build
 from packer.exits import DeployError, Exit
 from packer.hours import predict_hours
 from packer.image.image import Image, kaggle_image
@@ -37,7 +38,6 @@ from packer.preflight import (
     stop_on_errors,
 )
 from packer.push import build_request
-from packer.stage import SealedStore
 
 ROOT = Path(__file__).resolve().parents[2]
 MINE = Credentials("kaggle.json", None, "someone")

@@ -15,7 +15,7 @@ from rich.console import Console
 from foldpack.competitions.digits import DIGITS
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, FoldSpec, MemberSpec, MetricSpec
-from packer.deploy import Build
+from packer.build.kernel_folder import Build
 from packer.rehearsal import Check, RehearsalReport, rehearse_build
 from packer.rehearsal_images import CORRUPT, images_of, noise_images, with_corrupt, write_competition
 from packer.rehearse import RehearsalError

@@ -18,7 +18,7 @@ from foldpack.search.level2.fit import Level2Options, fit_level2, gather_candida
 from foldpack.search.runs import RunSearch, run_cells, run_level2, run_options, run_spec
 from foldpack.settings.ensemble import write_spec
 from foldpack.train.run import train_run
-from packer.deploy import build_kernel
+from packer.build.kernel_folder import build_kernel
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
 
 ACCURACY = get_metric("accuracy")

@@ -52,7 +52,7 @@ def deploy(
         raise typer.BadParameter("a submission needs a message: --submit -m TEXT")
     if message and not submit:
         raise typer.BadParameter("-m is the message of a submission: add --submit")
-    from packer.deploy import DEFAULT_ACCELERATOR, Target  # these import pandas and requests
+    from packer.build.kernel_folder import DEFAULT_ACCELERATOR, Target  # these import pandas and requests
     from packer.image.image_env import image_python
     from packer.journey import Journey, Places, Wish
     from packer.pace import Pace

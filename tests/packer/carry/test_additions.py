@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from packing import pack_project, run_script, write_project
 
+from packer.build.pack import WheelSet, pack_entry
+from packer.build.where import verify_script
 from packer.errors import PackError
-from packer.pack import WheelSet, pack_entry
-from packer.where import verify_script
 
 ENTRY = '''"""Use a package that the image lacks."""
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from packing import Ran, pack_project, run_script, write_project
 
+from packer.build.notebook import script_parts
+from packer.build.pack import WheelSet, pack_entry
+from packer.build.where import verify_script, where
 from packer.errors import PackError
-from packer.notebook import script_parts
-from packer.pack import WheelSet, pack_entry
-from packer.where import verify_script, where
 
 ENTRY = '''"""An entry with a first part."""
 

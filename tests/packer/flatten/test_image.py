@@ -17,7 +17,7 @@ from small_house import OWNER, PROJECT, House
 
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import read_spec, write_spec
-from packer.deploy import Build, build_kernel
+from packer.build.kernel_folder import Build, build_kernel
 from packer.image.image import kaggle_image
 from packer.image.image_env import KERNEL_PACKAGES
 from packer.rehearsal import rehearse_build

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packing import pack_project, run_script, write_project
 
-from packer.notebook import FOLDER, render_notebook
+from packer.build.notebook import FOLDER, render_notebook
 
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")

@@ -13,14 +13,14 @@ import pytest
 from small_house import House, load_entry
 
 from foldpack.kernel.options import kernel_options
+from packer.build.pack import pack_entry
+from packer.build.where import verify_script
 from packer.flatten.keys import SIZE_LIMIT
 from packer.flatten.rules import check_project
 from packer.image.image import kaggle_image
-from packer.pack import pack_entry
 from packer.rehearsal import rehearse_build
 from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
 from packer.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
-from packer.where import verify_script
 
 PROJECT = Path(__file__).parents[3]
 KERNELS = sorted((PROJECT / "kernels").glob("*.py"))

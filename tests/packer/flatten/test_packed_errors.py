@@ -14,9 +14,9 @@ from packing import Ran, pack_project, run_script, write_project
 
 from foldpack.sealed.container import new_data_key
 from packer.bootstrap.tracebacks import PACKED_HIDDEN, PackedTracebacks
+from packer.build.pack import inject_keys
+from packer.build.where import where
 from packer.errors import PackError
-from packer.pack import inject_keys
-from packer.where import where
 
 KEY = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeefe"
 TRAPS = '''"""Ways to fail."""

@@ -16,13 +16,13 @@ import pytest
 from packing import pack_project, run_script, write_project
 
 from packer.__main__ import main
+from packer.build.notebook import FOLDER, render_notebook
+from packer.build.pack import source_commit
+from packer.build.where import verify_script
 from packer.errors import PackError
 from packer.flatten.keys import inject_keys, remove_keys
 from packer.flatten.rules import check_project
 from packer.image.image import is_stdlib, kaggle_image, normal_name
-from packer.notebook import FOLDER, render_notebook
-from packer.pack import source_commit
-from packer.where import verify_script
 
 CASES = Path(__file__).parents[1] / "cases"
 A = """from __future__ import annotations
@@ -270,7 +270,7 @@ def test_the_same_bytes_everywhere(project: Path, tmp_path: Path) -> None:
         folder = root if number else tmp_path
         src = "src" if number else root / "src"
         entry = "kernels/go.py" if number else root / "kernels/go.py"
-        code = f"from packer.pack import pack_entry; from pathlib import Path; Path({str(out)!r}).write_text("
+        code = f"from packer.build.pack import pack_entry; from pathlib import Path; Path({str(out)!r}).write_text("
         code += f"pack_entry(Path({str(entry)!r}), Path({str(src)!r}), 'toy', spec={{'x': 1}}, command='make').text)"
         environment = {**os.environ, "PYTHONHASHSEED": str(number), "LC_ALL": locale, "PYTHONPATH": ""}
         subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True, timeout=60)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from packer.build.pack import pack_entry
 from packer.image import image_env
 from packer.image.image import Image, kaggle_image
 from packer.image.image_env import (
@@ -20,7 +21,6 @@ from packer.image.image_env import (
     main,
     make_image_env,
 )
-from packer.pack import pack_entry
 
 PROJECT = Path(__file__).parents[3]
 IMAGE = Image("2026-05-14", {"torch": "2.10.0+cu128", "numpy": "2.0.2", "free": ""}, {})

@@ -16,7 +16,7 @@ from foldpack.files import link_or_copy
 from foldpack.keyring.keyring import Keyring, KeyringUnreadableError
 from foldpack.sealed.container import read_sealed, read_sealed_header
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec
-from packer.stage import SealedStore, StageError, lay_out_weights, seal_members
+from packer.build.stage import SealedStore, StageError, lay_out_weights, seal_members
 
 CLASSES = ["a", "b"]
 RUNS = ("one", "two")

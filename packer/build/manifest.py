@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foldpack.files import link_or_copy, sha256_file, write_atomic
-from packer.stage import empty_folder, write_dataset_metadata
+from packer.build.stage import empty_folder, write_dataset_metadata
 
 METADATA_FILE = "dataset-metadata.json"  # read by the client, not uploaded
 MANIFEST_PREFIX = "foldpack-manifest-"

@@ -13,10 +13,10 @@ from foldpack.files import write_atomic
 from foldpack.keyring.keyring import Keyring
 from foldpack.predict.views import require_views
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
-from packer.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset
-from packer.notebook import render_notebook
-from packer.pack import inject_keys, pack_entry, source_commit
-from packer.stage import SealedStore, lay_out_keys, lay_out_weights, seal_boosters, seal_members
+from packer.build.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset
+from packer.build.notebook import render_notebook
+from packer.build.pack import inject_keys, pack_entry, source_commit
+from packer.build.stage import SealedStore, lay_out_keys, lay_out_weights, seal_boosters, seal_members
 
 ENTRY_OF_TASK = {"multiclass": "classify.py", "multilabel": "classify.py"}
 NO_OWNER = "your-kaggle-name"

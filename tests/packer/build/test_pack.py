@@ -9,7 +9,7 @@ import pytest
 from packing import pack_project, run_script, write_project
 
 from packer.errors import PackError
-from packer.pack import inject_keys
+from packer.build.pack import inject_keys
 
 SHAPES = '''"""Shapes."""
 

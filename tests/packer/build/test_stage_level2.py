@@ -12,7 +12,7 @@ from foldpack.ensemble.level2 import read_booster_texts
 from foldpack.keyring.keyring import Keyring
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, booster_role, fold_role, parse_spec, sealed_parts
-from packer.stage import SealedStore, StageError, lay_out_weights, seal_boosters
+from packer.build.stage import SealedStore, StageError, lay_out_weights, seal_boosters
 
 TEXTS = {"lightgbm.f0.s0.txt": "tree\nnum_leaves=3\n", "xgboost.f0.s0.json": '{"learner": {}}'}
 

@@ -17,9 +17,9 @@ from foldpack.keyring.keyring import Keyring
 from foldpack.predict.views import ViewError
 from foldpack.settings.ensemble import ScoreSpec, WheelsSpec, read_spec, spec_to_dict, write_spec
 from foldpack.settings.strict_yaml import load_strict
-from packer.deploy import Build, Target, build_kernel, dataset_name, kaggle_slug, kernel_metadata, kernel_slug
+from packer.build.kernel_folder import Build, Target, build_kernel, dataset_name, kaggle_slug, kernel_metadata, kernel_slug
 from packer.errors import PackError
-from packer.manifest import part_slug
+from packer.build.manifest import part_slug
 from packer.rehearsal import dataset_folders
 
 
@@ -127,7 +127,7 @@ def test_a_pack_that_fails_changes_nothing(house: House, tmp_path: Path, monkeyp
     def refuse(*args: object, **options: object) -> None:
         raise PackError("src/foldpack/x.py:1: a rule is broken")
 
-    monkeypatch.setattr("packer.deploy.pack_entry", refuse)
+    monkeypatch.setattr("packer.build.kernel_folder.pack_entry", refuse)
     with pytest.raises(PackError):
         build_again(house, tmp_path)
     assert files(tmp_path / "build") == before
