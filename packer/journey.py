@@ -32,8 +32,8 @@ from packer.pace import Pace
 from packer.preflight import Finding, Wanted, after_build, before_build, check_test_images, stop_on_errors
 from packer.push import Kernel, build_request, push_kernel, shown_request
 from packer.quota import quota_warning
-from packer.rehearsal import rehearse_build
-from packer.rehearse import RehearsalError
+from packer.rehearse.process import RehearsalError
+from packer.rehearse.verdict import rehearse_build
 from packer.session import Version, check_output, fetch_output, judge_session, run_hours, wait_session
 from packer.submit import Submitter, submit_version
 from packer.upload import Uploads

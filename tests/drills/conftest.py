@@ -13,7 +13,7 @@ from drilling import Drill
 from small_house import House
 
 from foldpack.competitions.digits import DIGITS
-from packer.rehearse import clean_environment, lay_out_inputs
+from packer.rehearse.process import clean_environment, lay_out_inputs
 
 SERVER = Path(__file__).with_name("fork_server.py")
 

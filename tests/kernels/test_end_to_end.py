@@ -36,7 +36,7 @@ from foldpack.predict.loop import predict_logits
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec, spec_to_dict, write_spec
 from packer.build.kernel_folder import build_kernel
 from packer.build.stage import lay_out_keys
-from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs, rehearse
+from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs, rehearse
 
 LONG = "20"  # hours; the process is that of all tests, and its age counts
 

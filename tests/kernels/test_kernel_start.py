@@ -23,7 +23,7 @@ from small_house import House
 
 from foldpack.engine.runlog import LOG_NAME
 from foldpack.settings.ensemble import EnsembleSpec
-from packer.rehearse import lay_out_inputs
+from packer.rehearse.process import lay_out_inputs
 
 FAILS = 'raise {kind}("libnothing.so.12: cannot open shared object file")\n'
 HANGS = 'import os, time\nopen(os.environ["BEGUN"], "w").close()\ntime.sleep(600)\n'

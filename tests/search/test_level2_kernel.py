@@ -19,7 +19,7 @@ from foldpack.search.runs import RunSearch, run_cells, run_level2, run_options, 
 from foldpack.settings.ensemble import write_spec
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import build_kernel
-from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
+from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs
 
 ACCURACY = get_metric("accuracy")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from foldpack.files import link_or_copy
-from packer.rehearse import BLOCKED, KEPT_VARIABLES, SANDBOX
+from packer.rehearse.process import BLOCKED, KEPT_VARIABLES, SANDBOX
 
 
 @dataclass(frozen=True)

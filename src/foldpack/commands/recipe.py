@@ -27,7 +27,7 @@ from foldpack.settings.run import ConfigError, RunConfig, read_config, read_text
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import load_strict
 from foldpack.train.run import train_run
-from packer.rehearse import Rehearsal, lay_out_inputs, rehearse
+from packer.rehearse.process import Rehearsal, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
 
@@ -173,7 +173,7 @@ def run_recipe(
 def rehearse_competition(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
     """Run the kernel of `build/<name>/` once on the whole competition: its submission answers every test image.
 
-    `packer.rehearsal.rehearse_build` checks more, on a part. The inputs stay in `build/<name>/rehearsal/input/`.
+    `packer.rehearse.verdict.rehearse_build` checks more, on a part. The inputs stay in `build/<name>/rehearsal/input/`.
     """
     folders = [folder for folder in (*sorted(build.glob("weights*")), build / "keys") if folder.is_dir()]
     folder = build / "rehearsal"

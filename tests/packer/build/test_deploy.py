@@ -20,7 +20,7 @@ from foldpack.settings.strict_yaml import load_strict
 from packer.build.kernel_folder import Build, Target, build_kernel, dataset_name, kaggle_slug, kernel_metadata, kernel_slug
 from packer.errors import PackError
 from packer.build.manifest import part_slug
-from packer.rehearsal import dataset_folders
+from packer.rehearse.verdict import dataset_folders
 
 
 def build_again(house: House, folder: Path, ensemble: Path | None = None, target: Target | None = None) -> Build:

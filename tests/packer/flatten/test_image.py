@@ -20,8 +20,8 @@ from foldpack.settings.ensemble import read_spec, write_spec
 from packer.build.kernel_folder import Build, build_kernel
 from packer.image.image import kaggle_image
 from packer.image.image_env import KERNEL_PACKAGES
-from packer.rehearsal import rehearse_build
-from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
+from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs
+from packer.rehearse.verdict import rehearse_build
 
 IMAGE_PYTHON = os.environ.get("FOLDPACK_IMAGE_PYTHON", "")
 # Probabilities of two builds of torch, numpy and Pillow on one CPU: the same networks, other kernels of the matrix

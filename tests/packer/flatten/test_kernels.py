@@ -18,9 +18,9 @@ from packer.build.where import verify_script
 from packer.flatten.keys import SIZE_LIMIT
 from packer.flatten.rules import check_project
 from packer.image.image import kaggle_image
-from packer.rehearsal import rehearse_build
-from packer.rehearse import BLOCKED, SANDBOX, lay_out_inputs
-from packer.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
+from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs
+from packer.rehearse.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
+from packer.rehearse.verdict import rehearse_build
 
 PROJECT = Path(__file__).parents[3]
 KERNELS = sorted((PROJECT / "kernels").glob("*.py"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from packer.rehearse import RehearsalError, lay_out_inputs, rehearse
+from packer.rehearse.process import RehearsalError, lay_out_inputs, rehearse
 
 PROBE = '''
 import json, os, sys, threading
@@ -70,7 +70,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict:
     (root / "rehearsal" / "output" / "old.csv").touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KAGGLE_KEY", "secret")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
         patch.setenv("FOLDPACK_TOKEN", "secret")
         done = rehearse(make_script(root / "build", PROBE), root / "rehearsal", inputs, 2.5, {"EXTRA": "1"})
     assert done.submission == root / "rehearsal/output/submission.csv" and done.seconds > 0
@@ -103,7 +103,7 @@ def test_nothing_of_this_shell_is_visible(seen: dict) -> None:
 
 def test_it_starts_in_an_empty_folder_with_an_empty_output(seen: dict) -> None:
     assert seen["here"] == [] and seen["outputs"] == []
-    assert str(Path(__file__).parents[2]) not in seen["path"]
+    assert str(Path(__file__).parents[3]) not in seen["path"]
 
 
 def test_inputs_lie_as_on_kaggle_and_hours_are_handed_on(seen: dict) -> None:

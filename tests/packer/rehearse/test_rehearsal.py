@@ -16,10 +16,10 @@ from foldpack.competitions.digits import DIGITS
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, FoldSpec, MemberSpec, MetricSpec
 from packer.build.kernel_folder import Build
-from packer.rehearsal import Check, RehearsalReport, rehearse_build
-from packer.rehearsal_images import CORRUPT, images_of, noise_images, with_corrupt, write_competition
-from packer.rehearse import RehearsalError
-from packer.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
+from packer.rehearse.images import CORRUPT, images_of, noise_images, with_corrupt, write_competition
+from packer.rehearse.process import RehearsalError
+from packer.rehearse.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
+from packer.rehearse.verdict import Check, RehearsalReport, rehearse_build
 
 KEY = "0123456789abcdef" * 4
 # A kernel of the digits kind that answers with the first pixel; what it does wrong is in WRONG.

@@ -13,7 +13,7 @@ from PIL import Image
 from foldpack.competitions.image_table import ImageTable, read_table, read_test_items
 from foldpack.files import link_or_copy, write_atomic
 from foldpack.settings.ensemble import EnsembleSpec
-from packer.rehearse import RehearsalError
+from packer.rehearse.process import RehearsalError
 
 CORRUPT = "foldpack_corrupt"  # id of the broken image
 SEED = 7

@@ -15,7 +15,7 @@ from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec
 from packer.build.kernel_folder import Build
 from packer.flatten.keys import keys_in_script
-from packer.rehearsal_images import (
+from packer.rehearse.images import (
     CORRUPT,
     SampleImages,
     images_of,
@@ -23,8 +23,8 @@ from packer.rehearsal_images import (
     with_corrupt,
     write_competition,
 )
-from packer.rehearse import Ran, RehearsalError, lay_out_inputs, run_on_kaggle
-from packer.sandbox import REFUSED
+from packer.rehearse.process import Ran, RehearsalError, lay_out_inputs, run_on_kaggle
+from packer.rehearse.sandbox import REFUSED
 
 STUB_ROWS = 3  # what a code competition shows before scoring
 RERUN_ROWS = 40  # the larger set, when nothing else is asked
