@@ -20,23 +20,23 @@ from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, read_spec
 from packer.build.kernel_folder import NO_OWNER, Build, Target, build_kernel
 from packer.build.stage import SealedStore, empty_folder
-from packer.credentials import find_credentials
-from packer.datasets import Dataset, ensure_dataset
-from packer.exits import DeployError, Exit
 from packer.history import add_score
 from packer.hours import predict_hours
 from packer.image.image import kaggle_image
-from packer.journal import Journal, SessionEntry, only_one
-from packer.kaggle_client import Answer, KaggleClient
-from packer.pace import Pace
+from packer.kaggle.client import Answer, KaggleClient
+from packer.kaggle.credentials import find_credentials
+from packer.kaggle.datasets import Dataset, ensure_dataset
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.journal import Journal, SessionEntry, only_one
+from packer.kaggle.pace import Pace
+from packer.kaggle.push import Kernel, build_request, push_kernel, shown_request
+from packer.kaggle.quota import quota_warning
+from packer.kaggle.session import Version, check_output, fetch_output, judge_session, run_hours, wait_session
+from packer.kaggle.submit import Submitter, submit_version
+from packer.kaggle.upload import Uploads
 from packer.preflight import Finding, Wanted, after_build, before_build, check_test_images, stop_on_errors
-from packer.push import Kernel, build_request, push_kernel, shown_request
-from packer.quota import quota_warning
 from packer.rehearse.process import RehearsalError
 from packer.rehearse.verdict import rehearse_build
-from packer.session import Version, check_output, fetch_output, judge_session, run_hours, wait_session
-from packer.submit import Submitter, submit_version
-from packer.upload import Uploads
 
 Say = Callable[[str], None]
 

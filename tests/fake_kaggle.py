@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from packer.kaggle_client import CallError, KaggleClient
-from packer.pace import Pace
+from packer.kaggle.client import CallError, KaggleClient
+from packer.kaggle.pace import Pace
 
 Reply = dict[str, Any] | CallError
 

@@ -17,7 +17,7 @@ from foldpack.commands.main import app as foldpack
 from foldpack.commands.run_app import run_app
 from foldpack.data.runs import checkpoint_path
 from foldpack.settings.run import config_text
-from packer.exits import Exit
+from packer.kaggle.exits import Exit
 
 
 def load_app(script: str) -> typer.Typer:

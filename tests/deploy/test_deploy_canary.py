@@ -70,7 +70,7 @@ def test_no_canary_anywhere(canary_site: Site) -> None:
         done = site.deploy("--wait", "--submit", "-m", "canary")
     assert done.returncode == 0, done.stdout + done.stderr
     assert leaks(site, done.stdout, done.stderr) == []
-    assert any(b"kaggle_worker.py" in line for line in lines.seen)
+    assert any(b"kaggle/worker.py" in line for line in lines.seen)
     assert not [line for line in lines.seen if any(canary in line for canary in CANARIES)]
 
 

@@ -18,10 +18,11 @@ from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
 from packer.build.kernel_folder import Build
 from packer.build.stage import SealedStore
-from packer.credentials import Credentials, find_credentials
-from packer.exits import DeployError, Exit
 from packer.hours import predict_hours
 from packer.image.image import Image, kaggle_image
+from packer.kaggle.credentials import Credentials, find_credentials
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.push import build_request
 from packer.preflight import (
     Finding,
     Wanted,
@@ -37,7 +38,6 @@ from packer.preflight import (
     check_sources,
     stop_on_errors,
 )
-from packer.push import build_request
 
 ROOT = Path(__file__).resolve().parents[2]
 MINE = Credentials("kaggle.json", None, "someone")

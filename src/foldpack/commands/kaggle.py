@@ -12,8 +12,8 @@ from foldpack.commands.project import project_root
 from foldpack.commands.version import VersionOption
 from foldpack.errors import DataError
 from packer.board import board_rows, board_table
-from packer.credentials import MAKE_TOKEN, NO_CREDENTIALS, find_credentials
-from packer.exits import DeployError, Exit
+from packer.kaggle.credentials import MAKE_TOKEN, NO_CREDENTIALS, find_credentials
+from packer.kaggle.exits import DeployError, Exit
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def deploy(
     from packer.build.kernel_folder import DEFAULT_ACCELERATOR, Target  # these import pandas and requests
     from packer.image.image_env import image_python
     from packer.journey import Journey, Places, Wish
-    from packer.pace import Pace
+    from packer.kaggle.pace import Pace
 
     console = Console()
     places = Places(ensemble, context.obj or project_root(), runs, build, keyring,
@@ -93,9 +93,9 @@ def quota(
         raise DeployError(f"{NO_CREDENTIALS}; {MAKE_TOKEN}", Exit.CREDENTIALS)
     if found.readable_by_others:
         raise DeployError(f"{found.path}: others can read your credentials; chmod 600 {found.path}", Exit.CREDENTIALS)
-    from packer.kaggle_client import KaggleClient  # these import pandas and requests
-    from packer.pace import Pace
-    from packer.quota import quota_table, read_quota, running_kernels
+    from packer.kaggle.client import KaggleClient  # these import pandas and requests
+    from packer.kaggle.pace import Pace
+    from packer.kaggle.quota import quota_table, read_quota, running_kernels
 
     with KaggleClient(timeout, Pace(poll)) as client:
         Console().print(quota_table(read_quota(client), running_kernels(client)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from packer.build.manifest import Staged
-from packer.exits import DeployError, Exit
-from packer.journal import DatasetEntry, Journal
-from packer.kaggle_client import Answer, CallError, KaggleClient
-from packer.upload import Uploads, progress_bars, upload_file
+from packer.kaggle.client import Answer, CallError, KaggleClient
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.journal import DatasetEntry, Journal
+from packer.kaggle.upload import Uploads, progress_bars, upload_file
 
 READY_LOOKS = 60  # until a new version is current: about an hour at the default pace
 LICENSE = "other"

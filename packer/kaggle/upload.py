@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from foldpack.files import sha256_file, write_atomic
-from packer.exits import DeployError, Exit
-from packer.kaggle_client import CallError, KaggleClient
+from packer.kaggle.client import CallError, KaggleClient
+from packer.kaggle.exits import DeployError, Exit
 
 FILE = "uploads.json"  # beside the journal, mode 0600: whoever has a URL may write that blob
 TRIES = 8

@@ -13,14 +13,14 @@ import pytest
 import requests
 from fake_kaggle import FakeClient, http, lost, quick_pace
 
-from packer.exits import DeployError, Exit
-from packer.hints import HINTS, hints_for
-from packer.journal import Journal, JournalData, only_one
-from packer.kaggle_client import SERVICES, TRIES, CallError, KaggleClient
-from packer.kaggle_worker import describe, plain, redactor
-from packer.pace import Pace
+from packer.kaggle.client import SERVICES, TRIES, CallError, KaggleClient
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.hints import HINTS, hints_for
+from packer.kaggle.journal import Journal, JournalData, only_one
+from packer.kaggle.pace import Pace
+from packer.kaggle.worker import describe, plain, redactor
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "deploying.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "deploying.md"
 
 
 def answer(status: int, body: str, **headers: str) -> requests.HTTPError:
@@ -83,7 +83,7 @@ def test_no_credentials_print_nothing_and_end_nothing(tmp_path: Path, capfd, mon
 
 
 def test_the_process_dies_with_its_parent(tmp_path: Path) -> None:
-    code = ("import os, sys; from packer.kaggle_client import KaggleClient\n"
+    code = ("import os, sys; from packer.kaggle.client import KaggleClient\n"
             "client = KaggleClient(60); print(client.username(), client._worker.process.pid, flush=True)\n"
             "os.kill(os.getpid(), 9)")
     environment = {**os.environ, "HOME": str(tmp_path), "KAGGLE_USERNAME": "me", "KAGGLE_KEY": "k"}
@@ -158,7 +158,7 @@ def test_the_journal_is_read_back_and_strange_ones_are_refused(tmp_path: Path) -
 
 
 def test_one_deploy_at_a_time(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("packer.journal.LOCK_LOOKS", 2)
+    monkeypatch.setattr("packer.kaggle.journal.LOCK_LOOKS", 2)
     with only_one(tmp_path, "best"):
         with pytest.raises(DeployError, match="another deploy of 'best' is running") as failure:
             with only_one(tmp_path, "best"):

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from foldpack.files import write_atomic
 from foldpack.settings.strict_model import StrictModel, parse_strict
-from packer.exits import DeployError, Exit
-from packer.pace import Pace
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.pace import Pace
 
 FILE = "deploy.json"
 LOCK_LOOKS = 8  # within some seconds: the child of a killed deploy dies a moment after it

@@ -10,11 +10,11 @@ import pytest
 from fake_kaggle import FakeClient, http, lost
 
 from packer.build.manifest import Staged, finish_dataset, part_slug, split_dataset
-from packer.datasets import READY_LOOKS, Dataset, ensure_dataset
-from packer.exits import DeployError, Exit
-from packer.journal import DatasetEntry, Journal
-from packer.kaggle_client import CallError
-from packer.upload import Uploads
+from packer.kaggle.client import CallError
+from packer.kaggle.datasets import READY_LOOKS, Dataset, ensure_dataset
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.journal import DatasetEntry, Journal
+from packer.kaggle.upload import Uploads
 
 
 class World:
@@ -30,7 +30,7 @@ class World:
                                   "list_dataset_files": self.list, "create_dataset": create,
                                   "create_dataset_version": create})
         self.journal, self.uploads = Journal(folder), Uploads(folder)
-        monkeypatch.setattr("packer.datasets.upload_file", lambda client, uploads, path, advance: path.name)
+        monkeypatch.setattr("packer.kaggle.datasets.upload_file", lambda client, uploads, path, advance: path.name)
         self.write("a")
 
     def write(self, text: str) -> None:

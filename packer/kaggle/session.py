@@ -15,10 +15,10 @@ from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.files import atomic_path, write_atomic
 from foldpack.settings.ensemble import EnsembleSpec
-from packer.exits import DeployError, Exit
-from packer.hints import with_hints
-from packer.kaggle_client import KaggleClient
-from packer.log_follower import LogFollower, log_text
+from packer.kaggle.client import KaggleClient
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.hints import with_hints
+from packer.kaggle.log_follower import LogFollower, log_text
 
 GOING = ("QUEUED", "RUNNING", "NEW_SCRIPT", "CANCEL_REQUESTED")
 TIMED_OUT_WORDS = re.compile(r"timed? ?out|timeout|time limit|exceeded .*(time|hours)", re.IGNORECASE)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from packer.exits import DeployError, Exit
-from packer.journal import Journal, PushEntry
-from packer.kaggle_client import Answer, CallError, KaggleClient
+from packer.kaggle.client import Answer, CallError, KaggleClient
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.journal import Journal, PushEntry
 
 INVALID = ("invalidDatasetSources", "invalidCompetitionSources", "invalidKernelSources", "invalidModelSources")
 SOURCES = ("datasetDataSources", "competitionDataSources", "kernelDataSources", "modelDataSources")

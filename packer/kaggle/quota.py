@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from packer.exits import DeployError, Exit
-from packer.kaggle_client import Answer, CallError, KaggleClient
-from packer.session import GOING, Version
+from packer.kaggle.client import Answer, CallError, KaggleClient
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.session import GOING, Version
 
 LOOKED_AT = 10  # kernels, those that ran last: Kaggle has no list of sessions
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from foldpack.errors import FoldpackError
-from packer.exits import DeployError, Exit
-from packer.pace import Pace
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.pace import Pace
 
 KERNELS = ("kernels", "kernels_api_client")
 DATASETS = ("datasets", "dataset_api_client")
@@ -37,7 +37,7 @@ SERVICES = {
     "get_submission": COMPETITIONS,
     "list_submissions": COMPETITIONS,
 }
-WORKER = Path(__file__).with_name("kaggle_worker.py")
+WORKER = Path(__file__).with_name("worker.py")
 START_SECONDS = 60.0  # that the worker may take to import the client, on top of one request's time
 TRIES = 6  # of a question, and of a change that had no effect
 SETTLE_LOOKS = 6  # at what is there before an unanswered change counts as one without effect: 2.5 minutes by default

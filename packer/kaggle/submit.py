@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from packer.exits import DeployError, Exit
-from packer.hints import with_hints
-from packer.journal import Journal, SubmissionEntry
-from packer.kaggle_client import Answer, CallError, KaggleClient
-from packer.session import Version
+from packer.kaggle.client import Answer, CallError, KaggleClient
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.hints import with_hints
+from packer.kaggle.journal import Journal, SubmissionEntry
+from packer.kaggle.session import Version
 
 FILE = "submission.csv"
 SCORE_LOOKS = 720  # until a score is there: about 12 hours at the default pace, a rerun takes as long as the kernel

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 
-from packer.kaggle_client import CallError, KaggleClient
+from packer.kaggle.client import CallError, KaggleClient
 
 LONGEST_DRAIN = 10.0  # seconds that a finished session's last lines may take
 RECONNECTS = 50

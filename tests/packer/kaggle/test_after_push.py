@@ -15,15 +15,15 @@ from small_house import House
 
 from foldpack.settings.ensemble import ScoreSpec, read_spec, write_spec
 from packer.board import COLUMNS, board_rows
-from packer.exits import DeployError, Exit
 from packer.history import add_score
-from packer.journal import Journal
-from packer.kaggle_client import CallError
-from packer.log_follower import log_text
-from packer.quota import quota_table, quota_warning, read_quota, running_kernels
-from packer.session import Version, check_output, download, fetch_output, judge_session, run_hours, wait_session
-from packer.submit import Submitter, submit_version
-from packer.upload import Blob, Uploads, upload_file
+from packer.kaggle.client import CallError
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.journal import Journal
+from packer.kaggle.log_follower import log_text
+from packer.kaggle.quota import quota_table, quota_warning, read_quota, running_kernels
+from packer.kaggle.session import Version, check_output, download, fetch_output, judge_session, run_hours, wait_session
+from packer.kaggle.submit import Submitter, submit_version
+from packer.kaggle.upload import Blob, Uploads, upload_file
 
 VERSION = Version("me/best-kernel", 3)
 PACK = "ab" * 32
@@ -151,14 +151,14 @@ def statuses(*words: str, failure: str = "") -> FakeClient:
 
 
 def test_waiting_is_for_the_pushed_version(monkeypatch) -> None:
-    monkeypatch.setattr("packer.session.LogFollower.start", lambda follower: None)
+    monkeypatch.setattr("packer.kaggle.session.LogFollower.start", lambda follower: None)
     client = statuses("QUEUED", "QUEUED", "RUNNING", "COMPLETE")
     assert wait_session(client, VERSION, 1.0, client.said.append) == ("COMPLETE", "")
     assert client.said == [f"session of version 3: {word}" for word in ("queued", "running", "complete")]
 
 
 def test_waiting_ends(monkeypatch) -> None:
-    monkeypatch.setattr("packer.session.LogFollower.start", lambda follower: None)
+    monkeypatch.setattr("packer.kaggle.session.LogFollower.start", lambda follower: None)
     with pytest.raises(DeployError, match="did not end within 0.01 h") as failure:
         wait_session(statuses("RUNNING"), VERSION, 0.01, lambda text: None)
     assert failure.value.exit_code == Exit.KERNEL_TIMED_OUT
@@ -268,7 +268,7 @@ def test_a_version_is_submitted_once(tmp_path: Path, replies: list[Any]) -> None
 
 @pytest.mark.parametrize("code", [400, 403, 429])
 def test_a_refused_submission(tmp_path: Path, code: int, monkeypatch) -> None:
-    monkeypatch.setattr("packer.kaggle_client.TRIES", 1)
+    monkeypatch.setattr("packer.kaggle.client.TRIES", 1)
     world = Submissions(tmp_path)
     world.replies = [http(code, "You have used all of today's submissions", "create_code_submission")]
     with pytest.raises(DeployError) as failure:
@@ -290,7 +290,7 @@ def test_a_scoring_error_says_why(tmp_path: Path) -> None:
 
 
 def test_no_score_in_time(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("packer.submit.SCORE_LOOKS", 3)
+    monkeypatch.setattr("packer.kaggle.submit.SCORE_LOOKS", 3)
     world = Submissions(tmp_path)
     world.waiting = 4
     with pytest.raises(DeployError, match="no score for version 3 yet") as failure:

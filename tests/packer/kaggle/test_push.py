@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from fake_kaggle import FakeClient, http, lost
 
-from packer.exits import DeployError, Exit
-from packer.journal import Journal, PushEntry
-from packer.kaggle_client import CallError
-from packer.push import Kernel, push_kernel, request_hash, same_text, save_request, short_ref, shown_request
+from packer.kaggle.client import CallError
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.journal import Journal, PushEntry
+from packer.kaggle.push import Kernel, push_kernel, request_hash, same_text, save_request, short_ref, shown_request
 
 TEXT = "# Pack id        abc\n# Ensemble       best, digits\nprint('kernel')\n"
 METADATA = {
