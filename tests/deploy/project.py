@@ -34,7 +34,7 @@ POLL = "0.01"  # seconds
 # What a deploy imports before it looks at its arguments; nothing of it reads the environment.
 DEPLOY_IMPORTS = ("typer", "rich.progress", "requests", "numpy", "pandas", "cryptography", "yaml", "pydantic",
                   "kagglesdk.kernels.types.kernels_api_service", "foldpack.commands.run_app",
-                  "foldpack.keyring.keyring", "packer.journey")
+                  "foldpack.keyring.keyring", "packer.deploy.journey")
 
 
 @dataclass(frozen=True)

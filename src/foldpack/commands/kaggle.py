@@ -11,7 +11,7 @@ from rich.console import Console
 from foldpack.commands.project import project_root
 from foldpack.commands.version import VersionOption
 from foldpack.errors import DataError
-from packer.board import board_rows, board_table
+from packer.deploy.board import board_rows, board_table
 from packer.kaggle.credentials import MAKE_TOKEN, NO_CREDENTIALS, find_credentials
 from packer.kaggle.exits import DeployError, Exit
 
@@ -53,8 +53,8 @@ def deploy(
     if message and not submit:
         raise typer.BadParameter("-m is the message of a submission: add --submit")
     from packer.build.kernel_folder import DEFAULT_ACCELERATOR, Target  # these import pandas and requests
+    from packer.deploy.journey import Journey, Places, Wish
     from packer.image.image_env import image_python
-    from packer.journey import Journey, Places, Wish
     from packer.kaggle.pace import Pace
 
     console = Console()

@@ -14,8 +14,8 @@ from fake_kaggle import FakeClient, http, lost
 from small_house import House
 
 from foldpack.settings.ensemble import ScoreSpec, read_spec, write_spec
-from packer.board import COLUMNS, board_rows
-from packer.history import add_score
+from packer.deploy.board import COLUMNS, board_rows
+from packer.deploy.history import add_score
 from packer.kaggle.client import CallError
 from packer.kaggle.exits import DeployError, Exit
 from packer.kaggle.journal import Journal

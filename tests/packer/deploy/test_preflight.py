@@ -18,12 +18,8 @@ from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
 from packer.build.kernel_folder import Build
 from packer.build.stage import SealedStore
-from packer.hours import predict_hours
-from packer.image.image import Image, kaggle_image
-from packer.kaggle.credentials import Credentials, find_credentials
-from packer.kaggle.exits import DeployError, Exit
-from packer.kaggle.push import build_request
-from packer.preflight import (
+from packer.deploy.hours import predict_hours
+from packer.deploy.preflight import (
     Finding,
     Wanted,
     after_build,
@@ -38,8 +34,12 @@ from packer.preflight import (
     check_sources,
     stop_on_errors,
 )
+from packer.image.image import Image, kaggle_image
+from packer.kaggle.credentials import Credentials, find_credentials
+from packer.kaggle.exits import DeployError, Exit
+from packer.kaggle.push import build_request
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MINE = Credentials("kaggle.json", None, "someone")
 WANTED = Wanted("someone", "NvidiaTeslaT4", 1000, 1.0, True)
 

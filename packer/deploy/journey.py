@@ -20,8 +20,9 @@ from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, read_spec
 from packer.build.kernel_folder import NO_OWNER, Build, Target, build_kernel
 from packer.build.stage import SealedStore, empty_folder
-from packer.history import add_score
-from packer.hours import predict_hours
+from packer.deploy.history import add_score
+from packer.deploy.hours import predict_hours
+from packer.deploy.preflight import Finding, Wanted, after_build, before_build, check_test_images, stop_on_errors
 from packer.image.image import kaggle_image
 from packer.kaggle.client import Answer, KaggleClient
 from packer.kaggle.credentials import find_credentials
@@ -34,7 +35,6 @@ from packer.kaggle.quota import quota_warning
 from packer.kaggle.session import Version, check_output, fetch_output, judge_session, run_hours, wait_session
 from packer.kaggle.submit import Submitter, submit_version
 from packer.kaggle.upload import Uploads
-from packer.preflight import Finding, Wanted, after_build, before_build, check_test_images, stop_on_errors
 from packer.rehearse.process import RehearsalError
 from packer.rehearse.verdict import rehearse_build
 

@@ -21,10 +21,10 @@ from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
 from packer.build.kernel_folder import Build, kaggle_slug, shares_slug
 from packer.build.stage import SealedStore, require_checkpoint
+from packer.deploy.hours import ACCELERATORS, RETIRED, predict_hours
+from packer.deploy.image_room import room_on_kaggle
 from packer.flatten.keys import SIZE_LIMIT, keys_in_script
-from packer.hours import ACCELERATORS, RETIRED, predict_hours
 from packer.image.image import Image
-from packer.image_room import room_on_kaggle
 from packer.kaggle.credentials import MAKE_TOKEN, NO_CREDENTIALS, Credentials
 from packer.kaggle.exits import DeployError, Exit
 
