@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
-from fnmatch import fnmatch
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -310,29 +310,56 @@ def test_no_file_names_a_path_of_the_machine_that_it_was_made_on() -> None:
 # ---- room order ----
 
 
-def room_groups() -> list[list[str]]:
-    """The groups of the architecture page, left to right."""
-    [block] = re.findall(r"(?m)^    (errors, .*\n(?:        .*\n)*)", text_of("docs/architecture.md"))
+def room_groups(first: str) -> list[list[str]]:
+    """The groups of the order on the architecture page that begins with these words, left to right."""
+    [block] = re.findall(rf"(?m)^ +({first}.*\n(?:        [->].*\n)*)", text_of("docs/architecture.md"))
     return [[name.strip() for name in group.split(",")] for group in block.replace("\n", " ").split("->")]
 
 
-def room_place(room: str) -> int:
-    places = [place for place, group in enumerate(room_groups()) if any(fnmatch(room, name) for name in group)]
-    assert places, f"docs/architecture.md has no place for the room {room}"
-    return places[-1]  # `sealed_cli` is a command before it is one of `sealed*`
+def room_of(path: Path, inside: Path) -> str:
+    return path.relative_to(inside).parts[0].removesuffix(".py") if path.is_relative_to(inside) else "packer"
 
 
-def room_of(path: Path) -> str:
-    if not path.is_relative_to(SRC):
-        return "packer"
-    return path.relative_to(SRC).parts[0].removesuffix(".py")
+def imports_between_rooms(paths: Iterable[Path], inside: Path) -> dict[tuple[str, str], str]:
+    """(room, room that it imports from) -> a module that does so."""
+    found = {}
+    for path in paths:
+        for target in imported_modules([path]):
+            pair = room_of(path, inside), room_of(target, inside)
+            if pair[0] != pair[1]:
+                found[pair] = path.relative_to(ROOT).as_posix()
+    return found
+
+
+def check_order(pairs: dict[tuple[str, str], str], groups: list[list[str]]) -> None:
+    """Every import goes to the left, or inside a group in one direction."""
+    place = {room: number for number, group in enumerate(groups) for room in group}
+    for (room, other), module in pairs.items():
+        assert {room, other} <= place.keys(), f"docs/architecture.md has no place for {room} or {other} ({module})"
+        assert place[other] <= place[room], f"{module} imports from the room {other}, which is to its right"
+        assert (other, room) not in pairs, f"{room} and {other} import from each other: {module}"
 
 
 def test_rooms_import_only_from_rooms_to_their_left() -> None:
-    exceptions = set(re.findall(r"breaks the order today: `([\w/]+\.py)`", text_of("docs/architecture.md")))
-    broken = set()
-    for path in [*SRC.rglob("*.py"), *(ROOT / "packer").glob("*.py")]:
-        for target in imported_modules([path]):
-            if room_place(room_of(target)) > room_place(room_of(path)):
-                broken.add(path.relative_to(SRC if path.is_relative_to(SRC) else ROOT).as_posix())
-    assert broken == exceptions
+    pairs = imports_between_rooms([*SRC.rglob("*.py"), *(ROOT / "packer").rglob("*.py")], SRC)
+    check_order(pairs, room_groups("errors, files"))
+    assert [room for room, other in pairs if other == "packer"] == ["commands"]
+
+
+def test_the_packer_has_an_order_of_its_own() -> None:
+    packer = ROOT / "packer"
+    rooms = [path for folder in packer.iterdir() if folder.is_dir() for path in folder.rglob("*.py")]
+    within = {path: [each for each in imported_modules([path]) if each.is_relative_to(packer)] for path in rooms}
+    pairs = {(room_of(path, packer), room_of(target, packer)): path.relative_to(ROOT).as_posix()
+             for path, targets in within.items() for target in targets}
+    check_order({pair: module for pair, module in pairs.items() if pair[0] != pair[1]},
+                room_groups("errors, environment"))
+    assert not [pair for pair in pairs if pair[0] == "bootstrap"]
+
+
+def test_no_module_and_no_folder_is_too_large() -> None:
+    code = [path for top in (SRC, ROOT / "packer", ROOT / "kernels") for path in top.rglob("*.py")]
+    long = {path.name: lines for path in code if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 350}
+    assert long == {}
+    folders = Counter(path.parent.relative_to(ROOT).as_posix() for path in code if path.name != "__init__.py")
+    assert {folder: count for folder, count in folders.items() if count > 17} == {}
