@@ -62,7 +62,7 @@ test-image: setup ## run every packed kernel of the tests under the Kaggle image
 
 check: setup ## ruff, mypy, the rules for packable code, and the audit
 	$(BIN)/ruff check .
-	$(BIN)/mypy src packer
+	$(BIN)/mypy src packer kernels
 	$(BIN)/foldpack check
 	@$(MAKE) --no-print-directory audit
 

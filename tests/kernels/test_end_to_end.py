@@ -25,6 +25,7 @@ from foldpack.engine.deadline import Deadline, OutOfTime
 from foldpack.engine.runlog import LOG_NAME
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
+from foldpack.kernel import run as kernel_run
 from foldpack.kernel.answers import answer_cells
 from foldpack.kernel.fallback import make_fallback
 from foldpack.kernel.options import kernel_options
@@ -314,7 +315,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
 def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kernel, monkeypatch) -> None:
     """Cut off after two units: the next process must not put the prior in their place, unless the pack is another."""
-    finish, prior = kernel.entry.ClassifyKernel.finish, kernel.entry.Submission.write_prior
+    finish, prior = kernel_run.KernelRun.finish, kernel_run.Submission.write_prior
     finished: list[int] = []
     priors: list[int] = []
 
@@ -329,13 +330,13 @@ def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kern
         prior(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(kernel.entry.ClassifyKernel, "finish", cut_off)
+        patch.setattr(kernel_run.KernelRun, "finish", cut_off)
         with pytest.raises(RuntimeError, match="the power is gone"):
             kernel.run()
     half = kernel.submission
-    monkeypatch.setattr(kernel.entry.Submission, "write_prior", count)
+    monkeypatch.setattr(kernel_run.Submission, "write_prior", count)
     with monkeypatch.context() as patch:
-        patch.setattr(kernel.entry.ClassifyKernel, "work", lambda *_: None)
+        patch.setattr(kernel_run.KernelRun, "work", lambda *_: None)
         assert kernel.run() == 0
     assert not priors and kernel.submission.equals(half) and "2 finished before" in kernel.log()
     store = kernel.root / "output" / ".foldpack" / "units"

@@ -40,7 +40,8 @@ class CanvasSet:
         self.items = items
         self.kinds = sorted(set(kinds), key=lambda kind: (kind.decoder, kind.size))
         self.report = DecodeReport()
-        self.pixels = dict(pixels) if pixels is not None else {kind: self._in_ram(kind) for kind in self.kinds}
+        self.pixels: dict[CanvasKind, Pixels] = {kind: self._in_ram(kind) for kind in self.kinds} if pixels is None \
+            else dict(pixels)
         self._full: set[CanvasKind] = set()  # kinds whose file takes no more rows
         self._say = say
         self._clock = clock
