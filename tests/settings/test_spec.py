@@ -29,6 +29,14 @@ def good(**changes: object) -> dict:
             "members": [member()], **changes}
 
 
+def test_the_example_is_an_ensemble_as_the_search_writes_it(tmp_path: Path) -> None:
+    example = Path(__file__).resolve().parents[2] / "ensembles" / "example-digits.yml"
+    spec = read_spec(example)
+    assert [(member.run, len(member.folds)) for member in spec.members] == [("digits_resnet", 3), ("digits_darknet", 3)]
+    write_spec(tmp_path / "again.yml", spec)
+    assert (tmp_path / "again.yml").read_bytes() == example.read_bytes()
+
+
 def test_a_spec_reads_back_as_it_was_written(tmp_path: Path) -> None:
     spec = parse_spec(good(threshold=0.1, task="multilabel", max_labels=3,
                            blend={"space": "logit", "scale": 1.25, "bias": -0.5}))
