@@ -226,7 +226,7 @@ def test_export_for_the_kernel(foldpack: Command, weights: dict[str, bytes]) -> 
 def test_convert(foldpack: Command, tmp_path: Path) -> None:
     torch.save({"epoch": 3, "state_dict": {"w": torch.tensor([1.0, 2.5])}}, "a.pth")
     code, out, _ = foldpack("convert", "a.pth", "--out", "a.safetensors")
-    assert code == 0 and "a.pth -> a.safetensors  1 tensors of state_dict\nleft out: epoch (int)\n" in out
+    assert code == 0 and "a.pth -> a.safetensors  1 tensor of state_dict\nleft out: epoch (int)\n" in out
     assert load_file("a.safetensors")["w"].tolist() == [1.0, 2.5]
     code, out, _ = foldpack("convert", "a.safetensors", "--fp16", "--out", "b.safetensors")
     assert code == 0 and "1 tensors rounded, largest error 0 " in out
@@ -240,7 +240,7 @@ def test_convert_asks_which_weights(foldpack: Command, tmp_path: Path) -> None:
     assert (code, out) == (2, "") and err.count("\n") == 1 and not Path("a.safetensors").exists()
     assert "a.pth: holds 2 sets of weights: model (1 tensor), ema (1 tensor); take one with --key NAME" in err
     code, out, _ = foldpack("convert", "a.pth", "--key", "ema", "--out", "a.safetensors")
-    assert code == 0 and out == ("a.pth -> a.safetensors  1 tensors of ema\ntaken off every name: module.\n"
+    assert code == 0 and out == ("a.pth -> a.safetensors  1 tensor of ema\ntaken off every name: module.\n"
                                  "left out: model (1 tensor), args (str)\n")
     assert load_file("a.safetensors")["w"].unique().tolist() == [2]
     code, _, err = foldpack("convert", "a.safetensors", "--fp16", "--key", "ema", "--out", "b.safetensors")

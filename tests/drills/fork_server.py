@@ -52,7 +52,9 @@ def full_after(allowed: int) -> None:
 def small_disk(folder: str, size: int) -> None:
     """From now on `folder` is a disk of so many bytes, for this process only. Raises OSError where that is not
     allowed."""
-    place = importlib.util.spec_from_file_location("sandbox", f"{os.path.dirname(__file__)}/../../packer/sandbox.py")
+    path = os.path.join(os.path.dirname(__file__), "../../packer/rehearse/sandbox.py")
+    assert os.path.isfile(path)  # a file that is not there is no reason to skip
+    place = importlib.util.spec_from_file_location("sandbox", path)
     assert place is not None and place.loader is not None
     sandbox = importlib.util.module_from_spec(place)
     place.loader.exec_module(sandbox)
