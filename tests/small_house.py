@@ -12,6 +12,7 @@ from types import ModuleType
 
 import numpy as np
 import pandas as pd
+import typer
 
 from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 from foldpack.competitions.digits_source import write_digits
@@ -148,3 +149,12 @@ def load_entry() -> ModuleType:
 def accuracy_of(probs: np.ndarray, targets: np.ndarray) -> float:
     """Share of the rows whose likeliest class is right."""
     return float((probs.argmax(axis=1) == targets).mean())
+
+
+def load_app(script: str) -> typer.Typer:
+    """The application of a script in the checkout's top folder."""
+    place = importlib.util.spec_from_file_location(script.removesuffix(".py"), PROJECT / script)
+    assert place is not None and place.loader is not None
+    module = importlib.util.module_from_spec(place)
+    place.loader.exec_module(module)
+    return module.app

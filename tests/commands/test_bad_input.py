@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -11,23 +10,13 @@ from pathlib import Path
 
 import pytest
 import typer
-from small_house import PROJECT, House, tiny_config
+from small_house import House, load_app, tiny_config
 
 from foldpack.commands.main import app as foldpack
 from foldpack.commands.run_app import run_app
 from foldpack.data.runs import checkpoint_path
 from foldpack.settings.run import config_text
 from packer.kaggle.exits import Exit
-
-
-def load_app(script: str) -> typer.Typer:
-    """The application of a script in the checkout's top folder."""
-    place = importlib.util.spec_from_file_location(script.removesuffix(".py"), PROJECT / script)
-    assert place is not None and place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
-    return module.app
-
 
 search, deploy = load_app("ensemble_search.py"), load_app("deploy_kernel.py")
 

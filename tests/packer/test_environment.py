@@ -10,8 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from small_house import PROJECT
-from test_bad_input import load_app
+from small_house import PROJECT, load_app
 
 from foldpack.commands.main import app as foldpack
 

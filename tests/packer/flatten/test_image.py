@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from multilabel_place import make_place
 from small_house import OWNER, PROJECT, House
 
 from foldpack.keyring.keyring import Keyring
@@ -57,8 +58,6 @@ def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Every kind of kernel that the tests pack."""
     if request.param == "multiclass":
         return Packed(house.build, house.data)
-    from test_multilabel_end_to_end import make_place
-
     root = tmp_path_factory.mktemp("image")
     place = make_place(root / "place")
     with Keyring.editing(root / "keyring") as ring:
