@@ -6,7 +6,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
+# The same examples on every machine and in every run; `FOLDPACK_TESTS=random make test` looks for new ones.
+settings.register_profile("same", derandomize=True, database=None)
+if os.environ.get("FOLDPACK_TESTS") != "random":
+    settings.load_profile("same")
 # Tiny networks are quickest on one thread, and several threads stall each other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # numbers are compared with those of the CPU

@@ -43,7 +43,7 @@ class Ran:
     code: int  # exit code; below 0 the signal that ended it
     log: str
     seconds: float
-    peak: int  # bytes of memory, all its processes together, as far as looking at it five times a second shows
+    peak: int  # bytes: the most that looks, five a second, saw in all its processes, or the most of the largest process
     late: bool  # killed at its limit
     begun: float  # seconds until the log of decisions lay there: what starting costs, imports included
 
@@ -147,8 +147,8 @@ def run_watched(command: list[str], work: Path, environment: dict[str, str], log
         try:
             while code is None and not late:
                 peak = max(peak, session_memory(process.pid))
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    code = process.wait(WATCH_SECONDS)
+                code, most = wait_a_moment(process)
+                peak = max(peak, most)
                 passed = time.monotonic() - started
                 if not begun and first is not None and first.exists():
                     begun = passed
@@ -156,9 +156,22 @@ def run_watched(command: list[str], work: Path, environment: dict[str, str], log
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            code = process.wait()
+            if code is None:
+                code = process.wait()
     text = log.read_text(encoding="utf-8", errors="replace")
     return Ran(code, text, time.monotonic() - started, peak, late, begun)
+
+
+def wait_a_moment(process: subprocess.Popen[bytes]) -> tuple[int | None, int]:
+    """(exit code, bytes), waiting up to WATCH_SECONDS: None while it runs, then the most that it or a child held."""
+    until = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < until:
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, usage.ru_maxrss * 1024  # kibibytes on Linux
+        time.sleep(WATCH_SECONDS / 20)
+    return None, 0
 
 
 def session_memory(session: int) -> int:

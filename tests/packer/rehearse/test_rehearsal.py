@@ -128,7 +128,7 @@ def test_a_kernel_that_hangs_is_ended_with_its_workers(tmp_path: Path) -> None:
 
 def test_peak_memory_counts_the_workers(tmp_path: Path) -> None:
     grow = ("import multiprocessing, time\n"
-            "def hold():\n    block = bytearray(b'x') * (80 << 20); time.sleep(1.0)\n"
+            "def hold():\n    block = bytearray(b'x') * (80 << 20); time.sleep(2.0)\n"
             "fork = multiprocessing.get_context('fork')\n"
             "both = [fork.Process(target=hold) for _ in range(2)]\n"
             "[one.start() for one in both]; [one.join() for one in both]")
