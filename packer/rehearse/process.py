@@ -18,7 +18,7 @@ from foldpack.files import link_or_copy
 
 BLOCKED = "foldpack,packer"
 SANDBOX = Path(__file__).resolve().with_name("sandbox.py")
-WATCH_SECONDS = 0.2  # between two looks at the memory
+WATCH_SECONDS = 0.2  # between two looks at the memory, but for the first few
 # What the kernel may see of our environment. Tokens and settings of the developer's shell stay outside.
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "LANG")
 
@@ -43,7 +43,7 @@ class Ran:
     code: int  # exit code; below 0 the signal that ended it
     log: str
     seconds: float
-    peak: int  # bytes: the most that looks, five a second, saw in all its processes, or the most of the largest process
+    peak: int  # bytes of memory, all its processes together, as far as looking at it five times a second shows
     late: bool  # killed at its limit
     begun: float  # seconds until the log of decisions lay there: what starting costs, imports included
 
@@ -143,12 +143,13 @@ def run_watched(command: list[str], work: Path, environment: dict[str, str], log
     with log.open("w+", encoding="utf-8", errors="replace") as file:
         process = subprocess.Popen(command, cwd=work, env=environment, stdout=file, stderr=subprocess.STDOUT,
                                    stdin=subprocess.DEVNULL, start_new_session=True)
-        code, late, peak, begun = None, False, 0, 0.0
+        code, late, peak, begun, pause = None, False, 0, 0.0, WATCH_SECONDS / 10
         try:
             while code is None and not late:
                 peak = max(peak, session_memory(process.pid))
-                code, most = wait_a_moment(process)
-                peak = max(peak, most)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(pause)
+                pause = min(2 * pause, WATCH_SECONDS)
                 passed = time.monotonic() - started
                 if not begun and first is not None and first.exists():
                     begun = passed
@@ -156,22 +157,9 @@ def run_watched(command: list[str], work: Path, environment: dict[str, str], log
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            if code is None:
-                code = process.wait()
+            code = process.wait()
     text = log.read_text(encoding="utf-8", errors="replace")
     return Ran(code, text, time.monotonic() - started, peak, late, begun)
-
-
-def wait_a_moment(process: subprocess.Popen[bytes]) -> tuple[int | None, int]:
-    """(exit code, bytes), waiting up to WATCH_SECONDS: None while it runs, then the most that it or a child held."""
-    until = time.monotonic() + WATCH_SECONDS
-    while time.monotonic() < until:
-        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if ended:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, usage.ru_maxrss * 1024  # kibibytes on Linux
-        time.sleep(WATCH_SECONDS / 20)
-    return None, 0
 
 
 def session_memory(session: int) -> int:
