@@ -211,7 +211,7 @@ def test_scores_of_probabilities_and_their_order() -> None:
 def test_a_training_set_knows_its_prior() -> None:
     assert toy_set().prior() == [0.333333] * 3
     assert toy_set("multilabel").prior() == [0.666667] * 3
-    assert toy_set().target_matrix()[:2].tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert toy_set().target_rows()[:2].tolist() == [[1, 0, 0], [0, 1, 0]]
 
 
 def test_rows_come_augmented_with_their_own_target() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -23,8 +24,19 @@ class TargetUnits(nn.Module):
         self.register_buffer("mean", torch.zeros(targets))
         self.register_buffer("deviation", torch.ones(targets))
 
+    def measure(self, targets: np.ndarray) -> TargetUnits:
+        """Take over mean and deviation of (n, T) training targets; a target that is constant keeps deviation 1."""
+        deviation = targets.std(axis=0)
+        self.mean.copy_(torch.from_numpy(targets.mean(axis=0)))
+        self.deviation.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1.0)))
+        return self
+
+    def standard(self, values: torch.Tensor) -> torch.Tensor:
+        """(B, T) float32 values in the targets' units -> numbers of mean 0 and deviation 1."""
+        return (values - self.mean) / self.deviation
+
     def forward(self, standard: torch.Tensor) -> torch.Tensor:
-        """(B, T) of any float type -> (B, T) float32."""
+        """(B, T) of any float type -> (B, T) float32 in the targets' units."""
         return standard.float() * self.deviation + self.mean
 
 

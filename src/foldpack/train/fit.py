@@ -46,7 +46,8 @@ class FoldResult:
     """The best epoch of one fold."""
 
     weights: dict[str, torch.Tensor]  # on the CPU
-    logits: np.ndarray  # (V, n_k, C) float32 of the fold's items
+    outputs: np.ndarray  # (V, n_k, C) float32 of the fold's items: logits, values or vectors
+    gallery: Gallery | None  # what its queries are compared with, where the task does so
     score: float
     epoch: int
     seconds_per_image: float  # one view
@@ -101,13 +102,15 @@ class FoldTraining:
         AcceleratorState._reset_state()  # it is global, and refuses another precision than the run before had
         self.accelerator = Accelerator(mixed_precision=config.precision,
                                        gradient_accumulation_steps=config.accumulate)
+        self.step_of = STEPS[data.task](config, data)
         self.inside = np.flatnonzero(data.fold == fold)
-        rows = np.flatnonzero(data.fold != fold)
-        loader = training_batches(data, rows, config, fold_seed(config, fold))
+        self.rows = self.step_of.learnable(np.flatnonzero(data.fold != fold))
+        loader = training_batches(data, self.rows, config, fold_seed(config, fold))
         self.order: ShuffledEpochs = loader.sampler  # type: ignore[assignment]
-        net = build_classifier(config.net, len(data.classes), config.net.pretrained)
+        net = self.step_of.build(self.rows)
         optimizer = build_optimizer(config, net)
-        self.loss = build_loss(config.loss, data.task)
+        self.net_groups = len(optimizer.param_groups)
+        self.add_class_vectors(optimizer)
         self.net, self.optimizer, self.loader = self.accelerator.prepare(net, optimizer, loader)
         # Without the wrapper that predicts in mixed precision: the kernel has none either. `epoch` brings its own.
         self.plain: nn.Module = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
