@@ -42,7 +42,8 @@ from foldpack.predict.page_stream import CanvasKind
 from foldpack.predict.room import Place
 from foldpack.predict.scratch import keep_canvases
 from foldpack.sealed.container import new_data_key, seal_file
-from foldpack.settings.ensemble import NetConfig, fold_role
+from foldpack.settings.ensemble import fold_role
+from foldpack.settings.network import NetConfig
 
 PROJECT = Path(__file__).resolve().parents[1]
 CLASSES = [str(k) for k in range(10)]

@@ -20,7 +20,7 @@ from foldpack.predict.device import pick_device
 from foldpack.predict.loop import predict_logits
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import ViewError, parse_view, require_views
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 CPU = torch.device("cpu")
 CONFIG = NetConfig(arch="test_efficientnet", size=32)
