@@ -17,7 +17,7 @@ from foldpack.engine.layout import Layout
 from foldpack.engine.units import Unit
 from foldpack.predict.batch import Batch
 from foldpack.predict.views import View
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 
 class Fuser(Protocol):
