@@ -21,8 +21,10 @@ IN_WORDS: dict[AnswerKind, str] = {
 def answer_problem(name: str, answer: AnswerKind, task: str) -> str | None:
     """What is wrong and what is allowed, where a metric does not score what a kernel of the task hands in; else None.
 
-    name, answer: of the metric; task: "multiclass" or "multilabel".
+    name, answer: of the metric; task: of the runs.
     """
+    if task not in HANDED_IN:
+        return f"no kernel answers runs of task '{task}' yet; allowed: {', '.join(HANDED_IN)}"
     if answer == HANDED_IN[task]:
         return None
     return (f"metric '{name}' scores {IN_WORDS[answer]}, but a kernel hands in {IN_WORDS[HANDED_IN[task]]} "

@@ -94,8 +94,8 @@ def restore_net(weights: dict[str, torch.Tensor], info: CheckpointInfo, source: 
     except RuntimeError as failure:
         faults = weight_faults(net.state_dict(), weights) or [" ".join(str(failure).split())[:300]]
         more = "" if len(faults) <= 3 else f", and {len(faults) - 3} more"
-        raise ModelError(f"{source}: the weights do not fit network '{info.net.arch}' with {info.n_classes} {info.head}: "
-                         f"{', '.join(faults[:3])}{more}") from None
+        raise ModelError(f"{source}: the weights do not fit network '{info.net.arch}' with {info.n_classes} "
+                         f"{info.head}: {', '.join(faults[:3])}{more}") from None
     return net.eval()
 
 

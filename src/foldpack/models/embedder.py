@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from foldpack.models.classifier import build_classifier
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 
 class UnitLength(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from foldpack.models.classifier import build_classifier
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 
 class TargetUnits(nn.Module):

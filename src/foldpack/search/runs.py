@@ -258,7 +258,7 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
         name=name,
         competition=meta.competition,
         slug=asked.slug or get_competition(meta.competition).slug,
-        task=meta.task,
+        task=meta.task,  # type: ignore[arg-type]  # `require_metric_fits` refuses others
         metric=MetricSpec(
             name=found.metric.name,
             oof=round(found.score, 6),

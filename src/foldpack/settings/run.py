@@ -203,8 +203,10 @@ def config_hash(config: RunConfig) -> str:
     """
     data = config.model_dump(mode="json", exclude={"folds", "workers"})
     net, optim = data["net"], data["optim"]
+    later: list[tuple[dict, str, object]]
     later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow"), (data, "task", "classify"),
-             (data, "embed", EmbedConfig().model_dump()), *((data["loss"], name, usual) for name, usual in LATER_LOSS_SETTINGS.items())]
+             (data, "embed", EmbedConfig().model_dump())]
+    later += [(data["loss"], name, usual) for name, usual in LATER_LOSS_SETTINGS.items()]
     for settings, name, usual in [*later, *((optim, name, None) for name in DECAY_SETTINGS)]:
         if settings[name] == usual:
             del settings[name]

@@ -71,16 +71,21 @@ class MarginLoss(nn.Module):
             return self.of(vectors.float(), identities)
 
 
-def build_loss(config: LossConfig, task: str, outputs: int = 0, dim: int = 0) -> nn.Module:
-    """The loss of a run: (B, C) outputs and (B, C) float targets -> scalar. Raises ConfigError if it does not fit.
-
-    Of task "embed" (B, D) vectors and (B,) int64 identities; outputs: how many identities, dim: D.
-    """
+def require_loss(config: LossConfig, task: str) -> None:
+    """Raises ConfigError for a loss that does not fit the task."""
     allowed = LOSSES_OF_TASK[task]
     if config.name not in allowed:
         raise ConfigError(f"loss '{config.name}' does not fit a {task} competition; allowed: {', '.join(allowed)}")
+
+
+def build_loss(config: LossConfig, task: str, identities: int = 0, dim: int = 0) -> nn.Module:
+    """The loss of a run: (B, C) outputs and (B, C) float targets -> scalar. Raises ConfigError if it does not fit.
+
+    Of task "embed": (B, dim) vectors and (B,) int64 identities, below `identities`.
+    """
+    require_loss(config, task)
     if task == "embed":
-        return MarginLoss(config, outputs, dim)
+        return MarginLoss(config, identities, dim)
     return {
         "cross_entropy": lambda: nn.CrossEntropyLoss(label_smoothing=config.smoothing),
         "bce": lambda: SmoothBCE(config.smoothing, config.pos_weight),

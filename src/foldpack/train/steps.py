@@ -36,6 +36,7 @@ class TrainStep:
 
     head: Literal["classes", "values", "vectors"] = "classes"
     builder: BuildNet = staticmethod(build_classifier)
+    has_gallery = False
 
     def __init__(self, config: RunConfig, data: TrainingSet) -> None:
         """Raises ConfigError for a loss that does not fit the task."""
@@ -103,6 +104,7 @@ class VectorStep(TrainStep):
 
     head = "vectors"
     builder = staticmethod(build_embedder)
+    has_gallery = True
 
     @property
     def width(self) -> int:
