@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from foldpack.ensemble.blend import RunningBlend, blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs, view_probs
 from foldpack.errors import FoldpackError
-from foldpack.settings.ensemble import BlendSpec
+from foldpack.settings.stages import ScoreBlend
 
 RNG = np.random.default_rng(0)
 PROBS = RNG.random((3, 5, 4)).astype(np.float32)
@@ -70,7 +70,7 @@ def test_the_folds_of_members_add_up_to_the_blend_of_the_members() -> None:
 @pytest.mark.parametrize("space", ["probability", "logit", "geometric", "rank", "power"])
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_running_and_whole_blends_agree_in_every_space(space: str, exclusive: bool) -> None:
-    rule = BlendSpec(space=space, power=2.0)  # type: ignore[arg-type]
+    rule = ScoreBlend(space=space, power=2.0)  # type: ignore[arg-type]
     running = RunningBlend(5, 4, rule, exclusive)
     for member in (2, 0, 1):
         running.add(PROBS[member], WEIGHTS[member])
@@ -81,7 +81,7 @@ def test_running_and_whole_blends_agree_in_every_space(space: str, exclusive: bo
 
 def test_one_member_in_any_space_keeps_its_order() -> None:
     for space in ("logit", "geometric", "power"):
-        out = blend_probs(PROBS[:1], np.ones(1), BlendSpec(space=space), True)  # type: ignore[arg-type]
+        out = blend_probs(PROBS[:1], np.ones(1), ScoreBlend(space=space), True)  # type: ignore[arg-type]
         assert (out.argmax(axis=1) == PROBS[0].argmax(axis=1)).all()
 
 

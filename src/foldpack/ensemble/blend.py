@@ -6,11 +6,11 @@ import numpy as np
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
 from foldpack.errors import FoldpackError
-from foldpack.settings.ensemble import BlendSpec
+from foldpack.settings.stages import ScoreBlend
 
 
 def blend_probs(
-    probs: np.ndarray, weights: np.ndarray, rule: BlendSpec | None = None, exclusive: bool = False
+    probs: np.ndarray, weights: np.ndarray, rule: ScoreBlend | None = None, exclusive: bool = False
 ) -> np.ndarray:
     """(M, n, C) probabilities and (M,) weights >= 0 -> (n, C) float32: the mean, weights scaled to sum 1, in a space.
 
@@ -26,9 +26,9 @@ class RunningBlend:
     """A weighted mean in a blend space that is valid after every part; parts are float32 (n, C) probabilities."""
 
     def __init__(
-        self, n_items: int, n_classes: int, rule: BlendSpec | None = None, exclusive: bool = False
+        self, n_items: int, n_classes: int, rule: ScoreBlend | None = None, exclusive: bool = False
     ) -> None:
-        self._rule = rule or BlendSpec()
+        self._rule = rule or ScoreBlend()
         self._exclusive = exclusive
         self._sum = np.zeros((n_items, n_classes), dtype=np.float64)
         self._weight = 0.0
