@@ -109,10 +109,10 @@ class ScoreBlend(StrictModel):
     """Fuse: a weighted sum of the members' probabilities. What is summed, and what becomes of it: `ensemble.spaces`."""
 
     kind: Literal["scores"] = "scores"
-    space: Literal["probability", "logit", "geometric", "rank", "power"] = "probability"
+    space: Literal["probability", "logit", "geometric", "rank", "power", "linear"] = "probability"
     power: Annotated[float, Field(gt=0)] = 1.0  # of "power"
-    scale: Annotated[float, Field(ge=0)] = 1.0  # of "logit": the inverse temperature of the sum
-    bias: float = 0.0  # of "logit", sigmoid
+    scale: float = 1.0  # of "logit": the inverse temperature of the sum; of "linear": below 0 with weights of any sign
+    bias: float = 0.0  # of "logit" where labels are decided apart, and of "linear"
 
 
 class ClassDecision(StrictModel):
