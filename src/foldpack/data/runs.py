@@ -25,8 +25,8 @@ from pydantic import Field
 
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.settings.ensemble import HexDigest, MergeName, Name
 from foldpack.settings.run import EmbedConfig
+from foldpack.settings.stages import HexDigest, MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 
 
