@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.competitions.answer_table import write_answers
-from foldpack.competitions.image_table import check_submission, read_test_items
+from foldpack.competitions.image_table import adapter_of
 from foldpack.errors import DataError, FoldpackError
 from foldpack.files import write_atomic
 from foldpack.kernel.answers import answer_cells
@@ -35,7 +35,7 @@ class Submission:
         self.spec = spec
         self.fallback = fallback
         self.path = fallback.path
-        self.items = read_test_items(fallback.layout, fallback.root)
+        self.items = adapter_of(fallback.layout).test(fallback.root)
         self.prior = np.asarray(spec.prior, dtype=np.float32)  # (C,), answers where there is nothing better
 
     def write(self, probs: np.ndarray, threshold: float | list[float] | None) -> None:
@@ -51,7 +51,7 @@ class Submission:
 
     def check(self) -> None:
         """Raises DataError unless the file answers exactly what is asked."""
-        check_submission(self.path, self.fallback.layout, self.fallback.root, self.spec.classes)
+        adapter_of(self.fallback.layout).check(self.path, self.spec.classes, self.fallback.root)
 
     def is_valid(self) -> bool:
         """Whether the file answers exactly what is asked."""
