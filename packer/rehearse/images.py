@@ -57,9 +57,9 @@ def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
     """The test images of a competition that are there, and how many its sample submission lists."""
     items = competition.test(data)
     sample = read_answer_table(data / competition.sample_csv, competition.id_column, competition.label_column)
-    there = {item: Path(path) for item, path in zip(items.ids, items.paths, strict=True) if os.path.isfile(path)}
+    there = {item: Path(path) for item, path in zip(items.ids, items.images, strict=True) if os.path.isfile(path)}
     if not there:
-        raise RehearsalError(f"{items.paths[0].parent if len(items) else data}: none of the {len(items)} images that "
+        raise RehearsalError(f"{items.images[0].parent if len(items) else data}: none of the {len(items)} images that "
                              f"{competition.sample_csv} asks for is there; complete the download, or rehearse without "
                              "data")
     return SampleImages(data, sample, there), len(items)
@@ -89,7 +89,7 @@ def made_up_places(competition: Competition, folder: Path, ids: list[str]) -> li
     """Write a sample submission that asks for these ids -> where the adapter looks for their images."""
     table = AnswerTable([competition.id_column, competition.label_column], [[item, ""] for item in ids], 0, 1)
     write_answers(folder / competition.sample_csv, table, [""] * len(ids))
-    return [Path(path) for path in competition.test(folder).paths]
+    return [Path(path) for path in competition.test(folder).images]
 
 
 def write_competition(competition: Competition, tests: SampleImages, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Blending: the running blend is the direct mean, at every prefix and in every space that sums."""
+"""Blending: the weighted mean in every space, of whole members and of sums of their folds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foldpack.ensemble.blend import RunningBlend, blend_probs
+from foldpack.ensemble.blend import blend_probs, blend_sums
+from foldpack.ensemble.spaces import to_blend_space
 from foldpack.ensemble.view_merge import merge_view_probs, view_probs
 from foldpack.errors import FoldpackError
 from foldpack.settings.ensemble import BlendSpec
@@ -48,35 +49,36 @@ def test_the_blend_is_the_weighted_mean_whatever_the_scale_of_the_weights() -> N
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.001, 10), min_size=1, max_size=8))
-def test_every_prefix_of_a_running_blend_is_a_blend(weights: list[float]) -> None:
+def test_the_blend_is_numpys_weighted_average(weights: list[float]) -> None:
     probs = np.random.default_rng(1).random((len(weights), 3, 2)).astype(np.float32)
-    running = RunningBlend(3, 2)
-    for count, weight in enumerate(weights, 1):
-        running.add(probs[count - 1], weight)
-        expected = np.average(probs[:count].astype(np.float64), axis=0, weights=weights[:count])
-        assert running.result() == pytest.approx(expected, abs=1e-6) and running.parts == count
+    expected = np.average(probs.astype(np.float64), axis=0, weights=weights)
+    assert blend_probs(probs, weights) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_folds_of_members_add_up_to_the_blend_of_the_members() -> None:
-    """The kernel adds fold by fold with weight / folds; the search blends whole members."""
-    folds = RNG.random((3, 2, 5, 4)).astype(np.float32)
-    running = RunningBlend(5, 4)
-    for k in (1, 0):
-        for member in (2, 0, 1):
-            running.add(folds[member, k], WEIGHTS[member] / 2)
-    assert running.result() == pytest.approx(blend_probs(folds.mean(axis=1), WEIGHTS), abs=1e-6)
-
-
-@pytest.mark.parametrize("space", ["probability", "logit", "geometric", "rank", "power"])
+@pytest.mark.parametrize("space", ["probability", "logit", "geometric", "rank", "power", "linear"])
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_running_and_whole_blends_agree_in_every_space(space: str, exclusive: bool) -> None:
-    rule = BlendSpec(space=space, power=2.0)  # type: ignore[arg-type]
-    running = RunningBlend(5, 4, rule, exclusive)
-    for member in (2, 0, 1):
-        running.add(PROBS[member], WEIGHTS[member])
-    out = running.result()
+def test_the_folds_of_members_add_up_to_the_blend_of_the_members(space: str, exclusive: bool) -> None:
+    """The kernel sums up fold by fold what the search blends as whole members; their order does not matter."""
+    rule = BlendSpec(space=space, power=2.0, scale=1.0, bias=0.0)  # type: ignore[arg-type]
+    there = [2 * to_blend_space(PROBS[m], space, 2.0, exclusive) for m in (2, 0, 1)]
+    out = blend_sums(there, [WEIGHTS[m] for m in (2, 0, 1)], rule, exclusive, [2, 2, 2])
     assert out == pytest.approx(blend_probs(PROBS, WEIGHTS, rule, exclusive), abs=1e-6)
-    assert np.isfinite(out).all() and (out >= 0).all() and (out <= 1).all()
+    assert out.dtype == np.float32 and np.isfinite(out).all() and (out >= 0).all() and (out <= 1).all()
+
+
+def test_one_number_an_item_is_blended_as_a_column_is() -> None:
+    assert blend_probs(PROBS[:, :, 0], WEIGHTS) == pytest.approx(blend_probs(PROBS, WEIGHTS)[:, 0])
+
+
+def test_a_member_without_weight_changes_nothing_whatever_it_says() -> None:
+    without = np.stack([PROBS[0], np.full_like(PROBS[1], np.nan), PROBS[2]])
+    assert blend_probs(without, [0.5, 0.0, 0.5]) == pytest.approx((PROBS[0] + PROBS[2]) / 2)
+
+
+def test_weights_of_any_sign_are_scaled_to_sum_1() -> None:
+    rule = BlendSpec(space="linear", scale=2.0, bias=0.1)
+    expected = 2 * (1.5 * PROBS[0] - 0.5 * PROBS[1]) + 0.1
+    assert blend_probs(PROBS[:2], [-3.0, 1.0], rule) == pytest.approx(expected, abs=1e-5)
 
 
 def test_one_member_in_any_space_keeps_its_order() -> None:
@@ -87,8 +89,13 @@ def test_one_member_in_any_space_keeps_its_order() -> None:
 
 def test_a_blend_of_nothing_is_an_error() -> None:
     with pytest.raises(FoldpackError, match="the blend weights sum to 0.0; at least one must be above 0"):
-        RunningBlend(2, 2).result()
-    with pytest.raises(FoldpackError, match="at least one must be above 0"):
         blend_probs(PROBS, np.zeros(3))
+    with pytest.raises(FoldpackError, match="the blend weights sum to 0; at least one must be above 0"):
+        blend_probs([], [])
     with pytest.raises(ValueError):
         blend_probs(PROBS, np.ones(2))
+
+
+def test_members_of_other_shapes_are_not_spread_over_each_other() -> None:
+    with pytest.raises(FoldpackError, match=r"a member of shape \(5, 1\) beside one of \(5, 4\)"):
+        blend_probs([PROBS[0], PROBS[1][:, :1]], [0.5, 0.5])

@@ -12,7 +12,7 @@ import pandas as pd
 from foldpack.competitions.image_files import ImageFolder
 from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels, twin_words
 from foldpack.competitions.protocol import Labelled
-from foldpack.data.items import Items
+from foldpack.data.items import Items, whole_images
 from foldpack.errors import DataError
 from foldpack.files import failure_words
 
@@ -87,7 +87,7 @@ class TableCompetition(ImageTable):
         if missing := images.missing(found):
             notes.append(f"{folder}: {len(missing)} images of {asked} are missing, such as '{missing[0]}'; their rows "
                          "get the prior")
-        return Items(ids, [folder / name for name in found], notes)
+        return whole_images(ids, [folder / name for name in found], notes)
 
     def check(self, path: Path, classes: list[str], root: Path | None = None) -> None:
         """See `Competition`. Every answer must be a class, or several of a multilabel competition."""
@@ -141,7 +141,7 @@ def items_in(layout: ImageTable, folder: Path, ids: list[str]) -> Items:
     images = ImageFolder(folder, layout.suffix)
     found = images.find(ids)
     renamed = images.renamed(ids, found)
-    return Items(ids, [folder / name for name in found], [renamed] if renamed else [])
+    return whole_images(ids, [folder / name for name in found], [renamed] if renamed else [])
 
 
 def read_sample(layout: ImageTable, root: Path) -> pd.DataFrame:

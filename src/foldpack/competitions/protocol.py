@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from foldpack.data.items import Items
+from foldpack.data.items import Items, whole_images
 from foldpack.errors import DataError
 
 
@@ -33,7 +33,7 @@ class Labelled:
             raise DataError(f"{source}: id '{strange[0]}' is no training item of the competition ({len(strange)} of "
                             f"{len(ids)} are none); make the folds again with `foldpack folds`")
         rows = [place[item] for item in ids]
-        items = Items(ids, [self.items.paths[row] for row in rows], self.items.notes)
+        items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes)
         kept = ({name: [cells[row] for row in rows] for name, cells in part.items()}
                 for part in (self.labels, self.columns))
         return Labelled(items, self.targets[rows], self.classes, *kept)
@@ -83,7 +83,7 @@ class Competition(Protocol):
 
 def require_images(items: Items, source: Path) -> None:
     """Raises DataError naming the first item whose image is not on disk. source: the file that asks for it."""
-    missing = [(item, path) for item, path in zip(items.ids, items.paths, strict=True) if not os.path.isfile(path)]
+    missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if not os.path.isfile(path)]
     if missing:
         item, path = missing[0]
         raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing); "

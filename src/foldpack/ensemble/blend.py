@@ -1,6 +1,8 @@
-"""Blend probabilities of folds, then of members, by weighted mean."""
+"""The one blend of scores: the weighted mean of members in a blend space, in search, kernel and `foldpack blend`."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -8,43 +10,41 @@ from foldpack.ensemble.spaces import from_blend_space, to_blend_space
 from foldpack.errors import FoldpackError
 from foldpack.settings.ensemble import BlendSpec
 
+SMALLEST_TOTAL = 1e-9  # weights of a smaller sum cannot be scaled to sum 1
+
 
 def blend_probs(
-    probs: np.ndarray, weights: np.ndarray, rule: BlendSpec | None = None, exclusive: bool = False
+    members: Iterable[np.ndarray], weights: Sequence[float] | np.ndarray, rule: BlendSpec | None = None,
+    exclusive: bool = False
 ) -> np.ndarray:
-    """(M, n, C) probabilities and (M,) weights >= 0 -> (n, C) float32: the mean, weights scaled to sum 1, in a space.
+    """(n, C) or (n,) float32: the blend of members' probabilities or values, weights scaled to sum 1.
 
-    rule: what is summed, probabilities by default; exclusive: one class an item is right (multiclass).
+    rule: what is summed, probabilities by default; exclusive: one class an item is right. Raises as `blend_sums`.
     """
-    blend = RunningBlend(probs.shape[1], probs.shape[2], rule, exclusive)
-    for member, weight in zip(probs, weights, strict=True):
-        blend.add(member, float(weight))
-    return blend.result()
+    rule = rule or BlendSpec()
+    there = (to_blend_space(one, rule.space, rule.power, exclusive) for one in members)
+    return blend_sums(there, [float(weight) for weight in weights], rule, exclusive)
 
 
-class RunningBlend:
-    """A weighted mean in a blend space that is valid after every part; parts are float32 (n, C) probabilities."""
+def blend_sums(
+    sums: Iterable[np.ndarray], weights: Sequence[float], rule: BlendSpec, exclusive: bool = False,
+    parts: Sequence[int] | None = None
+) -> np.ndarray:
+    """The same of members that are summed up in the blend space already, each over so many `parts` (folds) of it.
 
-    def __init__(
-        self, n_items: int, n_classes: int, rule: BlendSpec | None = None, exclusive: bool = False
-    ) -> None:
-        self._rule = rule or BlendSpec()
-        self._exclusive = exclusive
-        self._sum = np.zeros((n_items, n_classes), dtype=np.float64)
-        self._weight = 0.0
-        self.parts = 0
-
-    def add(self, probs: np.ndarray, weight: float) -> None:
-        """Add one unit's probabilities with its share of the whole."""
-        if weight != 0:
-            self._sum += weight * to_blend_space(probs, self._rule.space, self._rule.power, self._exclusive)
-        self._weight += weight
-        self.parts += 1
-
-    def result(self) -> np.ndarray:
-        """(n, C) float32: the blend of what was added, weights renormalised. Raises FoldpackError without weight."""
-        if not self._weight > 0:
-            raise FoldpackError(f"the blend weights sum to {self._weight}; at least one must be above 0")
-        mean = (self._sum / self._weight).astype(np.float32)
-        rule = self._rule
-        return from_blend_space(mean, rule.space, rule.power, rule.scale, rule.bias, self._exclusive)
+    Weights may be negative where they were fitted so. Raises FoldpackError where they sum to 0, and ValueError where
+    there are more or fewer of them than members.
+    """
+    total = sum(weights)
+    if not abs(total) > SMALLEST_TOTAL:
+        raise FoldpackError(f"the blend weights sum to {total}; at least one must be above 0")
+    mean: np.ndarray | None = None
+    for one, weight, count in zip(sums, weights, parts or [1] * len(weights), strict=True):
+        if mean is None:
+            mean = np.zeros(one.shape, dtype=np.float64)
+        if one.shape != mean.shape:
+            raise FoldpackError(f"a member of shape {one.shape} beside one of {mean.shape}; a blend needs one shape")
+        if weight:
+            mean += weight / total / count * one
+    assert mean is not None  # weights that sum to something are not none
+    return from_blend_space(mean.astype(np.float32), rule.space, rule.power, rule.scale, rule.bias, exclusive)

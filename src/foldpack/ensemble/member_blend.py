@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from foldpack.ensemble.spaces import from_blend_space, to_blend_space
+from foldpack.ensemble.blend import blend_sums
+from foldpack.ensemble.spaces import to_blend_space
 from foldpack.settings.ensemble import EnsembleSpec, PrefixSpec, ShareSpec
 
 
@@ -63,15 +64,11 @@ class MemberBlend:
         """(n, C) float32 probabilities of what is finished. Raises ValueError before the first unit."""
         rule = self.rule()
         shares = {share.run: share.weight for share in rule.members if share.run in self._sums}
-        total = sum(shares.values())
-        if not total > 0:
+        if not sum(shares.values()) > 0:
             raise ValueError("no finished unit has any weight")
-        mean = np.zeros(self._shape, dtype=np.float64)
-        for run, weight in shares.items():
-            mean += weight / total / self._folds[run] * self._sums[run]
-        blend = self._spec.blend
-        return from_blend_space(mean.astype(np.float32), blend.space, blend.power, rule.scale, rule.bias,
-                                self._exclusive)
+        form = self._spec.blend.model_copy(update={"scale": rule.scale, "bias": rule.bias})
+        sums, folds = (self._sums[run] for run in shares), [self._folds[run] for run in shares]
+        return blend_sums(sums, list(shares.values()), form, self._exclusive, folds)
 
 
 def rule_for(spec: EnsembleSpec, present: set[str]) -> PrefixSpec:

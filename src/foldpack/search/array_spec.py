@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from foldpack.ensemble.spaces import from_blend_space, to_blend_space
+from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.thresholds import cut_grades, decide, with_new_score
 from foldpack.errors import DataError
 from foldpack.files import write_atomic
@@ -16,7 +16,7 @@ from foldpack.metrics.classification import predicted_class
 from foldpack.metrics.ranking import top_k
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.search.decide.new_class import new_column
-from foldpack.settings.ensemble import EnsembleSpec, HexDigest, Level2Spec, MetricSpec, SpecError, parse_spec
+from foldpack.settings.ensemble import BlendSpec, EnsembleSpec, HexDigest, Level2Spec, MetricSpec, SpecError, parse_spec
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 
@@ -32,15 +32,6 @@ class ArrayMember(StrictModel):
     column: str | None = None  # of predictions with one number an item: what its file calls them
 
 
-class ArrayBlend(StrictModel):
-    """As `spec.BlendSpec`, and "linear" for real values."""
-
-    space: Literal["probability", "logit", "geometric", "rank", "power", "linear"]
-    power: Annotated[float, Field(gt=0)] = 1.0
-    scale: float = 1.0
-    bias: float = 0.0
-
-
 class ArrayEnsemble(StrictModel):
     """A blend of anyone's predictions."""
 
@@ -48,7 +39,7 @@ class ArrayEnsemble(StrictModel):
     name: str
     kind: Literal["exclusive", "labels", "values"]  # one class an item; any number of labels; a real value
     metric: MetricSpec
-    blend: ArrayBlend
+    blend: BlendSpec
     classes: list[str] | None = None  # names of the columns, in order; of one number an item: the name of the answer
     id_column: str | None = None  # what the files call their ids
     label_column: str | None = None  # what the labels' file calls the labels
@@ -99,7 +90,7 @@ def array_view(spec: ArrayEnsemble | EnsembleSpec) -> ArrayEnsemble:
         name=spec.name,
         kind="exclusive" if spec.task == "multiclass" else "labels",
         metric=spec.metric,
-        blend=ArrayBlend(**spec.blend.model_dump()),
+        blend=spec.blend,
         threshold=spec.threshold,
         min_labels=spec.min_labels,
         max_labels=spec.max_labels,
@@ -121,14 +112,12 @@ def apply_ensemble(spec: ArrayEnsemble, predictions: list[np.ndarray]) -> np.nda
     if len(predictions) != len(spec.members):
         names = ", ".join(member.name for member in spec.members)
         raise DataError(f"{len(predictions)} inputs for the {len(spec.members)} members of {spec.name}: {names}")
-    blend, exclusive = spec.blend, spec.kind == "exclusive"
-    total = np.zeros(predictions[0].shape, dtype=np.float32)
     for member, probs in zip(spec.members, predictions, strict=True):
-        if probs.shape != total.shape:
-            raise DataError(f"the input for {member.name} has shape {probs.shape}, the first has {total.shape}")
-        total += np.float32(member.weight) * to_blend_space(probs, blend.space, blend.power, exclusive)
-    weights = np.float32(sum(member.weight for member in spec.members))
-    blended = from_blend_space(total / weights, blend.space, blend.power, blend.scale, blend.bias, exclusive)
+        if probs.shape != predictions[0].shape:
+            raise DataError(f"the input for {member.name} has shape {probs.shape}, the first has "
+                            f"{predictions[0].shape}")
+    weights = [member.weight for member in spec.members]
+    blended = blend_probs(predictions, weights, spec.blend, spec.kind == "exclusive")
     return blended if spec.new_score is None else with_new_score(blended, spec.new_score)
 
 
