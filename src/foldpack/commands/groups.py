@@ -41,8 +41,9 @@ def groups(
 
     embedder = chosen_embedder(net, weights, similarity)
     adapter = get_competition(competition)
-    train = adapter.train(data).items
-    require_images(train, data)
+    labelled = adapter.train(data)
+    train = labelled.items
+    require_images(train, labelled.source)
     asked = adapter.test(data) if test else whole_images([], [])
     once = dict(zip(asked.ids, asked.images, strict=True))  # a sample submission may ask for an image twice
     tested = whole_images(list(once), list(once.values()))

@@ -108,14 +108,14 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
     """Read the training table, split it, write folds.csv. here: the folder that a file of groups is named from."""
     labelled = get_competition(recipe.competition).train(data)
     items = labelled.items
-    require_images(items, data)
+    require_images(items, labelled.source)
     for note in items.notes:
         say(f"warning: {note}")
     table = pd.DataFrame({"id": items.ids, **labelled.labels})
     if recipe.folds.groups is not None:
         table["group"] = read_group_file(here / recipe.folds.groups, items.ids)
     elif recipe.folds.group_column is not None:
-        table["group"] = read_groups(labelled, data, recipe.folds.group_column, say)
+        table["group"] = read_groups(labelled, recipe.folds.group_column, say)
     groups = table["group"].to_numpy() if "group" in table else None
     if groups is not None and recipe.folds.kind in FOLD_KINDS.keys() - GROUPED_KINDS:
         raise DataError(f"folds of kind '{recipe.folds.kind}' would split the groups; use one of: "
@@ -126,16 +126,16 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
     say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {recipe.folds.kind}")
 
 
-def read_groups(labelled: Labelled, data: Path, column: str, say: Say = print) -> list[str]:
+def read_groups(labelled: Labelled, column: str, say: Say = print) -> list[str]:
     """The group of every training row, "" for none; says how many have none. Raises DataError without the column."""
     if column not in labelled.columns:
-        raise DataError(f"{data}: group column '{column}' is missing in the training table, got: "
-                        f"{', '.join(labelled.columns)}")
+        raise DataError(f"{labelled.source}: group column '{column}' is missing, got: {', '.join(labelled.columns)}")
     cells = [cell.strip() for cell in labelled.columns[column]]
     groups = ["" if cell in NO_GROUP else cell for cell in cells]
     if count := int(missing_groups(np.array(groups)).sum()):
         written = ", ".join(f"'{cell}'" for cell in sorted(set(cells) & NO_GROUP))
-        say(f"{data}: {count} of {len(groups)} items have no {column} ({written}), each is a group of its own")
+        say(f"{labelled.source}: {count} of {len(groups)} items have no {column} ({written}), each is a group of its "
+            "own")
     return groups
 
 

@@ -20,6 +20,7 @@ from foldpack.errors import DataError
 class Labelled:
     """Training items and what is known of each, row by row."""
 
+    source: Path  # the file that says it, for messages
     items: Items
     targets: np.ndarray  # (n,) int64 class indices, or (n, C) bool
     classes: list[str]  # in the column order of every probability matrix
@@ -36,7 +37,7 @@ class Labelled:
         items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes)
         kept = ({name: [cells[row] for row in rows] for name, cells in part.items()}
                 for part in (self.labels, self.columns))
-        return Labelled(items, self.targets[rows], self.classes, *kept)
+        return Labelled(source, items, self.targets[rows], self.classes, *kept)
 
 
 class Competition(Protocol):
