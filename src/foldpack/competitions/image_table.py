@@ -70,7 +70,8 @@ class TableCompetition(ImageTable):
             items.notes.append(f"{path}: {twins}")
         classes = class_names(self, root, labels)
         columns = {str(name): table[name].tolist() for name in table.columns}
-        return Labelled(path, items, encode_labels(self, labels, classes), classes, {self.label_column: labels}, columns)
+        targets = encode_labels(self, labels, classes)
+        return Labelled(path, items, targets, classes, {self.label_column: labels}, columns)
 
     def test(self, root: Path) -> Items:
         """See `Competition`. The sample submission decides rows, columns and their order; an id that it asks for twice
