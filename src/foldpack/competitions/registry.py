@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foldpack.competitions.digits import DIGITS
+from foldpack.competitions.digits import DIGITS, DIGITS_RETRIEVAL, DIGITS_VALUES
 from foldpack.competitions.image_table import ImageTable, adapter_of
 from foldpack.competitions.imet import IMET
 from foldpack.competitions.protocol import Competition
@@ -10,6 +10,8 @@ from foldpack.errors import DataError, did_you_mean
 
 COMPETITIONS: dict[str, ImageTable] = {
     "digits": DIGITS,
+    "digits-retrieval": DIGITS_RETRIEVAL,
+    "digits-values": DIGITS_VALUES,
     "imet": IMET,
 }
 

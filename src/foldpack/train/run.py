@@ -41,7 +41,7 @@ from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.losses import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.steps import METRICS_OF_TASK, STEPS
-from foldpack.train.targets import read_values, training_task
+from foldpack.train.targets import training_targets, training_task
 
 Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
@@ -128,10 +128,9 @@ def load_training_set(
     if canvas.warning:
         say(f"warning: {canvas.warning}")
     task = training_task(config, competition.task)
-    targets, classes = labelled.targets, labelled.classes
-    if task == "regress":
-        targets, classes = read_values(labelled.labels, items.ids, str(labelled.source)), list(labelled.labels)
-    return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, task)
+    targets, classes = training_targets(task, labelled)
+    none = labelled.none and task == "embed"
+    return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, task, none)
 
 
 def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[int]:
