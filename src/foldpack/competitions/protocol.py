@@ -36,9 +36,9 @@ class Labelled:
                             f"{len(ids)} are none); make the folds again with `foldpack folds`")
         rows = [place[item] for item in ids]
         items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes)
-        kept = ({name: [cells[row] for row in rows] for name, cells in part.items()}
-                for part in (self.labels, self.columns))
-        return Labelled(source, items, self.targets[rows], self.classes, *kept, none=self.none)
+        labels, columns = ({name: [cells[row] for row in rows] for name, cells in part.items()}
+                           for part in (self.labels, self.columns))
+        return Labelled(source, items, self.targets[rows], self.classes, labels, columns, self.none)
 
 
 class Competition(Protocol):

@@ -93,8 +93,8 @@ MULTI_LABEL_KINDS = ("multilabel", "multilabel_grouped")
 def make_folds(kind: str, targets: np.ndarray, groups: np.ndarray | None, n_folds: int, seed: int) -> np.ndarray:
     """Fold of every item, (n,) int64 in [0, n_folds).
 
-    targets: (n,) int64 class indices, (n, C) bool, or (n, T) float values. groups: (n,), needed by the grouped kinds; an
-    item without a group is one of its own.
+    targets: (n,) int64 class indices, (n, C) bool, or (n, T) float values. groups: (n,), needed by the grouped kinds;
+    an item without a group is one of its own.
     Raises DataError for an unknown kind, missing groups, targets of the wrong shape, or too few items.
     """
     if kind not in FOLD_KINDS:
