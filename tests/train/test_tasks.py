@@ -11,13 +11,13 @@ import torch
 from small_house import tiny_config, write_small_folds
 
 from foldpack.competitions.digits_source import write_digits
-from foldpack.data.runs import checkpoint_path, read_run
+from foldpack.data.runs import checkpoint_path, gallery_path, read_run
 from foldpack.ensemble.neighbours import identity_scores
 from foldpack.files import sha256_file
 from foldpack.metrics.registry import get_metric
 from foldpack.models.checkpoint import CheckpointInfo, ModelError, read_checkpoint, restore_net
 from foldpack.models.embedder import build_embedder
-from foldpack.models.gallery import gallery_path, read_gallery
+from foldpack.models.gallery import read_gallery
 from foldpack.models.regressor import build_regressor
 from foldpack.predict.loop import predict_logits
 from foldpack.settings.run import ConfigError, RunConfig, parse_config

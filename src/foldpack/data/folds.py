@@ -78,8 +78,8 @@ def missing_groups(groups: np.ndarray) -> np.ndarray:
 
 
 FOLD_KINDS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] = {
-    "shuffled": shuffled_folds,
     "stratified": stratified_folds,
+    "shuffled": shuffled_folds,
     "multilabel": multilabel_folds,
     "grouped": grouped_folds,
     "stratified_grouped": stratified_grouped_folds,

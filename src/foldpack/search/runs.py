@@ -33,7 +33,6 @@ from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
 from foldpack.settings.stages import (
     LINKS,
     ClassDecision,
-    Classes,
     FoldSpec,
     MemberSpec,
     Name,
@@ -276,7 +275,7 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
         stages=[StageSpec(
             name="classify",
             task="classify",
-            outputs=Classes(link=LINKS[meta.task], names=meta.classes, prior=meta.prior),
+            outputs=meta.outputs,
             members=[member_of(runs[m], float(blend.weights[m])) for m in found.used],
             plan=_plan_spec(runs, found),
             fuse=ScoreBlend.model_validate(
@@ -299,7 +298,9 @@ def member_of(run: Run, weight: float) -> MemberSpec:
         canvas=meta.canvas,
         decoder=meta.decoder,
         seconds_per_image=float(f"{meta.seconds_per_image:.3g}"),
-        folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256) for fold in meta.folds],
+        folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256,
+                        gallery=None if fold.gallery is None else GallerySpec(sha256=fold.gallery))
+               for fold in meta.folds],
     )
 
 

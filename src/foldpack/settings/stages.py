@@ -53,6 +53,14 @@ def check_merge_name(name: str) -> str:
 MergeName = Annotated[str, AfterValidator(check_merge_name)]
 
 
+class GallerySpec(StrictModel):
+    """The gallery of a checkpoint. `file` and `header` are filled in when it is sealed."""
+
+    sha256: HexDigest  # of the plain safetensors file
+    file: str | None = None  # opaque name of the sealed file
+    header: HexDigest | None = None  # SHA-256 of the sealed file's header
+
+
 class FoldSpec(StrictModel):
     """One checkpoint of a member. `file` and `header` are filled in when the weights are sealed."""
 
@@ -60,6 +68,7 @@ class FoldSpec(StrictModel):
     sha256: HexDigest  # of the plain safetensors file
     file: str | None = None  # opaque name of the sealed file
     header: HexDigest | None = None  # SHA-256 of the sealed file's header: pins this very version
+    gallery: GallerySpec | None = None  # what its queries are compared with
 
 
 class MemberSpec(StrictModel):
@@ -83,16 +92,14 @@ class MemberSpec(StrictModel):
         return self
 
 
-class Classes(StrictModel):
-    """Outputs: a probability of each class."""
+class NamedColumns(StrictModel):
+    """What all outputs have: columns with names, and what answers for a broken image."""
 
-    kind: Literal["classes"] = "classes"
-    link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
-    names: Annotated[list[str], Field(min_length=2)]  # column order of every probability matrix
-    prior: list[float]  # share of each class in the training labels, [0, 1]; answers for a broken image
+    names: Annotated[list[str], Field(min_length=1)]  # column order of every table of predictions
+    prior: list[float]  # one a column
 
     @model_validator(mode="after")
-    def _columns_fit(self) -> Classes:
+    def _columns_fit(self) -> NamedColumns:
         if len(self.prior) != len(self.names):
             raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} classes")
         if len(set(self.names)) != len(self.names):
@@ -101,8 +108,41 @@ class Classes(StrictModel):
 
     @property
     def exclusive(self) -> bool:
+        """Whether the columns are classes of which one is right."""
+        return False
+
+
+class Classes(NamedColumns):
+    """Outputs: a probability of each class. prior: its share in the training labels, [0, 1]."""
+
+    kind: Literal["classes"] = "classes"
+    link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
+    names: Annotated[list[str], Field(min_length=2)]
+
+    @property
+    def exclusive(self) -> bool:
         """Whether one class an item is right."""
         return self.link == "softmax"
+
+
+class Values(NamedColumns):
+    """Outputs: a number for each target. prior: its mean in the training labels."""
+
+    kind: Literal["values"] = "values"
+
+
+class Vectors(NamedColumns):
+    """Outputs: an embedding, which a gallery turns into a score of each identity. prior: its share of the labels."""
+
+    kind: Literal["vectors"] = "vectors"
+    dim: Annotated[int, Field(ge=2)]  # numbers of a vector
+    names: Annotated[list[str], Field(min_length=2)]
+    none: bool = False  # the last class is no identity: it stands for items that are like no other
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one class an item is right: always."""
+        return True
 
 
 class ScoreBlend(StrictModel):
@@ -113,6 +153,13 @@ class ScoreBlend(StrictModel):
     power: Annotated[float, Field(gt=0)] = 1.0  # of "power"
     scale: float = 1.0  # of "logit": the inverse temperature of the sum; of "linear": below 0 with weights of any sign
     bias: float = 0.0  # of "logit" where labels are decided apart, and of "linear"
+
+
+class Neighbours(ScoreBlend):
+    """Fuse: the scores of identities by each checkpoint's own gallery, `ensemble.neighbours`, then a blend of them."""
+
+    kind: Literal["neighbours"] = "neighbours"  # type: ignore[assignment]
+    neighbours: Annotated[int, Field(ge=1)] = 1  # nearest gallery items of an identity that count
 
 
 class ClassDecision(StrictModel):
@@ -136,8 +183,8 @@ class LabelsDecision(StrictModel):
         return self
 
 
-Outputs = Classes
-Fuse = ScoreBlend
+Outputs = Annotated[Classes | Values | Vectors, Field(discriminator="kind")]
+Fuse = Annotated[ScoreBlend | Neighbours, Field(discriminator="kind")]
 Decision = Annotated[ClassDecision | LabelsDecision, Field(discriminator="kind")]
 
 

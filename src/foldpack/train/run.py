@@ -20,6 +20,7 @@ from foldpack.data.runs import (
     RunMeta,
     append_log,
     checkpoint_path,
+    gallery_path,
     read_array,
     write_array,
     write_meta,
@@ -31,7 +32,7 @@ from foldpack.metrics.answers import HANDED_IN, answer_problem
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
-from foldpack.models.gallery import Gallery, GalleryInfo, gallery_path, read_gallery, save_gallery
+from foldpack.models.gallery import Gallery, GalleryInfo, read_gallery, save_gallery
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views
 from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text
