@@ -284,12 +284,12 @@ def test_the_end_line_tells_of_what_an_earlier_process_finished(kernel: Kernel,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     """Its submission was kept, and this process ends before it has blended anything."""
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_stage.KernelRun, "tidy", lambda self: None)
+        patch.setattr(kernel_session.KernelSession, "tidy", lambda self: None)
         assert kernel.run() == 0
     answer = (kernel.root / "output" / "submission.csv").read_bytes()
     kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
     kernel.log()
-    monkeypatch.setattr(kernel_stage.KernelRun, "open_pool", raising(lambda *_: None, RuntimeError("no"), 1))
+    monkeypatch.setattr(kernel_stage.StageRunner, "open_pool", raising(lambda *_: None, RuntimeError("no"), 1))
     assert kernel.run() == 0
     assert "units 0 of 4, submission what was finished" in kernel.log()
     assert (kernel.root / "output" / "submission.csv").read_bytes() == answer
@@ -300,7 +300,7 @@ def test_finished_units_that_cannot_be_read_again_are_computed_again(kernel: Ker
     assert kernel.run("whole") == 0
     kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_stage.KernelRun, "tidy", lambda self: None)
+        patch.setattr(kernel_session.KernelSession, "tidy", lambda self: None)
         assert kernel.run() == 0
     with monkeypatch.context() as patch:
         blend = kernel_stage.FinishedUnits
