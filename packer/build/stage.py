@@ -16,7 +16,7 @@ from foldpack.keyring.keyring import KeyNotFoundError, Keyring
 from foldpack.sealed.container import SealedError, SealedInfo, new_data_key, read_sealed_header, seal_file
 from foldpack.sealed.keys import write_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, booster_role, fold_role, gallery_role, sealed_parts
-from foldpack.settings.stages import BoosterSpec, Classes, FoldSpec, MemberSpec, Outputs, StageSpec
+from foldpack.settings.stages import BoosterSpec, Classes, FoldSpec, MemberSpec, Outputs, StageSpec, Values
 
 INDEX_VERSION = 1
 
@@ -167,7 +167,7 @@ def require_checkpoint(runs: Path, stage: StageSpec, member: MemberSpec, fold: F
 def outputs_words(outputs: Outputs) -> str:
     """What a network gives, in words, to tell two apart."""
     kind = outputs.link if isinstance(outputs, Classes) else outputs.kind
-    return f"{kind}, {len(outputs.names)} classes"
+    return f"{kind}, {len(outputs.names)} {'columns' if isinstance(outputs, Values) else 'classes'}"
 
 
 def lay_out_weights(spec: EnsembleSpec, store: SealedStore, folder: Path, slug: str) -> None:

@@ -34,6 +34,7 @@ from foldpack.settings.stages import (
     LINKS,
     ClassDecision,
     FoldSpec,
+    GallerySpec,
     MemberSpec,
     Name,
     PlanSpec,
