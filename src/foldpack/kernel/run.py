@@ -15,10 +15,11 @@ from foldpack.data.depth import depth_warning
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import Deadline, OutOfTime
 from foldpack.engine.engine import Engine, EngineHooks, UnitError, UnitWork
+from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool
 from foldpack.engine.store import UnitStore, has_finished_units, unit_key
 from foldpack.engine.units import Unit, canvas_kind, plan_units
-from foldpack.engine.work import ShardFailed, WorkPool, failure_reason
+from foldpack.engine.work import Begun, ShardFailed, WorkPool, failure_reason
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
 from foldpack.errors import DataError
@@ -65,7 +66,8 @@ class KernelRun:
         self.found_keys: dict[str, DataKey] = {}  # by file id
         self.finished = FinishedUnits(spec, len(self.items), [], self.probs_of)
         spare = next((own_folder(parent, self.scratch) / "units" for parent in temp_parents()), None)
-        self.store = UnitStore(self.scratch / "units", len(self.items), len(spec.classes), spare)
+        layout = Dense(len(self.items), {"probs": ColumnKind("float32", (len(spec.classes),))})
+        self.store = UnitStore(self.scratch / "units", layout, spare)
         self.unit_keys: list[str] = []
         self.devices: list[ProbedDevice] = []
         self.canvases = CanvasSet(self.items, [])  # `run` knows the kinds
@@ -130,8 +132,8 @@ class KernelRun:
         self.find_inputs()
         self.began = self.deadline.elapsed()
         self.devices = [cpu_device()] * workers if workers else probe_devices()
-        self.store.remove_halves()
         self.unit_keys = self.identities()
+        self.store.remove_halves(self.unit_keys)
         earlier = [index for index, key in enumerate(self.unit_keys) if self.store.finished(key)]
         if self.kept and not earlier:  # the submission that was kept is not of these very weights
             self.submission.write_prior()
@@ -142,7 +144,7 @@ class KernelRun:
         places = find_places(self.scratch, shared, self.store.bytes_of(len(self.units)))
         self.canvases = open_canvases(self.items, kinds, places, len(self.devices), self.log)
         with ExitStack() as closing:
-            closing.callback(self.store.remove_halves)
+            closing.callback(self.store.remove_halves, self.unit_keys)
             closing.callback(self.close_canvases)
             pool = self.open_pool(shared)
             closing.callback(pool.close)
@@ -193,12 +195,13 @@ class KernelRun:
                             f"{self.submission.fallback.layout.sample_csv}")
         return ready
 
-    def begin(self, unit: int) -> None:
+    def begin(self, unit: int) -> Begun:
         """Room for a unit's predictions."""
-        folder = self.store.begin(self.unit_keys[unit])
-        if folder != self.store.folder:
+        begun = self.store.begin(self.unit_keys[unit])
+        if begun.folder != self.store.folder:
             self.log.say(f"{self.units[unit].role}: no room for its predictions in {self.store.folder}; they go to "
-                         f"{folder}, where a restart does not look for them")
+                         f"{begun.folder}, where a restart does not look for them")
+        return begun
 
     def unit_failed(self, event: ShardFailed) -> None:
         """One unit cannot be predicted: an error, or the others go on without it."""
@@ -217,8 +220,9 @@ class KernelRun:
 
     def probs_of(self, unit: int) -> np.ndarray:
         """(n, C) of a finished unit; broken images have the prior."""
-        probs = np.array(self.store.finish(self.unit_keys[unit], unit in self.whole))
-        probs[self.canvases.broken | np.isnan(probs).any(axis=1)] = self.submission.prior
+        rows = self.store.finish(self.unit_keys[unit], unit in self.whole)
+        probs = np.array(rows.columns["probs"])
+        probs[self.canvases.broken | rows.lost] = self.submission.prior
         return probs
 
     def take_earlier(self, earlier: list[int]) -> set[int]:
