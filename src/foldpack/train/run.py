@@ -12,13 +12,7 @@ import pandas as pd
 import timm
 import torch
 
-from foldpack.competitions.image_table import (
-    ImageTable,
-    class_names,
-    encode_labels,
-    items_in,
-    require_images,
-)
+from foldpack.competitions.protocol import Competition, require_images
 from foldpack.competitions.registry import get_competition
 from foldpack.data.folds import read_folds
 from foldpack.data.runs import (
@@ -34,7 +28,7 @@ from foldpack.data.runs import (
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.metrics.answers import answer_problem
+from foldpack.metrics.answers import HANDED_IN, answer_problem
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
@@ -56,11 +50,11 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
     data_root: the competition's folder. Raises ConfigError, DataError, ModelError, TrainingError.
     """
-    layout = get_competition(config.competition)
-    check_names(config, layout)
-    tell_metric(config, layout, say)
+    competition = get_competition(config.competition)
+    check_names(config, competition)
+    tell_metric(config, competition, say)
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
-    data = load_training_set(config, layout, data_root, folds_csv, say)
+    data = load_training_set(config, competition, data_root, folds_csv, say)
     chosen = chosen_folds(config, data.fold, folds_csv)
     check_scores(config, data, chosen, folds_csv)
     folder = runs / config.run
@@ -81,13 +75,13 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     return trainer.finish(chosen)
 
 
-def check_names(config: RunConfig, layout: ImageTable) -> None:
+def check_names(config: RunConfig, competition: Competition) -> None:
     """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
     metric = get_metric(config.metric)
-    if metric.needs not in ("probs", "labels") or (metric.needs == "labels") != (layout.task == "multilabel"):
-        raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {layout.task} competition "
-                          f"'{layout.name}'; choose one of: {', '.join(metrics_of_task(layout.task))}")
-    build_loss(config.loss, layout.task)
+    if metric.needs not in ("probs", "labels") or (metric.needs == "labels") != (competition.task == "multilabel"):
+        raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {competition.task} competition "
+                          f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(competition.task))}")
+    build_loss(config.loss, competition.task)
     expand_views(config.views)
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
@@ -97,9 +91,9 @@ def check_names(config: RunConfig, layout: ImageTable) -> None:
     check_schedule(config)
 
 
-def tell_metric(config: RunConfig, layout: ImageTable, say: Say) -> None:
+def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
     """Before hours of training: the best epoch may follow a metric that no kernel can be scored by, the search not."""
-    if problem := answer_problem(config.metric, get_metric(config.metric).answer, layout.task):
+    if problem := answer_problem(config.metric, get_metric(config.metric).answer, HANDED_IN[competition.task]):
         say(f"warning: run '{config.run}': {problem}; the epochs follow it all the same, but the search will need "
             "--metric with one of these")
 
@@ -111,18 +105,14 @@ def metrics_of_task(task: str) -> list[str]:
 
 
 def load_training_set(
-    config: RunConfig, layout: ImageTable, root: Path, folds_csv: Path, say: Say = print
+    config: RunConfig, competition: Competition, root: Path, folds_csv: Path, say: Say = print
 ) -> TrainingSet:
-    """Join folds.csv (ids, folds, labels) with the images; says which were damaged and repaired. Raises DataError."""
+    """Join folds.csv (ids and folds) with images and truth; says which were damaged and repaired. Raises DataError."""
     table = read_folds(folds_csv)
     if not len(table):
         raise DataError(f"{folds_csv}: the table has no rows; make the folds with `foldpack folds`")
-    if layout.label_column not in table.columns:
-        raise DataError(f"{folds_csv}: label column '{layout.label_column}' is missing, got: "
-                        f"{', '.join(table.columns)}; make the folds with `foldpack folds`")
-    labels = table[layout.label_column].tolist()
-    classes = class_names(layout, root, labels)
-    items = items_in(layout, root / layout.train_folder, table["id"].tolist())
+    labelled = competition.train(root).take(table["id"].tolist(), folds_csv)
+    items = labelled.items
     require_images(items, folds_csv)
     for note in items.notes:
         say(f"warning: {note}")
@@ -135,8 +125,8 @@ def load_training_set(
             f"{canvas.repaired[0]}")
     if canvas.warning:
         say(f"warning: {canvas.warning}")
-    targets = encode_labels(layout, labels, classes)
-    return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, layout.task)
+    return TrainingSet(items.ids, canvas.pixels, labelled.targets, table["fold"].to_numpy(), labelled.classes,
+                       competition.task)
 
 
 def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[int]:
