@@ -34,7 +34,7 @@ def wait_until(true, seconds: float = 60.0) -> bool:
 
 def units_finished(trial: Trial) -> int:
     """How many units are in the store."""
-    return len(list((trial.output / ".foldpack" / "units").glob("*.rows")))
+    return len(list((trial.output / ".foldpack" / "units").glob("*/*.rows")))
 
 
 def kill_and_restart(drill: Drill, seed: int) -> tuple[bool, int]:
