@@ -6,8 +6,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
+from foldpack.data.rows import Rows
 from foldpack.engine.deadline import Deadline
 from foldpack.engine.store import has_finished_units
 from foldpack.engine.units import plan_units
@@ -38,7 +37,7 @@ class KernelSession:
         self.stands = start.stands  # after an error go on with what there is
         self.submission = Submission(spec, fallback)
         self.items = self.submission.items
-        self.answer: np.ndarray | None = None  # (n, C), as handed in
+        self.answer: Rows | None = None  # as handed in
         self.planned = [unit.role for stage in spec.stages for unit in plan_units(stage)]
         self.done: dict[str, list[str]] = {}  # stage -> roles of its finished units
         self.files: dict[str, Path] = {}  # sealed files by header hash
@@ -81,8 +80,8 @@ class KernelSession:
         self.began = self.deadline.elapsed()
         self.devices = [cpu_device()] * self.workers if self.workers else probe_devices()
 
-    def hand_in(self, answer: np.ndarray, decision: Decision) -> None:
-        """Replace the submission. answer: (n, C) float32 of the last stage."""
+    def hand_in(self, answer: Rows, decision: Decision) -> None:
+        """Replace the submission. answer: of the last stage."""
         self.answer = answer
         self.submission.write(answer, decision)
 

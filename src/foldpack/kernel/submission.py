@@ -9,6 +9,7 @@ import numpy as np
 
 from foldpack.competitions.answer_table import write_answers
 from foldpack.competitions.image_table import adapter_of
+from foldpack.data.rows import Rows
 from foldpack.errors import DataError, FoldpackError
 from foldpack.files import write_atomic
 from foldpack.kernel.answers import answer_cells
@@ -39,9 +40,9 @@ class Submission:
         self.items = adapter_of(fallback.layout).test(fallback.root)
         self.prior = np.asarray(self.stage.outputs.prior, np.float32)  # (C,), answers where there is nothing better
 
-    def write(self, probs: np.ndarray, decision: Decision) -> None:
-        """Replace the file. probs: (n, C) float32 in [0, 1]."""
-        answers = answer_cells(probs, self.stage.outputs.names, decision, self.fallback.layout.joiner)
+    def write(self, rows: Rows, decision: Decision) -> None:
+        """Replace the file. rows: column `probs` (n, C) float32 in [0, 1]."""
+        answers = answer_cells(rows.columns["probs"], self.stage.outputs.names, decision, self.fallback.layout.joiner)
         write_answers(self.path, self.fallback.table, answers)
 
     def write_prior(self) -> None:
