@@ -17,6 +17,8 @@ from foldpack.competitions.registry import get_competition
 from foldpack.kernel.main import run_kernel
 from foldpack.kernel.start import begin_kernel
 from foldpack.tasks.classify import CLASSIFY
+from foldpack.tasks.embed import EMBED
+from foldpack.tasks.regress import REGRESS
 
 
 def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
@@ -26,4 +28,5 @@ def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code."""
-    return run_kernel(spec, keys, argv, {"classify": CLASSIFY}, get_competition(spec["competition"]))
+    return run_kernel(spec, keys, argv, {"classify": CLASSIFY, "embed": EMBED, "regress": REGRESS},
+                      get_competition(spec["competition"]))

@@ -16,6 +16,7 @@ from foldpack.predict.batch import Batch, logit_rows, stacked_logits
 from foldpack.predict.views import View
 from foldpack.settings.network import NetConfig
 from foldpack.settings.stages import Classes, StageSpec
+from foldpack.tasks.protocol import OpenSealed
 
 
 class ClassifyTask:
@@ -45,7 +46,7 @@ class ClassifyTask:
         probs = merge_view_probs(stacked_logits(views), "multiclass" if outputs.exclusive else "multilabel", how)
         return Rows({"probs": probs}, views[0].starts)
 
-    def fuser(self, stage: StageSpec, items: Items) -> ScoreFuser:
+    def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> ScoreFuser:
         """A blend of scores, then level 2."""
         return ScoreFuser(stage, len(items))
 
