@@ -20,7 +20,8 @@ from foldpack.search.files.blend_files import blend_files
 from foldpack.search.find import SearchOptions, find_ensemble
 from foldpack.search.level2.fit import Level2Options, fit_level2, gather_candidates
 from foldpack.search.report.report import report_html, report_lines
-from foldpack.search.runs import RunSearch, run_cells, run_level2, run_options, run_spec, run_stream, search_runs
+from foldpack.search.run_rows import run_cells, run_stream
+from foldpack.search.runs import RunSearch, run_level2, run_options, run_spec, search_runs
 from foldpack.settings.ensemble import read_spec, write_spec
 
 N, C = 640, len(CLASSES)

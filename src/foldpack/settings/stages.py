@@ -342,6 +342,18 @@ class StageSpec(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _galleries_fit(self) -> StageSpec:
+        retrieval = isinstance(self.outputs, Vectors)
+        if retrieval != isinstance(self.fuse, Neighbours):
+            raise ValueError(f"fuse '{self.fuse.kind}' does not fit outputs '{self.outputs.kind}': neighbours goes with "
+                             "vectors, and only with them")
+        for member in self.members:
+            if any((fold.gallery is not None) != retrieval for fold in member.folds):
+                raise ValueError(f"run '{member.run}': each fold of vectors needs its gallery, and no other has one; "
+                                 "search again")
+        return self
+
+    @model_validator(mode="after")
     def _level2_fits(self) -> StageSpec:
         weighted = [member.run for member in self.members if member.weight > 0]
         for level2 in self.level2:

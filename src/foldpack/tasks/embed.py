@@ -19,7 +19,7 @@ from foldpack.predict.batch import Batch, view_outputs
 from foldpack.predict.views import View
 from foldpack.settings.ensemble import SealedPart, gallery_role
 from foldpack.settings.network import NetConfig
-from foldpack.settings.stages import Neighbours, SpecError, StageSpec, Vectors
+from foldpack.settings.stages import Neighbours, StageSpec, Vectors
 from foldpack.tasks.protocol import OpenSealed
 
 
@@ -64,11 +64,9 @@ class NeighbourFuser(ScoreFuser):
     """Fuses column `vector` (n, D) float32 of units: `tasks.protocol.Fuser`."""
 
     def __init__(self, stage: StageSpec, n_items: int, sealed: OpenSealed) -> None:
-        """sealed: opens the galleries. Raises SpecError for a stage that does not compare neighbours."""
+        """sealed: opens the galleries."""
         super().__init__(stage, n_items)
-        if not isinstance(stage.fuse, Neighbours) or not isinstance(stage.outputs, Vectors):
-            raise SpecError(f"stage '{stage.name}': fuse '{stage.fuse.kind}' of outputs '{stage.outputs.kind}'; allowed "
-                            "for task 'embed': neighbours of vectors; run ./ensemble_search.py again")
+        assert isinstance(stage.fuse, Neighbours) and isinstance(stage.outputs, Vectors)  # as every spec is checked
         self._neighbours, self._none = stage.fuse.neighbours, stage.outputs.none
         self._sealed = sealed
 
@@ -78,8 +76,7 @@ class NeighbourFuser(ScoreFuser):
         Raises SealedError or ModelError for a gallery that cannot be read, or is of other weights.
         """
         asked, role = unit.fold.gallery, gallery_role(unit.member.run, unit.fold.fold)
-        if asked is None:
-            raise SpecError(f"{role}: the ensemble names no gallery; run ./ensemble_search.py again")
+        assert asked is not None  # as every spec is checked
         opened = self._sealed(SealedPart(role, str(asked.file), str(asked.header)))
         gallery = parse_gallery(*opened, unit.fold.sha256, role)
         prior = np.asarray(self.stage.outputs.prior, np.float32)
