@@ -345,8 +345,8 @@ class StageSpec(StrictModel):
     def _galleries_fit(self) -> StageSpec:
         retrieval = isinstance(self.outputs, Vectors)
         if retrieval != isinstance(self.fuse, Neighbours):
-            raise ValueError(f"fuse '{self.fuse.kind}' does not fit outputs '{self.outputs.kind}': neighbours goes with "
-                             "vectors, and only with them")
+            raise ValueError(f"fuse '{self.fuse.kind}' does not fit outputs '{self.outputs.kind}': neighbours goes "
+                             "with vectors, and only with them")
         for member in self.members:
             if any((fold.gallery is not None) != retrieval for fold in member.folds):
                 raise ValueError(f"run '{member.run}': each fold of vectors needs its gallery, and no other has one; "
