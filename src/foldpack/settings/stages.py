@@ -22,7 +22,8 @@ AnswerKind = Literal["class", "labels", "grades", "values", "probs", "ranking", 
 # What a network's outputs become, by the task that its run was trained for.
 LINKS: dict[str, Literal["softmax", "sigmoid"]] = {"multiclass": "softmax", "multilabel": "sigmoid"}
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -83,17 +84,42 @@ class MemberSpec(StrictModel):
         return self
 
 
+class FileMember(StrictModel):
+    """Someone's predictions inside the ensemble. sha256: of the file, or of the digests of its folds' files."""
+
+    name: str
+    weight: float  # below 0 only where signed weights were asked for
+    sha256: HexDigest
+    scores: Literal["probability", "logit", "value"] | None = None  # what its numbers are; None: told by their range
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # its log-odds are divided by it, where only their order counts
+    column: str | None = None  # of predictions with one number an item: what its file calls them
+
+
+class FilesSpec(StrictModel):
+    """Members that are files, and what these call their columns."""
+
+    members: Annotated[list[FileMember], Field(min_length=1)]
+    id_column: str | None = None
+    label_column: str | None = None  # of the labels' file
+
+    @model_validator(mode="after")
+    def _weights_sum(self) -> FilesSpec:
+        if abs(sum(member.weight for member in self.members)) < 1e-9:
+            raise ValueError("the weights of the members sum to 0")
+        return self
+
+
 class Classes(StrictModel):
     """Outputs: a probability of each class."""
 
     kind: Literal["classes"] = "classes"
     link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
-    names: Annotated[list[str], Field(min_length=2)]  # column order of every probability matrix
-    prior: list[float]  # share of each class in the training labels, [0, 1]; answers for a broken image
+    names: list[str]  # column order of every probability matrix; empty: a blend of files that had none
+    prior: list[float]  # share of each class in the training labels, [0, 1]; empty: files without level 2
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Classes:
-        if len(self.prior) != len(self.names):
+        if self.prior and len(self.prior) != len(self.names):
             raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} classes")
         if len(set(self.names)) != len(self.names):
             raise ValueError("a class is named twice")
@@ -103,6 +129,28 @@ class Classes(StrictModel):
     def exclusive(self) -> bool:
         """Whether one class an item is right."""
         return self.link == "softmax"
+
+
+class Values(StrictModel):
+    """Outputs: a real value of each target."""
+
+    kind: Literal["values"] = "values"
+    names: list[str]  # of the targets
+
+    @property
+    def link(self) -> str:
+        """A value is what the network says."""
+        return "identity"
+
+    @property
+    def exclusive(self) -> bool:
+        """Values are no classes."""
+        return False
+
+    @property
+    def prior(self) -> list[float]:
+        """Values have no shares of classes."""
+        return []
 
 
 class ScoreBlend(StrictModel):
@@ -136,9 +184,44 @@ class LabelsDecision(StrictModel):
         return self
 
 
-Outputs = Classes
+class ProbsDecision(StrictModel):
+    """Decision: the probabilities themselves."""
+
+    kind: Literal["probs"] = "probs"
+
+
+class RankingDecision(StrictModel):
+    """Decision: the likeliest classes, best first."""
+
+    kind: Literal["ranking"] = "ranking"
+    k: Annotated[int, Field(ge=1)]  # so many
+    new_score: float | None = None  # of "in no class", which stands behind the classes that reach it
+
+
+class ValuesDecision(StrictModel):
+    """Decision: the values themselves."""
+
+    kind: Literal["values"] = "values"
+
+
+class GradesDecision(StrictModel):
+    """Decision: how many cut points lie at or below a value."""
+
+    kind: Literal["grades"] = "grades"
+    cuts: list[float]  # ascending
+
+
+Outputs = Annotated[Classes | Values, Field(discriminator="kind")]
 Fuse = ScoreBlend
-Decision = Annotated[ClassDecision | LabelsDecision, Field(discriminator="kind")]
+Decision = Annotated[
+    ClassDecision | LabelsDecision | ProbsDecision | RankingDecision | ValuesDecision | GradesDecision,
+    Field(discriminator="kind")]
+# What can be said of an item, by the link of the outputs.
+DECISIONS: dict[str, tuple[AnswerKind, ...]] = {
+    "softmax": ("class", "probs", "ranking"),
+    "sigmoid": ("labels", "probs", "ranking"),
+    "identity": ("values", "grades"),
+}
 
 
 class UnitSpec(StrictModel):
@@ -205,7 +288,8 @@ class StageSpec(StrictModel):
     name: Name
     task: str  # a name that `kernels/kernel.py` knows
     outputs: Outputs
-    members: Annotated[list[MemberSpec], Field(min_length=1)]
+    members: list[MemberSpec] = []
+    files: FilesSpec | None = None  # in place of members: predictions that anyone made, for `foldpack blend`
     plan: PlanSpec | None = None
     fuse: Fuse
     level2: Annotated[list[Level2Spec], Field(max_length=1)] = []  # where members are missing the blend stands
@@ -213,8 +297,13 @@ class StageSpec(StrictModel):
 
     @model_validator(mode="after")
     def _members_fit(self) -> StageSpec:
-        if not sum(member.weight for member in self.members) > 0:
+        if bool(self.members) == (self.files is not None):
+            raise ValueError("members: a stage needs members that are runs, or files in place of them")
+        if self.members and not sum(member.weight for member in self.members) > 0:
             raise ValueError("the weights of the members sum to 0")
+        if self.members and isinstance(self.outputs, Classes) and (len(self.outputs.names) < 2 or
+                                                                   not self.outputs.prior):
+            raise ValueError("outputs: networks need two classes or more, each with its prior")
         return self
 
     @model_validator(mode="after")
@@ -231,14 +320,16 @@ class StageSpec(StrictModel):
                 raise ValueError(f"{len(decision.threshold)} thresholds for {len(self.outputs.names)} classes: {where}")
         if isinstance(self.decision, LabelsDecision) and any(one.decision is None for one in self.level2):
             raise ValueError("level2 needs a decision of its own, as its probabilities are not those of the blend")
-        if (self.decision.kind == "labels") == self.outputs.exclusive:
-            raise ValueError(f"decision '{self.decision.kind}' does not fit link '{self.outputs.link}': class goes "
-                             "with softmax, labels with sigmoid")
+        if self.decision.kind not in DECISIONS[self.outputs.link]:
+            raise ValueError(f"decision '{self.decision.kind}' does not fit link '{self.outputs.link}': allowed are "
+                             f"{', '.join(DECISIONS[self.outputs.link])}")
         return self
 
     @model_validator(mode="after")
     def _level2_fits(self) -> StageSpec:
-        weighted = [member.run for member in self.members if member.weight > 0]
+        weighted = [name for name, weight in self.shares.items() if weight]
+        if self.level2 and not (isinstance(self.outputs, Classes) and self.outputs.prior):
+            raise ValueError("level2 needs classes and their prior")
         for level2 in self.level2:
             if strange := [run for run in level2.members if run not in weighted]:
                 raise ValueError(f"level2.members names '{strange[0]}', which has no weight here; search again")
@@ -247,3 +338,10 @@ class StageSpec(StrictModel):
             if level2.reject is not None and level2.reject >= len(self.outputs.names):
                 raise ValueError(f"level2.reject is class {level2.reject} of {len(self.outputs.names)}, counted from 0")
         return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Name of a run or file -> its weight, in the order of the YAML."""
+        if self.files is not None:
+            return {member.name: member.weight for member in self.files.members}
+        return {member.run: member.weight for member in self.members}
