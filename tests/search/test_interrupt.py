@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foldpack.search.files.blend_spec import read_blend
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = (90, 80, 70)  # of the folds
 WAITING = """import time
 from pathlib import Path
 from foldpack.metrics.classification import accuracy
-from foldpack.search.files.blend_spec import read_blend
 
 def metric(y, p):
     if len(y) == {rows} and not Path("waiting").exists():

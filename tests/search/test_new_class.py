@@ -69,7 +69,7 @@ def test_the_search_fits_it_and_the_yaml_applies_it(tmp_path):
     asked = ArraySearch(paths, tmp_path / "y.npy", map5, options=SearchOptions(rule=NEW))
     spec, numbers = search_arrays(tmp_path / "best.yml", asked)
     write_spec(tmp_path / "best.yml", spec)
-    assert read_blend(tmp_path / "best.yml") == spec and 0 < spec.last.decision.new_score < 1
+    assert read_blend(tmp_path / "best.yml") == spec and 0 < spec.last.decision.none_score < 1
     used = [tmp_path / f"{member.name}.npy" for member in spec.last.files.members]
     assert blend_files(tmp_path / "best.yml", used, tmp_path / "out.npy", tmp_path / "lists.npy") == (400, 21)
     lists = np.load(tmp_path / "lists.npy")
@@ -77,7 +77,7 @@ def test_the_search_fits_it_and_the_yaml_applies_it(tmp_path):
     score = map_at_k(np.where(y == -1, 99, y), np.where(lists == -1, 99, lists))
     assert score == pytest.approx(spec.metric.oof, abs=1e-6)
     assert numbers["scores"]["nested"] == pytest.approx(spec.metric.oof, abs=0.05)
-    assert f"'in no class' scores {spec.last.decision.new_score:.4f}" in "\n".join(report_lines(numbers))
+    assert f"'in no class' scores {spec.last.decision.none_score:.4f}" in "\n".join(report_lines(numbers))
     always_last = map5(np.where(y == -1, 20, y), with_new_score(np.load(tmp_path / "out.npy"), -1.0))
     assert spec.metric.oof > always_last + 0.1
 

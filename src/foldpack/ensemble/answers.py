@@ -1,26 +1,65 @@
-"""What a decision makes of a blend, in numbers: the same in search, kernel and `foldpack blend`."""
+"""From the rows of the last stage to what is said of each item. A metric scores exactly this."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from foldpack.data.answers import Answers
+from foldpack.data.rows import Rows
 from foldpack.ensemble.candidates import top_classes
-from foldpack.ensemble.thresholds import cut_grades, decide
-from foldpack.settings.stages import ClassDecision, Decision, GradesDecision, LabelsDecision, RankingDecision
+from foldpack.ensemble.thresholds import cut_grades, decide, with_new_score
+from foldpack.settings.stages import (
+    ClassDecision,
+    Decision,
+    GradesDecision,
+    LabelsDecision,
+    Outputs,
+    RankingDecision,
+    Values,
+    numbered,
+)
 
 
-def decided_rows(decision: Decision, blended: np.ndarray) -> np.ndarray | None:
-    """(n,) int64 classes or grades; (n, C) bool labels; (n, k) int64 rankings; None: the numbers themselves.
+def answers_of(rows: Rows, decision: Decision, outputs: Outputs) -> Answers:
+    """What the decision makes of rows: column `probs` (n, C) float32 of classes, or `value` (n, T) float32 of values.
 
-    blended: (n, C) float32 probabilities, or (n,) where an item has one number. With a score of "in no class" that is
-    the last column, and -1 in a ranking.
+    Names where classes are decided on, see `decided_rows`; else numbers.
+    """
+    numbers = np.asarray(rows.columns["value" if isinstance(outputs, Values) else "probs"])
+    decided, names = decided_rows(decision, numbers), outputs.names
+    if isinstance(outputs, Values):
+        return Answers(numbers=numbers if decided is None else decided, columns=names)
+    if decided is None:
+        columns = numbered(outputs, decision)
+        return Answers(numbers=numbers[:, [names.index(name) for name in columns]], columns=columns)
+    if decided.dtype == bool:
+        return Answers([[names[k] for k in np.flatnonzero(row)] for row in decided])
+    return Answers([[names[k] for k in row] for row in decided.reshape(len(decided), -1)])
+
+
+def decided_rows(decision: Decision, numbers: np.ndarray) -> np.ndarray | None:
+    """The decision in numbers, the same in search, kernel and `foldpack blend`; None: the numbers themselves.
+
+    numbers: (n, C) float32 probabilities or values, or (n,) where an item has one. Class: (n,) int64, the likeliest,
+    the first of equal ones. Labels: (n, C) bool. Ranking: (n, at most k) int64, equal ones in column order; with a
+    `none_score` the last column, "none of these", has that score and is -1. Grades: int64, how many cuts lie at or
+    below the value.
     """
     if isinstance(decision, ClassDecision):
-        return blended.argmax(axis=1)
+        return numbers.argmax(axis=1)
     if isinstance(decision, LabelsDecision):
-        table = blended if blended.ndim == 2 else blended[:, None]
+        table = numbers if numbers.ndim == 2 else numbers[:, None]
         return decide(table, np.asarray(decision.threshold), decision.min_labels, decision.max_labels)
     if isinstance(decision, RankingDecision):
-        ranked = top_classes(blended, decision.k)[:, :decision.k]
-        return ranked if decision.new_score is None else np.where(ranked == blended.shape[1] - 1, -1, ranked)
-    return cut_grades(blended, np.array(decision.cuts)) if isinstance(decision, GradesDecision) else None
+        none = decision.none_score
+        ranked = top_classes(numbers if none is None else with_new_score(numbers, none), decision.k)[:, :decision.k]
+        return ranked if none is None else np.where(ranked == numbers.shape[1] - 1, -1, ranked)
+    if isinstance(decision, GradesDecision):
+        return cut_grades(numbers, np.asarray(decision.cuts, dtype=numbers.dtype))
+    return None
+
+
+def prior_rows(outputs: Outputs, count: int) -> Rows:
+    """Rows of which nothing is known: the share of each class in the training labels, or the mean of each value."""
+    column = "value" if isinstance(outputs, Values) else "probs"
+    return Rows({column: np.tile(np.asarray(outputs.prior, dtype=np.float32), (count, 1))})

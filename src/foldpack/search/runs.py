@@ -251,6 +251,9 @@ def require_metric_fits(metric: Metric, task: str) -> None:
         raise DataError(f"runs of task '{task}' have no kernel yet; allowed: {', '.join(LINKS)}")
     if problem := answer_problem(metric.name, metric.answer, task_answers(task)):
         raise DataError(f"{problem}, or a .py file that says what it `needs`; name one of them with --metric")
+    if task == "multilabel" and metric.hit_at:
+        raise DataError(f"metric '{metric.name}' knows one right class an item, but these runs have any number of "
+                        "them; name a mean average precision with --metric, such as map5")
 
 
 def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:

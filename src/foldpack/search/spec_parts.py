@@ -63,4 +63,4 @@ def fitted_spec(metric: Metric, fitted: Decision, rule: LabelRule) -> DecisionSp
         return LabelsDecision(threshold=threshold, min_labels=rule.min_labels, max_labels=rule.max_labels)
     if fitted.cuts is not None:
         return GradesDecision(cuts=fitted.cuts.tolist())
-    return None if fitted.new_score is None else RankingDecision(k=metric.map_at, new_score=fitted.new_score)
+    return None if fitted.new_score is None else RankingDecision(k=metric.map_at, none_score=fitted.new_score)

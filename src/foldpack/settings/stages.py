@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from foldpack.errors import FoldpackError, did_you_mean
+from foldpack.settings.file_members import FilesSpec
 from foldpack.settings.strict_model import StrictModel
 
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
@@ -84,46 +85,28 @@ class MemberSpec(StrictModel):
         return self
 
 
-class FileMember(StrictModel):
-    """Someone's predictions inside the ensemble. sha256: of the file, or of the digests of its folds' files."""
+class NamedOutputs(StrictModel):
+    """Outputs of a column each, and what is known of an item before it was seen."""
 
-    name: str
-    weight: float  # below 0 only where signed weights were asked for
-    sha256: HexDigest
-    scores: Literal["probability", "logit", "value"] | None = None  # what its numbers are; None: told by their range
-    temperature: Annotated[float, Field(gt=0)] = 1.0  # its log-odds are divided by it, where only their order counts
-    column: str | None = None  # of predictions with one number an item: what its file calls them
-
-
-class FilesSpec(StrictModel):
-    """Members that are files, and what these call their columns."""
-
-    members: Annotated[list[FileMember], Field(min_length=1)]
-    id_column: str | None = None
-    label_column: str | None = None  # of the labels' file
+    kind: str
+    link: str  # what becomes of a network's numbers
+    names: list[str]  # column order of every table of predictions; empty: of files that had none
+    prior: list[float]  # of each column, from the training labels; answers for a broken image; empty: of old files
 
     @model_validator(mode="after")
-    def _weights_sum(self) -> FilesSpec:
-        if abs(sum(member.weight for member in self.members)) < 1e-9:
-            raise ValueError("the weights of the members sum to 0")
+    def _columns_fit(self) -> NamedOutputs:
+        if self.prior and len(self.prior) != len(self.names):
+            raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} names")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("a name stands there twice")
         return self
 
 
-class Classes(StrictModel):
-    """Outputs: a probability of each class."""
+class Classes(NamedOutputs):
+    """Outputs: a probability of each class. The prior is the share of each class, [0, 1]."""
 
     kind: Literal["classes"] = "classes"
     link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
-    names: list[str]  # column order of every probability matrix; empty: a blend of files that had none
-    prior: list[float]  # share of each class in the training labels, [0, 1]; empty: files without level 2
-
-    @model_validator(mode="after")
-    def _columns_fit(self) -> Classes:
-        if self.prior and len(self.prior) != len(self.names):
-            raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} classes")
-        if len(set(self.names)) != len(self.names):
-            raise ValueError("a class is named twice")
-        return self
 
     @property
     def exclusive(self) -> bool:
@@ -131,26 +114,16 @@ class Classes(StrictModel):
         return self.link == "softmax"
 
 
-class Values(StrictModel):
-    """Outputs: a real value of each target."""
+class Values(NamedOutputs):
+    """Outputs: real values. The prior is the mean of each."""
 
     kind: Literal["values"] = "values"
-    names: list[str]  # of the targets
-
-    @property
-    def link(self) -> str:
-        """A value is what the network says."""
-        return "identity"
+    link: Literal["identity"] = "identity"
 
     @property
     def exclusive(self) -> bool:
-        """Values are no classes."""
+        """Whether one column an item is right: values stand for themselves."""
         return False
-
-    @property
-    def prior(self) -> list[float]:
-        """Values have no shares of classes."""
-        return []
 
 
 class ScoreBlend(StrictModel):
@@ -185,43 +158,58 @@ class LabelsDecision(StrictModel):
 
 
 class ProbsDecision(StrictModel):
-    """Decision: the probabilities themselves."""
+    """Decision: the probabilities themselves, a column a class; of one class alone in the column of the answer."""
 
     kind: Literal["probs"] = "probs"
+    classes: Annotated[list[str], Field(min_length=1)] | None = None  # those that are asked for; None: all
 
 
 class RankingDecision(StrictModel):
-    """Decision: the likeliest classes, best first."""
+    """Decision: the best classes, best first."""
 
     kind: Literal["ranking"] = "ranking"
-    k: Annotated[int, Field(ge=1)]  # so many
-    new_score: float | None = None  # of "in no class", which stands behind the classes that reach it
+    k: Annotated[int, Field(ge=1)]  # so many, or all where there are fewer
+    none_score: float | None = None  # of the last class, "none of these", in place of what the networks say of it
 
 
 class ValuesDecision(StrictModel):
-    """Decision: the values themselves."""
+    """Decision: the values themselves, a column a target; of one target in the column of the answer."""
 
     kind: Literal["values"] = "values"
 
 
 class GradesDecision(StrictModel):
-    """Decision: how many cut points lie at or below a value."""
+    """Decision: a whole number from 0 on."""
 
     kind: Literal["grades"] = "grades"
-    cuts: list[float]  # ascending
+    cuts: Annotated[list[float], Field(min_length=1)]  # ascending; a value at a cut has the higher grade
+
+    @model_validator(mode="after")
+    def _cuts_ascend(self) -> GradesDecision:
+        if sorted(self.cuts) != self.cuts:
+            raise ValueError(f"cuts {self.cuts} do not ascend")
+        return self
 
 
 Outputs = Annotated[Classes | Values, Field(discriminator="kind")]
 Fuse = ScoreBlend
 Decision = Annotated[
     ClassDecision | LabelsDecision | ProbsDecision | RankingDecision | ValuesDecision | GradesDecision,
-    Field(discriminator="kind")]
-# What can be said of an item, by the link of the outputs.
-DECISIONS: dict[str, tuple[AnswerKind, ...]] = {
+    Field(discriminator="kind"),
+]
+
+DECISIONS: dict[str, tuple[AnswerKind, ...]] = {  # of outputs with this link
     "softmax": ("class", "probs", "ranking"),
     "sigmoid": ("labels", "probs", "ranking"),
     "identity": ("values", "grades"),
 }
+
+
+def numbered(outputs: Outputs, decision: Decision) -> list[str]:
+    """What the numbers of an answer are of: values or classes; none where the answer is names."""
+    if isinstance(decision, ProbsDecision):
+        return decision.classes or outputs.names
+    return outputs.names if isinstance(outputs, Values) else []
 
 
 class UnitSpec(StrictModel):
@@ -287,6 +275,7 @@ class StageSpec(StrictModel):
 
     name: Name
     task: str  # a name that `kernels/kernel.py` knows
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the time left at its start; binds once a unit is finished
     outputs: Outputs
     members: list[MemberSpec] = []
     files: FilesSpec | None = None  # in place of members: predictions that anyone made, for `foldpack blend`
@@ -301,9 +290,9 @@ class StageSpec(StrictModel):
             raise ValueError("members: a stage needs members that are runs, or files in place of them")
         if self.members and not sum(member.weight for member in self.members) > 0:
             raise ValueError("the weights of the members sum to 0")
-        if self.members and isinstance(self.outputs, Classes) and (len(self.outputs.names) < 2 or
-                                                                   not self.outputs.prior):
-            raise ValueError("outputs: networks need two classes or more, each with its prior")
+        fewest = 2 if isinstance(self.outputs, Classes) else 1
+        if self.members and (len(self.outputs.names) < fewest or not self.outputs.prior):
+            raise ValueError(f"outputs: networks need {fewest} names or more, and a prior")
         return self
 
     @model_validator(mode="after")
@@ -320,9 +309,12 @@ class StageSpec(StrictModel):
                 raise ValueError(f"{len(decision.threshold)} thresholds for {len(self.outputs.names)} classes: {where}")
         if isinstance(self.decision, LabelsDecision) and any(one.decision is None for one in self.level2):
             raise ValueError("level2 needs a decision of its own, as its probabilities are not those of the blend")
-        if self.decision.kind not in DECISIONS[self.outputs.link]:
-            raise ValueError(f"decision '{self.decision.kind}' does not fit link '{self.outputs.link}': allowed are "
-                             f"{', '.join(DECISIONS[self.outputs.link])}")
+        allowed = DECISIONS[self.outputs.link]
+        if self.decision.kind not in allowed:
+            raise ValueError(f"decision '{self.decision.kind}' does not fit link '{self.outputs.link}'; allowed: "
+                             f"{', '.join(allowed)}")
+        if strange := [name for name in numbered(self.outputs, self.decision) if name not in self.outputs.names]:
+            raise ValueError(f"decision.classes names '{strange[0]}', which is none of the classes")
         return self
 
     @model_validator(mode="after")

@@ -32,7 +32,7 @@ from foldpack.search.files.member_scores import (
     zero_notes,
 )
 from foldpack.search.files.tables import RawTable, read_raw, split_array_name
-from foldpack.settings.stages import FileMember
+from foldpack.settings.file_members import FileMember
 
 
 @dataclass(frozen=True)

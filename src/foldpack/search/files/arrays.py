@@ -28,15 +28,18 @@ from foldpack.search.report.report import Report, report_numbers
 from foldpack.search.spec_parts import decision_spec, fuse_spec, metric_spec
 from foldpack.search.weights.solvers import in_space
 from foldpack.settings.ensemble import EnsembleSpec
-from foldpack.settings.stages import Classes, FilesSpec, StageSpec, Values
+from foldpack.settings.file_members import FilesSpec
+from foldpack.settings.stages import Classes, StageSpec, Values
 
 
 def files_ensemble(name: str, inputs: ArrayInputs, found: Found) -> EnsembleSpec:
     """The YAML of what was found."""
     cells, weights = inputs.cells, found.blend.weights
     members = [inputs.members[m].model_copy(update={"weight": float(weights[m])}) for m in found.used]
-    outputs: Classes | Values = Values(names=inputs.classes)
-    if cells.kind != "values":
+    outputs: Classes | Values
+    if cells.kind == "values":
+        outputs = Values(names=inputs.classes, prior=[float(cells.targets.mean())])
+    else:
         prior = class_prior(cells.targets, cells.classes)[: len(inputs.classes)].tolist()  # "in no class" is none
         outputs = Classes(link=LINK_OF[cells.kind], names=inputs.classes, prior=prior)
     return EnsembleSpec(

@@ -26,7 +26,8 @@ from foldpack.search.files.member_scores import as_probs, decide_scores, require
 from foldpack.search.files.prediction_csv import answer_frame, number_frame
 from foldpack.search.files.tables import RawTable, read_raw, split_array_name
 from foldpack.search.level2.files import level2_of_files
-from foldpack.settings.stages import FileMember, RankingDecision, StageSpec
+from foldpack.settings.file_members import FileMember
+from foldpack.settings.stages import RankingDecision, StageSpec
 
 OUTPUTS = (".npy", ".csv")
 
@@ -78,12 +79,12 @@ def blend_members(stage: StageSpec, predictions: list[np.ndarray]) -> np.ndarray
 
     With a score of "in no class", one column more: that class with that score.
     """
-    new_score = stage.decision.new_score if isinstance(stage.decision, RankingDecision) else None
-    if new_score is not None:
+    none_score = stage.decision.none_score if isinstance(stage.decision, RankingDecision) else None
+    if none_score is not None:
         column = new_column(*predictions[0].shape)
         predictions = [np.hstack([probs, column]) for probs in predictions]
     blended = blend_probs(predictions, list(stage.shares.values()), stage.fuse, stage.outputs.exclusive)
-    return blended if new_score is None else with_new_score(blended, new_score)
+    return blended if none_score is None else with_new_score(blended, none_score)
 
 
 def _write(path: Path, values: np.ndarray, stage: StageSpec, ids: IdColumn | None, decisions: bool) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from foldpack.metrics.registry import METRICS
 from foldpack.search.cells.cells import Kind
 from foldpack.settings.ensemble import EnsembleSpec, lift_threshold, load_spec, parse_spec
-from foldpack.settings.stages import FileMember, FilesSpec, StageSpec
+from foldpack.settings.file_members import FileMember, FilesSpec
+from foldpack.settings.stages import StageSpec
 
 KIND_OF: dict[str, Kind] = {"softmax": "exclusive", "sigmoid": "labels", "identity": "values"}
 LINK_OF: dict[Kind, Literal["softmax", "sigmoid"]] = {"exclusive": "softmax", "labels": "sigmoid"}
@@ -34,8 +35,8 @@ def lift_files(data: dict[str, Any]) -> dict[str, Any]:
     """A blend of files of version 1 as one of version 2. What it does not know stays for the check."""
     rest = {key: value for key, value in data.items() if value is not None} | {"version": 2}
     kind, names = rest.pop("kind"), rest.pop("classes", [])
-    outputs: dict[str, Any] = {"kind": "values", "names": names}
     prior = rest.pop("prior", [])
+    outputs: dict[str, Any] = {"kind": "values", "names": names, "prior": prior}
     if kind != "values":
         outputs = {"kind": "classes", "link": LINK_OF.get(kind, kind), "names": names, "prior": prior}
     limits: dict[str, Any] = {key: rest.pop(key) for key in ("min_labels", "max_labels") if key in rest}
@@ -59,5 +60,5 @@ def _decision(kind: object, data: dict[str, Any], parts: dict[str, Any], limits:
     if metric is not None and metric.answer == "class" and kind == "exclusive" and not parts:
         return {"kind": "class"}
     if metric is not None and (metric.answer == "ranking" or parts):
-        return {"kind": "ranking", "k": metric.map_at or metric.hit_at, **parts}
+        return {"kind": "ranking", "k": metric.map_at or metric.hit_at, "none_score": parts.get("new_score")}
     return {"kind": "values" if kind == "values" else "probs"}
