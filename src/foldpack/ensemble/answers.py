@@ -34,7 +34,7 @@ def answers_of(rows: Rows, decision: Decision, outputs: Outputs) -> Answers:
         return Answers(numbers=numbers[:, [names.index(name) for name in columns]], columns=columns)
     if decided.dtype == bool:
         return Answers([[names[k] for k in np.flatnonzero(row)] for row in decided])
-    return Answers([[names[k] for k in row] for row in decided.reshape(len(decided), -1)])
+    return Answers([[names[k] for k in row] for row in (decided[:, None] if decided.ndim == 1 else decided)])
 
 
 def decided_rows(decision: Decision, numbers: np.ndarray) -> np.ndarray | None:
