@@ -52,7 +52,6 @@ def search(
     """Find the ensemble: write ensembles/NAME.yml and its report, and print what was found."""
     # The imports take seconds; other commands should not wait for them.
     from foldpack.metrics.plugin import find_metric
-    from foldpack.search.array_spec import write_array_ensemble
     from foldpack.search.decide.decision import LabelRule
     from foldpack.search.files.arrays import ArraySearch, search_arrays
     from foldpack.search.files.tables import is_prediction_file
@@ -76,8 +75,7 @@ def search(
                 raise FoldpackError("files of predictions need --labels and --metric")
             wanted = ArraySearch([Path(one) for one in inputs], labels, find_metric(metric), groups, folds, options,
                                  boosters, tuple(test or ()), scores)
-            arrays, numbers = search_arrays(target, wanted, progress)
-            write_array_ensemble(target, arrays)
+            spec, numbers = search_arrays(target, wanted, progress)
         else:
             if new_class or test or scores:
                 raise FoldpackError("--new-class, --test and --scores are for files of predictions, not for runs")
@@ -85,7 +83,7 @@ def search(
                               slug=slug, options=options, level2=boosters,
                               boosters=booster_folder(target))
             spec, numbers = search_runs(name, [runs / one for one in inputs], asked, progress)
-            write_spec(target, spec)
+        write_spec(target, spec)
     write_atomic(out / f"{name}.report.json", report_json(numbers))
     write_atomic(out / f"{name}.report.html", report_html(numbers))
     print("\n".join(report_lines(numbers)))

@@ -223,8 +223,10 @@ def same_targets(run: Run, other: Run) -> bool:
 def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
     """Raises DataError for a metric that does not score what the kernel of such runs hands in."""
     if problem := answer_problem(metric.name, metric.answer, task_answers(meta.task)):
-        own = ', or a .py file with needs = "class"' if meta.task == "multiclass" else ""
-        raise DataError(f"{problem}{own}; name one of them with --metric")
+        raise DataError(f"{problem}, or a .py file that says what it `needs`; name one of them with --metric")
+    if meta.task == "multilabel" and metric.hit_at:
+        raise DataError(f"metric '{metric.name}' knows one right class an item, but these runs have any number of "
+                        "them; name a mean average precision with --metric, such as map5")
     if meta.none and not metric.map_at:
         raise DataError(f"metric '{metric.name}' does not say where '{meta.classes[-1]}' stands in a ranking; allowed: "
                         f"{', '.join(sorted(name for name, one in METRICS.items() if one.map_at))}; name one of them "
