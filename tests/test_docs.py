@@ -26,7 +26,7 @@ PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 NEEDED = "needed"
 SETTINGS = {"RunConfig": "settings/run.py", "NetConfig": "settings/network.py", "RecipeConfig": "commands/recipe.py",
             "EnsembleSpec": "settings/ensemble.py", "StageSpec": "settings/stages.py",
-            "FilesSpec": "settings/file_members.py"}
+            "FilesSpec": "settings/file_members.py", "NamedOutputs": "settings/outputs.py"}
 # What is one of several kinds, and the section that has them.
 KINDS = {"Outputs": "Outputs", "Fuse": "Ways to fuse", "Decision": "Decisions"}
 WORDS = (

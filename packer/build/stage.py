@@ -16,7 +16,8 @@ from foldpack.keyring.keyring import KeyNotFoundError, Keyring
 from foldpack.sealed.container import SealedError, SealedInfo, new_data_key, read_sealed_header, seal_file
 from foldpack.sealed.keys import write_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, booster_role, fold_role, gallery_role, sealed_parts
-from foldpack.settings.stages import BoosterSpec, Classes, FoldSpec, MemberSpec, Outputs, StageSpec, Values
+from foldpack.settings.outputs import Classes, Values
+from foldpack.settings.stages import BoosterSpec, FoldSpec, MemberSpec, Outputs, StageSpec
 
 INDEX_VERSION = 1
 

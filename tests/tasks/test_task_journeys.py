@@ -25,7 +25,8 @@ from foldpack.metrics.regression import rmse
 from foldpack.search.run_rows import run_reader_of
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
-from foldpack.settings.stages import Neighbours, RankingDecision, Vectors
+from foldpack.settings.outputs import Vectors
+from foldpack.settings.stages import Neighbours, RankingDecision
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import Build, build_kernel
 from packer.rehearse.process import lay_out_inputs, rehearse

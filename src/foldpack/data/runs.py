@@ -25,8 +25,9 @@ from pydantic import Field
 
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
+from foldpack.settings.outputs import Classes, Values, Vectors
 from foldpack.settings.run import EmbedConfig
-from foldpack.settings.stages import LINKS, Classes, HexDigest, MergeName, Name, Outputs, Values, Vectors
+from foldpack.settings.stages import LINKS, HexDigest, MergeName, Name, Outputs
 from foldpack.settings.strict_model import StrictModel, parse_strict
 
 

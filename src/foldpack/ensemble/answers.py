@@ -8,6 +8,7 @@ from foldpack.data.answers import Answers
 from foldpack.data.rows import Rows
 from foldpack.ensemble.candidates import top_classes
 from foldpack.ensemble.thresholds import cut_grades, decide, with_new_score
+from foldpack.settings.outputs import Values
 from foldpack.settings.stages import (
     ClassDecision,
     Decision,
@@ -15,7 +16,6 @@ from foldpack.settings.stages import (
     LabelsDecision,
     Outputs,
     RankingDecision,
-    Values,
     numbered,
 )
 

@@ -15,7 +15,8 @@ from foldpack.models.classifier import build_classifier
 from foldpack.predict.batch import Batch, logit_rows, stacked_logits
 from foldpack.predict.views import View
 from foldpack.settings.network import NetConfig
-from foldpack.settings.stages import Classes, StageSpec
+from foldpack.settings.outputs import Classes
+from foldpack.settings.stages import StageSpec
 from foldpack.tasks.protocol import OpenSealed
 
 

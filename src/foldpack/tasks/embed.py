@@ -19,7 +19,8 @@ from foldpack.predict.batch import Batch, view_outputs
 from foldpack.predict.views import View
 from foldpack.settings.ensemble import SealedPart, gallery_role
 from foldpack.settings.network import NetConfig
-from foldpack.settings.stages import Neighbours, StageSpec, Vectors
+from foldpack.settings.outputs import Vectors
+from foldpack.settings.stages import Neighbours, StageSpec
 from foldpack.tasks.protocol import OpenSealed
 
 

@@ -15,7 +15,8 @@ from foldpack.models.regressor import build_regressor
 from foldpack.predict.batch import Batch, view_outputs
 from foldpack.predict.views import View
 from foldpack.settings.network import NetConfig
-from foldpack.settings.stages import StageSpec, Values
+from foldpack.settings.outputs import Values
+from foldpack.settings.stages import StageSpec
 from foldpack.tasks.protocol import OpenSealed
 
 

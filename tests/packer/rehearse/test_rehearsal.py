@@ -15,7 +15,8 @@ from rich.console import Console
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
-from foldpack.settings.stages import ClassDecision, Classes, FoldSpec, MemberSpec, ScoreBlend, StageSpec
+from foldpack.settings.outputs import Classes
+from foldpack.settings.stages import ClassDecision, FoldSpec, MemberSpec, ScoreBlend, StageSpec
 from packer.build.kernel_folder import Build, with_fallback
 from packer.rehearse.images import images_of, noise_images, write_competition
 from packer.rehearse.process import RehearsalError

@@ -1,0 +1,65 @@
+"""What the networks of a stage give for an item: columns with names, of one of several kinds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from foldpack.settings.strict_model import StrictModel
+
+
+class NamedOutputs(StrictModel):
+    """Outputs of a column each, and what is known of an item before it was seen."""
+
+    kind: str
+    link: str  # what becomes of a network's numbers
+    names: list[str]  # column order of every table of predictions; empty: of files that had none
+    prior: list[float]  # of each column, from the training labels; answers for a broken image; empty: of old files
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> NamedOutputs:
+        if self.prior and len(self.prior) != len(self.names):
+            raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} names")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("a name stands there twice")
+        return self
+
+
+class Classes(NamedOutputs):
+    """Outputs: a probability of each class. The prior is the share of each class, [0, 1]."""
+
+    kind: Literal["classes"] = "classes"
+    link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one class an item is right."""
+        return self.link == "softmax"
+
+
+class Values(NamedOutputs):
+    """Outputs: real values. The prior is the mean of each."""
+
+    kind: Literal["values"] = "values"
+    link: Literal["identity"] = "identity"
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one column an item is right: values stand for themselves."""
+        return False
+
+
+class Vectors(NamedOutputs):
+    """Outputs: embeddings, which a gallery turns into a score of each identity. The prior is the share of each."""
+
+    kind: Literal["vectors"] = "vectors"
+    link: Literal["softmax"] = "softmax"  # one identity an item is right
+    names: Annotated[list[str], Field(min_length=2)]
+    dim: Annotated[int, Field(ge=2)]  # numbers of a vector
+    none: bool = False  # the last class is no identity: it stands for items that are like no other
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one class an item is right: always."""
+        return True
