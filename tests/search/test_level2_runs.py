@@ -141,7 +141,7 @@ def test_a_compact_store_gives_the_same_table(tmp_path):
 def test_a_gain_over_a_blend_that_is_not_fully_known_is_not_believed(tmp_path, monkeypatch):
     """A store that cannot hold what the threshold selects makes the blend look worse than it is."""
     specialists(tmp_path, "multilabel")
-    monkeypatch.setattr("foldpack.search.runs.compact_cells", partial(compact_cells, store_bytes=15_000))
+    monkeypatch.setattr("foldpack.search.run_rows.compact_cells", partial(compact_cells, store_bytes=15_000))
     _, spec, numbers = search(tmp_path)
     assert not spec.last.level2 and numbers["level2"]["gain"] > numbers["level2"]["gain_se"]
     assert any("level 2 is not believed: only probabilities above" in note for note in numbers["notes"])

@@ -198,11 +198,12 @@ def require_same_rows(runs: list[Run]) -> None:
     for run in runs[1:]:
         for what, same in (
             ("competition", run.meta.competition == first.meta.competition),
-            ("outputs", run.meta.outputs == first.meta.outputs),
-            ("neighbours", run.meta.embed == first.meta.embed),
+            ("classes", run.meta.classes == first.meta.classes),
             ("ids", run.ids == first.ids),
             ("folds", np.array_equal(run.fold, first.fold)),
             ("targets", same_targets(run, first)),
+            ("outputs", run.meta.outputs == first.meta.outputs),
+            ("neighbours", run.meta.embed == first.meta.embed),
         ):
             if not same:
                 raise DataError(f"runs '{first.meta.run}' and '{run.meta.run}' differ in their {what}; blend runs "
