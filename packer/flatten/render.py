@@ -13,7 +13,7 @@ from packer.errors import PackError
 from packer.flatten.first_part import BEGIN, first_part
 from packer.flatten.imports import render_imports
 from packer.flatten.keys import KEYS_LINE
-from packer.flatten.literal import quote, render_literal
+from packer.flatten.literal import render_literal
 from packer.flatten.runtime import CARRIED, TRACEBACKS, WHEELS, runtime_module
 from packer.flatten.shake import Shaken
 from packer.flatten.source import Import, Module
@@ -138,8 +138,8 @@ def addition_calls(additions: Additions) -> list[tuple[str, str]]:
     """The runtime modules that make packages importable, each with its call."""
     calls: list[tuple[str, str]] = []
     if additions.wheels:
-        wheels = ", ".join(map(quote, additions.wheels))
-        calls.append((WHEELS, f"install_wheels({quote(additions.dataset)}, [{wheels}])"))
+        wheels = ", ".join(map(ascii, additions.wheels))
+        calls.append((WHEELS, f"install_wheels({additions.dataset!a}, [{wheels}])"))
     if additions.archive:
         calls.append((CARRIED, "install_carried(__file__)"))
     return calls

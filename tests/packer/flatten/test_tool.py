@@ -123,7 +123,7 @@ def test_verify_shows_what_differs(project: Path, tmp_path: Path) -> None:
     (project / "src/toy/a.py").write_text(A)
     (project / "spec.yml").write_text("name: best\nx: 3\n")
     code, said, _ = call(out, "--verify", "--src", project / "src", "--spec", project / "spec.yml")
-    assert code == 1 and '-SPEC: dict = {"name": "best", "x": 2}\n+SPEC: dict = {"name": "best", "x": 3}\n' in said
+    assert code == 1 and "-SPEC: dict = {'name': 'best', 'x': 2}\n+SPEC: dict = {'name': 'best', 'x': 3}\n" in said
     code, _, said = call(project / "kernels/go.py", "--verify", "--src", project / "src")
     assert code == 2 and said.startswith("not a packed script: its header names no entry")
 
