@@ -24,7 +24,7 @@ COMMANDS = "docs/commands.md"
 CONFIGURATION = "docs/configuration.md"
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
 NEEDED = "needed"
-SETTINGS = {"RunConfig": "settings/run.py", "RecipeConfig": "commands/recipe.py",
+SETTINGS = {"RunConfig": "settings/run.py", "NetConfig": "settings/network.py", "RecipeConfig": "commands/recipe.py",
             "EnsembleSpec": "settings/ensemble.py", "ArrayEnsemble": "search/array_spec.py"}
 WORDS = (
     "fold, run, checkpoint, OOF, item, view, member, blend weight, level 1, level 2, stage, unit, plan, budget, spec, "

@@ -12,7 +12,7 @@ from torch import nn
 
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, restore_net, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, normalise, require_output
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 NET = NetConfig(arch="test_vit", size=32, kwargs={"img_size": 32})
 

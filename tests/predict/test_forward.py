@@ -10,7 +10,7 @@ from torch import nn
 from foldpack.models.classifier import build_classifier
 from foldpack.predict.loop import Forward, NotFinite, PredictError, finite_logits, predict_logits
 from foldpack.predict.net_forms import TunedNet
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 CPU = torch.device("cpu")
 CONFIG = NetConfig(arch="test_efficientnet", size=32)

@@ -18,7 +18,7 @@ from foldpack.predict.golden import (
     library_versions,
     remember_golden,
 )
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 CPU = torch.device("cpu")
 CONFIG = NetConfig(arch="test_resnet", size=32)

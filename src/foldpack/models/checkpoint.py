@@ -13,7 +13,7 @@ from torch import nn
 
 from foldpack.files import atomic_path
 from foldpack.models.classifier import ModelError, build_classifier
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 from foldpack.settings.strict_model import StrictModel, parse_strict
 
 METADATA_KEY = "foldpack"

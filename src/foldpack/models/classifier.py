@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from foldpack.errors import FoldpackError
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 
 class ModelError(FoldpackError):

@@ -77,7 +77,7 @@ class CanvasSet:
             try:
                 repaired, fallback = self._decode(row)
             except MemoryError:
-                repaired, fallback = "", f"{self.items.paths[row]}: no memory to decode it"
+                repaired, fallback = "", f"{self.items.images[row]}: no memory to decode it"
             except BaseException as failure:  # nobody foresaw it: the waiting thread must hear of it
                 with self._changed:
                     self._failure = failure
@@ -91,7 +91,7 @@ class CanvasSet:
             kinds = [kind for kind in self.kinds if kind.decoder == decoder]
             kept = [kind for kind in kinds if self._keeps(kind, row)]
             sizes = [kind.size for kind in kept] or [kinds[0].size]  # how the image is must be known in any case
-            decoded = decode_item(self.items.paths[row], sizes, decoder)
+            decoded = decode_item(self.items.images[row], sizes, decoder)
             if decoded.state == "fallback":
                 fallback = decoded.reason
             elif decoded.largest >= 0:
@@ -177,7 +177,7 @@ class CanvasSet:
         stalled = [row for row, since in self._since.items() if now - since > STALL_SECONDS]
         for row in stalled:
             del self._since[row]
-            self.report.fallback[row] = f"{self.items.paths[row]}: not decoded after {STALL_SECONDS:.0f} s, given up"
+            self.report.fallback[row] = f"{self.items.images[row]}: not decoded after {STALL_SECONDS:.0f} s, given up"
             for kind in [kind for kind in self.kinds if self._keeps(kind, row)]:
                 self._keep(kind, row, np.zeros((kind.size, kind.size, PIXEL_BYTES), dtype=np.uint8))
             self._settle(row)

@@ -17,7 +17,7 @@ from torch import nn
 from foldpack.data.decode import decode_item
 from foldpack.models.classifier import ModelError, build_classifier, normalise, require_output
 from foldpack.predict.device import probe_devices
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 EMBED_BATCH = 32  # images
 

@@ -14,7 +14,7 @@ from torch import nn
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, GoldenLogits
 from foldpack.models.classifier import normalise
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 GOLDEN_CLASSES = 32  # the first so many logits are remembered
 GOLDEN_TOLERANCE = 0.02  # of the largest remembered logit, or of 1 where all are smaller

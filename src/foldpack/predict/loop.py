@@ -15,7 +15,7 @@ from foldpack.predict.device import Precision
 from foldpack.predict.page_stream import PageStream
 from foldpack.predict.view_pixels import apply_views, split_views
 from foldpack.predict.views import View, parse_view, require_views
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 
 class PredictError(FoldpackError):

@@ -23,7 +23,7 @@ from foldpack.predict.net_forms import TunedNet, tune_net
 from foldpack.predict.page_stream import CanvasKind, PageStream
 from foldpack.sealed.container import load_sealed_tensors
 from foldpack.sealed.format import DataKey
-from foldpack.settings.ensemble import NetConfig
+from foldpack.settings.network import NetConfig
 
 LoadedWeights = tuple[dict[str, torch.Tensor], dict[str, str]]  # tensors and metadata
 
