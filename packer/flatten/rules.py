@@ -235,7 +235,8 @@ class NameChecker:
             if statement.kind != "code":
                 continue
             for name in sorted(statement.looked_up[0] - known):
-                lines = [node.lineno for node in ast.walk(statement.node) if getattr(node, "id", "") == name]
+                reads = (node for node in ast.walk(statement.node) if isinstance(node, ast.Name))
+                lines = [node.lineno for node in reads if node.id == name]
                 found = f"{name!r} is not defined in this module"
                 self.refuse(module, min(lines, default=statement.first), 3, found, "define or import it")
 
@@ -269,7 +270,7 @@ def global_violations(graph: Graph) -> Iterator[Violation]:
 
 def declared_global(statement: Statement) -> Iterator[tuple[str, int]]:
     """Names that functions of a statement declare `global`, with their lines."""
-    for node in ast.walk(statement.node) if "global" in statement.words else []:
+    for node in ast.walk(statement.node) if "global " in statement.text else []:
         if isinstance(node, ast.Global):
             yield from ((name, node.lineno) for name in node.names)
 

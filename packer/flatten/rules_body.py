@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import sys
 from functools import cached_property
 
@@ -105,9 +106,10 @@ class BodyChecker:
                 )
         if sys.version_info >= (3, 12):
             self.check_f_strings()
-        noteworthy = self.watched | NOTEWORTHY
+        there = [word for word in self.watched | NOTEWORTHY if word in self.module.text]
+        noteworthy = re.compile(rf"\b({'|'.join(there)})\b")
         for statement in checked:
-            if statement.kind != "import" and not statement.words.isdisjoint(noteworthy):
+            if there and statement.kind != "import" and noteworthy.search(statement.text):
                 self.check_nodes(statement.node)
 
     @cached_property

@@ -76,11 +76,6 @@ class Statement:
         """Names that it takes from the module around it, and those that it may take."""
         return (frozenset(), frozenset()) if self.kind == "import" else looked_up(self.node, self.text)
 
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """Every word of its text. What is not among them is not in it."""
-        return frozenset(re.findall(r"\w+", self.text))
-
 
 @dataclass(frozen=True)
 class Module:
