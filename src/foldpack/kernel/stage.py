@@ -36,7 +36,7 @@ from foldpack.tasks.protocol import Task
 
 SHARD_BATCHES = 4  # batches that a worker gets at a time
 
-HandIn = Callable[[Rows, Decision], None]  # the answer of a stage, and what to decide of it
+HandIn = Callable[[Rows, Decision], None]  # the rows of a stage, and what to decide of them
 
 
 class StageRunner:
@@ -150,7 +150,7 @@ class StageRunner:
         if self.canvases.counts()["prior"] == self.images:
             raise DataError(f"{self.items.images[0].parent}: not one of the {self.images} test images can be read; "
                             f"{self.canvases.reasons(most=1)[0]}; attach the whole test folder that belongs to "
-                            f"{self.kernel.submission.fallback.layout.sample_csv}")
+                            f"{self.kernel.submission.fallback.sample.name}")
         return ready
 
     def begin(self, unit: int) -> Begun:
