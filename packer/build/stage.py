@@ -155,12 +155,13 @@ def require_checkpoint(runs: Path, stage: StageSpec, member: MemberSpec, fold: F
         raise StageError(f"{runs / member.run}: {outputs_words(outputs)} and {meta.size} px do not fit the stage "
                          f"'{stage.name}' ({outputs_words(stage.outputs)}, {member.size} px); run ./ensemble_search.py "
                          "again")
-    parts = [("weights", checkpoint_path(runs / member.run, fold.fold), fold.sha256)]
+    parts = [("weights", "are", checkpoint_path(runs / member.run, fold.fold), fold.sha256)]
     if fold.gallery is not None:
-        parts.append(("gallery", gallery_path(runs / member.run, fold.fold), fold.gallery.sha256))
-    for what, path, digest in parts:
+        parts.append(("gallery", "is", gallery_path(runs / member.run, fold.fold), fold.gallery.sha256))
+    for what, verb, path, digest in parts:
         if not path.is_file():
-            raise StageError(f"{path}: the {what} of fold {fold.fold} are missing; train the run again and search again")
+            raise StageError(f"{path}: the {what} of fold {fold.fold} {verb} missing; train the run again and search "
+                             "again")
         if sha256_file(path) != digest:
             raise StageError(f"{path}: the {what} changed since the search; run ./ensemble_search.py again")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from foldpack.competitions.digits_source import digits_score, write_digits
 from foldpack.competitions.registry import get_competition, get_layout
 from foldpack.data.answers import Answers
 from foldpack.data.rows import Rows
-from foldpack.data.runs import read_run
+from foldpack.data.runs import gallery_path, read_run
 from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.blend import blend_probs
 from foldpack.keyring.keyring import Keyring
@@ -29,6 +29,7 @@ from foldpack.settings.outputs import Vectors
 from foldpack.settings.stages import Neighbours, RankingDecision
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import Build, build_kernel
+from packer.build.stage import StageError
 from packer.rehearse.process import lay_out_inputs, rehearse
 
 COUNT = 240  # digits: 192 to train on, 48 to predict
@@ -155,3 +156,29 @@ def test_the_whole_ensemble_is_rehearsed(place: Place, tmp_path: Path) -> None:
     metric, score = digits_score(done.submission, place.root / "answers.csv", get_layout(place.name))
     assert score < 2.9 if metric == "rmse" else score > 0.3
     assert not any(key in done.log for key in keys.values())
+
+
+def test_a_gallery_is_bound_to_its_checkpoint(place: Place, tmp_path: Path) -> None:
+    """What was swapped or changed is refused by name: at the deploy, and in the kernel."""
+    if place.name != "digits-retrieval":
+        return  # values have no gallery: `test_the_whole_ensemble_is_rehearsed` counts the sealed files
+    run = place.spec.members[0].run
+    runs = Path(shutil.copytree(place.runs, tmp_path / "runs"))
+    shutil.copy(gallery_path(runs / run, 1), gallery_path(runs / run, 0))
+    changed = replace(place, runs=runs)
+    with pytest.raises(StageError, match="fold0.gallery.safetensors: the gallery changed since the search"):
+        changed.build(tmp_path)
+    gallery_path(runs / run, 0).unlink()
+    with pytest.raises(StageError, match="fold0.gallery.safetensors: the gallery of fold 0 is missing"):
+        changed.build(tmp_path)
+    build, keys = place.build(tmp_path, only(place.spec, run, 0).with_last(plan=None))
+    [fold] = build.spec.members[0].folds
+    assert fold.gallery is not None
+    shutil.copytree(place.data, tmp_path / "input" / place.spec.slug)
+    weights = Path(shutil.copytree(build.weights, tmp_path / "input" / "weights"))
+    (weights / str(fold.gallery.file)).unlink()
+    arguments = ["--input", str(tmp_path / "input"), "--output", str(tmp_path / "output"), "--hours", "20"]
+    assert load_entry().main(spec_to_dict(build.spec), keys, arguments) == 2
+    log = (tmp_path / "output" / "foldpack_log.jsonl").read_text()
+    assert f"{run}/fold0/gallery" in log
+    get_competition(place.name).check(tmp_path / "output" / "submission.csv", build.spec.last, place.data)
