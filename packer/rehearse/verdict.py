@@ -15,7 +15,7 @@ from foldpack.errors import DataError
 from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec
 from packer.build.kernel_folder import Build
-from packer.flatten.keys import keys_in_script
+from packer.flatten.script_keys import keys_in_script
 from packer.rehearse.images import SampleImages, images_of, noise_images, write_competition
 from packer.rehearse.process import Ran, RehearsalError, lay_out_inputs, run_on_kaggle
 from packer.rehearse.sandbox import REFUSED
@@ -205,7 +205,7 @@ def order_check(public: Scene, scoring: Scene) -> Check:
 def key_check(scenes: list[Scene], build: Build) -> Check:
     """Whether a key stands in a log or in a file that the kernel left."""
     keys = build_keys(build)
-    forms = {form for key in keys for form in (key, key.hex().encode(), key.hex().upper().encode())}
+    forms = {form for key in keys.values() for form in (key, key.hex().encode(), key.hex().upper().encode())}
     places = []
     for scene in scenes:
         files = [scene.folder / "log.txt", *files_below(scene.folder / "output")]
@@ -214,12 +214,12 @@ def key_check(scenes: list[Scene], build: Build) -> Check:
     return Check("no key shown", not places, detail)
 
 
-def build_keys(build: Build) -> list[bytes]:
-    """The keys that the kernel gets, from its script or from the keys dataset."""
-    keys = [bytes.fromhex(key) for key in keys_in_script(build.script.read_text(encoding="utf-8")).values()]
+def build_keys(build: Build) -> dict[str, bytes]:
+    """The keys that the kernel gets, from its script or from the keys dataset, by the names of sealed files."""
     if build.spec.keys == "dataset":
-        keys += [bytes(key) for key in read_keys_file(build.folder / "keys" / KEYS_FILE).values()]
-    return keys
+        return {name: bytes(key) for name, key in read_keys_file(build.folder / "keys" / KEYS_FILE).items()}
+    found = keys_in_script(build.script.read_text(encoding="utf-8"))
+    return {Path(name).stem: bytes.fromhex(key) for name, key in found.items()}
 
 
 def left_check(scoring: Scene) -> Check:
