@@ -22,7 +22,7 @@ from packer.flatten.rules import check_graph
 from packer.flatten.runtime import RUNTIME_FILES, runtime_module
 from packer.flatten.shake import shake
 from packer.image.image import kaggle_image, normal_name
-from packer.build.report import PackReport, make_report, size_breakdown
+from packer.build.pack_report import PackReport, make_report, size_breakdown
 
 if TYPE_CHECKING:
     from packer.carry.vendor import Carried

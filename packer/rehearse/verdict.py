@@ -115,7 +115,7 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
 def make_report(scenes: list[Scene], build: Build, images: int, factor: float) -> RehearsalReport:
     """All checks of the two runs."""
     public, scoring = scenes
-    hours = predict_hours(public, scoring, images, factor)
+    hours = extrapolated_hours(public, scoring, images, factor)
     checks = [run_check(scene) for scene in scenes]
     checks += [hidden_check(scenes), corrupt_check(scoring), order_check(public, scoring)]
     checks += [key_check(scenes, build), left_check(scoring), memory_check(scoring)]
@@ -246,7 +246,7 @@ def memory_check(scoring: Scene) -> Check:
                  f"at most {peak / 2**30:.2f} GiB at once in all its processes; Kaggle has {KAGGLE_MEMORY / 2**30:.1f}")
 
 
-def predict_hours(public: Scene, scoring: Scene, images: int, factor: float) -> float:
+def extrapolated_hours(public: Scene, scoring: Scene, images: int, factor: float) -> float:
     """Hours of the whole kernel on Kaggle: its start, and so many images at the pace of the larger run."""
     work = [scene.ran.seconds - scene.ran.begun for scene in (public, scoring)]
     more = len(scoring.answers) - len(public.answers)
