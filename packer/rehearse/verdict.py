@@ -138,7 +138,7 @@ def dataset_folders(build: Build) -> dict[str, Path]:
 
 def judge_scene(scene: Scene, competition: Competition, classes: list[str]) -> Scene:
     """Fill in the answers, or what is wrong with them."""
-    submission = scene.folder / "output" / "submission.csv"
+    submission = scene.ran.submission
     if scene.ran.late:
         scene.problem = f"it did not end within {scene.ran.seconds:.0f} s and was killed"
     elif scene.ran.code != 0:
