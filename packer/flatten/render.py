@@ -99,8 +99,8 @@ def script_sections(shaken: Shaken, spec: dict[str, object] | None, additions: A
     if additions:
         yield runtime_section(PACKAGES)
     if first is not None or additions:
-        heads = with_lines([] if first is None else ['__name__ == "__main__"'] if spec is None else
-                           ["SPEC", '__name__ == "__main__"'], additions)
+        given = [*([] if spec is None else ["SPEC"]), '__name__ == "__main__"']
+        heads = with_lines([] if first is None else given, additions)
         body = [f"    {line}" if line else "" for line in render_imports(guarded)] or ["    pass"]
         yield Section("imports of other packages", ["", "", GUARD_HEAD, *heads, *body])
     yield from late
