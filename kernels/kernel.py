@@ -16,6 +16,7 @@ from typing import Any
 from foldpack.competitions.registry import get_competition
 from foldpack.kernel.main import run_kernel
 from foldpack.kernel.start import begin_kernel
+from foldpack.tasks.classify import CLASSIFY
 
 
 def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
@@ -25,4 +26,4 @@ def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code."""
-    return run_kernel(spec, keys, argv, get_competition(spec["competition"]))
+    return run_kernel(spec, keys, argv, {"classify": CLASSIFY}, get_competition(spec["competition"]))
