@@ -157,17 +157,15 @@ def load_entry() -> ModuleType:
 def package_probs(house: House, spec: EnsembleSpec, folder: Path) -> np.ndarray:
     """(n, C) of the test images in `folder`: what the source package computes from the plain checkpoints."""
     canvas = decode_items(get_competition("digits").test(folder), 32, 2)
-    members = []
+    folds, weights_of = [], []
     for member in spec.members:
-        folds = []
         for fold in member.folds:
             weights, info = read_checkpoint(checkpoint_path(house.runs / member.run, fold.fold))
             net = restore_net(weights, info, "here")
             logits = predict_logits(net, info.net, canvas.pixels, member.views, pick_device(), 17)
             folds.append(merge_view_probs(logits, "multiclass"))
-        members.append(np.mean(folds, axis=0))
-    weights_of = np.array([member.weight for member in spec.members])
-    return blend_probs(np.stack(members), weights_of, spec.last.fuse, spec.last.outputs.exclusive)
+            weights_of.append(member.weight / len(member.folds))  # folds too are averaged in the blend space
+    return blend_probs(folds, weights_of, spec.last.fuse, spec.last.outputs.exclusive)
 
 
 def accuracy_of(probs: np.ndarray, targets: np.ndarray) -> float:
