@@ -13,6 +13,7 @@ from PIL import Image
 from foldpack.competitions.image_table import ImageTable, read_table, read_test_items
 from foldpack.files import link_or_copy, write_atomic
 from foldpack.settings.ensemble import EnsembleSpec
+from foldpack.settings.network import height_width
 from packer.rehearse.process import RehearsalError
 
 CORRUPT = "foldpack_corrupt"  # id of the broken image
@@ -53,7 +54,7 @@ def noise_images(layout: ImageTable, spec: EnsembleSpec, folder: Path, count: in
     """Images that no network has seen, in the format and about the size that the competition has."""
     folder.mkdir(parents=True, exist_ok=True)
     dice = np.random.default_rng(SEED)
-    largest = max(member.size for member in spec.members)
+    largest = max(max(height_width(member.size)) for member in spec.members)
     suffix = layout.suffix or ".png"
     names = [f"rehearsal_{row:05d}" for row in range(count)]
     for name in names:

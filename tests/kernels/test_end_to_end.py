@@ -20,6 +20,7 @@ from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
 from foldpack.competitions import answer_table, image_table
 from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import read_test_items
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.engine.deadline import Deadline, OutOfTime
 from foldpack.engine.runlog import LOG_NAME
@@ -44,7 +45,7 @@ LONG = "20"  # hours; the process is that of all tests, and its age counts
 
 def package_probs(house: House, spec: EnsembleSpec, folder: Path) -> np.ndarray:
     """(n, C) of the test images in `folder`: what the source package computes from the plain checkpoints."""
-    canvas = decode_items(read_test_items(DIGITS, folder), 32, 2)
+    canvas = decode_items(read_test_items(DIGITS, folder), CanvasKind(32), 2)
     members = []
     for member in spec.members:
         folds = []

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from foldpack.data.depth import depth_warning
+from foldpack.data.geometry import canvas_kind
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import Deadline, OutOfTime
 from foldpack.engine.engine import Engine, EngineHooks, UnitError, UnitWork
 from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool
 from foldpack.engine.store import UnitStore, has_finished_units, unit_key
-from foldpack.engine.units import Unit, canvas_kind, plan_units
+from foldpack.engine.units import Unit, plan_units
 from foldpack.engine.work import ShardFailed, WorkPool, failure_reason
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
@@ -122,7 +123,7 @@ class KernelRun:
         common = {"code": script_digest(), "items": items_digest(self.items), "versions": library_versions(),
                   "device": [self.devices[0].title, self.devices[0].precision], "task": self.spec.task}
         return [unit_key({**common, "role": unit.role, "header": unit.fold.header, "views": unit.member.views,
-                          "merge": unit.member.merge, "canvas": [canvas_kind(unit).size, canvas_kind(unit).decoder]})
+                          "merge": unit.member.merge, "canvas": str(canvas_kind(unit.member))})
                 for unit in self.units]
 
     def run(self, workers: int) -> None:
@@ -138,7 +139,7 @@ class KernelRun:
         where = ", ".join(device.title for device in self.devices)
         self.log.say(f"{len(self.items)} items, {len(self.units)} units ({len(earlier)} finished before) on {where}")
         shared = workers > 0 or len(self.devices) > 1
-        kinds = Counter(map(canvas_kind, self.units))
+        kinds = Counter(canvas_kind(unit.member) for unit in self.units)
         places = find_places(self.scratch, shared, self.store.bytes_of(len(self.units)))
         self.canvases = open_canvases(self.items, kinds, places, len(self.devices), self.log)
         with ExitStack() as closing:

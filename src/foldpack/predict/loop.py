@@ -8,14 +8,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from foldpack.data.geometry import canvas_kind, input_shape
 from foldpack.errors import FoldpackError
 from foldpack.models.classifier import normalise
-from foldpack.predict.canvas_file import CanvasFile, Pixels
 from foldpack.predict.device import Precision
-from foldpack.predict.page_stream import PageStream
-from foldpack.predict.view_pixels import apply_views, split_views
-from foldpack.predict.views import View, parse_view, require_views
+from foldpack.predict.pixel_source import HeldPixels, PixelSource
+from foldpack.predict.view_pixels import grey_pixels, split_views, stack_views
+from foldpack.predict.views import View, parse_view, require_inputs, require_views
 from foldpack.settings.network import NetConfig
+
+BATCH_BYTES = 64 * 2**20  # of canvases that are taken at a time, or one
 
 
 class PredictError(FoldpackError):
@@ -37,6 +39,7 @@ class Forward:
         self.device = device
         self.batch_size = batch_size
         self.precision: Precision = precision
+        self.most_rows = max(1, BATCH_BYTES // canvas_kind(config).most_bytes)
         self.views: list[View] = []
         self.together = 0
         self.use_views(views)
@@ -46,41 +49,55 @@ class Forward:
         if [view.name for view in self.views] == names:
             return
         require_views(names)
+        require_inputs(names, self.config)
         self.views = [parse_view(name) for name in names]
         self.together = len(names)  # views in one forward; fewer only where one image under all is too much
 
-    def logits(self, pixels: Pixels, start: int, stop: int, check: Callable[[int], None] | None = None) -> np.ndarray:
+    def logits(self, pixels: PixelSource, start: int, stop: int,
+               check: Callable[[int], None] | None = None) -> np.ndarray:
         """(V, stop - start, C) float32. `check` gets the rows done before each batch; what it raises goes through.
 
         Raises PredictError for what is not finite in float32, and for one image that does not fit the device.
         """
         parts: list[np.ndarray] = []
         at = start
-        if isinstance(pixels, (CanvasFile, PageStream)):
-            pixels.expect(start, stop)
+        pixels.expect(start, stop)
         while at < stop:
             if check is not None:
                 check(at - start)
-            rows = min(max(1, self.batch_size // len(self.views)), stop - at)
+            rows = min(max(1, self.batch_size // len(self.views)), self.most_rows, stop - at)
             try:
-                parts.append(self._batch(pixels[at : at + rows]))
+                parts.append(self._batch(pixels.take(at, at + rows)))
             except RuntimeError as failure:
                 self._halve(failure, rows)
                 continue
             at += rows
         return np.concatenate(parts, axis=1)
 
-    def _batch(self, pixels: np.ndarray) -> np.ndarray:
-        """(B, S, S, 3) uint8 -> (V, B, C) float32."""
+    def _batch(self, pixels: np.ndarray | list[np.ndarray]) -> np.ndarray:
+        """(B, H, W, C) uint8, or B of (H, W, C): those of one shape at a time, none padded -> (V, B, C') float32."""
+        if isinstance(pixels, np.ndarray):
+            return self._stack(pixels)
+        shapes = [canvas.shape for canvas in pixels]
+        groups = [[row for row, own in enumerate(shapes) if own == shape] for shape in dict.fromkeys(shapes)]
+        parts = [self._stack(np.stack([pixels[row] for row in group])) for group in groups]
+        return np.concatenate(parts, axis=1)[:, np.argsort(np.concatenate(groups))]
+
+    def _stack(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, H, W, C) uint8 -> (V, B, C') float32."""
+        sizes = [input_shape(self.config, pixels.shape[1:3], view.side) for view in self.views]
         with torch.inference_mode(), reduced_precision(self.device, self.precision):
             batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device, non_blocking=True)
             images = normalise(batch, self.config)
-            parts = []
+            grey = normalise(grey_pixels(batch), self.config) if any(view.grey for view in self.views) else None
+            answers: list[np.ndarray] = [np.empty(0)] * len(self.views)
             for first in range(0, len(self.views), self.together):
-                views = self.views[first : first + self.together]
-                outputs = self.net(apply_views(views, images, self.config.size)).float()
-                parts.append(split_views(outputs, len(views)).cpu().numpy())
-            logits = np.concatenate(parts)
+                chosen = slice(first, first + self.together)
+                for inside, shown in stack_views(self.views[chosen], images, sizes[chosen], grey):
+                    outputs = split_views(self.net(shown).float(), len(inside)).cpu().numpy()
+                    for position, answer in zip(inside, outputs, strict=True):
+                        answers[first + position] = answer
+            logits = np.stack(answers)
         if not np.isfinite(logits).all():
             raise NotFinite(f"{int((~np.isfinite(logits)).sum())} of {logits.size} outputs are not finite")
         return logits
@@ -121,7 +138,7 @@ def is_out_of_memory(failure: RuntimeError) -> bool:
 def predict_logits(
     net: nn.Module,
     config: NetConfig,
-    pixels: Pixels,
+    pixels: np.ndarray | list[np.ndarray],
     views: list[str],
     device: torch.device,
     batch_size: int,
@@ -130,18 +147,20 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits of every item under every view, (V, n, C) float32.
 
-    net: on `device`, in eval mode. pixels: (n, S, S, 3) uint8, S being `config.canvas_size`. precision: by default fp16
+    net: on `device`, in eval mode. pixels: canvases of the kind that `config` asks for, as `PixelSource.take` gives
+    them. precision: by default fp16
     on a GPU and fp32 on the CPU; what overflows in half precision is done again in fp32. `on_batch` is called with the
     number of items done before each batch; what it raises (a deadline) ends the loop. Raises PredictError.
     """
     if not len(pixels):
         raise ValueError("predict_logits needs at least one item; the caller answers an empty test set itself")
     chosen: Precision = precision or ("fp16" if device.type == "cuda" else "fp32")
-    return finite_logits(Forward(net, config, views, device, batch_size, chosen), pixels, 0, len(pixels), on_batch)
+    forward = Forward(net, config, views, device, batch_size, chosen)
+    return finite_logits(forward, HeldPixels(canvas_kind(config), pixels), 0, len(pixels), on_batch)
 
 
-def finite_logits(forward: Forward, pixels: Pixels, start: int, stop: int, check: Callable[[int], None] | None = None,
-                  source: str = "the network") -> np.ndarray:
+def finite_logits(forward: Forward, pixels: PixelSource, start: int, stop: int,
+                  check: Callable[[int], None] | None = None, source: str = "the network") -> np.ndarray:
     """`forward.logits`; once more in float32, and from then on, when half precision overflows. Raises PredictError."""
     try:
         return forward.logits(pixels, start, stop, check)

@@ -138,6 +138,10 @@ class RunConfig(StrictModel):
     def _steps_fit(self) -> RunConfig:
         if "num_classes" in self.net.kwargs:
             raise ValueError("num_classes follows from the labels; leave it out of net.kwargs")
+        coloured = [name for name in ("colour", "grey") if getattr(self.augment, name)]
+        if coloured and self.net.channels != 3:
+            raise ValueError(f"augment.{coloured[0]} needs images of 3 channels, and net.channels is "
+                             f"{self.net.channels}; set it to 0")
         return self
 
 
@@ -169,11 +173,12 @@ def config_hash(config: RunConfig) -> str:
 
     The list of folds and the number of workers are left out: they choose how much is computed and how fast, not what.
     Settings that came later are left out at their usual value, so that older runs keep their hash: the merge of views,
-    canvas, decoder, and what steers the decay of a schedule.
+    canvas, decoder, geometry, channels, and what steers the decay of a schedule.
     """
     data = config.model_dump(mode="json", exclude={"folds", "workers"})
     net, optim = data["net"], data["optim"]
-    later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow")]
+    later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow"),
+             (net, "geometry", None), (net, "channels", 3)]
     for settings, name, usual in [*later, *((optim, name, None) for name in DECAY_SETTINGS)]:
         if settings[name] == usual:
             del settings[name]

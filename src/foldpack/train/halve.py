@@ -58,7 +58,7 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     device = pick_device()
     net = restore_net(rounded, info, str(path)).to(device)
     rows = np.flatnonzero(data.fold == fold)
-    logits = predict_logits(net, info.net, data.pixels[rows], config.views, device, config.batch_size)
+    logits = predict_logits(net, info.net, data.canvases(rows), config.views, device, config.batch_size)
     probs = merge_view_probs(logits, data.task, config.merge)
     score = score_probs(get_metric(config.metric), data.targets[rows], probs)
     write_array(trainer.part(fold), logits.astype(config.oof_dtype))
