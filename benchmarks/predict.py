@@ -32,7 +32,7 @@ import torch
 from peers import find_peer
 from PIL import Image
 
-from foldpack.data.items import Items
+from foldpack.data.items import whole_images
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, restore_net, save_checkpoint
 from foldpack.models.classifier import build_classifier, normalise
 from foldpack.predict.canvas import CanvasSet
@@ -238,7 +238,7 @@ def peak_of_canvas(images: int) -> None:
         kind = CanvasKind(320, "pillow")
         started = time.perf_counter()
         kept = keep_canvases([path] * images, {kind: 1}, [Place(Path(name), 1 << 40)], 1, print)[0]
-        canvases = CanvasSet(Items([str(k) for k in range(images)], [path] * images), [kind], kept)
+        canvases = CanvasSet(whole_images([str(k) for k in range(images)], [path] * images), [kind], kept)
         canvases.start(os.cpu_count() or 1)
         canvases.wait(images, 1e9)
         decoded = time.perf_counter() - started

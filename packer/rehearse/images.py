@@ -43,11 +43,11 @@ def images_of(layout: ImageTable, data: Path) -> tuple[SampleImages, int]:
     items = read_test_items(layout, data)
     sample = read_table(data / layout.sample_csv, [layout.id_column, layout.label_column])
     answers = sample[layout.label_column].tolist()
-    there = [row for row, path in enumerate(items.paths) if Path(path).is_file()]
+    there = [row for row, path in enumerate(items.images) if Path(path).is_file()]
     if not there:
         raise RehearsalError(f"{data / layout.test_folder}: none of the {len(items)} images that {layout.sample_csv} "
                              "asks for is there; complete the download, or rehearse without data")
-    return SampleImages(items.ids, [Path(path) for path in items.paths], answers).take(there), len(items)
+    return SampleImages(items.ids, [Path(path) for path in items.images], answers).take(there), len(items)
 
 
 def noise_images(layout: ImageTable, spec: EnsembleSpec, folder: Path, count: int) -> SampleImages:

@@ -37,7 +37,7 @@ def make_digits(root: Path, train: str = "id,label\na,1\nb,0\n", sample: str = "
 def test_items_and_labels_in_the_order_of_the_table(tmp_path: Path) -> None:
     items, labels = read_train_table(DIGITS, make_digits(tmp_path, "label,id,extra\n1,b,NA\n007,a,\n"))
     assert items.ids == ["b", "a"] and labels == ["1", "007"]
-    assert items.paths == [tmp_path / "train/b.png", tmp_path / "train/a.png"]
+    assert items.images == [tmp_path / "train/b.png", tmp_path / "train/a.png"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_windows_line_ends_quotes_and_a_byte_order_mark(tmp_path: Path) -> None:
 
 def test_test_items_may_lack_their_image(tmp_path: Path) -> None:
     items = read_test_items(DIGITS, make_digits(tmp_path, sample="id,label\nz,0\nx,0\n"))
-    assert items.ids == ["z", "x"] and items.paths[0] == tmp_path / "test/z.png"
+    assert items.ids == ["z", "x"] and items.images[0] == tmp_path / "test/z.png"
     assert len(read_test_items(DIGITS, make_digits(tmp_path / "empty", sample="id,label\n"))) == 0
 
 
@@ -130,7 +130,7 @@ def test_an_image_is_found_under_its_other_endings(tmp_path: Path, suffix, item,
     files_in(tmp_path / "test", *there)
     (tmp_path / "sample_submission.csv").write_text(f"id,label\n{item},0\n")
     layout = replace(DIGITS, suffix=suffix)
-    assert read_test_items(layout, tmp_path).paths == [tmp_path / "test" / taken]
+    assert read_test_items(layout, tmp_path).images == [tmp_path / "test" / taken]
 
 
 def test_the_folder_is_listed_once(tmp_path: Path, monkeypatch) -> None:
@@ -140,7 +140,7 @@ def test_the_folder_is_listed_once(tmp_path: Path, monkeypatch) -> None:
     real = os.listdir
     monkeypatch.setattr("os.listdir", lambda folder: listed.append(folder) or real(folder))
     items = read_test_items(DIGITS, tmp_path)
-    assert listed == [tmp_path / "test"] and items.paths[7] == tmp_path / "test/7.jpg"
+    assert listed == [tmp_path / "test"] and items.images[7] == tmp_path / "test/7.jpg"
     assert items.notes == [f"{tmp_path / 'test'}: 50 of 50 images have another ending than expected and are taken, "
                            "such as '0.jpg' for '0.png'"]
 
@@ -149,7 +149,7 @@ def test_training_images_are_found_under_their_other_endings(tmp_path: Path) -> 
     root = make_digits(tmp_path)
     (root / "train/b.png").rename(root / "train/b.JPG")
     items, _ = read_train_table(DIGITS, root)
-    assert items.paths == [root / "train/a.png", root / "train/b.JPG"]
+    assert items.images == [root / "train/a.png", root / "train/b.JPG"]
     assert items.notes == [f"{root / 'train'}: 1 of 2 images have another ending than expected and are taken, such as "
                            "'b.JPG' for 'b.png'"]
 
@@ -260,7 +260,7 @@ def test_the_sample_decides_columns_and_rows(tmp_path: Path) -> None:
     root = make_digits(tmp_path, sample="usage,label,id\nPublic,0,x\n,0,y\nPrivate,0,x\n")
     path = tmp_path / "submission.csv"
     items = read_test_items(DIGITS, root)
-    assert items.ids == ["x", "y", "x"] and items.paths[0] == items.paths[2]
+    assert items.ids == ["x", "y", "x"] and items.images[0] == items.images[2]
     answer(DIGITS, root, path, ["1", "0", "1"])
     assert path.read_bytes() == b"usage,label,id\nPublic,1,x\n,0,y\nPrivate,1,x\n"
     check_submission(path, DIGITS, root, ["0", "1"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldpack.data.items import Items
+from foldpack.data.items import whole_images
 from foldpack.data.runs import (
     FoldMeta,
     RunMeta,
@@ -142,4 +142,4 @@ def test_where_the_weights_lie(tmp_path: Path) -> None:
 
 def test_ids_need_as_many_paths() -> None:
     with pytest.raises(DataError, match="2 ids for 1 image paths; each id needs one path"):
-        Items(["a", "b"], [Path("a.png")])
+        whole_images(["a", "b"], [Path("a.png")])

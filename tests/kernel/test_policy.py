@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from foldpack.data.items import Items
+from foldpack.data.items import whole_images
 from foldpack.kernel.policy import errors_stand, exit_code, is_rerun, items_digest, script_digest
 
 
@@ -50,11 +50,11 @@ def test_images_are_known_by_id_order_size_and_time(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a", "b", "gone")]
     paths[0].write_bytes(b"1")
     paths[1].write_bytes(b"2")
-    items = Items(["a", "b", "c"], paths)
+    items = whole_images(["a", "b", "c"], paths)
     seen = {items_digest(items)}
     assert items_digest(items) in seen
-    seen.add(items_digest(Items(["b", "a", "c"], paths)))
-    seen.add(items_digest(Items(["a", "b", "c"], [paths[1], paths[0], paths[2]])))
+    seen.add(items_digest(whole_images(["b", "a", "c"], paths)))
+    seen.add(items_digest(whole_images(["a", "b", "c"], [paths[1], paths[0], paths[2]])))
     os.utime(paths[0], ns=(1, 1))
     seen.add(items_digest(items))
     paths[1].write_bytes(b"23")

@@ -18,7 +18,7 @@ from PIL import Image
 
 from foldpack.data import decode
 from foldpack.data.decode import Decoded, decode_image
-from foldpack.data.items import Items
+from foldpack.data.items import Items, whole_images
 from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.canvas_file import CanvasError, CanvasFile, Pixels
 from foldpack.predict.page_stream import STALL_SECONDS, CanvasKind, PageStream
@@ -37,12 +37,12 @@ def items(tmp_path: Path) -> Items:
     for path in paths[:-1]:
         Image.fromarray(dice.integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(path)
     paths[4].write_bytes(b"<html>")
-    return Items([path.stem for path in paths], paths)
+    return whole_images([path.stem for path in paths], paths)
 
 
 def in_files(items: Items, kinds: list[CanvasKind], folder: Path) -> dict[CanvasKind, Pixels]:
     """A file for each kind, with room for everything."""
-    return keep_canvases(items.paths, dict.fromkeys(kinds, 1), [Place(folder, 1 << 40)], 2, print)[0]
+    return keep_canvases(items.images, dict.fromkeys(kinds, 1), [Place(folder, 1 << 40)], 2, print)[0]
 
 
 def decoded(items: Items, kinds: list[CanvasKind], scratch: Path | None, threads: int = 3) -> CanvasSet:
@@ -68,7 +68,7 @@ def test_a_file_holds_the_same_pixels_as_ram(items: Items, tmp_path: Path) -> No
         assert np.array_equal(file.pixels[kind][3:9], whole[3:9])
         assert file.pixels[kind][5:5].shape == (0, kind.size, kind.size, 3)
         for row in (0, 7):
-            assert np.array_equal(whole[row], decode_image(items.paths[row], kind.size, kind.decoder))
+            assert np.array_equal(whole[row], decode_image(items.images[row], kind.size, kind.decoder))
     assert ram.broken.tolist() == file.broken.tolist() == [row in (4, 11) for row in range(12)]
     assert not np.asarray(ram.pixels[KINDS[0]])[[4, 11]].any()
     paths = [each.path for each in file.pixels.values() if isinstance(each, CanvasFile)]
@@ -176,7 +176,7 @@ def test_an_image_for_which_there_is_no_memory_is_given_up_alone(items: Items, m
 
     monkeypatch.setattr(MADE_UP, hungry)
     made = decoded(items, KINDS[:1], None)
-    assert made.report.fallback == {2: f"{items.paths[2]}: no memory to decode it"}
+    assert made.report.fallback == {2: f"{items.images[2]}: no memory to decode it"}
 
 
 def test_rows_are_ready_from_the_first_on(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ import os, resource, sys, zlib
 from pathlib import Path
 import numpy as np
 from foldpack.data.decode import Decoded
-from foldpack.data.items import Items
+from foldpack.data.items import whole_images
 from foldpack.predict import canvas, scratch as keeping
 from foldpack.predict.room import Place
 count, size, scratch = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
@@ -257,7 +257,7 @@ names = [str(row) for row in range(count)]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 paths, kind = [Path(name) for name in names], canvas.CanvasKind(size, "pillow")
 kept = keeping.keep_canvases(paths, {kind: 1}, [Place(scratch, 1 << 40)], 1, print)[0]
-made = canvas.CanvasSet(Items(names, paths), [kind], kept)
+made = canvas.CanvasSet(whole_images(names, paths), [kind], kept)
 made.start(2)
 pixels = made.pixels[kind]
 for start in range(0, count, 64):

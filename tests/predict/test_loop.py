@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from foldpack.data.decode import Decoded
-from foldpack.data.items import Items
+from foldpack.data.items import Items, whole_images
 from foldpack.engine.deadline import OutOfTime
 from foldpack.models.classifier import build_classifier
 from foldpack.predict.canvas import decode_items
@@ -116,20 +116,20 @@ def test_a_dead_gpu_is_not_used(monkeypatch, capsys) -> None:
 def make_items(folder: Path, count: int = 9) -> Items:
     for k in range(count):
         Image.new("L", (8, 8), 10 * k).save(folder / f"{k}.png")
-    return Items([str(k) for k in range(count)], [folder / f"{k}.png" for k in range(count)])
+    return whole_images([str(k) for k in range(count)], [folder / f"{k}.png" for k in range(count)])
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
 def test_items_are_decoded_in_order_and_broken_ones_are_told(tmp_path: Path, threads: int) -> None:
     items = make_items(tmp_path)
-    items.paths[3].write_bytes(b"broken")
-    items.paths[7].unlink()
+    items.images[3].write_bytes(b"broken")
+    items.images[7].unlink()
     done: list[int] = []
     canvas = decode_items(items, 4, threads, done.append)
     assert canvas.pixels.shape == (9, 4, 4, 3) and canvas.pixels.dtype == np.uint8
     assert canvas.pixels[:, 0, 0, 0].tolist() == [0, 10, 20, 0, 40, 50, 60, 0, 80]
     assert np.flatnonzero(canvas.broken).tolist() == [3, 7]
-    assert [str(items.paths[3]) in canvas.reasons[0], str(items.paths[7]) in canvas.reasons[1]] == [True, True]
+    assert [str(items.images[3]) in canvas.reasons[0], str(items.images[7]) in canvas.reasons[1]] == [True, True]
     assert done[-1] == 9
 
 
@@ -145,11 +145,11 @@ def test_a_deadline_stops_the_decoding_without_doing_the_rest(tmp_path: Path, mo
         raise OutOfTime
 
     monkeypatch.setattr("foldpack.predict.canvas.decode_item", slow)
-    items = Items([str(k) for k in range(20_000)], [Path(str(k)) for k in range(20_000)])
+    items = whole_images([str(k) for k in range(20_000)], [Path(str(k)) for k in range(20_000)])
     with pytest.raises(OutOfTime):
         decode_items(items, 1, 2, stop)
     assert len(decoded) < 20_000
 
 
 def test_nothing_to_decode() -> None:
-    assert decode_items(Items([], []), 8, 2).pixels.shape == (0, 8, 8, 3)
+    assert decode_items(whole_images([], []), 8, 2).pixels.shape == (0, 8, 8, 3)

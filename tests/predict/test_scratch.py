@@ -18,7 +18,7 @@ from PIL import Image
 
 from foldpack.data import decode
 from foldpack.data.decode import Decoded, decode_image
-from foldpack.data.items import Items
+from foldpack.data.items import Items, whole_images
 from foldpack.predict import page_stream, room
 from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.canvas_file import CanvasFile
@@ -38,14 +38,14 @@ def items(tmp_path: Path) -> Items:
     for path in paths[:-1]:
         Image.fromarray(dice.integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(path)
     paths[4].write_bytes(b"<html>")
-    return Items([path.stem for path in paths], paths)
+    return whole_images([path.stem for path in paths], paths)
 
 
 def expected(items: Items, kind: CanvasKind) -> np.ndarray:
     """(n, S, S, 3): each image decoded alone; black where that is not possible."""
     black = np.zeros((kind.size, kind.size, 3), np.uint8)
     return np.stack([black if row in (4, ROWS - 1) else decode_image(path, kind.size, kind.decoder)
-                     for row, path in enumerate(items.paths)])
+                     for row, path in enumerate(items.images)])
 
 
 # ---- what is kept where
@@ -165,7 +165,7 @@ def test_a_place_that_has_less_than_it_says_is_passed_by(items: Items, tmp_path:
     places = [Place(tmp_path / "first", 1 << 40), Place(tmp_path / "second", 100 * 193)]
     full_after(monkeypatch, ROWS * 193)
     said: list[str] = []
-    pixels, plan = keep_canvases(items.paths, {SMALL: 1, LARGE: 1}, places, 2, said.append)
+    pixels, plan = keep_canvases(items.images, {SMALL: 1, LARGE: 1}, places, 2, said.append)
     assert rows_of(plan)[8] == (20, str(tmp_path / "first")) and rows_of(plan)[16] == (0, "")
     assert isinstance(pixels[SMALL], CanvasFile) and isinstance(pixels[LARGE], PageStream)
     assert len(said) == 2 and said[0].startswith(f"16 px: no room in {tmp_path / 'first'} after all ([Errno 28]")
@@ -179,7 +179,7 @@ def test_a_file_system_that_cannot_reserve_will_do(items: Items, tmp_path: Path,
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "posix_fallocate", cannot)
-    pixels, _ = keep_canvases(items.paths, {SMALL: 1}, [Place(tmp_path / "s", 1 << 40)], 2, print)
+    pixels, _ = keep_canvases(items.images, {SMALL: 1}, [Place(tmp_path / "s", 1 << 40)], 2, print)
     assert isinstance(pixels[SMALL], CanvasFile) and pixels[SMALL].path.stat().st_size == ROWS * 193
 
 
@@ -187,7 +187,7 @@ def test_a_file_system_that_cannot_reserve_will_do(items: Items, tmp_path: Path,
 def test_kept_in_part_or_not_at_all_the_pixels_are_the_same(items: Items, tmp_path: Path, room_for: int) -> None:
     """Also while the background pass is still at work, and in another process. Every image counts once."""
     uses = {SMALL: 1, LARGE: 1}
-    pixels, plan = keep_canvases(items.paths, uses, [Place(tmp_path / "s", room_for)], 2, print)
+    pixels, plan = keep_canvases(items.images, uses, [Place(tmp_path / "s", room_for)], 2, print)
     assert plan[0].rows == {0: 0, 7 * 193: 7, 1 << 40: 20}[room_for]
     made = CanvasSet(items, uses, pixels)
     early = {kind: pixels[kind][2:9] for kind in uses}
@@ -217,7 +217,7 @@ folder = Path(sys.argv[1])
 if libc.mount(b"small", str(folder).encode(), b"tmpfs", 0, b"size=2m"):
     sys.exit(77)
 from foldpack.data.decode import Decoded
-from foldpack.data.items import Items
+from foldpack.data.items import whole_images
 from foldpack.predict import canvas, page_stream, scratch
 from foldpack.predict.room import Place
 import numpy as np
@@ -228,7 +228,7 @@ kinds = {canvas.CanvasKind(side, "pillow"): 1 for side in (64, 96)}  # 3.2 and 7
 paths = [Path(str(row)) for row in range(260)]
 pixels, plan = scratch.keep_canvases(paths, kinds, [Place(folder, int(sys.argv[2]))], 2, print)
 print([kept.rows for kept in plan])
-made = canvas.CanvasSet(Items([path.name for path in paths], paths), kinds, pixels)
+made = canvas.CanvasSet(whole_images([path.name for path in paths], paths), kinds, pixels)
 made.start(2)
 assert made.wait(260, 60)
 for kind in kinds:
@@ -326,5 +326,5 @@ def test_an_image_that_hangs_in_a_stream_is_lost_once_and_named(monkeypatch: pyt
 def test_the_decoder_of_a_stream_is_the_one_decoder(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
     draft = CanvasKind(16, "pillow-draft")
     assert page_stream.decode_item is decode.decode_item
-    stream = PageStream(items.paths, draft, 2)
+    stream = PageStream(items.images, draft, 2)
     assert np.array_equal(stream[0:ROWS], expected(items, draft)) and stream.lost_rows(0, ROWS) == [4, 19]

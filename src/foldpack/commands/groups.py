@@ -36,21 +36,21 @@ def groups(
     from foldpack.competitions.image_table import read_test_items, read_train_table
     from foldpack.competitions.registry import get_competition
     from foldpack.data.group_file import write_group_file
-    from foldpack.data.items import Items
+    from foldpack.data.items import whole_images
     from foldpack.search.report.progress import stage_bars
 
     embedder = chosen_embedder(net, weights, similarity)
     layout = get_competition(competition)
     train = read_train_table(layout, data)[0]
-    asked = read_test_items(layout, data) if test else Items([], [])
-    once = dict(zip(asked.ids, asked.paths, strict=True))  # a sample submission may ask for an image twice
-    tested = Items(list(once), list(once.values()))
-    items = Items(train.ids + tested.ids, train.paths + tested.paths)
+    asked = read_test_items(layout, data) if test else whole_images([], [])
+    once = dict(zip(asked.ids, asked.images, strict=True))  # a sample submission may ask for an image twice
+    tested = whole_images(list(once), list(once.values()))
+    items = whole_images(train.ids + tested.ids, train.images + tested.images)
     if twice := set(train.ids) & set(tested.ids):
         raise DataError(f"{data}: id '{min(twice)}' is that of a training image and of a test image ({len(twice)} "
                         "are); a table of groups holds an id once, so leave --test out")
     with stage_bars() as report:
-        found = group_images(items.paths, distance, embedder, report)
+        found = group_images(items.images, distance, embedder, report)
     write_group_file(out, items.ids, [str(group) for group in found.groups])
     print("\n".join([*group_lines(found, items.ids, len(train)), f"groups {out}"]))
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from foldpack.competitions.image_files import ImageFolder
 from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels, twin_words
-from foldpack.data.items import Items
+from foldpack.data.items import Items, whole_images
 from foldpack.errors import DataError
 from foldpack.files import failure_words
 
@@ -94,7 +94,7 @@ def read_train_table(layout: ImageTable, root: Path) -> tuple[Items, list[str]]:
 
 def require_images(items: Items, source: Path) -> None:
     """Raises DataError naming the first item whose image is not on disk."""
-    missing = [(item, path) for item, path in zip(items.ids, items.paths, strict=True) if not os.path.isfile(path)]
+    missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if not os.path.isfile(path)]
     if missing:
         item, path = missing[0]
         raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing); "
@@ -106,7 +106,7 @@ def items_in(layout: ImageTable, folder: Path, ids: list[str]) -> Items:
     images = ImageFolder(folder, layout.suffix)
     found = images.find(ids)
     renamed = images.renamed(ids, found)
-    return Items(ids, [folder / name for name in found], [renamed] if renamed else [])
+    return whole_images(ids, [folder / name for name in found], [renamed] if renamed else [])
 
 
 def read_test_items(layout: ImageTable, root: Path) -> Items:
@@ -134,7 +134,7 @@ def sample_items(layout: ImageTable, root: Path, sample: pd.DataFrame) -> Items:
     if missing := images.missing(found):
         notes.append(f"{folder}: {len(missing)} images of {asked} are missing, such as '{missing[0]}'; their rows get "
                      "the prior")
-    return Items(ids, [folder / name for name in found], notes)
+    return whole_images(ids, [folder / name for name in found], notes)
 
 
 def class_names(layout: ImageTable, root: Path, labels: list[str]) -> list[str]:

@@ -8,6 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from foldpack.data.items import Items
 
 EXIT_OK = 0  # a checked submission
@@ -52,13 +54,16 @@ def script_digest() -> str:
 
 
 def items_digest(items: Items) -> str:
-    """SHA-256 of ids, sizes and times of the images, in order."""
+    """SHA-256 of ids, sizes and times of the images, in order, and of the boxes in them with what is known of each."""
     digest = hashlib.sha256()
-    for item, path in zip(items.ids, items.paths, strict=True):
+    for item, path in zip(items.ids, items.images, strict=True):
         try:
             stat = path.stat()
             facts = f"{stat.st_size} {stat.st_mtime_ns}"
         except (OSError, ValueError):  # ValueError: no file has such a name
             facts = "missing"
         digest.update(f"{item}\0{facts}\n".encode())
+    for name, column in [] if items.box is None else [("image", items.image), ("box", items.box), *items.known.items()]:
+        digest.update(f"{name} {column.dtype} {column.shape}\n".encode())
+        digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()

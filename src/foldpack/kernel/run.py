@@ -189,7 +189,7 @@ class KernelRun:
         """Whether the first `rows` items are decoded. Raises DataError once it is known that no image can be read."""
         ready = self.canvases.wait(rows, seconds)
         if self.canvases.counts()["prior"] == len(self.items):
-            raise DataError(f"{self.items.paths[0].parent}: not one of the {len(self.items)} test images can be read; "
+            raise DataError(f"{self.items.images[0].parent}: not one of the {len(self.items)} test images can be read; "
                             f"{self.canvases.reasons(most=1)[0]}; attach the whole test folder that belongs to "
                             f"{self.submission.fallback.layout.sample_csv}")
         return ready

@@ -77,7 +77,7 @@ class CanvasSet:
             try:
                 repaired, fallback = self._decode(row)
             except MemoryError:
-                repaired, fallback = "", f"{self.items.paths[row]}: no memory to decode it"
+                repaired, fallback = "", f"{self.items.images[row]}: no memory to decode it"
             except BaseException as failure:  # nobody foresaw it: the waiting thread must hear of it
                 with self._changed:
                     self._failure = failure
@@ -87,7 +87,7 @@ class CanvasSet:
 
     def _decode(self, row: int) -> tuple[str, str]:
         kept = [kind for kind in self.kinds if self._keeps(kind)]
-        decoded = decode_item(self.items.paths[row], kept or self.kinds[:1])  # how it is must be known in any case
+        decoded = decode_item(self.items.images[row], kept or self.kinds[:1])  # how it is must be known in any case
         if decoded.largest >= 0:
             self.report.largest[row] = decoded.largest
         for kind in kept:
@@ -168,7 +168,7 @@ class CanvasSet:
         stalled = [row for row, since in self._since.items() if now - since > STALL_SECONDS]
         for row in stalled:
             del self._since[row]
-            self.report.fallback[row] = f"{self.items.paths[row]}: not decoded after {STALL_SECONDS:.0f} s, given up"
+            self.report.fallback[row] = f"{self.items.images[row]}: not decoded after {STALL_SECONDS:.0f} s, given up"
             for kind in [kind for kind in self.kinds if self._keeps(kind)]:
                 self._keep(kind, row, black_canvas(kind))
             self._settle(row)
