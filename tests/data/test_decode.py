@@ -88,7 +88,8 @@ def test_a_transparent_colour_of_a_grey_png(tmp_path: Path) -> None:
 
 
 def test_cmyk_jpegs(tmp_path: Path) -> None:
-    out = decode_image(save(tmp_path / "a.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=100), CanvasKind(8))
+    path = save(tmp_path / "a.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=100)
+    out = decode_image(path, CanvasKind(8))
     assert (np.abs(out.astype(int) - (255, 0, 0)) < 10).all()
 
 

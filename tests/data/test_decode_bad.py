@@ -25,12 +25,13 @@ from jpeg_reference import JpegData, read_jpeg_data
 from PIL import Image
 
 from foldpack.data.decode import MAX_FILE_BYTES, Decoded, ImageError, decode_image, decode_item
-from foldpack.data.geometry import CanvasKind
 from foldpack.data.decode_bytes import check_image_bytes
+from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError
 
 LOOK_AHEAD = 12  # libjpeg reads so many bytes ahead; fewer left over go unnoticed, by it too
 LENIENT = ("jpeg_with_padding", "jpeg_with_a_trailer", "cut_jpeg_header")
+SQUARE = CanvasKind(SIDE)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from small_house import tiny_config
 
 from foldpack.competitions.digits import DIGITS
 from foldpack.data.decode import decode_item
-from foldpack.data.geometry import CanvasKind
 from foldpack.data.depth import depth_warning
+from foldpack.data.geometry import CanvasKind
 from foldpack.train.run import load_training_set
 
 

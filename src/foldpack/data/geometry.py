@@ -118,7 +118,7 @@ def place_image(kind: CanvasKind, height: int, width: int) -> Placed:
     extent = (high, width * high / height) if full_height else (height * wide / width, wide)
     if chosen.kind == "letterbox":
         extent = (max(1, round(extent[0])), max(1, round(extent[1])))
-        return Placed((high, wide), extent, ((high - extent[0]) // 2, (wide - extent[1]) // 2))
+        return Placed((high, wide), extent, (round((high - extent[0]) / 2), round((wide - extent[1]) / 2)))
     return Placed((high, wide), extent, ((high - extent[0]) / 2, (wide - extent[1]) / 2))
 
 
