@@ -40,8 +40,9 @@ class Geometry(StrictModel):
 
     @model_validator(mode="after")
     def _the_kind_reads_it(self) -> Geometry:
+        given = {"most": self.most is not None, "multiple": self.multiple != 1, "pad": self.pad != 0}
         for name, kinds in GEOMETRIES_READING.items():
-            if self.kind not in kinds and getattr(self, name) != type(self).model_fields[name].default:
+            if given[name] and self.kind not in kinds:
                 raise ValueError(f"geometry '{self.kind}' does not read {name}; it is read by {', '.join(kinds)}")
         if self.kind == "short" and self.most is None:
             raise ValueError("geometry 'short' needs most, the longest side in pixels that the other side may have")
