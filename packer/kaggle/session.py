@@ -140,9 +140,9 @@ def check_output(folder: Path, spec: EnsembleSpec, data: Path | None) -> int:
                           Exit.OUTPUT)
     try:
         if data is None:
-            table = read_submission(path, layout, spec.classes)
+            table = read_submission(path, layout, spec.last.outputs.names)
         else:
-            table = check_submission(path, layout, data, spec.classes)
+            table = check_submission(path, layout, data, spec.last.outputs.names)
         if not len(table):
             raise DataError(f"{path}: it has no rows")
         return len(table)

@@ -65,7 +65,7 @@ def noise_images(layout: ImageTable, spec: EnsembleSpec, folder: Path, count: in
         coarse.resize((width, height), Image.Resampling.BICUBIC).save(buffer, format=kind)
         write_atomic(folder / f"{name}{suffix}", buffer.getvalue())
     ids = names if layout.suffix else [name + suffix for name in names]
-    return SampleImages(ids, [folder / f"{name}{suffix}" for name in names], [spec.classes[0]] * count)
+    return SampleImages(ids, [folder / f"{name}{suffix}" for name in names], [spec.last.outputs.names[0]] * count)
 
 
 def with_corrupt(layout: ImageTable, tests: SampleImages, folder: Path) -> SampleImages:

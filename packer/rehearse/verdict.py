@@ -152,7 +152,7 @@ def judge_scene(scene: Scene, layout: ImageTable, spec: EnsembleSpec) -> Scene:
         scene.problem = "it wrote no submission.csv"
     else:
         try:
-            table = check_submission(submission, layout, scene.competition, spec.classes)
+            table = check_submission(submission, layout, scene.competition, spec.last.outputs.names)
             scene.answers = dict(zip(table[layout.id_column], table[layout.label_column], strict=True))
         except DataError as failure:
             scene.problem = str(failure)

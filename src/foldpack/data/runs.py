@@ -24,8 +24,8 @@ from pydantic import Field
 
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.settings.ensemble import HexDigest, MergeName, Name
 from foldpack.settings.network import Geometry, Sides
+from foldpack.settings.stages import HexDigest, MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 
 
