@@ -55,14 +55,19 @@ def noise_images(layout: ImageTable, spec: EnsembleSpec, folder: Path, count: in
     folder.mkdir(parents=True, exist_ok=True)
     dice = np.random.default_rng(SEED)
     largest = max(max(height_width(member.size)) for member in spec.members)
+    pages = next((member.channels for member in spec.members if member.channels not in (1, 3, 4)), 0)
     suffix = layout.suffix or ".png"
     names = [f"rehearsal_{row:05d}" for row in range(count)]
     for name in names:
         height, width = (int(side) for side in dice.integers(largest * 3 // 4, largest * 3 // 2, 2))
         coarse = Image.fromarray(dice.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        image = coarse.resize((width, height), Image.Resampling.BICUBIC)
         buffer = io.BytesIO()
         kind = Image.registered_extensions().get(suffix.lower(), "PNG")
-        coarse.resize((width, height), Image.Resampling.BICUBIC).save(buffer, format=kind)
+        if pages:  # channels that only the pages of a TIFF can be
+            image.save(buffer, format="TIFF", save_all=True, append_images=[image] * (pages - 1))
+        else:
+            image.save(buffer, format=kind)
         write_atomic(folder / f"{name}{suffix}", buffer.getvalue())
     ids = names if layout.suffix else [name + suffix for name in names]
     return SampleImages(ids, [folder / f"{name}{suffix}" for name in names], [spec.last.outputs.names[0]] * count)

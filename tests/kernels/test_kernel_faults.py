@@ -82,7 +82,7 @@ def test_with_room_for_some_images_the_others_are_decoded_again(kernel: Kernel,
     break_two_images(kernel)
     assert kernel.run("whole") == 0
     kernel.log()
-    monkeypatch.setattr(kernel_run, "find_places", lambda *_: [Place(kernel.root / "tmp", 30 * 3073)])
+    monkeypatch.setattr(kernel_run, "find_places", lambda *_: [Place(kernel.root / "tmp", 72 * 16 + 30 * 3072)])
     assert kernel.run("part") == 0
     assert kernel.answer("part") == kernel.answer("whole")
     log = kernel.log()

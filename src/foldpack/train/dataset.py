@@ -59,7 +59,7 @@ class AugmentedRows(Dataset):
         epoch, position = key
         row = int(self.rows[position])
         image = self.augmentation(self.pixels[row], (self.seed, epoch, row))
-        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(self.targets[row])
+        return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.from_numpy(self.targets[row])
 
 
 class ShuffledEpochs(Sampler[tuple[int, int]]):

@@ -13,6 +13,8 @@ from PIL import Image
 from rich.console import Console
 
 from foldpack.competitions.digits import DIGITS
+from foldpack.data.decode import decode_image
+from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
 from foldpack.settings.stages import ClassDecision, Classes, FoldSpec, MemberSpec, ScoreBlend, StageSpec
@@ -194,6 +196,15 @@ def test_noise_images_open_and_the_corrupt_one_does_not(tmp_path: Path) -> None:
                 image.load()
         else:
             assert 24 <= min(Image.open(path).size) and max(Image.open(path).size) < 48
+
+
+def test_noise_has_the_channels_that_the_networks_ask_for(tmp_path: Path) -> None:
+    """Whatever the files are called: what only a TIFF of so many pages can be is one."""
+    spec = make_spec()
+    five = spec.with_last(members=[spec.members[0].model_copy(update={"size": [16, 24], "channels": 5})])
+    made = noise_images(DIGITS, five, tmp_path, 2)
+    for path in made.paths:
+        assert decode_image(path, CanvasKind((16, 24), channels=5)).shape == (16, 24, 5)
 
 
 PYTHON_WITHOUT_NAMESPACES = f"""#!{sys.executable}
