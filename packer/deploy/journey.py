@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rich.table import Table
 
-from foldpack.competitions.image_table import read_test_items
 from foldpack.competitions.registry import get_competition
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, read_spec
@@ -129,7 +128,7 @@ class Journey:
         """How many images the hours are predicted for."""
         if self.wish.images is not None or self.wish.data is None:
             return self.wish.images
-        return len(read_test_items(get_competition(self.spec.competition), self.wish.data))
+        return len(get_competition(self.spec.competition).test(self.wish.data))
 
     def tell(self, findings: list[Finding]) -> None:
         """Say notes and warnings; stop at errors."""

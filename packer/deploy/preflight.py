@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from foldpack.competitions.image_table import read_test_items
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
@@ -149,7 +148,7 @@ def check_slugs(spec: EnsembleSpec, build: Path) -> Iterator[Finding]:
 def check_test_images(spec: EnsembleSpec, data: Path | None) -> Iterator[Finding]:
     """What is odd about the test images of the competition's folder, such as more of them than the sample asks for."""
     if data is not None:
-        for note in read_test_items(get_competition(spec.competition), data).notes:
+        for note in get_competition(spec.competition).test(data).notes:
             yield Finding("warning", note, "")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from foldpack.competitions.image_table import check_submission, read_submission
+from foldpack.competitions.answer_table import read_answer_table
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.files import atomic_path, write_atomic
@@ -134,17 +134,15 @@ def check_output(folder: Path, spec: EnsembleSpec, data: Path | None) -> int:
 
     Raises DeployError.
     """
-    path, layout = folder / "submission.csv", get_competition(spec.competition)
+    path, competition = folder / "submission.csv", get_competition(spec.competition)
     if not path.is_file():
         raise DeployError(f"the kernel ended well but left no submission.csv; {folder / 'log.txt'} is its log",
                           Exit.OUTPUT)
     try:
-        if data is None:
-            table = read_submission(path, layout, spec.last.outputs.names)
-        else:
-            table = check_submission(path, layout, data, spec.last.outputs.names)
-        if not len(table):
+        competition.check(path, spec.last.outputs.names, data)
+        rows = len(read_answer_table(path, competition.id_column, competition.label_column).rows)
+        if not rows:
             raise DataError(f"{path}: it has no rows")
-        return len(table)
+        return rows
     except DataError as failure:
         raise DeployError(f"the kernel's submission is wrong: {failure}", Exit.OUTPUT) from None

@@ -1,99 +1,126 @@
-"""Test sets to rehearse with: a competition's own images or images of noise, shuffled, with one that is broken."""
+"""Test sets to rehearse with: a competition's own images or images of noise, shuffled, with one that is broken.
+
+An adapter says where an image lies, so any will do that lists its items from the sample submission.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
-from foldpack.competitions.image_table import ImageTable, read_table, read_test_items
+from foldpack.competitions.answer_table import AnswerTable, read_answer_table, write_answers
+from foldpack.competitions.image_files import is_image_name
+from foldpack.competitions.protocol import Competition
 from foldpack.files import link_or_copy, write_atomic
-from foldpack.settings.ensemble import EnsembleSpec
-from foldpack.settings.network import height_width
 from packer.rehearse.process import RehearsalError
 
-CORRUPT = "foldpack_corrupt"  # id of the broken image
 SEED = 7
 
 
 @dataclass(frozen=True)
 class SampleImages:
-    """Test images to rehearse with: ids and files that can be decoded, and the sample's answers."""
+    """Test images of a competition's folder to rehearse with: those of these ids, in this order."""
 
-    ids: list[str]
-    paths: list[Path]
-    answers: list[str]
+    root: Path
+    sample: AnswerTable  # of the whole folder
+    images: dict[str, Path]  # id -> file below `root` that can be decoded
+    broken: str = ""  # id of the image that is cut off after half of its bytes
+
+    @property
+    def ids(self) -> list[str]:
+        """Each once."""
+        return list(self.images)
 
     def take(self, rows: list[int]) -> SampleImages:
         """Some of it, in this order."""
-        return SampleImages([self.ids[row] for row in rows], [self.paths[row] for row in rows],
-                            [self.answers[row] for row in rows])
+        ids = self.ids
+        return dataclasses.replace(self, images={ids[row]: self.images[ids[row]] for row in rows})
 
     def shuffled(self, count: int) -> SampleImages:
         """The first so many of it (or all), in another order; the same one at every call."""
-        return self.take(np.random.default_rng(SEED).permutation(min(count, len(self.ids))).tolist())
+        return self.take(np.random.default_rng(SEED).permutation(min(count, len(self.images))).tolist())
+
+    def with_broken(self, spared: list[str]) -> SampleImages:
+        """One of them broken, if it can be one that is not spared."""
+        others = [item for item in self.images if item not in spared]
+        return dataclasses.replace(self, broken=others[len(others) // 2]) if others else self
 
 
-def images_of(layout: ImageTable, data: Path) -> tuple[SampleImages, int]:
+def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
     """The test images of a competition that are there, and how many its sample submission lists."""
-    items = read_test_items(layout, data)
-    sample = read_table(data / layout.sample_csv, [layout.id_column, layout.label_column])
-    answers = sample[layout.label_column].tolist()
-    there = [row for row, path in enumerate(items.images) if Path(path).is_file()]
+    items = competition.test(data)
+    sample = read_answer_table(data / competition.sample_csv, competition.id_column, competition.label_column)
+    there = {item: Path(path) for item, path in zip(items.ids, items.images, strict=True) if os.path.isfile(path)}
     if not there:
-        raise RehearsalError(f"{data / layout.test_folder}: none of the {len(items)} images that {layout.sample_csv} "
-                             "asks for is there; complete the download, or rehearse without data")
-    return SampleImages(items.ids, [Path(path) for path in items.images], answers).take(there), len(items)
+        raise RehearsalError(f"{items.images[0].parent if len(items) else data}: none of the {len(items)} images that "
+                             f"{competition.sample_csv} asks for is there; complete the download, or rehearse without "
+                             "data")
+    return SampleImages(data, sample, there), len(items)
 
 
-def noise_images(layout: ImageTable, spec: EnsembleSpec, folder: Path, count: int) -> SampleImages:
-    """Images that no network has seen, in the format and about the size that the competition has."""
-    folder.mkdir(parents=True, exist_ok=True)
+def noise_images(competition: Competition, side: int, folder: Path, count: int, channels: int = 3) -> SampleImages:
+    """A competition's folder with images that no network has seen, of about `side` pixels, where the adapter looks
+    for those of made-up ids. Raises DataError where the adapter needs more than a sample submission."""
+    if folder.exists():
+        shutil.rmtree(folder)
     dice = np.random.default_rng(SEED)
-    largest = max(max(height_width(member.size)) for member in spec.members)
-    pages = next((member.channels for member in spec.members if member.channels not in (1, 3, 4)), 0)
-    suffix = layout.suffix or ".png"
-    names = [f"rehearsal_{row:05d}" for row in range(count)]
-    for name in names:
-        height, width = (int(side) for side in dice.integers(largest * 3 // 4, largest * 3 // 2, 2))
+    ids = [f"rehearsal_{row:05d}" for row in range(count)]
+    paths = made_up_places(competition, folder, ids)
+    if not is_image_name(paths[0].name):  # the ids of this competition have their ending
+        paths = made_up_places(competition, folder, [f"{item}.png" for item in ids])
+    for path in paths:
+        height, width = (int(length) for length in dice.integers(side * 3 // 4, side * 3 // 2, 2))
         coarse = Image.fromarray(dice.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        image = coarse.resize((width, height), Image.Resampling.BICUBIC)
         buffer = io.BytesIO()
-        kind = Image.registered_extensions().get(suffix.lower(), "PNG")
-        if pages:  # channels that only the pages of a TIFF can be
-            image.save(buffer, format="TIFF", save_all=True, append_images=[image] * (pages - 1))
-        else:
+        kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")
+        image = coarse.resize((width, height), Image.Resampling.BICUBIC)
+        if channels in (1, 3, 4):
             image.save(buffer, format=kind)
-        write_atomic(folder / f"{name}{suffix}", buffer.getvalue())
-    ids = names if layout.suffix else [name + suffix for name in names]
-    return SampleImages(ids, [folder / f"{name}{suffix}" for name in names], [spec.last.outputs.names[0]] * count)
+        else:  # what only the pages of a TIFF can be
+            image.save(buffer, format="TIFF", save_all=True, append_images=[image] * (channels - 1))
+        write_atomic(path, buffer.getvalue())
+    return images_of(competition, folder)[0]
 
 
-def with_corrupt(layout: ImageTable, tests: SampleImages, folder: Path) -> SampleImages:
-    """The set with one image more in its middle, cut off after half of its bytes."""
+def made_up_places(competition: Competition, folder: Path, ids: list[str]) -> list[Path]:
+    """Write a sample submission that asks for these ids -> where the adapter looks for their images."""
+    table = AnswerTable([competition.id_column, competition.label_column], [[item, ""] for item in ids], 0, 1)
+    write_answers(folder / competition.sample_csv, table, [""] * len(ids))
+    return [Path(path) for path in competition.test(folder).images]
+
+
+def write_competition(competition: Competition, tests: SampleImages, folder: Path) -> Path:
+    """A competition's folder that asks for these images. Of the other files of `root` those beside the sample come
+    along: an adapter may read them."""
+    rows: dict[str, list[list[str]]] = {}
+    for row in tests.sample.rows:
+        rows.setdefault(row[tests.sample.id_place], []).append(row)
     folder.mkdir(parents=True, exist_ok=True)
-    suffix = layout.suffix or tests.paths[0].suffix
-    broken = folder / f"{CORRUPT}{suffix}"
-    whole = tests.paths[0].read_bytes()
-    write_atomic(broken, whole[: len(whole) // 2])
-    at = len(tests.ids) // 2
-    item = CORRUPT if layout.suffix else broken.name
-    return SampleImages([*tests.ids[:at], item, *tests.ids[at:]], [*tests.paths[:at], broken, *tests.paths[at:]],
-                   [*tests.answers[:at], tests.answers[0], *tests.answers[at:]])
-
-
-def write_competition(layout: ImageTable, tests: SampleImages, folder: Path) -> Path:
-    """A competition's folder that asks for these images."""
-    (folder / layout.test_folder).mkdir(parents=True, exist_ok=True)
-    for item, path in zip(tests.ids, tests.paths, strict=True):
-        target = folder / layout.test_folder / f"{item}{layout.suffix}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        link_or_copy(path, target)
-    table = pd.DataFrame({layout.id_column: tests.ids, layout.label_column: tests.answers})
-    write_atomic(folder / layout.sample_csv, table.to_csv(index=False, lineterminator="\n"))
+    for path in sorted(tests.root.iterdir()):
+        if path.is_file() and path.name != competition.sample_csv:
+            link_anew(path, folder / path.name)
+    for item, path in tests.images.items():
+        target = folder / os.path.relpath(path, tests.root)
+        if item != tests.broken:
+            link_anew(path, target)
+            continue
+        whole = path.read_bytes()
+        target.unlink(missing_ok=True)  # perhaps a link to the whole one
+        write_atomic(target, whole[: len(whole) // 2])
+    table = dataclasses.replace(tests.sample, rows=[row for item in tests.images for row in rows[item]])
+    write_answers(folder / competition.sample_csv, table, [row[table.answer_place] for row in table.rows])
     return folder
+
+
+def link_anew(path: Path, target: Path) -> None:
+    """A link to the file, or a copy, in place of what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    link_or_copy(path, target)

@@ -8,21 +8,16 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from foldpack.competitions.image_table import ImageTable, check_submission
+from foldpack.competitions.answer_table import read_answer_table
+from foldpack.competitions.protocol import Competition
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec
+from foldpack.settings.network import height_width
 from packer.build.kernel_folder import Build
 from packer.flatten.keys import keys_in_script
-from packer.rehearse.images import (
-    CORRUPT,
-    SampleImages,
-    images_of,
-    noise_images,
-    with_corrupt,
-    write_competition,
-)
+from packer.rehearse.images import SampleImages, images_of, noise_images, write_competition
 from packer.rehearse.process import Ran, RehearsalError, lay_out_inputs, run_on_kaggle
 from packer.rehearse.sandbox import REFUSED
 
@@ -78,6 +73,7 @@ class Scene:
     folder: Path
     competition: Path
     ran: Ran
+    images: SampleImages  # that it was asked for
     answers: dict[str, str] = field(default_factory=dict)  # id -> answer; empty when the submission is not valid
     problem: str = ""
 
@@ -92,37 +88,38 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
                    limit: float = LIMIT) -> RehearsalReport:
     """Run the build's kernel twice as Kaggle would: a stub with the old mounts, then a larger set as in scoring.
 
-    data: the competition's folder whose test images are taken; None: images of noise in its layout. folder: for the
-    inputs, outputs and logs. python: the interpreter, default this one. rows: of the larger set, at most. images: to
-    predict the hours for (default: the rows of the sample submission of `data`, else 10,000); factor: how many times
-    slower Kaggle's machine is than this one; limit: seconds of one run.
+    data: the competition's folder whose test images are taken; None: images of noise where its adapter looks. folder:
+    for the inputs, outputs and logs. python: the interpreter, default this one. rows: of the larger set, at most.
+    images: to predict the hours for (default: the rows of the sample submission of `data`, else 10,000); factor: how
+    many times slower Kaggle's machine is than this one; limit: seconds of one run.
     Raises RehearsalError or DataError when there is nothing to rehearse with; what the kernel does is in the report.
     """
-    layout, spec = get_competition(build.spec.competition), build.spec
-    folder.mkdir(parents=True, exist_ok=True)
+    competition, spec = get_competition(build.spec.competition), build.spec
     if data is None:
-        tests, count = noise_images(layout, spec, folder / "images", rows), images or IMAGES
+        side = max(max(height_width(member.size)) for member in spec.members)
+        channels = next((member.channels for member in spec.members if member.channels not in (1, 3, 4)), 3)
+        tests, count = noise_images(competition, side, folder / "images", rows, channels), images or IMAGES
     else:
-        tests, listed = images_of(layout, data)
+        tests, listed = images_of(competition, data)
         count = images or listed
     stub = tests.take(list(range(min(STUB_ROWS, len(tests.ids)))))
-    larger = with_corrupt(layout, tests.shuffled(rows), folder / "images")
+    larger = tests.shuffled(rows).with_broken(stub.ids)
     scenes = []
     for name, test, environment, old in (("public", stub, PUBLIC, True), ("scoring", larger, RERUN, False)):
         place = folder / name
-        competition = write_competition(layout, test, place / "competition")
-        inputs = lay_out_inputs(place, (spec.slug, competition), dataset_folders(build), old)
+        shown = write_competition(competition, test, place / "competition")
+        inputs = lay_out_inputs(place, (spec.slug, shown), dataset_folders(build), old)
         ran = run_on_kaggle(build.script, place, inputs, environment, python, limit)
-        scenes.append(judge_scene(Scene(name, place, competition, ran), layout, spec))
-    return make_report(scenes, build, stub, count, factor)
+        scenes.append(judge_scene(Scene(name, place, shown, ran, test), competition, spec.last.outputs.names))
+    return make_report(scenes, build, count, factor)
 
 
-def make_report(scenes: list[Scene], build: Build, stub: SampleImages, images: int, factor: float) -> RehearsalReport:
+def make_report(scenes: list[Scene], build: Build, images: int, factor: float) -> RehearsalReport:
     """All checks of the two runs."""
     public, scoring = scenes
     hours = predict_hours(public, scoring, images, factor)
     checks = [run_check(scene) for scene in scenes]
-    checks += [hidden_check(scenes), corrupt_check(scoring), order_check(public, scoring, stub)]
+    checks += [hidden_check(scenes), corrupt_check(scoring), order_check(public, scoring)]
     checks += [key_check(scenes, build), left_check(scoring), memory_check(scoring)]
     checks.append(time_check(hours, images, factor, build.spec))
     seconds = sum(scene.ran.seconds for scene in scenes)
@@ -141,7 +138,7 @@ def dataset_folders(build: Build) -> dict[str, Path]:
     return dict(zip(build.datasets, folders, strict=True))
 
 
-def judge_scene(scene: Scene, layout: ImageTable, spec: EnsembleSpec) -> Scene:
+def judge_scene(scene: Scene, competition: Competition, classes: list[str]) -> Scene:
     """Fill in the answers, or what is wrong with them."""
     submission = scene.folder / "output" / "submission.csv"
     if scene.ran.late:
@@ -152,8 +149,11 @@ def judge_scene(scene: Scene, layout: ImageTable, spec: EnsembleSpec) -> Scene:
         scene.problem = "it wrote no submission.csv"
     else:
         try:
-            table = check_submission(submission, layout, scene.competition, spec.last.outputs.names)
-            scene.answers = dict(zip(table[layout.id_column], table[layout.label_column], strict=True))
+            competition.check(submission, classes, scene.competition)
+            table = read_answer_table(submission, competition.id_column, competition.label_column)
+            for row in table.rows:  # several where an id is answered in several
+                item, answer = row[table.id_place], row[table.answer_place]
+                scene.answers[item] = f"{scene.answers[item]}\n{answer}" if item in scene.answers else answer
         except DataError as failure:
             scene.problem = str(failure)
     return scene
@@ -184,18 +184,21 @@ def hidden_check(scenes: list[Scene]) -> Check:
 
 def corrupt_check(scoring: Scene) -> Check:
     """Whether the broken image has its row."""
-    row = next((item for item in scoring.answers if item.startswith(CORRUPT)), None)
-    detail = "the row of an image that is cut in half is not answered" if row is None else \
-        f"an image that is cut in half is answered with '{scoring.answers[row]}'"
-    return Check("corrupt image", row is not None, detail)
+    item = scoring.images.broken
+    answer = scoring.answers.get(item)
+    detail = "the row of an image that is cut in half is not answered" if answer is None else \
+        f"an image that is cut in half is answered with '{answer}'"
+    if not item:
+        detail = f"not tried: there are only {len(scoring.images.ids)} images"
+    return Check("corrupt image", not item or answer is not None, detail)
 
 
-def order_check(public: Scene, scoring: Scene, stub: SampleImages) -> Check:
+def order_check(public: Scene, scoring: Scene) -> Check:
     """Whether an image gets the same answer alone and in the shuffled larger set.
 
     A threshold may fall between two roundings, so with twenty images or more one in twenty may differ.
     """
-    both = [item for item in stub.ids if item in public.answers and item in scoring.answers]
+    both = [item for item in public.images.ids if item in public.answers and item in scoring.answers]
     alike = sum(public.answers[item] == scoring.answers[item] for item in both)
     ok = bool(both) and len(both) - alike <= len(both) // 20
     return Check("same answers", ok, f"{alike} of {len(both)} images are answered alike in both runs")

@@ -124,7 +124,7 @@ def test_train_without_a_config_data_or_folds(house: House, tmp_path: Path, refu
     assert "no.csv: cannot read the folds (" in shown and "make them with `foldpack folds`" in shown
     assert shown.count("no.csv") == 1 and "Errno" not in shown
     shown = refuse(foldpack, "train", path, "--data", tmp_path / "no", "--folds", house.folds_csv, *common)
-    assert "has no image at" in shown
+    assert "no/train.csv: cannot read the table (" in shown and "is this the competition's folder?" in shown
 
 
 def unfinish(runs: Path) -> None:

@@ -9,19 +9,12 @@ from pathlib import Path
 import pytest
 
 from foldpack.competitions.answer_table import read_answer_table, write_answers
-from foldpack.competitions.digits import DIGITS
-from foldpack.competitions.image_table import (
-    ImageTable,
-    check_submission,
-    class_names,
-    encode_labels,
-    read_table,
-    read_test_items,
-    read_train_table,
-)
-from foldpack.competitions.imet import IMET
+from foldpack.competitions.image_table import ImageTable, class_names, encode_labels, read_table
+from foldpack.competitions.protocol import require_images
 from foldpack.competitions.registry import COMPETITIONS, get_competition
 from foldpack.errors import DataError
+
+DIGITS, IMET = get_competition("digits"), get_competition("imet")
 
 
 def make_digits(root: Path, train: str = "id,label\na,1\nb,0\n", sample: str = "id,label\nx,0\ny,0\n") -> Path:
@@ -34,8 +27,14 @@ def make_digits(root: Path, train: str = "id,label\na,1\nb,0\n", sample: str = "
     return root
 
 
+def read_training(root: Path) -> None:
+    """As `foldpack folds` reads it."""
+    require_images(DIGITS.train(root).items, root / "train.csv")
+
+
 def test_items_and_labels_in_the_order_of_the_table(tmp_path: Path) -> None:
-    items, labels = read_train_table(DIGITS, make_digits(tmp_path, "label,id,extra\n1,b,NA\n007,a,\n"))
+    train = DIGITS.train(make_digits(tmp_path, "label,id,extra\n1,b,NA\n007,a,\n"))
+    items, labels = train.items, train.labels["label"]
     assert items.ids == ["b", "a"] and labels == ["1", "007"]
     assert items.images == [tmp_path / "train/b.png", tmp_path / "train/a.png"]
 
@@ -49,28 +48,28 @@ def test_items_and_labels_in_the_order_of_the_table(tmp_path: Path) -> None:
         ("id,label\n", "train.csv: the table has no rows; is the download complete?"),
         ("", "train.csv: cannot read the table ("),
         ("id,label\na,1\nc,1\nd,2\n", "id 'c' has no image at {root}/train/c.png (2 of 3 are missing); complete"),
-        ("id,label\na,1\n,1\n", "id '' has no image at"),
+        ("id,label\na,1\n,2\n", "id '' has no image at"),
         ("id,label\na,1\nb,\n", "train.csv: id 'b' has no label (1 of 2 rows have none); each needs one"),
         ("id,label\na,1,x\nb,0,x\n", "train.csv: cannot read the table ("),  # would shift all columns
         ("id,label\na,1\nb,0,x\n", "train.csv: cannot read the table ("),
         ("id,label\n\"a,1\n", "train.csv: cannot read the table ("),
-        (f"id,label\n{'a' * 300},1\n", "has no image at"),
-        ("id,label\na\0b,1\n", "has no image at"),
+        (f"id,label\n{'a' * 300},1\nb,2\n", "has no image at"),
+        ("id,label\na\0b,1\nb,2\n", "has no image at"),
     ],
 )
 def test_faults_of_a_training_table(tmp_path: Path, train: str, message: str) -> None:
     with pytest.raises(DataError) as caught:
-        read_train_table(DIGITS, make_digits(tmp_path, train))
+        read_training(make_digits(tmp_path, train))
     assert message.format(root=tmp_path) in str(caught.value)
     assert str(tmp_path / "train.csv") in str(caught.value)
 
 
 def test_a_missing_folder_a_folder_for_a_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="train.csv: cannot read the table .*; is this the competition's folder"):
-        read_train_table(DIGITS, tmp_path / "nothing")
+        DIGITS.train(tmp_path / "nothing")
     (tmp_path / "train.csv").mkdir()
     with pytest.raises(DataError, match="cannot read the table"):
-        read_train_table(DIGITS, tmp_path)
+        DIGITS.train(tmp_path)
     (tmp_path / "other.csv").write_bytes(b"id,label\n\xff\xfe,1\n")
     with pytest.raises(DataError, match="cannot read the table"):
         read_table(tmp_path / "other.csv", ["id"])
@@ -83,18 +82,19 @@ def test_a_folder_that_may_not_be_read_is_a_missing_image(tmp_path: Path, monkey
     root = make_digits(tmp_path)
     monkeypatch.setattr("os.stat", deny)
     with pytest.raises(DataError, match="id 'a' has no image at"):
-        read_train_table(DIGITS, root)
+        read_training(root)
 
 
 def test_windows_line_ends_quotes_and_a_byte_order_mark(tmp_path: Path) -> None:
-    items, labels = read_train_table(DIGITS, make_digits(tmp_path, '\ufeffid,label\r\n"a","1"\r\nb,0\r\n'))
+    train = DIGITS.train(make_digits(tmp_path, '\ufeffid,label\r\n"a","1"\r\nb,0\r\n'))
+    items, labels = train.items, train.labels["label"]
     assert items.ids == ["a", "b"] and labels == ["1", "0"]
 
 
 def test_test_items_may_lack_their_image(tmp_path: Path) -> None:
-    items = read_test_items(DIGITS, make_digits(tmp_path, sample="id,label\nz,0\nx,0\n"))
+    items = DIGITS.test(make_digits(tmp_path, sample="id,label\nz,0\nx,0\n"))
     assert items.ids == ["z", "x"] and items.images[0] == tmp_path / "test/z.png"
-    assert len(read_test_items(DIGITS, make_digits(tmp_path / "empty", sample="id,label\n"))) == 0
+    assert len(DIGITS.test(make_digits(tmp_path / "empty", sample="id,label\n"))) == 0
 
 
 def files_in(folder: Path, *names: str) -> None:
@@ -130,7 +130,7 @@ def test_an_image_is_found_under_its_other_endings(tmp_path: Path, suffix, item,
     files_in(tmp_path / "test", *there)
     (tmp_path / "sample_submission.csv").write_text(f"id,label\n{item},0\n")
     layout = replace(DIGITS, suffix=suffix)
-    assert read_test_items(layout, tmp_path).images == [tmp_path / "test" / taken]
+    assert layout.test(tmp_path).images == [tmp_path / "test" / taken]
 
 
 def test_the_folder_is_listed_once(tmp_path: Path, monkeypatch) -> None:
@@ -139,7 +139,7 @@ def test_the_folder_is_listed_once(tmp_path: Path, monkeypatch) -> None:
     listed: list[object] = []
     real = os.listdir
     monkeypatch.setattr("os.listdir", lambda folder: listed.append(folder) or real(folder))
-    items = read_test_items(DIGITS, tmp_path)
+    items = DIGITS.test(tmp_path)
     assert listed == [tmp_path / "test"] and items.images[7] == tmp_path / "test/7.jpg"
     assert items.notes == [f"{tmp_path / 'test'}: 50 of 50 images have another ending than expected and are taken, "
                            "such as '0.jpg' for '0.png'"]
@@ -148,7 +148,7 @@ def test_the_folder_is_listed_once(tmp_path: Path, monkeypatch) -> None:
 def test_training_images_are_found_under_their_other_endings(tmp_path: Path) -> None:
     root = make_digits(tmp_path)
     (root / "train/b.png").rename(root / "train/b.JPG")
-    items, _ = read_train_table(DIGITS, root)
+    items = DIGITS.train(root).items
     assert items.images == [root / "train/a.png", root / "train/b.JPG"]
     assert items.notes == [f"{root / 'train'}: 1 of 2 images have another ending than expected and are taken, such as "
                            "'b.JPG' for 'b.png'"]
@@ -171,18 +171,18 @@ def test_training_images_are_found_under_their_other_endings(tmp_path: Path) -> 
 def test_more_or_fewer_images_than_the_sample_asks_for(tmp_path: Path, there: list[str], notes: list[str]) -> None:
     files_in(tmp_path / "test", *there)
     (tmp_path / "sample_submission.csv").write_text("id,label\nx,0\ny,0\nx,0\n")
-    assert read_test_items(DIGITS, tmp_path).notes == [f"{tmp_path / 'test'}: {note}" for note in notes]
+    assert DIGITS.test(tmp_path).notes == [f"{tmp_path / 'test'}: {note}" for note in notes]
 
 
 def test_images_beside_the_one_of_an_item_are_no_surplus(tmp_path: Path) -> None:
     files_in(tmp_path / "test", "x_green.png", "x_red.png", "y_red.png")
     (tmp_path / "sample_submission.csv").write_text("id,label\nx,0\n")
-    assert read_test_items(replace(DIGITS, suffix="_green.png"), tmp_path).notes == []
+    assert replace(DIGITS, suffix="_green.png").test(tmp_path).notes == []
     files_in(tmp_path / "test", "y_green.png")
-    [note] = read_test_items(replace(DIGITS, suffix="_green.png"), tmp_path).notes
+    [note] = replace(DIGITS, suffix="_green.png").test(tmp_path).notes
     assert "holds 1 images more than the 1 that" in note and "'y_green'" in note
     shared = replace(DIGITS, suffix="_green.png", train_folder="test")  # training images lie there too
-    assert read_test_items(shared, tmp_path).notes == []
+    assert shared.test(tmp_path).notes == []
 
 
 def test_numbers_are_sorted_as_numbers_and_words_follow(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_submission_reads_back_and_is_checked(tmp_path: Path) -> None:
     root, path = make_digits(tmp_path), tmp_path / "submission.csv"
     answer(DIGITS, root, path, ["1", "0"])
     assert path.read_bytes() == b"id,label\nx,1\ny,0\n"
-    check_submission(path, DIGITS, root, ["0", "1"])
+    DIGITS.check(path, ["0", "1"], root)
 
 
 @pytest.mark.parametrize(
@@ -252,33 +252,53 @@ def test_a_wrong_submission_is_refused(tmp_path: Path, text: str, message: str) 
     root, path = make_digits(tmp_path), tmp_path / "submission.csv"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
-        check_submission(path, DIGITS, root, ["0", "1"])
+        DIGITS.check(path, ["0", "1"], root)
 
 
 def test_the_sample_decides_columns_and_rows(tmp_path: Path) -> None:
     """Further columns stay as the sample has them; an id that is asked for twice is answered twice."""
     root = make_digits(tmp_path, sample="usage,label,id\nPublic,0,x\n,0,y\nPrivate,0,x\n")
     path = tmp_path / "submission.csv"
-    items = read_test_items(DIGITS, root)
+    items = DIGITS.test(root)
     assert items.ids == ["x", "y", "x"] and items.images[0] == items.images[2]
     answer(DIGITS, root, path, ["1", "0", "1"])
     assert path.read_bytes() == b"usage,label,id\nPublic,1,x\n,0,y\nPrivate,1,x\n"
-    check_submission(path, DIGITS, root, ["0", "1"])
+    DIGITS.check(path, ["0", "1"], root)
     path.write_text("id,label\nx,1\ny,0\nx,1\n")
     with pytest.raises(DataError, match="columns id, label; allowed: usage, label, id"):
-        check_submission(path, DIGITS, root, ["0", "1"])
+        DIGITS.check(path, ["0", "1"], root)
     path.write_text("usage,label,id\n,1,x\n,0,y\n")
     with pytest.raises(DataError, match="its 2 ids differ from the 3 ids"):
-        check_submission(path, DIGITS, root, ["0", "1"])
+        DIGITS.check(path, ["0", "1"], root)
 
 
 def test_a_multilabel_answer_may_be_empty_or_long(tmp_path: Path) -> None:
     (tmp_path / "sample_submission.csv").write_text("id,attribute_ids\nx,0\ny,0\n")
     path = tmp_path / "submission.csv"
     answer(IMET, tmp_path, path, ["1 2", ""])
-    check_submission(path, IMET, tmp_path, ["1", "2"])
+    IMET.check(path, ["1", "2"], tmp_path)
     with pytest.raises(DataError, match="answered with '2', which is not a class"):
-        check_submission(path, IMET, tmp_path, ["1"])
+        IMET.check(path, ["1"], tmp_path)
+
+
+def test_some_training_items_are_taken_in_the_order_of_the_folds(tmp_path: Path) -> None:
+    train = DIGITS.train(make_digits(tmp_path, "label,id,extra\n1,b,x\n007,a,y\n"))
+    assert train.classes == ["1", "007"] and train.targets.tolist() == [0, 1]
+    part = train.take(["a"], tmp_path / "folds.csv")
+    assert part.items.ids == ["a"] and part.items.images == [tmp_path / "train/a.png"]
+    assert part.targets.tolist() == [1] and part.labels == {"label": ["007"]} and part.columns["extra"] == ["y"]
+    assert part.classes == train.classes
+    with pytest.raises(DataError, match=r"folds.csv: id 'c' is no training item of the competition \(1 of 2 are none"):
+        train.take(["a", "c"], tmp_path / "folds.csv")
+
+
+def test_without_the_folder_a_submission_is_checked_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "submission.csv"
+    path.write_text("id,label\nx,1\n")
+    DIGITS.check(path, ["0", "1"])
+    path.write_text("id,label\nx,1\nx,1\n")
+    with pytest.raises(DataError, match="id 'x' stands there more than once"):
+        DIGITS.check(path, ["0", "1"])
 
 
 def test_the_registry_knows_its_competitions_by_their_names() -> None:

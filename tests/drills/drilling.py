@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from small_house import House
 
-from foldpack.competitions.digits import DIGITS
-from foldpack.competitions.image_table import check_submission
+from foldpack.competitions.registry import get_competition
+
+DIGITS = get_competition("digits")
 
 HOURS = "1"
 
@@ -57,7 +58,7 @@ class Trial:
         """A submission that is there is whole. Returns whether it is there."""
         path = self.output / "submission.csv"
         if path.exists():
-            check_submission(path, DIGITS, self.competition, [str(k) for k in range(10)])
+            DIGITS.check(path, [str(k) for k in range(10)], self.competition)
         return path.exists()
 
     def require_tidy(self) -> None:

@@ -17,9 +17,8 @@ import pandas as pd
 import pytest
 from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
 
-from foldpack.competitions import answer_table, image_table
-from foldpack.competitions.digits import DIGITS
-from foldpack.competitions.image_table import read_test_items
+from foldpack.competitions import answer_table
+from foldpack.competitions.registry import get_competition
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.engine.deadline import Deadline, OutOfTime
@@ -40,12 +39,14 @@ from packer.build.kernel_folder import build_kernel
 from packer.build.stage import lay_out_keys
 from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs, rehearse
 
+DIGITS = get_competition("digits")
+
 LONG = "20"  # hours; the process is that of all tests, and its age counts
 
 
 def package_probs(house: House, spec: EnsembleSpec, folder: Path) -> np.ndarray:
     """(n, C) of the test images in `folder`: what the source package computes from the plain checkpoints."""
-    canvas = decode_items(read_test_items(DIGITS, folder), CanvasKind(32), 2)
+    canvas = decode_items(DIGITS.test(folder), CanvasKind(32), 2)
     members = []
     for member in spec.members:
         folds = []
@@ -310,7 +311,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
     def write(path: Path, *rest: object) -> None:
         real(path, *rest)
-        image_table.check_submission(path, DIGITS, kernel.competition, kernel.outputs["names"])
+        DIGITS.check(path, kernel.outputs["names"], kernel.competition)
         seen.append(path.read_bytes())
 
     monkeypatch.setattr("foldpack.kernel.fallback.write_answers", write)

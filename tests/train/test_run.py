@@ -14,9 +14,9 @@ from small_house import tiny_config, write_small_folds
 
 from foldpack.commands.main import app as foldpack
 from foldpack.commands.run_app import run_app
-from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.imet import IMET
+from foldpack.competitions.registry import get_competition
 from foldpack.data.runs import read_array, read_run
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
@@ -25,6 +25,8 @@ from foldpack.models.classifier import ModelError
 from foldpack.predict.views import ViewError
 from foldpack.settings.run import ConfigError, RunConfig, config_text, read_config
 from foldpack.train.run import check_names, chosen_folds, load_training_set, train_run
+
+DIGITS = get_competition("digits")
 
 
 @pytest.fixture(scope="module")
@@ -281,8 +283,8 @@ def test_a_training_image_that_was_repaired_is_told(place, tmp_path) -> None:
         (lambda data, folds: (data / "train" / "digit_0001.png").unlink(), "folds.csv: id 'digit_0001' has no image a"),
         (lambda data, folds: (data / "train" / "digit_0001.png").write_bytes(b"x"),
          "digit_0001.png: cannot decode the image .*; 1 training images are broken: mend them or drop their rows from"),
-        (lambda data, folds: folds.write_text(folds.read_text().replace("id,fold,label", "id,fold,target", 1)),
-         "folds.csv: label column 'label' is missing, got: id, fold, target; make the folds with `foldpack folds`"),
+        (lambda data, folds: folds.write_text(folds.read_text().replace("digit_0001", "other", 1)),
+         "folds.csv: id 'other' is no training item of the competition .*; make the folds again with `foldpack folds`"),
         (lambda data, folds: folds.write_text("id,fold,label\n"), "folds.csv: the table has no rows; make the folds"),
         (lambda data, folds: folds.unlink(), "folds.csv: cannot read the folds .*; make them with `foldpack folds`"),
     ],

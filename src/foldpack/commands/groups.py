@@ -33,16 +33,18 @@ def groups(
 ) -> None:
     """Find images that are nearly the same and write the group of each, for `foldpack folds --groups`."""
     from foldpack.commands.image_groups import group_images, group_lines
-    from foldpack.competitions.image_table import read_test_items, read_train_table
+    from foldpack.competitions.protocol import require_images
     from foldpack.competitions.registry import get_competition
     from foldpack.data.group_file import write_group_file
     from foldpack.data.items import whole_images
     from foldpack.search.report.progress import stage_bars
 
     embedder = chosen_embedder(net, weights, similarity)
-    layout = get_competition(competition)
-    train = read_train_table(layout, data)[0]
-    asked = read_test_items(layout, data) if test else whole_images([], [])
+    adapter = get_competition(competition)
+    labelled = adapter.train(data)
+    train = labelled.items
+    require_images(train, labelled.source)
+    asked = adapter.test(data) if test else whole_images([], [])
     once = dict(zip(asked.ids, asked.images, strict=True))  # a sample submission may ask for an image twice
     tested = whole_images(list(once), list(once.values()))
     items = whole_images(train.ids + tested.ids, train.images + tested.images)

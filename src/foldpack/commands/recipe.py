@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from foldpack.commands.project import project_root
-from foldpack.competitions.image_table import class_names, encode_labels, read_table, read_train_table
+from foldpack.competitions.protocol import Labelled, require_images
 from foldpack.competitions.registry import get_competition
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
@@ -107,37 +107,36 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
 
 def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say, here: Path = Path()) -> None:
     """Read the training table, split it, write folds.csv. here: the folder that a file of groups is named from."""
-    layout = get_competition(recipe.competition)
-    items, labels = read_train_table(layout, data)
+    labelled = get_competition(recipe.competition).train(data)
+    items = labelled.items
+    require_images(items, labelled.source)
     for note in items.notes:
         say(f"warning: {note}")
-    table = pd.DataFrame({"id": items.ids, layout.label_column: labels})
-    classes = class_names(layout, data, labels)
-    targets = encode_labels(layout, labels, classes)
+    table = pd.DataFrame({"id": items.ids, **labelled.labels})
     if recipe.folds.groups is not None:
         table["group"] = read_group_file(here / recipe.folds.groups, items.ids)
     elif recipe.folds.group_column is not None:
-        table["group"] = read_groups(data / layout.train_csv, recipe.folds.group_column, say)
+        table["group"] = read_groups(labelled, recipe.folds.group_column, say)
     groups = table["group"].to_numpy() if "group" in table else None
     if groups is not None and recipe.folds.kind in FOLD_KINDS.keys() - GROUPED_KINDS:
         raise DataError(f"folds of kind '{recipe.folds.kind}' would split the groups; use one of: "
                         f"{', '.join(GROUPED_KINDS)}; or name no groups")
-    fold = make_folds(recipe.folds.kind, targets, groups, recipe.folds.count, recipe.folds.seed)
+    fold = make_folds(recipe.folds.kind, labelled.targets, groups, recipe.folds.count, recipe.folds.seed)
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
     write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by})
     say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {recipe.folds.kind}")
 
 
-def read_groups(train_csv: Path, column: str, say: Say = print) -> list[str]:
+def read_groups(labelled: Labelled, column: str, say: Say = print) -> list[str]:
     """The group of every training row, "" for none; says how many have none. Raises DataError without the column."""
-    train = read_table(train_csv, [], unique=False)
-    if column not in train.columns:
-        raise DataError(f"{train_csv}: group column '{column}' is missing, got: {', '.join(train.columns)}")
-    cells = train[column].str.strip()
-    groups = cells.mask(cells.isin(NO_GROUP), "").tolist()
+    if column not in labelled.columns:
+        raise DataError(f"{labelled.source}: group column '{column}' is missing, got: {', '.join(labelled.columns)}")
+    cells = [cell.strip() for cell in labelled.columns[column]]
+    groups = ["" if cell in NO_GROUP else cell for cell in cells]
     if count := int(missing_groups(np.array(groups)).sum()):
         written = ", ".join(f"'{cell}'" for cell in sorted(set(cells) & NO_GROUP))
-        say(f"{train_csv}: {count} of {len(groups)} items have no {column} ({written}), each is a group of its own")
+        say(f"{labelled.source}: {count} of {len(groups)} items have no {column} ({written}), each is a group of its "
+            "own")
     return groups
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 
 from foldpack.competitions.image_files import ImageFolder
 from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels, twin_words
+from foldpack.competitions.protocol import Labelled
 from foldpack.data.items import Items, whole_images
 from foldpack.errors import DataError
 from foldpack.files import failure_words
@@ -50,6 +50,70 @@ class ImageTable:
         return self.answer_separator or self.separator or " "
 
 
+class TableCompetition(ImageTable):
+    """A `Competition` of this kind."""
+
+    def train(self, root: Path) -> Labelled:
+        """See `Competition`. `targets` are (n,) int64 class indices, or (n, C) bool for multilabel."""
+        path = root / self.train_csv
+        table = read_table(path, [self.id_column, self.label_column])
+        if not len(table):
+            raise DataError(f"{path}: the table has no rows; is the download complete?")
+        labels = table[self.label_column].tolist()
+        if self.task == "multiclass" and "" in labels:
+            item = table[self.id_column].tolist()[labels.index("")]
+            raise DataError(f"{path}: id '{item}' has no {self.label_column} ({labels.count('')} of {len(labels)} rows "
+                            "have none); each needs one, so fill them in or drop these rows")
+        items = items_in(self, root / self.train_folder, table[self.id_column].tolist())
+        if self.task == "multilabel" and self.separator is None and self.class_csv is None and (
+                twins := twin_words(labels)):
+            items.notes.append(f"{path}: {twins}")
+        classes = class_names(self, root, labels)
+        columns = {str(name): table[name].tolist() for name in table.columns}
+        targets = encode_labels(self, labels, classes)
+        return Labelled(path, items, targets, classes, {self.label_column: labels}, columns)
+
+    def test(self, root: Path) -> Items:
+        """See `Competition`. The sample submission decides rows, columns and their order; an id that it asks for twice
+        is answered twice. What it lacks, and what the folder lacks, is noted."""
+        folder, ids = root / self.test_folder, read_sample(self, root)[self.id_column].tolist()
+        images = ImageFolder(folder, self.suffix)
+        found = images.find(ids)
+        renamed, asked = images.renamed(ids, found), f"the {len(set(ids))} that {self.sample_csv} asks for"
+        notes = [renamed] if renamed else []
+        more = images.surplus(found) if self.test_folder != self.train_folder else []
+        if more:
+            notes.append(f"{folder}: holds {len(more)} images more than {asked}, such as '{more[0]}'; they are not "
+                         "answered, so take a newer sample if this one is stale")
+        if missing := images.missing(found):
+            notes.append(f"{folder}: {len(missing)} images of {asked} are missing, such as '{missing[0]}'; their rows "
+                         "get the prior")
+        return whole_images(ids, [folder / name for name in found], notes)
+
+    def check(self, path: Path, classes: list[str], root: Path | None = None) -> None:
+        """See `Competition`. Every answer must be a class, or several of a multilabel competition."""
+        columns = [self.id_column, self.label_column]
+        table = read_table(path, columns, unique=root is None)
+        known = set(classes)
+        for item, text in zip(table[self.id_column], table[self.label_column], strict=True):
+            words = split_labels(text, self.joiner) if self.task == "multilabel" else [text]
+            if strange := [word for word in words if word not in known]:
+                raise DataError(f"{path}: id '{item}' is answered with '{strange[0]}', which is not a class")
+        if root is None:
+            return
+        sample = read_sample(self, root)
+        if list(table.columns) != list(sample.columns):
+            raise DataError(f"{path}: columns {', '.join(table.columns)}; allowed: {', '.join(sample.columns)}")
+        expected = sample[self.id_column].tolist()
+        if table[self.id_column].tolist() != expected:
+            raise DataError(f"{path}: its {len(table)} ids differ from the {len(expected)} ids of {self.sample_csv}")
+
+
+def adapter_of(layout: ImageTable) -> TableCompetition:
+    """The competition that is laid out so."""
+    return TableCompetition(**vars(layout))
+
+
 def read_table(path: Path, columns: list[str], unique: bool = True) -> pd.DataFrame:
     """Read a CSV, every value a str. Raises DataError when it is missing, lacks a column or repeats an id.
 
@@ -73,34 +137,6 @@ def read_table(path: Path, columns: list[str], unique: bool = True) -> pd.DataFr
     return table
 
 
-def read_train_table(layout: ImageTable, root: Path) -> tuple[Items, list[str]]:
-    """The training items and the raw label text of each. Raises DataError, also for an id without an image."""
-    path = root / layout.train_csv
-    table = read_table(path, [layout.id_column, layout.label_column])
-    if not len(table):
-        raise DataError(f"{path}: the table has no rows; is the download complete?")
-    labels = table[layout.label_column].tolist()
-    if layout.task == "multiclass" and "" in labels:
-        item = table[layout.id_column].tolist()[labels.index("")]
-        raise DataError(f"{path}: id '{item}' has no {layout.label_column} ({labels.count('')} of {len(labels)} rows "
-                        "have none); each needs one, so fill them in or drop these rows")
-    items = items_in(layout, root / layout.train_folder, table[layout.id_column].tolist())
-    require_images(items, path)
-    if layout.task == "multilabel" and layout.separator is None and layout.class_csv is None and (
-            twins := twin_words(labels)):
-        items.notes.append(f"{path}: {twins}")
-    return items, labels
-
-
-def require_images(items: Items, source: Path) -> None:
-    """Raises DataError naming the first item whose image is not on disk."""
-    missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if not os.path.isfile(path)]
-    if missing:
-        item, path = missing[0]
-        raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing); "
-                        "complete the download or drop these rows")
-
-
 def items_in(layout: ImageTable, folder: Path, ids: list[str]) -> Items:
     """Items whose images lie in `folder`, with the layout's suffix or another ending, which is noted."""
     images = ImageFolder(folder, layout.suffix)
@@ -109,32 +145,9 @@ def items_in(layout: ImageTable, folder: Path, ids: list[str]) -> Items:
     return whole_images(ids, [folder / name for name in found], [renamed] if renamed else [])
 
 
-def read_test_items(layout: ImageTable, root: Path) -> Items:
-    """The items that the sample submission asks for, in its order. Images may be missing. Raises DataError."""
-    return sample_items(layout, root, read_sample(layout, root))
-
-
 def read_sample(layout: ImageTable, root: Path) -> pd.DataFrame:
-    """The sample submission, every value a str. It decides rows, columns and their order; an id that it asks for twice
-    is answered twice. Raises DataError."""
+    """The sample submission, every value a str. Raises DataError."""
     return read_table(root / layout.sample_csv, [layout.id_column, layout.label_column], unique=False)
-
-
-def sample_items(layout: ImageTable, root: Path, sample: pd.DataFrame) -> Items:
-    """An item for each row of the sample submission. Images that it lacks, and that the folder lacks, are noted."""
-    folder, ids = root / layout.test_folder, sample[layout.id_column].tolist()
-    images = ImageFolder(folder, layout.suffix)
-    found = images.find(ids)
-    renamed, asked = images.renamed(ids, found), f"the {len(set(ids))} that {layout.sample_csv} asks for"
-    notes = [renamed] if renamed else []
-    more = images.surplus(found) if layout.test_folder != layout.train_folder else []
-    if more:
-        notes.append(f"{folder}: holds {len(more)} images more than {asked}, such as '{more[0]}'; they are not "
-                     "answered, so take a newer sample if this one is stale")
-    if missing := images.missing(found):
-        notes.append(f"{folder}: {len(missing)} images of {asked} are missing, such as '{missing[0]}'; their rows get "
-                     "the prior")
-    return whole_images(ids, [folder / name for name in found], notes)
 
 
 def class_names(layout: ImageTable, root: Path, labels: list[str]) -> list[str]:
@@ -178,11 +191,6 @@ def label_words(layout: ImageTable, text: str) -> list[str]:
     return split_labels(text, layout.separator) if layout.task == "multilabel" else [text]
 
 
-def answer_words(layout: ImageTable, text: str) -> list[str]:
-    """The classes named in one cell of a submission."""
-    return split_labels(text, layout.joiner) if layout.task == "multilabel" else [text]
-
-
 def encode_labels(layout: ImageTable, labels: list[str], classes: list[str]) -> np.ndarray:
     """Label cells -> (n,) int64 class indices, or (n, C) bool for multilabel. Raises DataError for a strange class."""
     index = {name: column for column, name in enumerate(classes)}
@@ -194,28 +202,3 @@ def encode_labels(layout: ImageTable, labels: list[str], classes: list[str]) -> 
                                 f"classes of {layout.class_csv or layout.train_csv}")
             matrix[row, index[word]] = True
     return matrix if layout.task == "multilabel" else matrix.argmax(axis=1).astype(np.int64)
-
-
-def read_submission(path: Path, layout: ImageTable, classes: list[str], unique: bool = True) -> pd.DataFrame:
-    """A submission, every value a str. Raises DataError for an answer that is not a class.
-
-    unique: whether an id may stand there once only.
-    """
-    table = read_table(path, [layout.id_column, layout.label_column], unique=unique)
-    known = set(classes)
-    for item, text in zip(table[layout.id_column], table[layout.label_column], strict=True):
-        if strange := [word for word in answer_words(layout, text) if word not in known]:
-            raise DataError(f"{path}: id '{item}' is answered with '{strange[0]}', which is not a class")
-    return table
-
-
-def check_submission(path: Path, layout: ImageTable, root: Path, classes: list[str]) -> pd.DataFrame:
-    """`read_submission`, which must have the sample's columns and answer its ids, in order. Raises DataError."""
-    sample = read_sample(layout, root)
-    expected = sample[layout.id_column].tolist()
-    table = read_submission(path, layout, classes, unique=False)
-    if list(table.columns) != list(sample.columns):
-        raise DataError(f"{path}: columns {', '.join(table.columns)}; allowed: {', '.join(sample.columns)}")
-    if table[layout.id_column].tolist() != expected:
-        raise DataError(f"{path}: its {len(table)} ids differ from the {len(expected)} ids of {layout.sample_csv}")
-    return table

@@ -11,7 +11,7 @@ from typing import Any
 
 from foldpack.competitions.answer_table import AnswerTable, read_answer_table, write_answers
 from foldpack.competitions.image_table import ImageTable
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.registry import get_layout
 from foldpack.engine.store import has_finished_units
 from foldpack.errors import FoldpackError
 from foldpack.kernel.inputs import find_competition
@@ -73,7 +73,7 @@ def make_fallback(spec: dict[str, Any], inputs: Path, output: Path) -> Fallback:
     spec: an ensemble as plain data. Raises InputError where there is no such competition, DataError for a sample
     submission that cannot be read.
     """
-    layout = get_competition(spec["competition"])
+    layout = get_layout(spec["competition"])
     root = find_competition(inputs, layout, spec["slug"])
     table = read_answer_table(root / layout.sample_csv, layout.id_column, layout.label_column)
     stage = spec["stages"][-1]

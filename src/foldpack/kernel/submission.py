@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.competitions.answer_table import write_answers
-from foldpack.competitions.image_table import check_submission, read_test_items
+from foldpack.competitions.image_table import adapter_of
 from foldpack.errors import DataError, FoldpackError
 from foldpack.files import write_atomic
 from foldpack.kernel.answers import answer_cells
@@ -36,7 +36,7 @@ class Submission:
         self.stage = spec.last
         self.fallback = fallback
         self.path = fallback.path
-        self.items = read_test_items(fallback.layout, fallback.root)
+        self.items = adapter_of(fallback.layout).test(fallback.root)
         self.prior = np.asarray(self.stage.outputs.prior, np.float32)  # (C,), answers where there is nothing better
 
     def write(self, probs: np.ndarray, decision: Decision) -> None:
@@ -50,7 +50,7 @@ class Submission:
 
     def check(self) -> None:
         """Raises DataError unless the file answers exactly what is asked."""
-        check_submission(self.path, self.fallback.layout, self.fallback.root, self.stage.outputs.names)
+        adapter_of(self.fallback.layout).check(self.path, self.stage.outputs.names, self.fallback.root)
 
     def is_valid(self) -> bool:
         """Whether the file answers exactly what is asked."""

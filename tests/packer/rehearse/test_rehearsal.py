@@ -12,18 +12,19 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from foldpack.competitions.digits import DIGITS
+from foldpack.competitions.registry import get_competition
 from foldpack.data.decode import decode_image
 from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
 from foldpack.settings.stages import ClassDecision, Classes, FoldSpec, MemberSpec, ScoreBlend, StageSpec
 from packer.build.kernel_folder import Build
-from packer.rehearse.images import CORRUPT, images_of, noise_images, with_corrupt, write_competition
+from packer.rehearse.images import images_of, noise_images, write_competition
 from packer.rehearse.process import RehearsalError
 from packer.rehearse.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
 from packer.rehearse.verdict import Check, RehearsalReport, rehearse_build
 
+DIGITS = get_competition("digits")
 KEY = "0123456789abcdef" * 4
 # A kernel of the digits kind that answers with the first pixel; what it does wrong is in WRONG.
 KERNEL = f'''
@@ -80,7 +81,7 @@ def test_a_good_kernel_passes_every_check(report: tuple[RehearsalReport, Path]) 
     assert done.ok and [check.name for check in done.checks] == [
         "public run", "scoring run", "no error hidden", "corrupt image", "same answers", "no key shown",
         "left in /kaggle/working", "memory", "predicted time"]
-    assert done.rows == 41 and done.images == 10_000 and done.seconds > 0 and done.peak > 2**20
+    assert done.rows == 40 and done.images == 10_000 and done.seconds > 0 and done.peak > 2**20
     assert check_of(done, "public run").detail.startswith("3 rows in ")
     assert check_of(done, "same answers").detail == "3 of 3 images are answered alike in both runs"
 
@@ -92,7 +93,7 @@ def test_it_runs_in_both_layouts_with_a_shuffled_larger_set(report: tuple[Rehear
     assert (out / "scoring/log.txt").read_text() == (
         "at competitions/the-slug/sample_submission.csv weights datasets/me/best-weights/one.sealed\n")
     ids = [line.split(",")[0] for line in (out / "scoring/output/submission.csv").read_text().splitlines()[1:]]
-    assert ids != sorted(ids) and len(ids) == 41 and CORRUPT in ids and ids[0] != "rehearsal_00000"
+    assert ids != sorted(ids) and len(ids) == 40 and ids[0] != "rehearsal_00000"
 
 
 def test_the_table_shows_every_check(report: tuple[RehearsalReport, Path]) -> None:
@@ -110,9 +111,9 @@ def test_the_table_shows_every_check(report: tuple[RehearsalReport, Path]) -> No
     ("print('error: no weights'); answers = ['0'] * len(ids)", "no error hidden", "says 'error: no weights'"),
     ("import traceback; len(ids) > 5 and traceback.print_stack()\nif rerun: print('Traceback (most')",
      "no error hidden", "the scoring run ended well, but "),
-    ("ids = ids[1:]", "scoring run", "its 40 ids differ from the 41 ids of sample_submission.csv"),
+    ("ids = ids[1:]", "scoring run", "its 39 ids differ from the 40 ids of sample_submission.csv"),
     ("answers[0] = '11'", "public run", "is answered with '11', which is not a class"),
-    ("ids = [i for i in ids if 'corrupt' not in i]", "corrupt image", "is not answered"),
+    ("ids = ids[:20] + ids[21:]", "corrupt image", "is not answered"),
     ("answers = ['5' if rerun else '6'] * len(ids)", "same answers", "0 of 3 images"),
     ("print('using', KEYS)", "no key shown", "a key stands in "),
     ("(output / 'k.bin').write_bytes(bytes.fromhex(KEYS['one.sealed']))", "no key shown", "k.bin"),
@@ -149,7 +150,7 @@ def test_the_users_own_images_are_taken(tmp_path: Path) -> None:
         Image.fromarray(np.full((8, 8), row, dtype=np.uint8)).save(data / "test" / f"i{row}.png")
     (data / "sample_submission.csv").write_text("id,label\n" + "".join(f"i{row},7\n" for row in range(9)))
     done = rehearse_build(make_build(tmp_path / "build"), data, tmp_path / "out", images=123, factor=2.0)
-    assert done.ok and done.rows == 6 and done.images == 123
+    assert done.ok and done.rows == 5 and done.images == 123
     assert "for 123 images at this machine's pace times 2" in check_of(done, "predicted time").detail
     assert images_of(DIGITS, data)[1] == 9
     for path in (data / "test").iterdir():
@@ -182,28 +183,38 @@ def test_predicted_hours_grow_with_the_images_and_the_factor(tmp_path: Path) -> 
     assert "at this pace the kernel would leave units out" in said
 
 
-def test_noise_images_open_and_the_corrupt_one_does_not(tmp_path: Path) -> None:
+def test_noise_images_open_and_the_broken_one_does_not(tmp_path: Path) -> None:
     layout = dataclasses.replace(DIGITS, suffix="", test_folder="images/test")
-    made = noise_images(layout, make_spec(), tmp_path / "a", 4)
-    assert made.ids[0] == "rehearsal_00000.png" and made == noise_images(layout, make_spec(), tmp_path / "a", 4)
-    tests = with_corrupt(layout, made, tmp_path / "a")
+    made = noise_images(layout, 32, tmp_path / "a", 5)
+    assert made.ids[0] == "rehearsal_00000.png" and made == noise_images(layout, 32, tmp_path / "a", 5)
+    (tmp_path / "a" / "more.csv").write_text("an adapter may read it")
+    tests = made.shuffled(5).with_broken(made.ids[:2])
+    assert tests.broken in made.ids[2:] and tests.with_broken(made.ids).broken == tests.broken
     folder = write_competition(layout, tests, tmp_path / "competition")
     listed, count = images_of(layout, folder)
-    assert count == 5 and listed.ids[2] == f"{CORRUPT}.png"
-    for item, path in zip(listed.ids, listed.paths, strict=True):
-        if item.startswith(CORRUPT):
+    assert count == 5 and listed.ids == tests.ids and (folder / "more.csv").is_file()
+    for item, path in listed.images.items():
+        if item == tests.broken:
             with pytest.raises(OSError), Image.open(path) as image:
                 image.load()
         else:
             assert 24 <= min(Image.open(path).size) and max(Image.open(path).size) < 48
+    assert all(Image.open(path).load() for path in made.images.values())  # of the originals none is broken
+
+
+def test_with_one_image_none_is_broken(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "test").mkdir(parents=True)
+    Image.new("L", (8, 8)).save(data / "test" / "x.png")
+    (data / "sample_submission.csv").write_text("id,label\nx,7\nx,7\n")
+    done = rehearse_build(make_build(tmp_path / "build"), data, tmp_path / "out")
+    assert done.ok and check_of(done, "corrupt image").detail == "not tried: there are only 1 images"
 
 
 def test_noise_has_the_channels_that_the_networks_ask_for(tmp_path: Path) -> None:
     """Whatever the files are called: what only a TIFF of so many pages can be is one."""
-    spec = make_spec()
-    five = spec.with_last(members=[spec.members[0].model_copy(update={"size": [16, 24], "channels": 5})])
-    made = noise_images(DIGITS, five, tmp_path, 2)
-    for path in made.paths:
+    made = noise_images(DIGITS, 24, tmp_path / "a", 2, 5)
+    for path in made.images.values():
         assert decode_image(path, CanvasKind((16, 24), channels=5)).shape == (16, 24, 5)
 
 

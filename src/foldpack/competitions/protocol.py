@@ -1,0 +1,91 @@
+"""What foldpack asks of a competition: where its items and their truth are, and how its answer looks.
+
+`image_table.ImageTable` is the plain kind. A class of a project's own has the same attributes and methods.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from foldpack.data.items import Items, whole_images
+from foldpack.errors import DataError
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Training items and what is known of each, row by row."""
+
+    source: Path  # the file that says it, for messages
+    items: Items
+    targets: np.ndarray  # (n,) int64 class indices, or (n, C) bool
+    classes: list[str]  # in the column order of every probability matrix
+    labels: dict[str, list[str]]  # column -> the truth as people write it, for folds.csv
+    columns: dict[str, list[str]] = field(default_factory=dict)  # all that the table says, to name groups by
+
+    def take(self, ids: list[str], source: Path) -> Labelled:
+        """The rows of these ids, in their order. source: the file that names them. Raises DataError for others."""
+        place = {item: row for row, item in enumerate(self.items.ids)}
+        if strange := [item for item in ids if item not in place]:
+            raise DataError(f"{source}: id '{strange[0]}' is no training item of the competition ({len(strange)} of "
+                            f"{len(ids)} are none); make the folds again with `foldpack folds`")
+        rows = [place[item] for item in ids]
+        items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes)
+        kept = ({name: [cells[row] for row in rows] for name, cells in part.items()}
+                for part in (self.labels, self.columns))
+        return Labelled(source, items, self.targets[rows], self.classes, *kept)
+
+
+class Competition(Protocol):
+    """One competition. root, everywhere: the competition's folder, as downloaded or as Kaggle mounts it."""
+
+    @property
+    def name(self) -> str:
+        """As configurations and ensembles name it."""
+
+    @property
+    def slug(self) -> str:
+        """On Kaggle."""
+
+    @property
+    def task(self) -> str:
+        """"multiclass" or "multilabel"."""
+
+    @property
+    def sample_csv(self) -> str:
+        """The sample submission's file, by whose name and columns the kernel finds the competition's folder."""
+
+    @property
+    def id_column(self) -> str:
+        """Of the sample: which row is asked for."""
+
+    @property
+    def label_column(self) -> str:
+        """Of the sample: what is to be answered."""
+
+    @property
+    def joiner(self) -> str:
+        """What stands between the classes of a multilabel answer."""
+
+    def train(self, root: Path) -> Labelled:
+        """The training items; images may be missing. Raises DataError for files that do not fit."""
+
+    def test(self, root: Path) -> Items:
+        """What is to be answered, in the order of the sample submission; images may be missing. Raises DataError."""
+
+    def check(self, path: Path, classes: list[str], root: Path | None = None) -> None:
+        """Raises DataError unless the submission `path` is valid. root: None where the folder is not at hand: then
+        only what can be said without the sample submission."""
+
+
+def require_images(items: Items, source: Path) -> None:
+    """Raises DataError naming the first item whose image is not on disk. source: the file that asks for it."""
+    missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if not os.path.isfile(path)]
+    if missing:
+        item, path = missing[0]
+        raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing); "
+                        "complete the download or drop these rows")
