@@ -36,6 +36,7 @@ from foldpack.data.geometry import CanvasKind, canvas_kind
 from foldpack.data.items import whole_images
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, restore_net, save_checkpoint
 from foldpack.models.classifier import build_classifier, normalise
+from foldpack.predict.batch import stacked_logits
 from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import Forward
@@ -94,11 +95,11 @@ def make_ensemble(folder: Path, arch: str, size: int, members: int) -> tuple[dic
 
 
 def load_kernel() -> ModuleType:
-    """kernels/classify.py."""
-    found = importlib.util.spec_from_file_location("classify_entry", PROJECT / "kernels" / "classify.py")
+    """kernels/kernel.py."""
+    found = importlib.util.spec_from_file_location("kernel_entry", PROJECT / "kernels" / "kernel.py")
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
-    sys.modules["classify_entry"] = module
+    sys.modules["kernel_entry"] = module
     found.loader.exec_module(module)
     return module
 
@@ -193,7 +194,7 @@ def bench_compute(images: int, rounds: int) -> None:
         return logits.reshape(2, images, -1)
 
     forward, held = Forward(net, config, VIEWS, CPU, BATCH), HeldPixels(canvas_kind(config), pixels)
-    jobs = {"foldpack, from uint8 pixels": lambda: forward.logits(held, 0, images),
+    jobs = {"foldpack, from uint8 pixels": lambda: stacked_logits(forward.rows(held, 0, images)),
             "model(x) over ready tensors": bare}
     report("compute-bound", f"resnet18 at 128 px, {images} images, 2 views", jobs, max(rounds, 5))
 

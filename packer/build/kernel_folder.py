@@ -8,17 +8,19 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from foldpack.competitions.protocol import Competition
 from foldpack.competitions.registry import get_competition
+from foldpack.ensemble.answers import answers_of, prior_rows
 from foldpack.files import write_atomic
 from foldpack.keyring.keyring import Keyring
 from foldpack.predict.views import require_views
-from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
+from foldpack.settings.ensemble import AnswerTableSpec, EnsembleSpec, read_spec, spec_to_dict, write_spec
 from packer.build.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset
 from packer.build.notebook import render_notebook
 from packer.build.pack import inject_keys, pack_entry, source_commit
 from packer.build.stage import SealedStore, lay_out_keys, lay_out_weights, seal_boosters, seal_members
 
-ENTRY = "classify.py"
+ENTRY = "kernel.py"
 NO_OWNER = "your-kaggle-name"
 DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
 HASH_DIGITS = 8  # of the hash in a name that was cut
@@ -62,7 +64,7 @@ def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner:
     """
     target = target or Target()
     spec = read_spec(spec_path).model_copy(update={"history": None})  # scores must not change the pack
-    get_competition(spec.competition)
+    spec = with_fallback(spec, get_competition(spec.competition))
     for member in spec.members:
         require_views(member.views)
     store = SealedStore(build / "sealed", keyring)
@@ -87,6 +89,14 @@ def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner:
     write_atomic(folder / "kernel-metadata.json", json.dumps(metadata, indent=1) + "\n")
     return Build(folder, script, keyless, folder / "weights", datasets, packed.pack_id, sealed_spec,
                  packed.report.warnings, staged, packed.report.packages)
+
+
+def with_fallback(spec: EnsembleSpec, competition: Competition) -> EnsembleSpec:
+    """The ensemble with the columns that it answers, and the cells of a row of which nothing is known."""
+    stage = spec.last
+    cells = competition.table(answers_of(prior_rows(stage.outputs, 1), stage.decision, stage.outputs))
+    table = AnswerTableSpec(sample=competition.sample_csv, id_column=competition.id_column, columns=list(cells))
+    return spec.model_copy(update={"table": table, "fallback": {name: column[0] for name, column in cells.items()}})
 
 
 def stage_datasets(spec: EnsembleSpec, store: SealedStore, keys: dict[str, str], folder: Path, owner: str,

@@ -107,19 +107,20 @@ def out_of_memory(kernel: types.ModuleType, most: int) -> None:
 
 def error_in_unit(kernel: types.ModuleType, number: int) -> None:
     """Every batch of one unit raises what nobody foresaw."""
-    real = kernel.ClassifyPredictor.predict
+    real = kernel.StagePredictor.predict
 
     def predict(self: object, unit: int, *rest: object) -> object:
         if unit == number:
             raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED (made up)")
         return real(self, unit, *rest)
 
-    kernel.ClassifyPredictor.predict = predict
+    kernel.StagePredictor.predict = predict
 
 
 def run(kernel: types.ModuleType, request: dict) -> int:
     """In the child: one run of the kernel, whose workers are forked. Returns its exit code."""
     kernel.START_METHOD = "fork"  # type: ignore[attr-defined]
+    kernel.SHARD_BATCHES = 1  # type: ignore[attr-defined]  # three shards a unit: a kill finds halves
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -20,15 +20,17 @@ from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
 from foldpack.competitions import answer_table
 from foldpack.competitions.registry import get_competition
 from foldpack.data.geometry import CanvasKind
+from foldpack.data.rows import Rows
 from foldpack.data.runs import checkpoint_path, read_run
-from foldpack.engine.deadline import Deadline, OutOfTime
+from foldpack.engine.deadline import OutOfTime, StageDeadline
 from foldpack.engine.runlog import LOG_NAME
+from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.kernel import run as kernel_run
-from foldpack.kernel.answers import answer_cells
 from foldpack.kernel.fallback import make_fallback
 from foldpack.kernel.options import kernel_options
+from foldpack.kernel.stage import StageRunner
+from foldpack.kernel.submission import Submission
 from foldpack.keyring.keyring import Keyring
 from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.predict.canvas import decode_items
@@ -93,7 +95,8 @@ def test_the_whole_ensemble_in_a_rehearsal_answers_as_the_package(house: House, 
     done = rehearse(house.build.script, tmp_path, inputs)
     probs = package_probs(house, house.spec, house.data)
     table = pd.read_csv(done.submission, dtype=str)
-    assert table["label"].tolist() == answer_cells(probs, house.spec.last.outputs.names, house.spec.last.decision)
+    assert [[label] for label in table["label"]] == answers_of(
+        Rows({"probs": probs}), house.spec.last.decision, house.spec.last.outputs).names
     assert "4 of 4 units" in done.log and "72 rows" in done.log
     assert not any(key in done.log for key in house.keys().values())
     answers = pd.read_csv(house.answers, dtype=str)
@@ -102,7 +105,7 @@ def test_the_whole_ensemble_in_a_rehearsal_answers_as_the_package(house: House, 
 
 @pytest.fixture(scope="module")
 def entry() -> ModuleType:
-    """kernels/classify.py, unpacked."""
+    """kernels/kernel.py, unpacked."""
     return load_entry()
 
 
@@ -209,13 +212,12 @@ def test_what_was_finished_in_time_is_handed_in(kernel: Kernel, monkeypatch) -> 
     """The deadline comes inside the second unit."""
     checks: list[int] = []
 
-    class Short(Deadline):
-        def check(self) -> None:
-            checks.append(1)
-            if len(checks) > 3 + 1:  # the batches of the first unit
-                raise OutOfTime
+    def check(self: StageDeadline) -> None:
+        checks.append(1)
+        if len(checks) > 3 + 1:  # the batches of the first unit
+            raise OutOfTime
 
-    monkeypatch.setattr(kernel.entry, "Deadline", Short)
+    monkeypatch.setattr(StageDeadline, "check", check)
     assert kernel.run("--probs", str(kernel.root / "probs.npy")) == 0
     log = kernel.log()
     assert "deadline: inside True" in log and "1 of 4 units" in log
@@ -311,7 +313,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
     def write(path: Path, *rest: object) -> None:
         real(path, *rest)
-        DIGITS.check(path, kernel.outputs["names"], kernel.competition)
+        DIGITS.check(path, kernel.house.spec.last, kernel.competition)
         seen.append(path.read_bytes())
 
     monkeypatch.setattr("foldpack.kernel.fallback.write_answers", write)
@@ -322,7 +324,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
 def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kernel, monkeypatch) -> None:
     """Cut off after two units: the next process must not put the prior in their place, unless the pack is another."""
-    finish, prior = kernel_run.KernelRun.finish, kernel_run.Submission.write_prior
+    finish, prior = StageRunner.finish, Submission.write_prior
     finished: list[int] = []
     priors: list[int] = []
 
@@ -337,16 +339,14 @@ def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kern
         prior(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_run.KernelRun, "finish", cut_off)
+        patch.setattr(StageRunner, "finish", cut_off)
         with pytest.raises(RuntimeError, match="the power is gone"):
             kernel.run()
     half = kernel.submission
-    monkeypatch.setattr(kernel_run.Submission, "write_prior", count)
+    monkeypatch.setattr(Submission, "write_prior", count)
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_run.KernelRun, "work", lambda *_: None)
+        patch.setattr(StageRunner, "work", lambda *_: None)
         assert kernel.run() == 0
     assert not priors and kernel.submission.equals(half) and "2 finished before" in kernel.log()
-    store = kernel.root / "output" / ".foldpack" / "units"
-    store.mkdir(parents=True)
-    np.save(store / "of-another-pack.npy", np.zeros(3))
+    (kernel.root / "output" / ".foldpack" / "units" / "classify" / "of-another-pack.rows").mkdir(parents=True)
     assert kernel.run() == 0 and priors == [1]

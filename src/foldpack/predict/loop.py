@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from foldpack.data.geometry import canvas_kind, input_shape
+from foldpack.data.geometry import canvas_kind
+from foldpack.data.rows import Rows
 from foldpack.errors import FoldpackError
 from foldpack.models.classifier import normalise
+from foldpack.predict.batch import Batch, Step, logit_rows, stacked_logits
 from foldpack.predict.device import Precision
 from foldpack.predict.pixel_source import HeldPixels, PixelSource
-from foldpack.predict.view_pixels import grey_pixels, split_views, stack_views
+from foldpack.predict.view_pixels import grey_pixels
 from foldpack.predict.views import View, parse_view, require_inputs, require_views
 from foldpack.settings.network import NetConfig
 
@@ -25,16 +27,18 @@ class PredictError(FoldpackError):
 
 
 class Forward:
-    """Runs one network over batches; survives a lack of memory and an overflow of half precision.
+    """Runs a step of one network over batches; survives a lack of memory and an overflow of half precision.
 
     Out of memory: the batch is halved and tried again, and the smaller size is kept. NaN or infinity in half precision:
     `needs_fp32` is set, and the unit has to be done again in float32.
     """
 
     def __init__(self, net: nn.Module, config: NetConfig, views: list[str], device: torch.device, batch_size: int,
-                 precision: Precision = "fp32") -> None:
-        """net: on `device`, in eval mode. batch_size: images of all views that go through the network at a time."""
+                 precision: Precision = "fp32", step: Step = logit_rows) -> None:
+        """net: on `device`, in eval mode. batch_size: images of all views that go through the network at a time. step:
+        what is done with them; by default the network's outputs are logits."""
         self.net = net
+        self.step = step
         self.config = config
         self.device = device
         self.batch_size = batch_size
@@ -53,13 +57,14 @@ class Forward:
         self.views = [parse_view(name) for name in names]
         self.together = len(names)  # views in one forward; fewer only where one image under all is too much
 
-    def logits(self, pixels: PixelSource, start: int, stop: int,
-               check: Callable[[int], None] | None = None) -> np.ndarray:
-        """(V, stop - start, C) float32. `check` gets the rows done before each batch; what it raises goes through.
+    def rows(self, pixels: PixelSource, start: int, stop: int,
+             check: Callable[[int], None] | None = None) -> list[Rows]:
+        """Rows `start` to `stop` of each view. `check` gets the rows done before each batch; what it raises goes
+        through.
 
-        Raises PredictError for what is not finite in float32, and for one image that does not fit the device.
+        Raises NotFinite for numbers that are not finite, and PredictError for one image that does not fit the device.
         """
-        parts: list[np.ndarray] = []
+        parts: list[list[Rows]] = []
         at = start
         pixels.expect(start, stop)
         while at < stop:
@@ -67,40 +72,35 @@ class Forward:
                 check(at - start)
             rows = min(max(1, self.batch_size // len(self.views)), self.most_rows, stop - at)
             try:
-                parts.append(self._batch(pixels.take(at, at + rows)))
+                parts.append(self._batch(pixels.take(at, at + rows), pixels.frames(at, at + rows)))
             except RuntimeError as failure:
                 self._halve(failure, rows)
                 continue
             at += rows
-        return np.concatenate(parts, axis=1)
+        return [Rows.joined(view) for view in zip(*parts, strict=True)]
 
-    def _batch(self, pixels: np.ndarray | list[np.ndarray]) -> np.ndarray:
-        """(B, H, W, C) uint8, or B of (H, W, C): those of one shape at a time, none padded -> (V, B, C') float32."""
+    def _batch(self, pixels: np.ndarray | list[np.ndarray], frames: np.ndarray) -> list[Rows]:
+        """(B, H, W, C) uint8, or B of (H, W, C): those of one shape at a time, none padded -> B rows of each view."""
         if isinstance(pixels, np.ndarray):
-            return self._stack(pixels)
+            return self._stack(pixels, frames)
         shapes = [canvas.shape for canvas in pixels]
         groups = [[row for row, own in enumerate(shapes) if own == shape] for shape in dict.fromkeys(shapes)]
-        parts = [self._stack(np.stack([pixels[row] for row in group])) for group in groups]
-        return np.concatenate(parts, axis=1)[:, np.argsort(np.concatenate(groups))]
+        found = [self._stack(np.stack([pixels[row] for row in group]), frames[group]) for group in groups]
+        where = sorted((row, number, place) for number, group in enumerate(groups) for place, row in enumerate(group))
+        return [Rows.joined([found[number][view].take(slice(place, place + 1)) for _, number, place in where])
+                for view in range(len(self.views))]
 
-    def _stack(self, pixels: np.ndarray) -> np.ndarray:
-        """(B, H, W, C) uint8 -> (V, B, C') float32."""
-        sizes = [input_shape(self.config, pixels.shape[1:3], view.side) for view in self.views]
+    def _stack(self, pixels: np.ndarray, frames: np.ndarray) -> list[Rows]:
+        """(B, H, W, C) uint8 -> B rows of each view."""
         with torch.inference_mode(), reduced_precision(self.device, self.precision):
             batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device, non_blocking=True)
-            images = normalise(batch, self.config)
             grey = normalise(grey_pixels(batch), self.config) if any(view.grey for view in self.views) else None
-            answers: list[np.ndarray] = [np.empty(0)] * len(self.views)
+            shown = Batch(normalise(batch, self.config), self.config, grey, frames=frames)
+            found: list[Rows] = []
             for first in range(0, len(self.views), self.together):
-                chosen = slice(first, first + self.together)
-                for inside, shown in stack_views(self.views[chosen], images, sizes[chosen], grey):
-                    outputs = split_views(self.net(shown).float(), len(inside)).cpu().numpy()
-                    for position, answer in zip(inside, outputs, strict=True):
-                        answers[first + position] = answer
-            logits = np.stack(answers)
-        if not np.isfinite(logits).all():
-            raise NotFinite(f"{int((~np.isfinite(logits)).sum())} of {logits.size} outputs are not finite")
-        return logits
+                found += self.step(self.net, shown, self.views[first : first + self.together])
+        require_finite(found)
+        return found
 
     def _halve(self, failure: RuntimeError, rows: int) -> None:
         """After a lack of memory: go on with half the batch. Anything else is raised again."""
@@ -123,6 +123,13 @@ def reduced_precision(device: torch.device, precision: Precision) -> torch.autoc
     """The context in which a network runs: autocast to half precision, or not."""
     half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
     return torch.autocast(device.type, dtype=half, enabled=half is not None)
+
+
+def require_finite(views: list[Rows]) -> None:
+    """Raises NotFinite where a number of some column is none."""
+    floats = [column for rows in views for column in rows.columns.values() if column.dtype.kind == "f"]
+    if wrong := sum(column.size - int(np.isfinite(column).sum()) for column in floats):
+        raise NotFinite(f"{wrong} of {sum(column.size for column in floats)} outputs are not finite")
 
 
 class NotFinite(Exception):
@@ -156,18 +163,18 @@ def predict_logits(
         raise ValueError("predict_logits needs at least one item; the caller answers an empty test set itself")
     chosen: Precision = precision or ("fp16" if device.type == "cuda" else "fp32")
     forward = Forward(net, config, views, device, batch_size, chosen)
-    return finite_logits(forward, HeldPixels(canvas_kind(config), pixels), 0, len(pixels), on_batch)
+    return stacked_logits(finite_rows(forward, HeldPixels(canvas_kind(config), pixels), 0, len(pixels), on_batch))
 
 
-def finite_logits(forward: Forward, pixels: PixelSource, start: int, stop: int,
-                  check: Callable[[int], None] | None = None, source: str = "the network") -> np.ndarray:
-    """`forward.logits`; once more in float32, and from then on, when half precision overflows. Raises PredictError."""
+def finite_rows(forward: Forward, pixels: PixelSource, start: int, stop: int,
+                check: Callable[[int], None] | None = None, source: str = "the network") -> list[Rows]:
+    """`forward.rows`; once more in float32, and from then on, when half precision overflows. Raises PredictError."""
     try:
-        return forward.logits(pixels, start, stop, check)
+        return forward.rows(pixels, start, stop, check)
     except NotFinite as failure:
         if forward.precision == "fp32":
             raise PredictError(f"{source}: {failure} in float32; the weights are damaged, or the training "
                                "diverged") from None
         print(f"{source}: {failure} in {forward.precision}; going on in float32", flush=True)
         forward.precision = "fp32"
-    return finite_logits(forward, pixels, start, stop, check, source)
+    return finite_rows(forward, pixels, start, stop, check, source)

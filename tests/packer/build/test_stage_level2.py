@@ -48,7 +48,7 @@ def test_boosters_are_sealed_for_their_places_and_come_back_as_they_were(folder:
     spec, keys = seal_boosters(make_spec(), folder, store)
     files = {str(one.header): store.folder / str(one.sealed) for one in spec.boosters}
     by_id = {Path(name).stem: DataKey(bytes.fromhex(key)) for name, key in keys.items()}
-    assert read_booster_texts(spec, files, by_id) == list(TEXTS.values())
+    assert read_booster_texts(spec, spec.last, files, by_id) == list(TEXTS.values())
     assert [part.role for part in sealed_parts(spec)] == [fold_role("one", 0), booster_role(0), booster_role(1)]
     again, _ = seal_boosters(make_spec(), folder, store)
     assert again == spec  # sealed once
@@ -75,4 +75,4 @@ def test_a_changed_or_missing_booster_stops_the_pack_before_a_seal(folder: Path,
 def test_an_ensemble_without_level_two_needs_no_folder(store: SealedStore) -> None:
     spec = make_spec().with_last(level2=[])
     assert seal_boosters(spec, Path("nowhere"), store) == (spec, {})
-    assert read_booster_texts(spec, {}, {}) == []
+    assert read_booster_texts(spec, spec.last, {}, {}) == []
