@@ -20,7 +20,7 @@ from foldpack.competitions.registry import get_competition
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
-from foldpack.metrics.answers import HANDED_IN, answer_problem
+from foldpack.metrics.answers import answer_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.settings.ensemble import read_spec
 from foldpack.settings.run import ConfigError, RunConfig, read_config, read_text
@@ -28,7 +28,7 @@ from foldpack.settings.stages import Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import load_strict
 from foldpack.train.run import train_run
-from packer.rehearse.process import Rehearsal, lay_out_inputs, rehearse
+from packer.rehearse.process import Ran, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
 
@@ -71,7 +71,7 @@ class RecipeResult:
     metric: str
     oof: float
     submission: Path
-    rehearsal: Rehearsal
+    rehearsal: Ran
 
 
 def read_recipe(project: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]]:
@@ -98,7 +98,7 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
     if name.endswith(".py"):
         name = str(folder / name)
     metric = find_metric(name)
-    if problem := answer_problem(metric.name, metric.answer, HANDED_IN[get_competition(recipe.competition).task]):
+    if problem := answer_problem(metric.name, metric.answer, task_answers(get_competition(recipe.competition).task)):
         where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
         raise ConfigError(f"{folder / where}: {problem}; name one of them as `metric` in recipe.yml, for the search; "
                           "the runs may keep theirs")
@@ -170,7 +170,7 @@ def run_recipe(
     return RecipeResult(spec.metric.name, spec.metric.oof, rehearsal.submission, rehearsal)
 
 
-def rehearse_competition(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
+def rehearse_competition(build: Path, name: str, slug: str, data: Path) -> Ran:
     """Run the kernel of `build/<name>/` once on the whole competition: its submission answers every test image.
 
     `packer.rehearse.verdict.rehearse_build` checks more, on a part. The inputs stay in `build/<name>/rehearsal/input/`.
