@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 from foldpack.files import write_atomic
 from foldpack.keyring.keyring import Keyring
 from foldpack.predict.views import require_views

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, read_spec
 from packer.build.kernel_folder import NO_OWNER, Build, Target, build_kernel

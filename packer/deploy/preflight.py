@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
 from foldpack.metrics.answers import answer_of, answer_problem

@@ -11,7 +11,7 @@ from pathlib import Path
 import requests
 
 from foldpack.competitions.answer_table import read_answer_table
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 from foldpack.errors import DataError
 from foldpack.files import atomic_path, write_atomic
 from foldpack.settings.ensemble import EnsembleSpec

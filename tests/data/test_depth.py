@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from small_house import tiny_config
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 from foldpack.data.decode import decode_item
 from foldpack.data.depth import depth_warning
 from foldpack.train.run import load_training_set

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from small_house import House
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 
 DIGITS = get_competition("digits")
 

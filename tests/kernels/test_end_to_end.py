@@ -18,7 +18,7 @@ import pytest
 from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
 
 from foldpack.competitions import answer_table
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.engine.deadline import Deadline, OutOfTime
 from foldpack.engine.runlog import LOG_NAME

@@ -16,7 +16,7 @@ from foldpack.commands.main import app as foldpack
 from foldpack.commands.run_app import run_app
 from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.imet import IMET
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 from foldpack.data.runs import read_array, read_run
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError

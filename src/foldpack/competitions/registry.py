@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from foldpack.competitions.digits import DIGITS
-from foldpack.competitions.image_table import ImageTable, adapter_of
+from foldpack.competitions.image_table import ImageTable
 from foldpack.competitions.imet import IMET
-from foldpack.competitions.protocol import Competition
 from foldpack.errors import DataError, did_you_mean
 
 COMPETITIONS: dict[str, ImageTable] = {
@@ -19,8 +18,3 @@ def get_layout(name: str) -> ImageTable:
     if name not in COMPETITIONS:
         raise DataError(f"unknown competition '{name}': {did_you_mean(name, list(COMPETITIONS))}")
     return COMPETITIONS[name]
-
-
-def get_competition(name: str) -> Competition:
-    """Raises DataError with the nearest name for an unknown competition."""
-    return adapter_of(get_layout(name))

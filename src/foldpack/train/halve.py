@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_array
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError

@@ -13,7 +13,7 @@ import timm
 import torch
 
 from foldpack.competitions.protocol import Competition, require_images
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 from foldpack.data.folds import read_folds
 from foldpack.data.runs import (
     FoldMeta,
