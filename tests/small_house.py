@@ -20,8 +20,9 @@ from foldpack.data.runs import read_run
 from foldpack.keyring.keyring import Keyring
 from foldpack.search.report.report import report_lines
 from foldpack.search.runs import RunSearch, member_of, search_runs
-from foldpack.settings.ensemble import BlendSpec, EnsembleSpec, spec_to_dict, write_spec
+from foldpack.settings.ensemble import EnsembleSpec, spec_to_dict, write_spec
 from foldpack.settings.run import RunConfig, parse_config
+from foldpack.settings.stages import ScoreBlend
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import Build, build_kernel
 
@@ -116,15 +117,15 @@ def both_runs(spec: EnsembleSpec, runs: Path) -> EnsembleSpec:
     """The same ensemble with weights 0.7 and 0.3: whatever the search finds on so few digits, both nets take part."""
     weights = dict(zip(RUNS, (0.7, 0.3), strict=True))
     members = [member_of(read_run(runs / run), weight) for run, weight in weights.items()]
-    return spec.model_copy(update={"members": members, "blend": BlendSpec(), "plan": None})
+    return spec.with_last(members=members, fuse=ScoreBlend(), plan=None)
 
 
 def only(spec: EnsembleSpec, run: str, fold: int, views: list[str] | None = None) -> EnsembleSpec:
     """The ensemble of one fold of one run."""
     member = next(member for member in spec.members if member.run == run)
     folds = [one for one in member.folds if one.fold == fold]
-    return spec.model_copy(update={"members": [member.model_copy(
-        update={"folds": folds, "weight": 1.0, "views": views or member.views})]})
+    return spec.with_last(members=[member.model_copy(
+        update={"folds": folds, "weight": 1.0, "views": views or member.views})])
 
 
 def competition_of(folder: Path, images: Path, ids: list[str]) -> Path:

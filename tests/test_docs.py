@@ -25,7 +25,10 @@ CONFIGURATION = "docs/configuration.md"
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
 NEEDED = "needed"
 SETTINGS = {"RunConfig": "settings/run.py", "NetConfig": "settings/network.py", "RecipeConfig": "commands/recipe.py",
-            "EnsembleSpec": "settings/ensemble.py", "ArrayEnsemble": "search/array_spec.py"}
+            "EnsembleSpec": "settings/ensemble.py", "StageSpec": "settings/stages.py",
+            "ArrayEnsemble": "search/array_spec.py"}
+# What is one of several kinds, and the section that has them.
+KINDS = {"Outputs": "Outputs", "Fuse": "Ways to fuse", "Decision": "Decisions"}
 WORDS = (
     "fold, run, checkpoint, OOF, item, view, member, blend weight, level 1, level 2, stage, unit, plan, budget, spec, "
     "logit, prob, score, query, gallery, embedding, kernel, entry, pack, seal, stage a dataset, rehearse, slug"
@@ -205,11 +208,25 @@ def settings_classes() -> dict[str, dict[str, tuple[str, ast.expr | None]]]:
 def keys_of(name: str, prefix: str = "") -> Iterator[tuple[str, object]]:
     """(dotted key, default or NEEDED) of a settings class, recursively; `[]` marks lists."""
     for field, (annotation, default) in settings_classes()[name].items():
+        if annotation.split(" ")[0] in KINDS:
+            yield prefix + field, NEEDED if default is None else ast.literal_eval(default)
+            continue
         inner = [word for word in re.findall(r"\w+", annotation) if word in settings_classes()]
         if inner:
             yield from keys_of(inner[0], f"{prefix}{field}{'[]' if 'list[' in annotation else ''}.")
         else:
             yield prefix + field, NEEDED if default is None else ast.literal_eval(default)
+
+
+def kinds_of(alias: str) -> Iterator[tuple[str, object]]:
+    """(kind.key, default or NEEDED) of all classes of a union such as `Decision`; (kind, None) of one without keys."""
+    assigned = {node.targets[0].id: node.value for node in tree_of(SRC / SETTINGS["StageSpec"]).body
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)}
+    for word in re.findall(r"\w+", ast.unparse(assigned[alias])):
+        if word in settings_classes():
+            keys = dict(keys_of(word))
+            kind = str(keys.pop("kind"))
+            yield from ((f"{kind}.{key}", default) for key, default in keys.items()) if keys else [(kind, None)]
 
 
 def documented_keys(title: str) -> dict[str, str]:
@@ -225,6 +242,13 @@ def test_every_settings_key_is_documented_with_its_default(name: str, title: str
     documented = {key: cell if cell == NEEDED else load_strict(f"x: {cell}", CONFIGURATION)["x"]
                   for key, cell in documented_keys(title).items()}
     assert documented == dict(keys_of(name))
+
+
+@pytest.mark.parametrize("alias", KINDS)
+def test_every_kind_is_documented_with_its_defaults(alias: str) -> None:
+    documented = {key: cell if cell == NEEDED else load_strict(f"x: {cell}", CONFIGURATION)["x"]
+                  for key, cell in documented_keys(KINDS[alias]).items()}
+    assert documented == dict(kinds_of(alias))
 
 
 def test_the_settings_read_from_source_are_those_of_the_classes() -> None:

@@ -18,7 +18,7 @@ from packer.build.notebook import render_notebook
 from packer.build.pack import inject_keys, pack_entry, source_commit
 from packer.build.stage import SealedStore, lay_out_keys, lay_out_weights, seal_boosters, seal_members
 
-ENTRY_OF_TASK = {"multiclass": "classify.py", "multilabel": "classify.py"}
+ENTRY = "classify.py"
 NO_OWNER = "your-kaggle-name"
 DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
 HASH_DIGITS = 8  # of the hash in a name that was cut
@@ -69,7 +69,7 @@ def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner:
     sealed_spec, keys = seal_members(spec, runs, store)
     sealed_spec, booster_keys = seal_boosters(sealed_spec, spec_path.with_suffix(""), store)
     keys |= booster_keys
-    entry = project / "kernels" / ENTRY_OF_TASK[spec.task]
+    entry = project / "kernels" / ENTRY
     packed = pack_entry(entry, project / "src", "foldpack", spec=spec_to_dict(sealed_spec),
                         command=f"./deploy_kernel.py {Path(*spec_path.parts[-2:]).as_posix()}",
                         commit=source_commit(project, [project / "src", project / "kernels"]))

@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from foldpack.data.runs import checkpoint_path, read_meta
@@ -14,15 +15,8 @@ from foldpack.files import link_or_copy, sha256_file, write_atomic
 from foldpack.keyring.keyring import KeyNotFoundError, Keyring
 from foldpack.sealed.container import SealedError, SealedInfo, new_data_key, read_sealed_header, seal_file
 from foldpack.sealed.keys import write_keys_file
-from foldpack.settings.ensemble import (
-    KEYS_FILE,
-    EnsembleSpec,
-    FoldSpec,
-    MemberSpec,
-    booster_role,
-    fold_role,
-    sealed_parts,
-)
+from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, booster_role, fold_role, sealed_parts
+from foldpack.settings.stages import LINKS, BoosterSpec, StageSpec, FoldSpec, MemberSpec
 
 INDEX_VERSION = 1
 
@@ -103,19 +97,19 @@ def seal_members(spec: EnsembleSpec, runs: Path, store: SealedStore) -> tuple[En
 
     Raises StageError when a run is gone or its weights changed since the search.
     """
-    checkpoints = {(member.run, fold.fold): require_checkpoint(runs, spec, member, fold)
-                   for member in spec.members for fold in member.folds}  # all, before the first is sealed
+    checkpoints = {(member.run, fold.fold): require_checkpoint(runs, stage, member, fold) for stage in spec.stages
+                   for member in stage.members for fold in member.folds}  # all, before the first is sealed
     keys: dict[str, str] = {}
-    members = []
-    for member in spec.members:
-        folds = []
-        for fold in member.folds:
-            checkpoint = checkpoints[member.run, fold.fold]
-            entry = store.entry(checkpoint, fold.sha256, fold_role(member.run, fold.fold))
-            keys[entry.file] = bytes(store.keyring.data_key(entry.file_id)).hex()
-            folds.append(fold.model_copy(update={"file": entry.file, "header": entry.header}))
-        members.append(member.model_copy(update={"folds": folds}))
-    return spec.model_copy(update={"members": members}), keys
+
+    def sealed(run: str, fold: FoldSpec) -> FoldSpec:
+        entry = store.entry(checkpoints[run, fold.fold], fold.sha256, fold_role(run, fold.fold))
+        keys[entry.file] = bytes(store.keyring.data_key(entry.file_id)).hex()
+        return fold.model_copy(update={"file": entry.file, "header": entry.header})
+
+    stages = [stage.model_copy(update={"members": [
+        member.model_copy(update={"folds": [sealed(member.run, fold) for fold in member.folds]})
+        for member in stage.members]}) for stage in spec.stages]
+    return spec.model_copy(update={"stages": stages}), keys
 
 
 def seal_boosters(spec: EnsembleSpec, folder: Path, store: SealedStore) -> tuple[EnsembleSpec, dict[str, str]]:
@@ -123,28 +117,31 @@ def seal_boosters(spec: EnsembleSpec, folder: Path, store: SealedStore) -> tuple
 
     Raises StageError when a text is gone or changed since the search.
     """
-    if spec.level2 is None:
-        return spec, {}
-    for one in spec.level2.boosters:  # all, before the first is sealed
+    for one in spec.boosters:  # all, before the first is sealed
         path = folder / one.file
         if not path.is_file() or sha256_file(path) != one.sha256:
             raise StageError(f"{path}: missing or changed since the search; run ./ensemble_search.py again")
     keys: dict[str, str] = {}
-    boosters = []
-    for number, one in enumerate(spec.level2.boosters):
-        entry = store.entry(folder / one.file, one.sha256, booster_role(number))
+    numbers = count()
+
+    def sealed(one: BoosterSpec) -> BoosterSpec:
+        entry = store.entry(folder / one.file, one.sha256, booster_role(next(numbers)))
         keys[entry.file] = bytes(store.keyring.data_key(entry.file_id)).hex()
-        boosters.append(one.model_copy(update={"sealed": entry.file, "header": entry.header}))
-    level2 = spec.level2.model_copy(update={"boosters": boosters})
-    return spec.model_copy(update={"level2": level2}), keys
+        return one.model_copy(update={"sealed": entry.file, "header": entry.header})
+
+    stages = [stage.model_copy(update={"level2": [
+        level2.model_copy(update={"boosters": [sealed(one) for one in level2.boosters]}) for level2 in stage.level2]})
+        for stage in spec.stages]
+    return spec.model_copy(update={"stages": stages}), keys
 
 
-def require_checkpoint(runs: Path, spec: EnsembleSpec, member: MemberSpec, fold: FoldSpec) -> Path:
+def require_checkpoint(runs: Path, stage: StageSpec, member: MemberSpec, fold: FoldSpec) -> Path:
     """The checkpoint that the ensemble was fitted on. Raises StageError, or DataError for a missing run."""
     meta = read_meta(runs / member.run)
-    if (meta.classes, meta.task, meta.size) != (spec.classes, spec.task, member.size):
-        raise StageError(f"{runs / member.run}: {meta.task}, {len(meta.classes)} classes and {meta.size} px do not fit "
-                         f"the ensemble '{spec.name}' ({spec.task}, {len(spec.classes)} classes, {member.size} px); "
+    link, classes = LINKS[meta.task], stage.outputs.names
+    if (meta.classes, link, meta.size) != (classes, stage.outputs.link, member.size):
+        raise StageError(f"{runs / member.run}: {link}, {len(meta.classes)} classes and {meta.size} px do not fit the "
+                         f"stage '{stage.name}' ({stage.outputs.link}, {len(classes)} classes, {member.size} px); "
                          "run ./ensemble_search.py again")
     path = checkpoint_path(runs / member.run, fold.fold)
     if not path.is_file():

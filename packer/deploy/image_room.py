@@ -33,9 +33,10 @@ class ImageRoom:
 
 def room_on_kaggle(spec: EnsembleSpec, images: int, devices: int) -> ImageRoom:
     """What a kernel with so many GPUs will do with so many images, by the rule that it follows itself."""
-    units = plan_units(spec)
+    stage = spec.last
+    units = plan_units(stage)
     uses = Counter(canvas_kind(unit) for unit in units)
-    predictions = 4 * images * len(spec.classes) * len(units)
+    predictions = 4 * images * len(stage.outputs.names) * len(units)
     working = max(0, WORKING_BYTES - SPARE_ROOM - predictions)
     places = [Place(Path("/tmp"), TEMP_LIMIT), Place(Path("/kaggle/working"), working)]
     if devices == 1:  # several GPUs have a process each, and how much memory these may share is not known before

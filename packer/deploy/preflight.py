@@ -130,7 +130,7 @@ def check_answer(spec: EnsembleSpec) -> Iterator[Finding]:
         yield Finding("error", f"metric '{name}' of the ensemble is not built in, and nothing says what it scores",
                       "search again with --metric FILE.py, or write `answer: class` below `metric` if it scores one "
                       "class an item")
-    elif problem := answer_problem(name, answer, spec.task):
+    elif problem := answer_problem(name, answer, spec.last.decision.kind):
         yield Finding("error", f"the ensemble promises a score that its submission cannot have: {problem}",
                       "search again and name one of them with --metric")
 
@@ -193,11 +193,11 @@ def check_images(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
 
 def check_runs(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:
     """Every checkpoint is there and is the one that the ensemble was fitted on."""
-    for member in spec.members:
-        said = set()
-        for fold in member.folds:
+    said = set()
+    for stage in spec.stages:
+        for member, fold in [(each, fold) for each in stage.members for fold in each.folds]:
             try:
-                require_checkpoint(runs, spec, member, fold)
+                require_checkpoint(runs, stage, member, fold)
             except FoldpackError as failure:
                 if str(failure) not in said:
                     yield Finding("error", str(failure), "", Exit.RUNS)
@@ -206,7 +206,7 @@ def check_runs(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:
 
 def check_boosters(spec: EnsembleSpec, folder: Path) -> Iterator[Finding]:
     """The texts of level 2 are there and unchanged."""
-    for one in spec.level2.boosters if spec.level2 is not None else []:
+    for one in spec.boosters:
         path = folder / one.file
         if not path.is_file() or sha256_file(path) != one.sha256:
             yield Finding("error", f"{path}: missing, or changed since the search", "run ./ensemble_search.py again",

@@ -59,7 +59,7 @@ def comment_text(value: object) -> str:
 
 def spec_rows(spec: dict[str, object]) -> Iterator[tuple[str, str]]:
     """What the spec says of the ensemble; keys that it does not have are left out."""
-    parts = [spec.get(key) for key in ("name", "competition", "task")]
+    parts = [spec.get(key) for key in ("name", "competition")]
     yield "Ensemble", ", ".join(str(part) for part in parts if part)
     metric = spec.get("metric")
     if isinstance(metric, dict) and "oof" in metric:
@@ -69,14 +69,15 @@ def spec_rows(spec: dict[str, object]) -> Iterator[tuple[str, str]]:
     budget = spec.get("budget")
     if isinstance(budget, dict) and "hours" in budget:
         yield "Budget", f"{budget['hours']} hours"
-    for member in spec_members(spec):
-        yield "Member", member_text(member)
+    for stage in dicts_in(spec.get("stages")):
+        yield "Stage", f"{stage.get('name', '?')}: {stage.get('task', '?')}"
+        for member in dicts_in(stage.get("members")):
+            yield "Member", member_text(member)
 
 
-def spec_members(spec: dict[str, object]) -> Iterator[dict[str, object]]:
-    """The members. A spec of others than ensembles may hold anything."""
-    members = spec.get("members")
-    yield from (member for member in (members if isinstance(members, list) else []) if isinstance(member, dict))
+def dicts_in(found: object) -> list[dict[str, object]]:
+    """The mappings of a list. A spec of others than ensembles may hold anything."""
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def member_text(member: dict[str, object]) -> str:

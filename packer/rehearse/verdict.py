@@ -95,7 +95,7 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
     """
     competition, spec = get_competition(build.spec.competition), build.spec
     if data is None:
-        side = max(member.size for member in spec.members)
+        side = max(member.size for stage in spec.stages for member in stage.members)
         tests, count = noise_images(competition, side, folder / "images", rows), images or IMAGES
     else:
         tests, listed = images_of(competition, data)
@@ -108,7 +108,7 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
         shown = write_competition(competition, test, place / "competition")
         inputs = lay_out_inputs(place, (spec.slug, shown), dataset_folders(build), old)
         ran = run_on_kaggle(build.script, place, inputs, environment, python, limit)
-        scenes.append(judge_scene(Scene(name, place, shown, ran, test), competition, spec.classes))
+        scenes.append(judge_scene(Scene(name, place, shown, ran, test), competition, spec.last.outputs.names))
     return make_report(scenes, build, count, factor)
 
 

@@ -194,8 +194,8 @@ def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_
     with pytest.raises(ConfigError) as caught:
         run_recipe("museum", tmp_path / "data", tmp_path / "work")
     assert str(caught.value) == (
-        f"{folder / 'one.yml'}: metric 'auc' scores probabilities, but a kernel hands in one class an item "
-        "(multiclass); allowed: accuracy, macro_f1, map1, recall1; name one of them as `metric` in recipe.yml, for the "
+        f"{folder / 'one.yml'}: metric 'auc' scores probabilities, but a kernel hands in one class an item; "
+        "allowed: accuracy, macro_f1, map1, recall1; name one of them as `metric` in recipe.yml, for the "
         "search; the runs may keep theirs")
     assert not (tmp_path / "work").exists()
     (folder / "mine.py").write_text('needs = "class"\ndef metric(y, p):\n    return float((y == p).mean())\n')

@@ -184,7 +184,7 @@ def test_answers_are_joined_as_the_adapter_says(tmp_path: Path, monkeypatch: pyt
     submission.write_prior()
     quoted = f'"{cell}"' if "," in cell else cell
     assert submission.path.read_text() == f"id,labels\nx,{quoted}\ny,{quoted}\n"
-    submission.write(np.array([[0.9, 0.1], [0.6, 0.7]], dtype=np.float32), 0.5)
+    submission.write(np.array([[0.9, 0.1], [0.6, 0.7]], dtype=np.float32), spec.last.decision)
     assert submission.path.read_text() == f"id,labels\nx,Mass\ny,{quoted}\n"
     submission.check()
     submission.path.write_text("id,labels\nx,Mass No Finding\ny,Mass\n")

@@ -60,7 +60,7 @@ def python_path(code: Path) -> str:
 
 def prepare(folder: Path, house: House, spec: EnsembleSpec, code: Path) -> Prepared:
     """Write `ensembles/tiny.yml`, a keyring, and a build in which the weights are sealed."""
-    spec = spec.model_copy(update={"name": NAME, "plan": None})
+    spec = spec.model_copy(update={"name": NAME}).with_last(plan=None)
     path = folder / "ensembles" / f"{NAME}.yml"
     write_spec(path, spec)
     with Keyring.editing(folder / "keys" / "keyring") as ring:
@@ -186,7 +186,7 @@ class Site:
 def change_weights(site: Site, prepared: Prepared, fold: int = 1, **changes: object) -> None:
     """Let the ensemble be of the other fold of the same net."""
     other = only(prepared.house.spec, "tiny_resnet", fold)
-    write_spec(site.ensemble, other.model_copy(update={"name": NAME, "plan": None, **changes}))
+    write_spec(site.ensemble, other.model_copy(update={"name": NAME, **changes}).with_last(plan=None))
 
 
 def digest(path: Path) -> str:

@@ -121,7 +121,7 @@ def test_rows_without_an_image_get_the_prior_and_are_counted(drill: Drill, tmp_p
     trial = ask_for(drill, tmp_path, table)
     assert drill.run(trial) == 0, trial.log
     assert trial.require_valid()
-    prior = np.asarray(drill.house.build.spec.prior, dtype=np.float32)
+    prior = np.asarray(drill.house.build.spec.last.outputs.prior, dtype=np.float32)
     assert np.abs(trial.probs[3:5] - prior).max() <= 1e-6
     others = np.delete(np.arange(72), [3, 4])
     assert np.abs(trial.probs[others] - drill.probs[others]).max() <= 1e-5

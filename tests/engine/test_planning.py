@@ -22,7 +22,8 @@ from foldpack.kernel.inputs import (
     missing_text,
 )
 from foldpack.sealed.container import new_data_key, seal_file
-from foldpack.settings.ensemble import EnsembleSpec, SpecError, parse_spec
+from foldpack.settings.ensemble import parse_spec
+from foldpack.settings.stages import PlanSpec, SpecError, StageSpec
 
 
 class Clock:
@@ -69,16 +70,16 @@ def test_without_proc_the_age_is_0(monkeypatch) -> None:
     assert process_age() == 0.0
 
 
-def make_spec(*members: tuple[str, float, int]) -> EnsembleSpec:
+def make_spec(*members: tuple[str, float, int]) -> StageSpec:
     return parse_spec({
         "name": "best", "competition": "digits", "slug": "s", "task": "multiclass", "classes": ["a", "b"],
         "prior": [0.5, 0.5], "metric": {"name": "accuracy", "oof": 0.9},
         "members": [{"run": run, "weight": weight, "views": ["identity"], "size": 32, "seconds_per_image": 0.1,
                      "folds": [{"fold": k, "sha256": "a" * 64} for k in range(folds)]}
-                    for run, weight, folds in members]})
+                    for run, weight, folds in members]}).last
 
 
-def roles(spec: EnsembleSpec) -> list[str]:
+def roles(spec: StageSpec) -> list[str]:
     return [unit.role for unit in plan_units(spec)]
 
 
@@ -87,11 +88,11 @@ def test_without_a_plan_first_one_fold_of_each_heaviest_first() -> None:
     assert roles(spec) == ["heavy/fold0", "light/fold0", "heavy/fold1", "light/fold1", "heavy/fold2"]
 
 
-def planned(*units: tuple[str, int]) -> EnsembleSpec:
+def planned(*units: tuple[str, int]) -> StageSpec:
     plan = {"units": [{"run": run, "fold": fold} for run, fold in units],
             "prefixes": [{"members": [{"run": "a", "weight": 1.0}], "oof": 0.5}]}
     spec = make_spec(("a", 1.0, 2), ("b", 3.0, 2), ("none", 0.0, 1))
-    return parse_spec({**spec.model_dump(exclude_none=True), "plan": plan})
+    return spec.model_copy(update={"plan": PlanSpec.model_validate(plan)})
 
 
 def test_a_plan_goes_first_and_what_it_leaves_out_follows() -> None:

@@ -10,7 +10,8 @@ from foldpack.ensemble.level2 import apply_level2, level2_probs, read_booster
 from foldpack.ensemble.member_blend import MemberBlend
 from foldpack.errors import FoldpackError
 from foldpack.search.level2.boosters import BoosterFit, fit_booster
-from foldpack.settings.ensemble import EnsembleSpec, SpecError, parse_spec, spec_to_dict
+from foldpack.settings.ensemble import parse_spec
+from foldpack.settings.stages import SpecError, StageSpec
 
 RNG = np.random.default_rng(7)
 C = 5
@@ -21,7 +22,7 @@ def softmax_rows(items: int) -> np.ndarray:
     return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def make_spec(task: str = "multiclass", **level2: object) -> EnsembleSpec:
+def make_spec(task: str = "multiclass", **level2: object) -> StageSpec:
     members = [{"run": run, "weight": weight, "views": ["identity"], "size": 32, "seconds_per_image": 0.1,
                 "folds": [{"fold": k, "sha256": "a" * 64} for k in range(2)]}
                for run, weight in (("a", 0.5), ("b", 0.3), ("c", 0.2), ("idle", 0.0))]
@@ -31,7 +32,7 @@ def make_spec(task: str = "multiclass", **level2: object) -> EnsembleSpec:
     return parse_spec({"name": "best", "competition": "digits", "slug": "s", "task": task,
                        "classes": [f"c{k}" for k in range(C)], "prior": [0.2] * C, "members": members,
                        "threshold": 0.4 if task == "multilabel" else None,
-                       "metric": {"name": "accuracy", "oof": 0.9}, "level2": part})
+                       "metric": {"name": "accuracy", "oof": 0.9}, "level2": part}).last
 
 
 def boosters(items: int = 400) -> list[tuple[str, str]]:
@@ -60,7 +61,7 @@ def test_level_two_waits_for_all_its_members_and_sees_the_mean_of_their_folds() 
 
 def test_one_finished_fold_is_given_to_level_two_bit_by_bit_in_any_blend_space() -> None:
     spec = make_spec()
-    spec = spec.model_copy(update={"blend": spec.blend.model_copy(update={"space": "logit", "scale": 1.3})})
+    spec = spec.model_copy(update={"fuse": spec.fuse.model_copy(update={"space": "logit", "scale": 1.3})})
     blend, probs = MemberBlend(spec, 6), softmax_rows(6)
     blend.add("a", probs)
     blend.add("b", probs)
@@ -68,11 +69,11 @@ def test_one_finished_fold_is_given_to_level_two_bit_by_bit_in_any_blend_space()
 
 
 def test_without_level_two_nothing_is_kept_for_it() -> None:
-    blend = MemberBlend(make_spec().model_copy(update={"level2": None}), 6)
+    blend = MemberBlend(make_spec().model_copy(update={"level2": []}), 6)
     blend.add("a", softmax_rows(6))
     assert not blend.level2_ready()
-    with pytest.raises(FoldpackError, match="'best' has no level 2 to apply"):
-        apply_level2(make_spec().model_copy(update={"level2": None}), [], blend.member_rows, softmax_rows(6))
+    with pytest.raises(FoldpackError, match="stage 'classify' has no level 2 to apply"):
+        apply_level2(make_spec().model_copy(update={"level2": []}), [], blend.member_rows, softmax_rows(6))
 
 
 def test_blocks_of_items_give_what_one_table_gives() -> None:
@@ -99,17 +100,17 @@ def test_noise_in_the_seventh_digit_hardly_changes_an_answer() -> None:
 
 
 def test_a_spec_with_level_two_survives_the_literal_and_refuses_what_does_not_fit() -> None:
-    spec = make_spec("multilabel", threshold=0.3)
-    assert parse_spec(spec_to_dict(spec)) == spec
+    stage = make_spec("multilabel", threshold=0.3)
+    assert StageSpec.model_validate(stage.model_dump(mode="json")) == stage
     for task, changes, message in (
         ("multiclass", {"members": ["a", "idle"]}, "level2.members names 'idle', which has no weight here"),
         ("multiclass", {"members": ["a", "a"]}, "level2.members names a run twice"),
         ("multiclass", {"reject": C}, "level2.reject is class 5 of 5, counted from 0"),
-        ("multiclass", {"threshold": 0.5}, "needs a threshold of its own where the task is multilabel, and only"),
-        ("multilabel", {}, "needs a threshold of its own where the task is multilabel, and only"),
-        ("multilabel", {"threshold": [0.1]}, "1 thresholds of level2 for 5 classes"),
-        ("multiclass", {"boosters": []}, "level2.boosters"),
-        ("multiclass", {"topp": 3}, "level2.topp.*did you mean 'top'"),
+        ("multiclass", {"threshold": 0.5}, "level2 decides 'labels', but the stage 'class'"),
+        ("multilabel", {}, "level2 needs a decision of its own, as its probabilities are not those of the blend"),
+        ("multilabel", {"threshold": [0.1]}, "1 thresholds for 5 classes: level2"),
+        ("multiclass", {"boosters": []}, "level2.0.boosters"),
+        ("multiclass", {"topp": 3}, "level2.0.topp.*did you mean 'top'"),
     ):
         with pytest.raises(SpecError, match=message):
             make_spec(task, **changes)

@@ -11,7 +11,7 @@ from foldpack.ensemble.blend import blend_probs, blend_sums
 from foldpack.ensemble.spaces import to_blend_space
 from foldpack.ensemble.view_merge import merge_view_probs, view_probs
 from foldpack.errors import FoldpackError
-from foldpack.settings.ensemble import BlendSpec
+from foldpack.settings.stages import ScoreBlend
 
 RNG = np.random.default_rng(0)
 PROBS = RNG.random((3, 5, 4)).astype(np.float32)
@@ -59,7 +59,7 @@ def test_the_blend_is_numpys_weighted_average(weights: list[float]) -> None:
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_the_folds_of_members_add_up_to_the_blend_of_the_members(space: str, exclusive: bool) -> None:
     """The kernel sums up fold by fold what the search blends as whole members; their order does not matter."""
-    rule = BlendSpec(space=space, power=2.0, scale=1.0, bias=0.0)  # type: ignore[arg-type]
+    rule = ScoreBlend(space=space, power=2.0, scale=1.0, bias=0.0)  # type: ignore[arg-type]
     there = [2 * to_blend_space(PROBS[m], space, 2.0, exclusive) for m in (2, 0, 1)]
     out = blend_sums(there, [WEIGHTS[m] for m in (2, 0, 1)], rule, exclusive, [2, 2, 2])
     assert out == pytest.approx(blend_probs(PROBS, WEIGHTS, rule, exclusive), abs=1e-6)
@@ -76,14 +76,14 @@ def test_a_member_without_weight_changes_nothing_whatever_it_says() -> None:
 
 
 def test_weights_of_any_sign_are_scaled_to_sum_1() -> None:
-    rule = BlendSpec(space="linear", scale=2.0, bias=0.1)
+    rule = ScoreBlend(space="linear", scale=2.0, bias=0.1)
     expected = 2 * (1.5 * PROBS[0] - 0.5 * PROBS[1]) + 0.1
     assert blend_probs(PROBS[:2], [-3.0, 1.0], rule) == pytest.approx(expected, abs=1e-5)
 
 
 def test_one_member_in_any_space_keeps_its_order() -> None:
     for space in ("logit", "geometric", "power"):
-        out = blend_probs(PROBS[:1], np.ones(1), BlendSpec(space=space), True)  # type: ignore[arg-type]
+        out = blend_probs(PROBS[:1], np.ones(1), ScoreBlend(space=space), True)  # type: ignore[arg-type]
         assert (out.argmax(axis=1) == PROBS[0].argmax(axis=1)).all()
 
 

@@ -23,8 +23,8 @@ def units_in(order: tuple[int, ...]) -> FinishedUnits:
 
 
 def test_the_order_of_finishing_changes_no_bit() -> None:
-    expected, threshold = units_in((0, 1, 2, 3, 4, 5)).blended()
-    assert expected.shape == (7, C) and threshold is None
+    expected, decision = units_in((0, 1, 2, 3, 4, 5)).blended()
+    assert expected.shape == (7, C) and decision.kind == "class"
     for order in itertools.islice(itertools.permutations(range(6)), 0, 720, 37):
         units = units_in(order)
         assert units.added == [0, 1, 2, 3, 4, 5]

@@ -11,8 +11,8 @@ from scipy.stats import rankdata
 
 from foldpack.data.runs import RunMeta
 from foldpack.ensemble.view_merge import MergeError, merge_view_probs
-from foldpack.settings.ensemble import MemberSpec, SpecError, merge_power
 from foldpack.settings.run import ConfigError, config_hash, parse_config
+from foldpack.settings.stages import MemberSpec, SpecError, merge_power
 
 HOWS = ["mean", "gmean", "logit_mean", "power:2", "power:0.5", "power:-1", "rank"]
 TASKS = ["multiclass", "multilabel"]

@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 
 from foldpack.kernel.answers import answer_cells
+from foldpack.settings.stages import ClassDecision, LabelsDecision
 
 CLASSES = ["10", "9", "b"]
 PROBS = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.1], [0.9, 0.9, 0.9]], dtype=np.float32)
 
 
+def labels(threshold: float | list[float], least: int, most: int | None = None) -> LabelsDecision:
+    # model_construct: more labels than the limit allows are asked for too
+    return LabelsDecision.model_construct(threshold=threshold, min_labels=least, max_labels=most)
+
+
 def test_multiclass_takes_the_likeliest_and_the_first_of_equals() -> None:
-    assert answer_cells(PROBS, CLASSES, "multiclass", None, 1) == ["9", "10", "10"]
+    assert answer_cells(PROBS, CLASSES, ClassDecision()) == ["9", "10", "10"]
 
 
 @pytest.mark.parametrize(
@@ -28,18 +34,16 @@ def test_multiclass_takes_the_likeliest_and_the_first_of_equals() -> None:
     ],
 )
 def test_multilabel(threshold: float | list[float], least: int, most: int | None, cells: list[str]) -> None:
-    assert answer_cells(PROBS, CLASSES, "multilabel", threshold, least, most) == cells
+    assert answer_cells(PROBS, CLASSES, labels(threshold, least, most)) == cells
 
 
 def test_a_threshold_of_the_yaml_meets_float32_probabilities_as_in_the_search() -> None:
     """0.1 as float64 is below 0.1 as float32; both sides must round alike, or labels change at the threshold."""
     probs = np.array([[0.1, 0.3]], dtype=np.float32)
     for threshold in (float(np.float32(0.1)), 0.1):
-        assert answer_cells(probs, ["a", "b"], "multilabel", threshold, 0) == ["a b"]
+        assert answer_cells(probs, ["a", "b"], labels(threshold, 0)) == ["a b"]
 
 
-def test_no_items_no_cells_and_no_threshold_no_answer() -> None:
-    assert answer_cells(PROBS[:0], CLASSES, "multiclass", None, 1) == []
-    assert answer_cells(PROBS[:0], CLASSES, "multilabel", 0.5, 1) == []
-    with pytest.raises(ValueError, match="a multilabel answer needs a threshold"):
-        answer_cells(PROBS, CLASSES, "multilabel", None, 1)
+def test_no_items_no_cells() -> None:
+    assert answer_cells(PROBS[:0], CLASSES, ClassDecision()) == []
+    assert answer_cells(PROBS[:0], CLASSES, labels(0.5, 1)) == []

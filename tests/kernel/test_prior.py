@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from foldpack.kernel.answers import answer_cells
 from foldpack.kernel.prior import prior_cell
+from foldpack.settings.stages import ClassDecision, LabelsDecision
 
 SHARES = st.floats(0, 1, width=64) | st.sampled_from([0.0, 0.1, 0.1 + 1e-9, 0.5, 1 / 3, 1.0])
 CUTS = st.floats(-1, 2, width=64) | st.sampled_from([0.1, 0.1 - 1e-9, 1 / 3, 0.5])
@@ -24,12 +24,7 @@ def test_it_is_what_the_ensemble_would_answer(prior: list[float], cut: float, cu
     classes = [f"c{k}" for k in range(len(prior))]
     probs = np.asarray([prior], dtype=np.float32)
     threshold = cuts[: len(prior)] if one_each and cuts else cut
-    expected = answer_cells(probs, classes, "multilabel", threshold, least, most, "|")
-    assert [prior_cell(classes, prior, "multilabel", threshold, least, most, "|")] == expected
-    assert [prior_cell(classes, prior, "multiclass", None, least, most)] == answer_cells(
-        probs, classes, "multiclass", None, least, most)
-
-
-def test_a_multilabel_answer_needs_a_threshold() -> None:
-    with pytest.raises(ValueError, match="a multilabel answer needs a threshold"):
-        prior_cell(["a", "b"], [0.1, 0.2], "multilabel", None, 1, None)
+    labels = LabelsDecision.model_construct(threshold=threshold, min_labels=least, max_labels=most)
+    expected = answer_cells(probs, classes, labels, "|")
+    assert [prior_cell(classes, prior, labels.model_dump(), "|")] == expected
+    assert [prior_cell(classes, prior, {"kind": "class"})] == answer_cells(probs, classes, ClassDecision())

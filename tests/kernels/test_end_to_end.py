@@ -53,10 +53,10 @@ def package_probs(house: House, spec: EnsembleSpec, folder: Path) -> np.ndarray:
             weights, info = read_checkpoint(checkpoint_path(house.runs / member.run, fold.fold))
             net = restore_net(weights, info, "here")
             logits = predict_logits(net, info.net, canvas.pixels, member.views, pick_device(), 17)
-            folds.append(merge_view_probs(logits, spec.task))
+            folds.append(merge_view_probs(logits, "multiclass"))
         members.append(np.mean(folds, axis=0))
     weights_of = np.array([member.weight for member in spec.members])
-    return blend_probs(np.stack(members), weights_of, spec.blend, spec.task == "multiclass")
+    return blend_probs(np.stack(members), weights_of, spec.last.fuse, spec.last.outputs.exclusive)
 
 
 def test_a_packed_kernel_gives_the_out_of_fold_numbers_of_its_fold(house: House, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_the_whole_ensemble_in_a_rehearsal_answers_as_the_package(house: House, 
     done = rehearse(house.build.script, tmp_path, inputs)
     probs = package_probs(house, house.spec, house.data)
     table = pd.read_csv(done.submission, dtype=str)
-    assert table["label"].tolist() == answer_cells(probs, house.spec.classes, "multiclass", None, 1)
+    assert table["label"].tolist() == answer_cells(probs, house.spec.last.outputs.names, house.spec.last.decision)
     assert "4 of 4 units" in done.log and "72 rows" in done.log
     assert not any(key in done.log for key in house.keys().values())
     answers = pd.read_csv(house.answers, dtype=str)
@@ -132,13 +132,17 @@ class Kernel:
     def submission(self) -> pd.DataFrame:
         return pd.read_csv(self.root / "output" / "submission.csv", dtype=str, keep_default_na=False)
 
+    @property
+    def outputs(self) -> dict:
+        return self.spec["stages"][0]["outputs"]
+
     def run(self, *arguments: str, hours: str = LONG) -> int:
         return self.entry.main(self.spec, self.keys, ["--input", str(self.input), "--output",
                                                       str(self.root / "output"), "--hours", hours, *arguments])
 
     def is_prior(self) -> bool:
         """Whether the submission answers every id with the likeliest class of the training labels."""
-        likeliest = self.spec["classes"][int(np.argmax(self.spec["prior"]))]
+        likeliest = self.outputs["names"][int(np.argmax(self.outputs["prior"]))]
         return len(self.submission) == 72 and set(self.submission["label"]) == {likeliest}
 
 
@@ -180,7 +184,7 @@ def test_broken_and_missing_images_get_the_prior_and_a_line(kernel: Kernel) -> N
     (kernel.competition / "test" / f"{ids[5]}.png").unlink()
     assert kernel.run("--probs", str(kernel.root / "probs.npy")) == 0
     probs, whole = np.load(kernel.root / "probs.npy"), package_probs(kernel.house, spec, kernel.house.data)
-    prior = np.asarray(spec.prior, dtype=np.float32)
+    prior = np.asarray(spec.last.outputs.prior, dtype=np.float32)
     assert np.abs(probs[[3, 5]] - prior).max() <= 1e-6
     others = np.delete(np.arange(72), [3, 5])
     assert np.abs(probs[others] - whole[others]).max() <= 1e-5
@@ -270,7 +274,8 @@ def test_a_spec_that_cannot_be_planned_leaves_the_fallback_in_the_rerun(kernel: 
     """The first part has written it; the error comes before the kernel's own work."""
     make_fallback(kernel.spec, kernel.input, kernel.root / "output").write()
     share = [{"run": "tiny_resnet", "weight": 1.0}]
-    kernel.spec["plan"] = {"units": [{"run": "none", "fold": 0}], "prefixes": [{"members": share, "oof": 0.5}]}
+    plan = {"units": [{"run": "none", "fold": 0}], "prefixes": [{"members": share, "oof": 0.5}]}
+    kernel.spec["stages"][0]["plan"] = plan
     for rerun, code in (("", 2), ("1", 0)):
         monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", rerun)
         assert kernel.run() == code and kernel.is_prior()
@@ -305,7 +310,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
     def write(path: Path, *rest: object) -> None:
         real(path, *rest)
-        DIGITS.check(path, kernel.spec["classes"], kernel.competition)
+        DIGITS.check(path, kernel.outputs["names"], kernel.competition)
         seen.append(path.read_bytes())
 
     monkeypatch.setattr("foldpack.kernel.fallback.write_answers", write)

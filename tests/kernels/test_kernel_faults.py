@@ -124,7 +124,7 @@ def test_an_image_that_fails_only_when_it_is_read_again_gets_the_prior(kernel: K
     monkeypatch.setattr(page_stream, "decode_item", stumble)
     assert kernel.run() == 0
     probs = np.load(kernel.root / "output.npy")
-    assert np.abs(probs[5] - np.asarray(kernel.spec["prior"], np.float32)).max() <= 1e-6
+    assert np.abs(probs[5] - np.asarray(kernel.spec["stages"][0]["outputs"]["prior"], np.float32)).max() <= 1e-6
     assert np.isfinite(probs).all() and np.abs(probs[6] - probs[5]).max() > 1e-3
 
 

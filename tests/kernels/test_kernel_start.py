@@ -23,6 +23,7 @@ from small_house import House
 
 from foldpack.engine.runlog import LOG_NAME
 from foldpack.settings.ensemble import EnsembleSpec
+from foldpack.settings.stages import LabelsDecision
 from packer.rehearse.process import lay_out_inputs
 
 FAILS = 'raise {kind}("libnothing.so.12: cannot open shared object file")\n'
@@ -84,7 +85,7 @@ class Start:
     def prior_text(self) -> bytes:
         """What pandas would write: the sample with the likeliest class in every row."""
         spec = self.house.build.spec
-        likeliest = spec.classes[int(np.argmax(np.asarray(spec.prior, dtype=np.float32)))]
+        likeliest = spec.last.outputs.names[int(np.argmax(np.asarray(spec.last.outputs.prior, dtype=np.float32)))]
         data = io.BytesIO(self.sample.read_bytes())
         table = pd.read_csv(data, dtype=str, keep_default_na=False, index_col=False)
         return table.assign(label=likeliest).to_csv(index=False, lineterminator="\n").encode()
@@ -205,6 +206,6 @@ def test_a_restart_keeps_a_better_submission(start: Start, change: Callable[[str
 
 def test_the_first_part_takes_the_specs_own_defaults() -> None:
     """It reads plain data, where a value that was left out has no default."""
-    fields = EnsembleSpec.model_fields
-    assert (fields["min_labels"].default, fields["max_labels"].default, fields["threshold"].default) == (1, None, None)
+    fields, labels = EnsembleSpec.model_fields, LabelsDecision.model_fields
+    assert (labels["min_labels"].default, labels["max_labels"].default) == (1, None)
     assert (fields["budget"].default.hours, fields["budget"].default.on_error) == (9.0, "auto")

@@ -37,17 +37,17 @@ def test_pairs_stay_together(place: Path) -> None:
 def oof_probs(place: Path, spec: EnsembleSpec) -> tuple[np.ndarray, np.ndarray]:
     runs = [read_run(place / "runs" / member.run) for member in spec.members]
     probs = np.stack([merge_view_probs(run.logits, "multilabel") for run in runs])
-    return blend_probs(probs, np.array([member.weight for member in spec.members]), spec.blend), runs[0].targets
+    return blend_probs(probs, np.array([member.weight for member in spec.members]), spec.last.fuse), runs[0].targets
 
 
 def test_the_yaml_makes_the_score_that_it_claims(place: Path) -> None:
     """Cells as the kernel writes them, scored: the threshold means the same on both sides of the file."""
     spec = read_spec(place / "multi.yml")
     probs, targets = oof_probs(place, spec)
-    cells = answer_cells(probs, spec.classes, "multilabel", spec.threshold, spec.min_labels, spec.max_labels)
-    chosen = np.array([[name in cell.split() for name in spec.classes] for cell in cells])
+    cells = answer_cells(probs, spec.last.outputs.names, spec.last.decision)
+    chosen = np.array([[name in cell.split() for name in spec.last.outputs.names] for cell in cells])
     assert get_metric("f2")(targets, chosen) == pytest.approx(spec.metric.oof, abs=1e-6)
-    assert spec.classes == CLASSES and spec.slug == "my-imet" and spec.metric.oof > 0.7
+    assert spec.last.outputs.names == CLASSES and spec.slug == "my-imet" and spec.metric.oof > 0.7
     assert spec.metric.nested is not None and spec.metric.nested <= spec.metric.oof + 0.02
 
 

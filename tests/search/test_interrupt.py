@@ -86,7 +86,7 @@ def test_in_the_choice_the_best_so_far_is_kept_and_level_two_is_not_begun(folder
     assert f"  note: {note}\n" in out and "ensemble out/best.yml" in out and "  nested " not in out
     spec, numbers = whole_files(folder)
     assert numbers["notes"][0] == note and "level 2 was not tried: the blend stands" in numbers["notes"]
-    assert spec.metric.nested is None and numbers["scores"]["nested"] is None and spec.level2 is None
+    assert spec.metric.nested is None and numbers["scores"]["nested"] is None and not spec.last.level2
 
 
 def test_in_level_two_the_blend_stands_with_its_nested_score(folder):
@@ -95,7 +95,7 @@ def test_in_level_two_the_blend_stands_with_its_nested_score(folder):
                       "--level2-trials", "100000", "--study", "trials.journal")
     assert "  note: level 2 was interrupted: the blend stands\n" in out and "  nested 0." in out
     spec, _ = whole_files(folder)
-    assert spec.level2 is None and spec.metric.nested is not None
+    assert not spec.last.level2 and spec.metric.nested is not None
     assert not list((folder / "out").glob("best/*"))
 
 

@@ -9,7 +9,7 @@ from foldpack.kernel.answers import answer_cells
 from foldpack.search.cells.cells import dense_cells
 from foldpack.search.decide.decision import Decision, LabelRule, select_labels
 from foldpack.search.weights.solvers import Blend, Solver, in_space
-from foldpack.settings.ensemble import BlendSpec
+from foldpack.settings.stages import LabelsDecision, ScoreBlend
 
 RNG = np.random.default_rng(81)
 PROBS = RNG.dirichlet(np.ones(5), (3, 60)).astype(np.float32)
@@ -25,7 +25,7 @@ def test_the_kernel_blends_as_the_search_does(space, exclusive):
     scale = 1.4 if space == "logit" else 1.0
     cells = in_space(dense_cells(PROBS, CLASSES if exclusive else CLASSES[:, None] == np.arange(5)), solver)
     searched = cells.dense(Blend(solver, WEIGHTS, scale, bias).of(cells))
-    rule = BlendSpec(space=space, power=2.0, scale=scale, bias=bias)
+    rule = ScoreBlend(space=space, power=2.0, scale=scale, bias=bias)
     assert blend_probs(PROBS, WEIGHTS, rule, exclusive) == pytest.approx(searched, abs=1e-6)
 
 
@@ -35,7 +35,7 @@ def test_the_kernel_decides_as_the_search_does(threshold, most):
     cells = dense_cells(PROBS, CLASSES[:, None] == np.arange(5))
     decision = Decision(np.array(threshold) if isinstance(threshold, list) else threshold)
     searched = cells.dense(select_labels(cells, PROBS[0].reshape(-1), decision, LabelRule(1, most)))
-    answers = answer_cells(PROBS[0], list("abcde"), "multilabel", threshold, 1, most)
+    answers = answer_cells(PROBS[0], list("abcde"), LabelsDecision(threshold=threshold, max_labels=most))
     assert answers == [" ".join("abcde"[k] for k in np.flatnonzero(row)) for row in searched]
 
 

@@ -36,21 +36,21 @@ def trained(tmp_path_factory):
     asked = RunSearch(options=SearchOptions(spaces=["logit"]))
     cells = run_cells(runs)
     found = find_ensemble(cells, ACCURACY, runs[0].fold, run_options(runs, asked))
-    spec = run_spec("small", runs, found, asked).model_copy(update={"plan": None})
+    spec = run_spec("small", runs, found, asked).with_last(plan=None)
     source = run_level2(runs, cells, found, spec)
     settings = {"lightgbm": {"num_leaves": 7, "learning_rate": 0.2}, "xgboost": {"max_depth": 3, "eta": 0.3}}
     options = Level2Options(settings=settings)
     table = gather_candidates(source.members, source.blend, source.prior, len(runs[0].ids), options)
     level2 = fit_level2(table, source.cells, runs[0].fold, ACCURACY, options=options)
-    part = write_level2(root / "small", level2, ACCURACY, source.names)
-    return root, runs, spec.model_copy(update={"level2": part}), level2
+    part = write_level2(root / "small", level2, ACCURACY, source.names, found.rule)
+    return root, runs, spec.with_last(level2=[part]), level2
 
 
 def kernel_answer(root, spec, runs, fold, folder):
     """(rows, C) probabilities that the packed kernel saves for the items of a fold, with that fold's models alone."""
     members = [m.model_copy(update={"folds": [one for one in m.folds if one.fold == fold]}) for m in spec.members]
-    boosters = [one for one in spec.level2.boosters if one.fold == fold]
-    part = spec.model_copy(update={"members": members, "level2": spec.level2.model_copy(update={"boosters": boosters})})
+    boosters = [one for one in spec.boosters if one.fold == fold]
+    part = spec.with_last(members=members, level2=[spec.last.level2[0].model_copy(update={"boosters": boosters})])
     write_spec(root / "small.yml", part)
     with Keyring.editing(folder / "keyring") as ring:
         build = build_kernel(root / "small.yml", PROJECT, root / "runs", folder / "build", OWNER, ring)
@@ -79,11 +79,11 @@ def test_the_packed_kernel_reproduces_level_two_on_one_fold(trained, tmp_path):
 @pytest.mark.slow
 def test_the_packed_kernel_reproduces_the_reported_score_of_level_two(trained, tmp_path):
     root, runs, spec, level2 = trained
-    answers, scores = np.zeros((len(runs[0].ids), len(spec.classes)), dtype=np.float32), []
+    answers, scores = np.zeros((len(runs[0].ids), len(spec.last.outputs.names)), dtype=np.float32), []
     for fold in range(3):
         (tmp_path / str(fold)).mkdir()
         rows = runs[0].fold == fold
         answers[rows] = kernel_answer(root, spec, runs, fold, tmp_path / str(fold))
         scores.append(ACCURACY(np.asarray(runs[0].targets)[rows], answers[rows]))
-    assert ACCURACY(np.asarray(runs[0].targets), answers) == pytest.approx(spec.level2.oof, abs=1e-6)
-    assert np.mean(scores) == pytest.approx(spec.level2.nested, abs=1e-6)
+    assert ACCURACY(np.asarray(runs[0].targets), answers) == pytest.approx(spec.last.level2[0].oof, abs=1e-6)
+    assert np.mean(scores) == pytest.approx(spec.last.level2[0].nested, abs=1e-6)

@@ -59,29 +59,30 @@ def search(folder, **more):
 def test_the_kernels_level_two_gives_the_nested_score_in_the_yaml(tmp_path, task):
     targets, logits = specialists(tmp_path, task)
     target, spec, numbers = search(tmp_path)
-    assert numbers["level2"]["believed"] and spec.level2.gain > spec.level2.gain_se
-    assert {one.fold for one in spec.level2.boosters} == {0, 1, 2, 3} and len(spec.level2.boosters) == 8
-    assert {path.name for path in target.with_suffix("").iterdir()} == {one.file for one in spec.level2.boosters}
+    assert numbers["level2"]["believed"] and spec.last.level2[0].gain > spec.last.level2[0].gain_se
+    assert {one.fold for one in spec.boosters} == {0, 1, 2, 3} and len(spec.boosters) == 8
+    assert {path.name for path in target.with_suffix("").iterdir()} == {one.file for one in spec.boosters}
     assert "it is used" in report_lines(numbers)[-1] and "What level 2 looks at" in report_html(numbers)
     folds, answers = np.arange(N) % 4, np.zeros((N, C), dtype=np.float32)
     for fold in range(4):  # as the kernel would on the items of one fold, with the boosters that never saw them
-        own = [one for one in spec.level2.boosters if one.fold == fold]
-        part = spec.model_copy(update={"level2": spec.level2.model_copy(update={"boosters": own})})
+        own = [one for one in spec.boosters if one.fold == fold]
+        part = spec.last.model_copy(update={"level2": [spec.last.level2[0].model_copy(update={"boosters": own})]})
         blend = MemberBlend(part, int((folds == fold).sum()))
         for run in ("low", "high"):
             blend.add(run, merge_view_probs(logits[run][:, folds == fold], task))
         assert blend.level2_ready()
         texts = [(target.with_suffix("") / one.file).read_text() for one in own]
         answers[folds == fold] = apply_level2(part, texts, blend.member_rows, blend.result())
-    cells = answer_cells(answers, CLASSES, task, spec.level2.threshold, spec.min_labels, spec.max_labels)
+    cells = answer_cells(answers, CLASSES, spec.last.level2[0].decision or spec.last.decision)
+    level2 = spec.last.level2[0]
     if task == "multiclass":
         right = np.array(cells) == np.array(CLASSES)[targets]
-        assert np.mean([right[folds == k].mean() for k in range(4)]) == pytest.approx(spec.level2.nested, abs=1e-6)
-        assert right.mean() == pytest.approx(spec.level2.oof, abs=1e-6)
+        assert np.mean([right[folds == k].mean() for k in range(4)]) == pytest.approx(level2.nested, abs=1e-6)
+        assert right.mean() == pytest.approx(level2.oof, abs=1e-6)
     else:
         decided = np.array([[name in cell.split() for name in CLASSES] for cell in cells])
-        assert get_metric("f2")(targets, decided) == pytest.approx(spec.level2.oof, abs=1e-6)
-        assert spec.level2.nested == pytest.approx(spec.level2.oof, abs=0.02)
+        assert get_metric("f2")(targets, decided) == pytest.approx(level2.oof, abs=1e-6)
+        assert level2.nested == pytest.approx(level2.oof, abs=0.02)
 
 
 def test_other_predictions_get_level_two_too(tmp_path):
@@ -98,10 +99,10 @@ def test_other_predictions_get_level_two_too(tmp_path):
 def test_without_a_gain_the_blend_stands_and_old_boosters_are_removed(tmp_path):
     specialists(tmp_path, "multiclass")
     target, spec, _ = search(tmp_path)
-    assert spec.level2 is not None and list(target.with_suffix("").iterdir())
+    assert spec.last.level2 and list(target.with_suffix("").iterdir())
     (target.with_suffix("") / "notes.txt").write_text("mine")
     _, spec, _ = search(tmp_path, level2=None)
-    assert spec.level2 is None
+    assert not spec.last.level2
     assert [path.name for path in target.with_suffix("").iterdir()] == ["notes.txt"]
     targets = np.random.default_rng(1).integers(0, C, N)
     for k, name in enumerate(("low", "high")):  # two runs that agree and are well calibrated: nothing to learn
@@ -110,7 +111,7 @@ def test_without_a_gain_the_blend_stands_and_old_boosters_are_removed(tmp_path):
         write_run(tmp_path / "plain", name, "multiclass", targets, 1.0, 0)
         replace_oof(tmp_path / "plain" / name, (clear + 0.01 * rng.normal(size=clear.shape)).astype(np.float16))
     _, spec, numbers = search(tmp_path / "plain")
-    assert spec.level2 is None and not numbers["level2"]["believed"]
+    assert not spec.last.level2 and not numbers["level2"]["believed"]
     assert "the blend stands" in report_lines(numbers)[-1]
 
 
@@ -138,7 +139,7 @@ def test_a_gain_over_a_blend_that_is_not_fully_known_is_not_believed(tmp_path, m
     specialists(tmp_path, "multilabel")
     monkeypatch.setattr("foldpack.search.runs.compact_cells", partial(compact_cells, store_bytes=15_000))
     _, spec, numbers = search(tmp_path)
-    assert spec.level2 is None and numbers["level2"]["gain"] > numbers["level2"]["gain_se"]
+    assert not spec.last.level2 and numbers["level2"]["gain"] > numbers["level2"]["gain_se"]
     assert any("level 2 is not believed: only probabilities above" in note for note in numbers["notes"])
 
 
@@ -149,7 +150,7 @@ def test_ctrl_c_during_level_two_leaves_the_blend(tmp_path, monkeypatch):
     specialists(tmp_path, "multiclass")
     monkeypatch.setattr("foldpack.search.level2.step.gather_candidates", interrupted)
     _, spec, numbers = search(tmp_path)
-    assert spec.level2 is None and "level 2 was interrupted: the blend stands" in numbers["notes"]
+    assert not spec.last.level2 and "level 2 was interrupted: the blend stands" in numbers["notes"]
 
 
 def test_more_labels_than_candidates_are_refused(tmp_path):

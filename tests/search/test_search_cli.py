@@ -31,9 +31,9 @@ def test_runs_get_a_tuned_level_two(cli, tmp_path, capsys):
                "--level2-trials", 1, "--study", tmp_path / "trials.journal", "--level2-top", 2]
     cli("best", "low", "high", *options)
     spec = read_spec(tmp_path / "out" / "best.yml")
-    assert spec.level2 is not None and spec.level2.top == 2 and len(spec.level2.boosters) == 8
+    assert spec.last.level2[0].top == 2 and len(spec.boosters) == 8
     numbers = json.loads((tmp_path / "out" / "best.report.json").read_text())
-    assert numbers["level2"]["nested"] == pytest.approx(spec.level2.nested, abs=1e-6)
+    assert numbers["level2"]["nested"] == pytest.approx(spec.last.level2[0].nested, abs=1e-6)
     assert (tmp_path / "trials.journal").stat().st_size > 0
     assert "it is used" in capsys.readouterr().out
 

@@ -56,8 +56,8 @@ def test_the_kernels_blend_of_the_oof_gives_the_score_in_the_yaml(runs, task):
     assert parse_spec(spec_to_dict(spec)) == spec
     probs = np.stack([merge_view_probs(logits[member.run], task) for member in spec.members])
     weights = np.array([member.weight for member in spec.members])
-    blended = blend_probs(probs, weights, spec.blend, task == "multiclass")
-    cells = answer_cells(blended, CLASSES, task, spec.threshold, spec.min_labels, spec.max_labels)
+    blended = blend_probs(probs, weights, spec.last.fuse, task == "multiclass")
+    cells = answer_cells(blended, CLASSES, spec.last.decision)
     if task == "multilabel":
         decided = np.array([[name in cell.split() for name in CLASSES] for cell in cells])
         assert get_metric("f2")(targets[task], decided) == pytest.approx(spec.metric.oof, abs=1e-6)
@@ -76,10 +76,10 @@ def test_a_limit_of_hours_and_images_leaves_runs_out_and_the_plan_names_units(ru
     hours = {member["name"]: member["hours"] for member in numbers["members"]}
     assert sum(hours[member.run] for member in spec.members) <= 3.0
     assert len(spec.members) < 3 and len(numbers["front"]) >= 3
-    assert spec.budget.hours == 3.0 and spec.max_labels == 3
-    planned = {(unit.run, unit.fold) for unit in spec.plan.units}
+    assert spec.budget.hours == 3.0 and spec.last.decision.max_labels == 3
+    planned = {(unit.run, unit.fold) for unit in spec.last.plan.units}
     assert planned == {(member.run, fold.fold) for member in spec.members for fold in member.folds}
-    assert spec.plan.prefixes[-1].oof == pytest.approx(spec.metric.oof, abs=1e-6)
+    assert spec.last.plan.prefixes[-1].oof == pytest.approx(spec.metric.oof, abs=1e-6)
 
 
 ONE_CLASS = ["accuracy", "macro_f1", "map1", "recall1"]
@@ -101,7 +101,7 @@ def test_only_metrics_of_what_the_kernel_hands_in_are_searched_for(runs, task, f
         hands = "one class an item" if task == "multiclass" else "a set of labels an item"
         said = str(failure.value)
         assert said.startswith(f"metric '{metric}' scores ") and "\n" not in said
-        assert f", but a kernel hands in {hands} ({task}); allowed: {', '.join(fitting)}" in said
+        assert f", but a kernel hands in {hands}; allowed: {', '.join(fitting)}" in said
         assert said.endswith("; name one of them with --metric")
 
 

@@ -6,15 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from foldpack.settings.ensemble import (
-    EnsembleSpec,
-    SpecError,
-    fold_role,
-    parse_spec,
-    read_spec,
-    spec_to_dict,
-    write_spec,
-)
+from foldpack.settings.ensemble import EnsembleSpec, fold_role, parse_spec, read_spec, spec_to_dict, write_spec
+from foldpack.settings.stages import SpecError
 from foldpack.settings.strict_yaml import YamlError
 
 
@@ -23,10 +16,29 @@ def member(run: str = "one", **changes: object) -> dict:
             "folds": [{"fold": 0, "sha256": "a" * 64}, {"fold": 1, "sha256": "b" * 64}], **changes}
 
 
-def good(**changes: object) -> dict:
-    return {"name": "best", "competition": "digits", "slug": "digit-recognizer", "task": "multiclass",
+OUTPUTS = {"kind": "classes", "link": "softmax", "names": ["0", "no"], "prior": [0.25, 0.75]}
+SIGMOID = {**OUTPUTS, "link": "sigmoid"}
+
+
+def stage(**changes: object) -> dict:
+    return {"name": "read", "task": "classify", "outputs": OUTPUTS, "members": [member()],
+            "fuse": {"kind": "scores"}, "decision": {"kind": "class"}, **changes}
+
+
+def good(*stages: dict, **changes: object) -> dict:
+    return {"name": "best", "competition": "digits", "slug": "digit-recognizer",
+            "metric": {"name": "accuracy", "oof": 0.9}, "stages": list(stages) or [stage()], **changes}
+
+
+def old(**changes: object) -> dict:
+    """An ensemble of version 1."""
+    return {"version": 1, "name": "best", "competition": "digits", "slug": "digit-recognizer", "task": "multiclass",
             "metric": {"name": "accuracy", "oof": 0.9}, "classes": ["0", "no"], "prior": [0.25, 0.75],
             "members": [member()], **changes}
+
+
+def labels(threshold: object = 0.1, **changes: object) -> dict:
+    return {"kind": "labels", "threshold": threshold, **changes}
 
 
 def test_the_example_is_an_ensemble_as_the_search_writes_it(tmp_path: Path) -> None:
@@ -38,8 +50,8 @@ def test_the_example_is_an_ensemble_as_the_search_writes_it(tmp_path: Path) -> N
 
 
 def test_a_spec_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    spec = parse_spec(good(threshold=0.1, task="multilabel", max_labels=3,
-                           blend={"space": "logit", "scale": 1.25, "bias": -0.5}))
+    spec = parse_spec(good(stage(outputs=SIGMOID, decision=labels(max_labels=3),
+                                 fuse={"kind": "scores", "space": "logit", "scale": 1.25, "bias": -0.5})))
     write_spec(tmp_path / "ensembles" / "best.yml", spec)
     assert read_spec(tmp_path / "ensembles" / "best.yml") == spec
     assert spec.members[0].weight == 0.1 + 0.2  # to the last bit
@@ -48,40 +60,83 @@ def test_a_spec_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     data = spec_to_dict(parse_spec(good()))
-    assert "threshold" not in data and "nested" not in data["metric"] and "file" not in data["members"][0]["folds"][0]
+    assert "wheels" not in data and "nested" not in data["metric"]
+    assert "file" not in data["stages"][0]["members"][0]["folds"][0]
+
+
+def test_version_1_is_lifted_into_one_stage(tmp_path: Path) -> None:
+    level2 = {"top": 2, "members": ["one"], "threshold": 0.3, "oof": 0.9, "nested": 0.9, "nested_se": 0.0, "gain": 0.1,
+              "gain_se": 0.0, "boosters": [{"kind": "xgboost", "fold": 0, "file": "a.json", "sha256": "a" * 64}]}
+    prefix = {"members": [{"run": "one", "weight": 1.0}], "oof": 0.8, "threshold": [0.2, 0.4], "scale": 2.0}
+    plan = {"units": [{"run": "one", "fold": 1}], "prefixes": [prefix]}
+    data = old(task="multilabel", threshold=0.1, min_labels=0, max_labels=3, blend={"space": "logit"}, plan=plan,
+               level2=level2, keys="dataset")
+    write_spec(tmp_path / "new.yml", parse_spec(data))
+    limits = {"min_labels": 0, "max_labels": 3}
+    expected = good(stage(
+        name="classify", outputs=SIGMOID, decision=labels(**limits), fuse={"kind": "scores", "space": "logit"},
+        plan={**plan, "prefixes": [{**{key: value for key, value in prefix.items() if key != "threshold"},
+                                    "decision": labels([0.2, 0.4], **limits)}]},
+        level2=[{**{key: value for key, value in level2.items() if key != "threshold"},
+                 "decision": labels(0.3, **limits)}]), keys="dataset")
+    assert read_spec(tmp_path / "new.yml") == parse_spec(expected)
+    assert (tmp_path / "new.yml").read_text().startswith("version: 2\n")
+    one = parse_spec({key: value for key, value in old(threshold=None).items() if key != "version"})  # the default
+    assert one == parse_spec(good(stage(name="classify")))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prior": [1.0]}, "prior has 1 numbers for 2 classes"),
-        ({"task": "multilabel"}, "a multilabel ensemble needs a threshold"),
-        ({"task": "multilabel", "threshold": [0.1]}, "1 thresholds for 2 classes"),
-        ({"members": [member(), member("two"), member()]}, "a run is named twice among the members: one, two, one"),
+        ({"outputs": {**OUTPUTS, "prior": [1.0]}}, "stages.0.outputs: prior has 1 numbers for 2 classes"),
+        ({"outputs": SIGMOID, "decision": {"kind": "labels"}}, "key 'stages.0.decision.threshold' is missing"),
+        ({"outputs": SIGMOID, "decision": labels([0.1])}, "stages.0: 1 thresholds for 2 classes: stage"),
+        ({"outputs": SIGMOID}, "stages.0: decision 'class' does not fit link 'sigmoid': class goes with softmax"),
+        ({"decision": labels()}, "stages.0: decision 'labels' does not fit link 'softmax'"),
+        ({"decision": {"kind": "clas"}}, "stages.0.decision.kind: 'clas' is unknown: did you mean 'class'?"),
+        ({"decision": {"threshold": 1}}, "key 'stages.0.decision.kind' is missing"),
+        ({"decision": {**labels(), "treshold": 1}}, "unknown key 'stages.0.decision.treshold': did you mean 'thresh"),
+        ({"members": [member(), member("two"), member()]}, "a run is named twice: one, two, one"),
         ({"members": [member(folds=[{"fold": 1, "sha256": "a" * 64}] * 2)]}, "run 'one' names a fold twice: [1, 1]"),
         ({"members": [member(weight=0.0)]}, "the weights of the members sum to 0"),
         ({"members": []}, "members: list should have at least 1 item"),
         ({"members": [member(weight=-0.1)]}, "members.0.weight: input should be greater than or equal to 0"),
-        ({"members": [member(), member("two", wieght=1)]}, "unknown key 'members.1.wieght': did you mean 'weight'?"),
+        ({"members": [member(), member("two", wieght=1)]}, "unknown key 'stages.0.members.1.wieght': did you mean 'w"),
         ({"members": [member(folds=[{"fold": 0, "sha256": "A" * 64}])]}, "members.0.folds.0.sha256: string should mat"),
         ({"members": [member(views=[])]}, "members.0.views: list should have at least 1 item"),
         ({"members": [member("a/b")]}, "members.0.run: string should match pattern"),
-        ({"classes": ["a", "a"]}, "a class is named twice"),
-        ({"classes": ["a"], "prior": [1.0]}, "classes: list should have at least 2 items"),
-        ({"max_labels": 1, "min_labels": 2}, "at least 2 and at most 1 labels an item do not fit"),
-        ({"budget": {"hours": 0}}, "budget.hours: input should be greater than 0"),
-        ({"budget": {"hours": 25}}, "budget.hours: input should be less than or equal to 24"),
-        ({"budget": {"margin": 1.0}}, "budget.margin: input should be less than 1"),
-        ({"version": 2}, "version: input should be 1, got 2"),
-        ({"task": "boxes"}, "task: input should be 'multiclass' or 'multilabel', got 'boxes'"),
-        ({"memebers": []}, "unknown key 'memebers': did you mean 'members'?"),
-        ({"metric": {"name": "f2", "oof": float("nan")}}, "metric.oof: input should be a finite number"),
-        ({"name": "x" * 81}, "name: string should match pattern"),
+        ({"outputs": {**OUTPUTS, "names": ["a", "a"]}}, "a class is named twice"),
+        ({"outputs": {**OUTPUTS, "names": ["a"]}}, "outputs.names: list should have at least 2 items"),
+        ({"decision": labels(max_labels=1, min_labels=2)}, "at least 2 and at most 1 labels an item do not fit"),
+        ({"memebers": []}, "unknown key 'stages.0.memebers': did you mean 'members'?"),
     ],
 )
-def test_each_fault_is_named(changes: dict, message: str) -> None:
+def test_each_fault_of_a_stage_is_named(changes: dict, message: str) -> None:
     with pytest.raises(SpecError) as caught:
-        parse_spec(good(**changes), "best.yml")
+        parse_spec(good(stage(**changes)), "best.yml")
+    assert message in str(caught.value) and str(caught.value).startswith("best.yml: ")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (good(budget={"hours": 0}), "budget.hours: input should be greater than 0"),
+        (good(budget={"hours": 25}), "budget.hours: input should be less than or equal to 24"),
+        (good(budget={"margin": 1.0}), "budget.margin: input should be less than 1"),
+        (good(version=3), "version: input should be 2, got 3"),
+        (good(metric={"name": "f2", "oof": float("nan")}), "metric.oof: input should be a finite number"),
+        (good(name="x" * 81), "name: string should match pattern"),
+        (good(stage(), stage()), "a stage is named twice: read, read"),
+        (good(stage(), stage(name="again")), "a run is named twice: one, one"),
+        (old(task="boxes"), "stages.0.outputs.link: input should be 'softmax' or 'sigmoid', got 'boxes'"),
+        (old(task="multilabel"), "key 'stages.0.decision.threshold' is missing"),
+        (old(memebers=[]), "unknown key 'memebers'"),
+        (old(plan={"prefixes": 1, "units": 2}), "stages.0.plan.prefixes: input should be a valid list"),
+    ],
+)
+def test_each_fault_is_named(data: dict, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(data, "best.yml")
     assert message in str(caught.value) and str(caught.value).startswith("best.yml: ")
 
 

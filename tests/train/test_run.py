@@ -217,7 +217,7 @@ def test_names_are_checked_before_a_finished_run_is_touched(place, monkeypatch, 
 def test_a_run_may_follow_a_metric_that_no_kernel_is_scored_by_and_says_so_first(place: Path, tmp_path: Path) -> None:
     said, folder = again(place, tmp_path, quick(metric="auc"))
     assert said[0] == (
-        "warning: run 'tiny': metric 'auc' scores probabilities, but a kernel hands in one class an item (multiclass); "
+        "warning: run 'tiny': metric 'auc' scores probabilities, but a kernel hands in one class an item; "
         "allowed: accuracy, macro_f1, map1, recall1; the epochs follow it all the same, but the search will need "
         "--metric with one of these")
     assert not [line for line in again(place, tmp_path, quick(epochs=1))[0] if "warning" in line]

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.settings.ensemble import HexDigest, MergeName, Name
+from foldpack.settings.stages import HexDigest, MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 
 

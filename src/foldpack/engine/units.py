@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foldpack.predict.page_stream import CanvasKind
-from foldpack.settings.ensemble import EnsembleSpec, FoldSpec, MemberSpec, SpecError, fold_role
+from foldpack.settings.ensemble import fold_role
+from foldpack.settings.stages import FoldSpec, MemberSpec, SpecError, StageSpec
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,15 @@ class Unit:
         return fold_role(self.member.run, self.fold.fold)
 
 
-def plan_units(spec: EnsembleSpec) -> list[Unit]:
-    """All units in the plan's order; units that the plan does not name follow, one fold of every member at a time.
+def plan_units(stage: StageSpec) -> list[Unit]:
+    """All units of a stage in the plan's order; those that the plan does not name follow, one fold of every member at
+    a time.
 
     Members of weight 0 are left out. Raises SpecError for a planned unit that is not among the members.
     """
-    members = {member.run: member for member in spec.members if member.weight > 0}
+    members = {member.run: member for member in stage.members if member.weight > 0}
     folds = {(run, fold.fold): Unit(member, fold) for run, member in members.items() for fold in member.folds}
-    planned = [(unit.run, unit.fold) for unit in spec.plan.units] if spec.plan is not None else []
+    planned = [(unit.run, unit.fold) for unit in stage.plan.units] if stage.plan is not None else []
     if strange := [key for key in planned if key not in folds]:
         raise SpecError(f"plan.units names fold {strange[0][1]} of run '{strange[0][0]}', which has no weight here; "
                         "run ./ensemble_search.py again")

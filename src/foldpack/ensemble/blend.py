@@ -8,26 +8,26 @@ import numpy as np
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
 from foldpack.errors import FoldpackError
-from foldpack.settings.ensemble import BlendSpec
+from foldpack.settings.stages import ScoreBlend
 
 SMALLEST_TOTAL = 1e-9  # weights of a smaller sum cannot be scaled to sum 1
 
 
 def blend_probs(
-    members: Iterable[np.ndarray], weights: Sequence[float] | np.ndarray, rule: BlendSpec | None = None,
+    members: Iterable[np.ndarray], weights: Sequence[float] | np.ndarray, rule: ScoreBlend | None = None,
     exclusive: bool = False
 ) -> np.ndarray:
     """(n, C) or (n,) float32: the blend of members' probabilities or values, weights scaled to sum 1.
 
     rule: what is summed, probabilities by default; exclusive: one class an item is right. Raises as `blend_sums`.
     """
-    rule = rule or BlendSpec()
+    rule = rule or ScoreBlend()
     there = (to_blend_space(one, rule.space, rule.power, exclusive) for one in members)
     return blend_sums(there, [float(weight) for weight in weights], rule, exclusive)
 
 
 def blend_sums(
-    sums: Iterable[np.ndarray], weights: Sequence[float], rule: BlendSpec, exclusive: bool = False,
+    sums: Iterable[np.ndarray], weights: Sequence[float], rule: ScoreBlend, exclusive: bool = False,
     parts: Sequence[int] | None = None
 ) -> np.ndarray:
     """The same of members that are summed up in the blend space already, each over so many `parts` (folds) of it.

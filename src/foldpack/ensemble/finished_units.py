@@ -9,19 +9,19 @@ import numpy as np
 
 from foldpack.ensemble.level2 import apply_level2
 from foldpack.ensemble.member_blend import MemberBlend
-from foldpack.settings.ensemble import EnsembleSpec
+from foldpack.settings.stages import Decision, StageSpec
 
 LEVEL2_SHARE = 0.02  # of the time left that level 2 may take after a unit; after the last it may take what it needs
 
-Answer = tuple[np.ndarray, float | list[float] | None]  # (n, C) float32 probabilities, and the threshold for them
+Answer = tuple[np.ndarray, Decision]  # (n, C) float32 probabilities, and what to decide of them
 
 
 class FinishedUnits:
     """Collects finished units. The same units give the same bits, whichever was finished first."""
 
-    def __init__(self, spec: EnsembleSpec, n_items: int, runs: list[str], read: Callable[[int], np.ndarray]) -> None:
+    def __init__(self, stage: StageSpec, n_items: int, runs: list[str], read: Callable[[int], np.ndarray]) -> None:
         """runs: of every unit, in the plan's order; read: (n, C) float32 probabilities of a finished unit."""
-        self.spec = spec
+        self.stage = stage
         self.n_items = n_items
         self.runs = runs
         self.read = read
@@ -29,7 +29,7 @@ class FinishedUnits:
         self.booster_texts: list[str] = []  # of level 2; empty: it is left out
         self.level2_seconds = 0.0  # that level 2 took last
         self.level2_units = 0  # so many units were there when it answered last
-        self._blend = MemberBlend(spec, n_items)
+        self._blend = MemberBlend(stage, n_items)
 
     def add(self, unit: int) -> None:
         """A unit is finished. One that comes after later units of its run makes the run's sums anew, in order."""
@@ -61,21 +61,20 @@ class FinishedUnits:
 
     def blended(self) -> Answer:
         """The blend of the members that are there. Raises ValueError before the first unit."""
-        return self._blend.result(), self._blend.rule().threshold
+        return self._blend.result(), self._blend.rule().decision
 
     def level2(self, blended: np.ndarray, seconds_left: float, last: bool) -> Answer | None:
         """Level 2's answer; None where there is none, or while it would take too much of the time.
 
         blended: (n, C); last: no unit comes after this.
         """
-        level2 = self.spec.level2
-        if level2 is None or not self.booster_texts or not self._blend.level2_ready():
+        if not self.booster_texts or not self._blend.level2_ready():
             return None
         known = self.level2_seconds
         if known and known > (1 / 1.2 if last else LEVEL2_SHARE) * seconds_left:
             return None
         started = time.monotonic()
-        probs = apply_level2(self.spec, self.booster_texts, self._blend.member_rows, blended)
+        probs = apply_level2(self.stage, self.booster_texts, self._blend.member_rows, blended)
         self.level2_seconds = time.monotonic() - started
         self.level2_units = len(self.added)
-        return probs, level2.threshold
+        return probs, self.stage.level2[0].decision or self.stage.decision

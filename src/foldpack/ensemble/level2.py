@@ -16,6 +16,7 @@ from foldpack.errors import FoldpackError
 from foldpack.sealed.container import read_sealed
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, booster_role
+from foldpack.settings.stages import StageSpec
 
 # A booster that was read: (R, F) float32 features -> (R,) float32 probability that each candidate is right.
 BoosterScorer = Callable[[np.ndarray], np.ndarray]
@@ -69,22 +70,23 @@ def level2_probs(
     return answer
 
 
-def apply_level2(spec: EnsembleSpec, texts: list[str], members: MemberRows, blend: np.ndarray) -> np.ndarray:
-    """(n, C) float32 of the level 2 of an ensemble, in place of its blend.
+def apply_level2(stage: StageSpec, texts: list[str], members: MemberRows, blend: np.ndarray) -> np.ndarray:
+    """(n, C) float32 of the level 2 of a stage, in place of its blend.
 
     texts: of the boosters, in their order; members: rows of `level2.members`; blend: (n, C) of the finished blend.
     """
-    level2 = spec.level2
-    if level2 is None:
-        raise FoldpackError(f"the ensemble '{spec.name}' has no level 2 to apply")
+    if not stage.level2:
+        raise FoldpackError(f"the stage '{stage.name}' has no level 2 to apply")
+    [level2] = stage.level2
     boosters: list[tuple[str, str]] = [(one.kind, text) for one, text in zip(level2.boosters, texts, strict=True)]
-    return level2_probs(boosters, members, blend, np.asarray(spec.prior, np.float32), level2.top, level2.reject)
+    prior = np.asarray(stage.outputs.prior, np.float32)
+    return level2_probs(boosters, members, blend, prior, level2.top, level2.reject)
 
 
 def read_booster_texts(spec: EnsembleSpec, files: dict[str, Path], keys: dict[str, DataKey]) -> list[str]:
     """Decrypt the boosters in memory, in their order. files: by header hash; keys: by file id. Raises SealedError."""
     texts = []
-    for number, one in enumerate(spec.level2.boosters if spec.level2 is not None else []):
+    for number, one in enumerate(spec.boosters):
         key = keys[Path(str(one.sealed)).stem]
         with read_sealed(files[str(one.header)], key, booster_role(number), one.header) as plain:
             texts.append(plain.to_bytes().decode("utf-8"))

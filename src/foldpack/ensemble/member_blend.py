@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from foldpack.ensemble.blend import blend_sums
 from foldpack.ensemble.spaces import to_blend_space
-from foldpack.settings.ensemble import EnsembleSpec, PrefixSpec, ShareSpec
+from foldpack.settings.stages import Decision, StageSpec
+
+
+@dataclass(frozen=True)
+class BlendRule:
+    """How to blend the members that are there, and what to decide of the result."""
+
+    shares: dict[str, float]  # weight of each run
+    scale: float
+    bias: float
+    decision: Decision
 
 
 class MemberBlend:
@@ -17,10 +29,10 @@ class MemberBlend:
     was left out) takes the finished blend's weights, renormalised.
     """
 
-    def __init__(self, spec: EnsembleSpec, n_items: int) -> None:
-        self._spec = spec
-        self._exclusive = spec.task == "multiclass"
-        self._shape = (n_items, len(spec.classes))
+    def __init__(self, stage: StageSpec, n_items: int) -> None:
+        self._stage = stage
+        self._exclusive = stage.outputs.exclusive
+        self._shape = (n_items, len(stage.outputs.names))
         self._sums: dict[str, np.ndarray] = {}
         self._folds: dict[str, int] = {}
         self._probs: dict[str, np.ndarray] = {}  # sums of probabilities, kept for level 2 only
@@ -28,9 +40,9 @@ class MemberBlend:
 
     def add(self, run: str, probs: np.ndarray) -> None:
         """Add one finished unit. probs: (n, C) float32 in [0, 1]. What is raised leaves the sums as they were."""
-        values = to_blend_space(probs, self._spec.blend.space, self._spec.blend.power, self._exclusive)
+        values = to_blend_space(probs, self._stage.fuse.space, self._stage.fuse.power, self._exclusive)
         kept = self._probs.get(run)
-        level2 = self._spec.level2 is not None and run in self._spec.level2.members
+        level2 = any(run in one.members for one in self._stage.level2)
         probs = np.asarray(probs, dtype=np.float32) if kept is None or not level2 else kept + probs
         sums = self._sums[run] if run in self._sums else np.zeros(self._shape, dtype=np.float64)
         sums += values
@@ -46,38 +58,38 @@ class MemberBlend:
         for kept in (self._sums, self._folds, self._probs):
             kept.pop(run, None)
 
-    def rule(self) -> PrefixSpec:
-        """Weights, scale, bias and threshold for the members present."""
-        return rule_for(self._spec, set(self._sums))
+    def rule(self) -> BlendRule:
+        """Weights, scale, bias and decision for the members present."""
+        return rule_for(self._stage, set(self._sums))
 
     def level2_ready(self) -> bool:
         """Whether there is a level 2, and every member that it was fitted on has a finished fold."""
-        level2 = self._spec.level2
-        return level2 is not None and all(run in self._probs for run in level2.members)
+        level2 = self._stage.level2
+        return bool(level2) and all(run in self._probs for run in level2[0].members)
 
     def member_rows(self, first: int, end: int) -> np.ndarray:
         """(M, end - first, C) float32 probabilities of some items, for level 2: its members in the order of its fit."""
-        runs = self._spec.level2.members if self._spec.level2 is not None else []
+        runs = self._stage.level2[0].members if self._stage.level2 else []
         return np.stack([self._probs[run][first:end] / np.float32(self._folds[run]) for run in runs])
 
     def result(self) -> np.ndarray:
         """(n, C) float32 probabilities of what is finished. Raises ValueError before the first unit."""
         rule = self.rule()
-        shares = {share.run: share.weight for share in rule.members if share.run in self._sums}
+        shares = {run: weight for run, weight in rule.shares.items() if run in self._sums}
         if not sum(shares.values()) > 0:
             raise ValueError("no finished unit has any weight")
-        form = self._spec.blend.model_copy(update={"scale": rule.scale, "bias": rule.bias})
+        form = self._stage.fuse.model_copy(update={"scale": rule.scale, "bias": rule.bias})
         sums, folds = (self._sums[run] for run in shares), [self._folds[run] for run in shares]
         return blend_sums(sums, list(shares.values()), form, self._exclusive, folds)
 
 
-def rule_for(spec: EnsembleSpec, present: set[str]) -> PrefixSpec:
+def rule_for(stage: StageSpec, present: set[str]) -> BlendRule:
     """How to blend these runs: the plan's prefix with exactly these members, else the finished blend's weights."""
-    weighted = {member.run for member in spec.members if member.weight > 0}
-    if spec.plan is not None and present != weighted:
-        for prefix in spec.plan.prefixes:
+    weighted = {member.run for member in stage.members if member.weight > 0}
+    if stage.plan is not None and present != weighted:
+        for prefix in stage.plan.prefixes:
             if {share.run for share in prefix.members} == present:
-                return prefix
-    members = [ShareSpec(run=m.run, weight=m.weight) for m in spec.members if m.run in present or not present]
-    return PrefixSpec(members=members, scale=spec.blend.scale, bias=spec.blend.bias, threshold=spec.threshold,
-                      oof=spec.metric.oof)
+                shares = {share.run: share.weight for share in prefix.members}
+                return BlendRule(shares, prefix.scale, prefix.bias, prefix.decision or stage.decision)
+    shares = {member.run: member.weight for member in stage.members if member.run in present or not present}
+    return BlendRule(shares, stage.fuse.scale, stage.fuse.bias, stage.decision)

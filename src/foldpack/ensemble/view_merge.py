@@ -11,7 +11,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 from scipy.stats import rankdata
 
 from foldpack.errors import FoldpackError
-from foldpack.settings.ensemble import merge_power
+from foldpack.settings.stages import merge_power
 
 MIN_LOG = -1e4  # stands for the logarithm of a probability of 0; far below the smallest float32
 

@@ -76,6 +76,6 @@ def make_fallback(spec: dict[str, Any], inputs: Path, output: Path) -> Fallback:
     layout = get_layout(spec["competition"])
     root = find_competition(inputs, layout, spec["slug"])
     table = read_answer_table(root / layout.sample_csv, layout.id_column, layout.label_column)
-    cell = prior_cell(spec["classes"], spec["prior"], spec["task"], spec.get("threshold"), spec.get("min_labels", 1),
-                      spec.get("max_labels"), layout.joiner)
+    stage = spec["stages"][-1]
+    cell = prior_cell(stage["outputs"]["names"], stage["outputs"]["prior"], stage["decision"], layout.joiner)
     return Fallback(layout, root, output / "submission.csv", table, cell)

@@ -49,6 +49,7 @@ class KernelRun:
                  fallback: Fallback) -> None:
         """start: options and log; fallback: the submission until there is a better one."""
         self.spec = spec
+        self.stage = spec.last
         self.keys = keys
         self.input: Path = start.options.input
         self.scratch: Path = start.options.scratch
@@ -58,14 +59,14 @@ class KernelRun:
         self.submission = Submission(spec, fallback)
         self.items = self.submission.items
         self.answer: np.ndarray | None = None  # (n, C), as handed in
-        self.units: list[Unit] = plan_units(spec)
+        self.units: list[Unit] = plan_units(self.stage)
         self.planned = [unit.role for unit in self.units]
         self.whole: set[int] = set()  # finished units that are in the store for good
         self.files: dict[str, Path] = {}  # sealed files by header hash
         self.found_keys: dict[str, DataKey] = {}  # by file id
-        self.finished = FinishedUnits(spec, len(self.items), [], self.probs_of)
+        self.finished = FinishedUnits(self.stage, len(self.items), [], self.probs_of)
         spare = next((own_folder(parent, self.scratch) / "units" for parent in temp_parents()), None)
-        self.store = UnitStore(self.scratch / "units", len(self.items), len(spec.classes), spare)
+        self.store = UnitStore(self.scratch / "units", len(self.items), len(self.stage.outputs.names), spare)
         self.unit_keys: list[str] = []
         self.devices: list[ProbedDevice] = []
         self.canvases = CanvasSet(self.items, [])  # `run` knows the kinds
@@ -110,8 +111,7 @@ class KernelRun:
             self.log.note("inputs missing", missing=missing, damaged=damaged)
             self.units = [unit for unit in self.units if unit.fold.header in self.files]
         self.finished.runs = [unit.member.run for unit in self.units]
-        level2 = self.spec.level2
-        if level2 is not None and all(one.header in self.files for one in level2.boosters):
+        if self.spec.boosters and all(one.header in self.files for one in self.spec.boosters):
             try:
                 self.finished.booster_texts = read_booster_texts(self.spec, self.files, self.found_keys)
             except Exception as failure:
@@ -120,7 +120,8 @@ class KernelRun:
     def identities(self) -> list[str]:
         """What every unit's predictions are kept under: everything that decides them."""
         common = {"code": script_digest(), "items": items_digest(self.items), "versions": library_versions(),
-                  "device": [self.devices[0].title, self.devices[0].precision], "task": self.spec.task}
+                  "device": [self.devices[0].title, self.devices[0].precision],
+                  "stage": [self.stage.name, self.stage.task, self.stage.outputs.link]}
         return [unit_key({**common, "role": unit.role, "header": unit.fold.header, "views": unit.member.views,
                           "merge": unit.member.merge, "canvas": [canvas_kind(unit).size, canvas_kind(unit).decoder]})
                 for unit in self.units]
@@ -164,7 +165,8 @@ class KernelRun:
     def open_pool(self, with_processes: bool) -> WorkPool:
         """A process for each device, or this one."""
         names = [device.name for device in self.devices]
-        predictor = ClassifyPredictor(self.units, self.files, self.found_keys, self.canvases.pixels, self.spec.task,
+        task = "multiclass" if self.stage.outputs.exclusive else "multilabel"
+        predictor = ClassifyPredictor(self.units, self.files, self.found_keys, self.canvases.pixels, task,
                                       {device.name: device.precision for device in self.devices})
         if not with_processes:
             return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)

@@ -14,6 +14,7 @@ from foldpack.files import write_atomic
 from foldpack.kernel.answers import answer_cells
 from foldpack.kernel.fallback import Fallback
 from foldpack.settings.ensemble import EnsembleSpec
+from foldpack.settings.stages import Decision
 
 
 def save_probs(path: Path, probs: np.ndarray) -> None:
@@ -32,17 +33,15 @@ class Submission:
     def __init__(self, spec: EnsembleSpec, fallback: Fallback) -> None:
         """fallback: the sample submission that was found, and the prior's answer. Raises DataError for an unreadable
         sample submission."""
-        self.spec = spec
+        self.stage = spec.last
         self.fallback = fallback
         self.path = fallback.path
         self.items = adapter_of(fallback.layout).test(fallback.root)
-        self.prior = np.asarray(spec.prior, dtype=np.float32)  # (C,), answers where there is nothing better
+        self.prior = np.asarray(self.stage.outputs.prior, np.float32)  # (C,), answers where there is nothing better
 
-    def write(self, probs: np.ndarray, threshold: float | list[float] | None) -> None:
+    def write(self, probs: np.ndarray, decision: Decision) -> None:
         """Replace the file. probs: (n, C) float32 in [0, 1]."""
-        spec = self.spec
-        answers = answer_cells(probs, spec.classes, spec.task, threshold, spec.min_labels, spec.max_labels,
-                               self.fallback.layout.joiner)
+        answers = answer_cells(probs, self.stage.outputs.names, decision, self.fallback.layout.joiner)
         write_answers(self.path, self.fallback.table, answers)
 
     def write_prior(self) -> None:
@@ -51,7 +50,7 @@ class Submission:
 
     def check(self) -> None:
         """Raises DataError unless the file answers exactly what is asked."""
-        adapter_of(self.fallback.layout).check(self.path, self.spec.classes, self.fallback.root)
+        adapter_of(self.fallback.layout).check(self.path, self.stage.outputs.names, self.fallback.root)
 
     def is_valid(self) -> bool:
         """Whether the file answers exactly what is asked."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from foldpack.metrics.registry import METRICS
-from foldpack.settings.ensemble import AnswerKind
+from foldpack.settings.stages import AnswerKind
 
-# What the kernel of a task writes for an item: `ensemble.answers.answer_cells`.
+# What is decided of an item, by the task of the runs.
 HANDED_IN: dict[str, AnswerKind] = {"multiclass": "class", "multilabel": "labels"}
 IN_WORDS: dict[AnswerKind, str] = {
     "class": "one class an item",
@@ -18,20 +18,16 @@ IN_WORDS: dict[AnswerKind, str] = {
 }
 
 
-def answer_problem(name: str, answer: AnswerKind, task: str) -> str | None:
-    """What is wrong and what is allowed, where a metric does not score what a kernel of the task hands in; else None.
+def answer_problem(name: str, answer: AnswerKind, handed_in: AnswerKind) -> str | None:
+    """What is wrong and what is allowed, where a metric does not score what a kernel hands in; else None.
 
-    name, answer: of the metric; task: "multiclass" or "multilabel".
+    name, answer: of the metric; handed_in: the kind of the decision.
     """
-    if answer == HANDED_IN[task]:
+    if answer == handed_in:
         return None
-    return (f"metric '{name}' scores {IN_WORDS[answer]}, but a kernel hands in {IN_WORDS[HANDED_IN[task]]} "
-            f"({task}); allowed: {', '.join(fitting_metrics(task))}")
-
-
-def fitting_metrics(task: str) -> list[str]:
-    """The built-in metrics that score what a kernel of the task hands in."""
-    return sorted(name for name, metric in METRICS.items() if metric.answer == HANDED_IN[task])
+    allowed = sorted(other for other, metric in METRICS.items() if metric.answer == handed_in)
+    return (f"metric '{name}' scores {IN_WORDS[answer]}, but a kernel hands in {IN_WORDS[handed_in]}; "
+            f"allowed: {', '.join(allowed)}")
 
 
 def answer_of(name: str, said: AnswerKind | None) -> AnswerKind | None:

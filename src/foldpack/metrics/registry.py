@@ -22,7 +22,7 @@ from foldpack.metrics.classification import (
 from foldpack.metrics.fbeta import fbeta_macro, fbeta_micro, fbeta_samples
 from foldpack.metrics.ranking import map_at_k, multi_map_at_k, recall_at_k, top_k
 from foldpack.metrics.regression import mae, pinball, rmse
-from foldpack.settings.ensemble import AnswerKind
+from foldpack.settings.stages import AnswerKind
 
 # What a metric wants as `p`: probabilities or ranking scores; bool decisions (after a threshold); int grades (after
 # cut points); or real values. Scores of boxes, points and masks are functions of their own, in `metrics.detection` and

@@ -16,7 +16,8 @@ from foldpack.metrics.classification import predicted_class
 from foldpack.metrics.ranking import top_k
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.search.decide.new_class import new_column
-from foldpack.settings.ensemble import BlendSpec, EnsembleSpec, HexDigest, Level2Spec, MetricSpec, SpecError, parse_spec
+from foldpack.settings.ensemble import EnsembleSpec, MetricSpec, lift_threshold, parse_spec
+from foldpack.settings.stages import HexDigest, LabelsDecision, Level2Spec, ScoreBlend, SpecError
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 
@@ -39,7 +40,7 @@ class ArrayEnsemble(StrictModel):
     name: str
     kind: Literal["exclusive", "labels", "values"]  # one class an item; any number of labels; a real value
     metric: MetricSpec
-    blend: BlendSpec
+    blend: ScoreBlend
     classes: list[str] | None = None  # names of the columns, in order; of one number an item: the name of the answer
     id_column: str | None = None  # what the files call their ids
     label_column: str | None = None  # what the labels' file calls the labels
@@ -77,7 +78,9 @@ def read_any_ensemble(path: Path) -> ArrayEnsemble | EnsembleSpec:
         raise SpecError(f"{path}: cannot read the ensemble ({failure}); make it with ./ensemble_search.py") from None
     data = load_strict(text, str(path))
     if isinstance(data, dict) and "kind" in data:
-        return parse_strict(ArrayEnsemble, data, path, SpecError)
+        limits = {key: data[key] for key in ("min_labels", "max_labels") if key in data}
+        lifted = {"level2": lift_threshold(data["level2"], limits)} if "level2" in data else {}
+        return parse_strict(ArrayEnsemble, {**data, **lifted}, path, SpecError)
     return parse_spec(data, path)
 
 
@@ -85,19 +88,18 @@ def array_view(spec: ArrayEnsemble | EnsembleSpec) -> ArrayEnsemble:
     """An ensemble of runs seen as one of arrays: its members in the order of the YAML."""
     if isinstance(spec, ArrayEnsemble):
         return spec
-    members = [ArrayMember(name=one.run, weight=one.weight, sha256=one.folds[0].sha256) for one in spec.members]
+    stage = spec.last
+    members = [ArrayMember(name=one.run, weight=one.weight, sha256=one.folds[0].sha256) for one in stage.members]
     return ArrayEnsemble(
         name=spec.name,
-        kind="exclusive" if spec.task == "multiclass" else "labels",
+        kind="exclusive" if stage.outputs.exclusive else "labels",
         metric=spec.metric,
-        blend=spec.blend,
-        threshold=spec.threshold,
-        min_labels=spec.min_labels,
-        max_labels=spec.max_labels,
-        classes=spec.classes,
+        blend=stage.fuse,
+        classes=stage.outputs.names,
         members=members,
-        level2=spec.level2,
-        prior=spec.prior,
+        level2=next(iter(stage.level2), None),
+        prior=stage.outputs.prior,
+        **stage.decision.model_dump(exclude={"kind"}),
     )
 
 
@@ -128,7 +130,8 @@ def decide_ensemble(spec: ArrayEnsemble, blended: np.ndarray) -> np.ndarray | No
 
     blended: the blend, or level 2 where the ensemble has one.
     """
-    threshold = spec.threshold if spec.level2 is None else spec.level2.threshold
+    level2 = None if spec.level2 is None else spec.level2.decision
+    threshold = level2.threshold if isinstance(level2, LabelsDecision) else spec.threshold
     if threshold is not None:
         table = blended if blended.ndim == 2 else blended[:, None]
         return decide(table, np.asarray(threshold), spec.min_labels, spec.max_labels)

@@ -14,13 +14,14 @@ from foldpack.data.runs import Run, read_array, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
-from foldpack.metrics.answers import answer_problem
+from foldpack.metrics.answers import HANDED_IN, answer_problem
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import METRICS, Metric
 from foldpack.search.cells.cells import Cells
 from foldpack.search.cells.compact import Stream, compact_cells
 from foldpack.search.checks.chance import Reader, check_chance
 from foldpack.search.checks.lint import duplicate_notes, score_notes
+from foldpack.search.decide.decision import LabelRule, labels_decision
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
 from foldpack.search.hours.cost import START_SECONDS, Machine, MemberCost
 from foldpack.search.level2.files import remove_boosters
@@ -28,18 +29,20 @@ from foldpack.search.level2.fit import Level2Options, require_level2_fits
 from foldpack.search.level2.step import Level2Source, add_level2
 from foldpack.search.report.report import Report, report_numbers
 from foldpack.search.weights.solvers import in_space
-from foldpack.settings.ensemble import (
-    BlendSpec,
-    BudgetSpec,
-    EnsembleSpec,
+from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
+from foldpack.settings.stages import (
+    LINKS,
+    ClassDecision,
+    Classes,
     FoldSpec,
     MemberSpec,
-    MetricSpec,
     Name,
     PlanSpec,
     PrefixSpec,
+    ScoreBlend,
     ShareSpec,
     SpecError,
+    StageSpec,
     UnitSpec,
 )
 from foldpack.settings.strict_model import StrictModel, parse_strict
@@ -110,7 +113,7 @@ def search_runs(
         part, level2, more = add_level2(source, found, folds, asked.level2, asked.boosters, progress)
         notes += more
         stopped = not level2  # Ctrl-C, during the choice or in level 2
-        spec = spec.model_copy(update={"level2": part})
+        spec = spec.with_last(level2=[] if part is None else [part])
     elif asked.boosters is not None:
         remove_boosters(asked.boosters)
     return spec, report_numbers(Report(name, found, names, notes, limit, level2, [], chance, stopped))
@@ -119,7 +122,8 @@ def search_runs(
 def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) -> Level2Source:
     """What level 2 is fitted on: the runs of the ensemble, row by row as the kernel will see them."""
     used = [run_stream(runs[m]) for m in found.used]
-    weights = np.array([member.weight for member in spec.members])
+    stage = spec.last
+    weights = np.array([member.weight for member in stage.members])
     part = cells.take_members(found.used)
     blended = found.used_blend.of(in_space(part, found.blend.solver))
 
@@ -127,14 +131,14 @@ def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) 
         return np.stack([stream(first, end) for stream in used])
 
     def blend(first: int, end: int) -> np.ndarray:
-        if spec.blend.space == "rank":  # a rank among all items, not among these rows
+        if stage.fuse.space == "rank":  # a rank among all items, not among these rows
             return cells.dense(blended)[first:end]
-        return blend_probs(members(first, end), weights, spec.blend, spec.task == "multiclass")
+        return blend_probs(members(first, end), weights, stage.fuse, stage.outputs.exclusive)
 
-    if spec.blend.space == "rank" and not cells.full:
+    if stage.fuse.space == "rank" and not cells.full:
         raise DataError("level 2 on a blend of ranks needs all predictions in memory; leave rank out of --spaces")
-    return Level2Source([member.run for member in spec.members], members, blend, part.with_values(blended[None]),
-                        np.asarray(spec.prior, dtype=np.float32), tuple(floor_notes(cells, found)))
+    return Level2Source([member.run for member in stage.members], members, blend, part.with_values(blended[None]),
+                        np.asarray(stage.outputs.prior, dtype=np.float32), tuple(floor_notes(cells, found)))
 
 
 def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
@@ -245,7 +249,7 @@ def same_targets(run: Run, other: Run) -> bool:
 
 def require_metric_fits(metric: Metric, task: str) -> None:
     """Raises DataError for a metric that does not score what the kernel of this task hands in."""
-    if problem := answer_problem(metric.name, metric.answer, task):
+    if problem := answer_problem(metric.name, metric.answer, HANDED_IN[task]):
         own = ', or a .py file with needs = "class"' if task == "multiclass" else ""
         raise DataError(f"{problem}{own}; name one of them with --metric")
 
@@ -258,7 +262,6 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
         name=name,
         competition=meta.competition,
         slug=asked.slug or get_competition(meta.competition).slug,
-        task=meta.task,
         metric=MetricSpec(
             name=found.metric.name,
             oof=round(found.score, 6),
@@ -268,16 +271,17 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
             answer=None if found.metric.name in METRICS else found.metric.answer,
         ),
         budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
-        blend=BlendSpec.model_validate(
-            {"space": blend.solver.space, "power": blend.solver.power, "scale": blend.scale, "bias": blend.bias}
-        ),
-        threshold=_plain_threshold(found.decision.threshold),
-        min_labels=found.rule.min_labels,
-        max_labels=found.rule.max_labels,
-        classes=meta.classes,
-        prior=meta.prior,
-        members=[member_of(runs[m], float(blend.weights[m])) for m in found.used],
-        plan=_plan_spec(runs, found),
+        stages=[StageSpec(
+            name="classify",
+            task="classify",
+            outputs=Classes(link=LINKS[meta.task], names=meta.classes, prior=meta.prior),
+            members=[member_of(runs[m], float(blend.weights[m])) for m in found.used],
+            plan=_plan_spec(runs, found),
+            fuse=ScoreBlend.model_validate(
+                {"space": blend.solver.space, "power": blend.solver.power, "scale": blend.scale, "bias": blend.bias}
+            ),
+            decision=labels_decision(found.decision, found.rule) or ClassDecision(),
+        )],
     )
 
 
@@ -300,20 +304,16 @@ def member_of(run: Run, weight: float) -> MemberSpec:
 def _plan_spec(runs: list[Run], found: Found) -> PlanSpec:
     units = [UnitSpec(run=runs[unit.member].meta.run, fold=runs[unit.member].meta.folds[unit.fold].fold)
              for unit in found.plan]
-    return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix) for prefix in found.prefixes])
+    return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix, found.rule) for prefix in found.prefixes])
 
 
-def _prefix_spec(runs: list[Run], prefix: Prefix) -> PrefixSpec:
+def _prefix_spec(runs: list[Run], prefix: Prefix, rule: LabelRule) -> PrefixSpec:
     shares = [ShareSpec(run=runs[m].meta.run, weight=float(weight))
               for m, weight in zip(prefix.members, prefix.blend.weights, strict=True)]
     return PrefixSpec(
         members=shares,
         scale=prefix.blend.scale,
         bias=prefix.blend.bias,
-        threshold=_plain_threshold(prefix.decision.threshold),
+        decision=labels_decision(prefix.decision, rule),
         oof=round(prefix.score, 6),
     )
-
-
-def _plain_threshold(threshold: float | np.ndarray | None) -> float | list[float] | None:
-    return threshold.tolist() if isinstance(threshold, np.ndarray) else threshold

@@ -5,77 +5,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.files import write_atomic
+from foldpack.settings.stages import LINKS, AnswerKind, BoosterSpec, HexDigest, MemberSpec, Name, SpecError, StageSpec
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 
-VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
 KEYS_FILE = "foldpack-keys.json"  # in the private dataset of `keys: dataset`
 
-# What a submission says of an item: one class; a set of labels; a grade; a value; a probability of each class; a ranked
-# list of classes; boxes, points or masks.
-AnswerKind = Literal["class", "labels", "grades", "values", "probs", "ranking", "pages"]
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
-HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-def merge_power(name: str) -> float | None:
-    """The exponent of "power:Q"; None for the other merges of views. Raises SpecError for a name that is none."""
-    if name in VIEW_MERGES:
-        return None
-    kind, _, exponent = name.partition(":")
-    if kind == "power" and re.fullmatch(r"-?[0-9]{1,2}(\.[0-9]{1,4})?", exponent) and 0 < abs(float(exponent)) <= 20:
-        return float(exponent)
-    allowed = [*VIEW_MERGES, "power:Q with Q from -20 to 20, not 0"]
-    raise SpecError(f"unknown merge of views '{name}': {did_you_mean(name, allowed)}")
-
-
-def check_merge_name(name: str) -> str:
-    """For settings: the name itself. Raises ValueError for a name that is no merge of views."""
-    try:
-        merge_power(name)
-    except SpecError as failure:
-        raise ValueError(str(failure)) from None
-    return name
-
-
-MergeName = Annotated[str, AfterValidator(check_merge_name)]
-
-
-class SpecError(FoldpackError):
-    """An ensemble YAML that cannot be read or does not fit the runs it names."""
-
-
-class FoldSpec(StrictModel):
-    """One checkpoint of a member. `file` and `header` are filled in when the weights are sealed."""
-
-    fold: Annotated[int, Field(ge=0)]
-    sha256: HexDigest  # of the plain safetensors file
-    file: str | None = None  # opaque name of the sealed file
-    header: HexDigest | None = None  # SHA-256 of the sealed file's header: pins this very version
-
-
-class MemberSpec(StrictModel):
-    """A run inside the ensemble: its share, the views it predicts and its checkpoints."""
-
-    run: Name
-    weight: Annotated[float, Field(ge=0)]
-    views: Annotated[list[str], Field(min_length=1)]
-    merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
-    size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
-    seconds_per_image: Annotated[float, Field(ge=0)]  # one fold, one view, measured where the OOF was made
-    canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # side of the decoded image; `size` if left out
-    decoder: Literal["pillow", "pillow-draft"] = "pillow"
-    folds: Annotated[list[FoldSpec], Field(min_length=1)]
 
 
 class MetricSpec(StrictModel):
@@ -97,78 +40,11 @@ class BudgetSpec(StrictModel):
     on_error: Literal["auto", "fail", "stand"] = "auto"  # whether the best submission counts after an error
 
 
-class BlendSpec(StrictModel):
-    """What is summed, and what becomes of the sum: `ensemble.spaces`."""
-
-    space: Literal["probability", "logit", "geometric", "rank", "power", "linear"] = "probability"
-    power: Annotated[float, Field(gt=0)] = 1.0  # of "power"
-    scale: float = 1.0  # of "logit": the inverse temperature of the sum; of "linear": below 0 with weights of any sign
-    bias: float = 0.0  # of "logit" where labels are decided apart, and of "linear"
-
-
-class UnitSpec(StrictModel):
-    """One unit of work: a fold of a run, all its views."""
-
-    run: Name
-    fold: Annotated[int, Field(ge=0)]
-
-
-class ShareSpec(StrictModel):
-    """The weight of a run in a prefix of the plan."""
-
-    run: Name
-    weight: Annotated[float, Field(ge=0)]
-
-
-class PrefixSpec(StrictModel):
-    """What to blend as long as no other member than these has a finished unit."""
-
-    members: Annotated[list[ShareSpec], Field(min_length=1)]
-    scale: Annotated[float, Field(ge=0)] = 1.0
-    bias: float = 0.0
-    threshold: float | list[float] | None = None
-    oof: float  # the metric of this blend on the rows of the fit
-
-
-class PlanSpec(StrictModel):
-    """The order of all units, for value and cost, and the blend after each that brings a new member."""
-
-    units: Annotated[list[UnitSpec], Field(min_length=1)]
-    prefixes: Annotated[list[PrefixSpec], Field(min_length=1)]
-
-
 class WheelsSpec(StrictModel):
     """Wheels that the kernel installs offline, before anything imports them, into a folder of its own."""
 
     dataset: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]  # owner/slug
     packages: Annotated[list[str], Field(min_length=1)]
-
-
-class BoosterSpec(StrictModel):
-    """One booster of level 2. `sealed` and `header` are filled in when its text is sealed."""
-
-    kind: Literal["lightgbm", "xgboost"]
-    fold: Annotated[int, Field(ge=0)]  # the outer fold that it never saw
-    seed: Annotated[int, Field(ge=0)] = 0
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]*$")]  # its text, in the folder named like the YAML
-    sha256: HexDigest  # of the text
-    sealed: str | None = None  # opaque name of the sealed file
-    header: HexDigest | None = None  # SHA-256 of the sealed file's header
-
-
-class Level2Spec(StrictModel):
-    """The model on top of the blend, on the candidate table: `ensemble.candidates`. Present only where it gains."""
-
-    top: Annotated[int, Field(ge=1)]  # classes that each member puts forward
-    reject: Annotated[int, Field(ge=0)] | None = None  # the class "none of these", a candidate for every item
-    members: Annotated[list[str], Field(min_length=1)]  # in the order of the features
-    threshold: float | list[float] | None = None  # multilabel: in place of the blend's
-    oof: float  # the metric, all rows together, each predicted by the boosters that never saw it
-    nested: float  # the same fold by fold, a threshold fitted on the other folds
-    nested_se: float
-    gain: float  # over the blend, fold by fold; above 0 is better
-    gain_se: float
-    boosters: Annotated[list[BoosterSpec], Field(min_length=1)]
 
 
 class ScoreSpec(StrictModel):
@@ -185,68 +61,46 @@ class ScoreSpec(StrictModel):
 
 
 class EnsembleSpec(StrictModel):
-    """A whole ensemble. One stage: `stages:` is left out."""
+    """A whole ensemble: its stages, each on what the one before has found."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     name: Name
     competition: str  # the adapter in `competitions/` that lists the items and writes the submission
     slug: Name  # the competition's name on Kaggle
-    task: Literal["multiclass", "multilabel"]
     metric: MetricSpec
     budget: BudgetSpec = BudgetSpec()
-    blend: BlendSpec = BlendSpec()
-    threshold: float | list[float] | None = None  # multilabel: a class is predicted from it on; one, or one a class
-    min_labels: Annotated[int, Field(ge=0)] = 1  # multilabel: at least so many classes an item
-    max_labels: Annotated[int, Field(ge=1)] | None = None  # multilabel: at most so many
-    classes: Annotated[list[str], Field(min_length=2)]  # column order of every probability matrix
-    prior: list[float]  # share of each class in the training labels, [0, 1]; answers for a broken image
-    members: Annotated[list[MemberSpec], Field(min_length=1)]
-    plan: PlanSpec | None = None
-    level2: Level2Spec | None = None  # boosters on top; where members are missing the blend stands
+    stages: Annotated[list[StageSpec], Field(min_length=1)]
     vendor: list[str] | None = None  # pure-Python distributions to carry inside the script
     wheels: WheelsSpec | None = None
     keys: Literal["inline", "dataset"] = "inline"  # where the kernel has its keys: in the script, or a second dataset
     history: list[ScoreSpec] | None = None  # scores on Kaggle; never part of the pack
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> EnsembleSpec:
-        if len(self.prior) != len(self.classes):
-            raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.classes)} classes")
-        if self.task == "multilabel" and self.threshold is None:
-            raise ValueError("a multilabel ensemble needs a threshold")
-        if isinstance(self.threshold, list) and len(self.threshold) != len(self.classes):
-            raise ValueError(f"{len(self.threshold)} thresholds for {len(self.classes)} classes")
-        names = [member.run for member in self.members]
-        if len(set(names)) != len(names):
-            raise ValueError(f"a run is named twice among the members: {', '.join(names)}")
-        for member in self.members:
-            numbers = [fold.fold for fold in member.folds]
-            if len(set(numbers)) != len(numbers):
-                raise ValueError(f"run '{member.run}' names a fold twice: {numbers}")
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("a class is named twice")
-        if self.max_labels is not None and self.max_labels < self.min_labels:
-            raise ValueError(f"at least {self.min_labels} and at most {self.max_labels} labels an item do not fit")
-        if not sum(member.weight for member in self.members) > 0:
-            raise ValueError("the weights of the members sum to 0")
+    def _runs_are_apart(self) -> EnsembleSpec:
+        for what, names in (("stage", [stage.name for stage in self.stages]),
+                            ("run", [member.run for member in self.members])):
+            if len(set(names)) != len(names):
+                raise ValueError(f"a {what} is named twice: {', '.join(names)}")
         return self
 
-    @model_validator(mode="after")
-    def _level2_fits(self) -> EnsembleSpec:
-        if self.level2 is None:
-            return self
-        weighted = [member.run for member in self.members if member.weight > 0]
-        if strange := [run for run in self.level2.members if run not in weighted]:
-            raise ValueError(f"level2.members names '{strange[0]}', which has no weight here; search again")
-        if len(set(self.level2.members)) != len(self.level2.members):
-            raise ValueError("level2.members names a run twice")
-        if self.level2.reject is not None and self.level2.reject >= len(self.classes):
-            raise ValueError(f"level2.reject is class {self.level2.reject} of {len(self.classes)}, counted from 0")
-        if (self.level2.threshold is None) == (self.task == "multilabel"):
-            raise ValueError("level2 needs a threshold of its own where the task is multilabel, and only there")
-        if isinstance(self.level2.threshold, list) and len(self.level2.threshold) != len(self.classes):
-            raise ValueError(f"{len(self.level2.threshold)} thresholds of level2 for {len(self.classes)} classes")
-        return self
+    @property
+    def last(self) -> StageSpec:
+        """The stage that answers."""
+        return self.stages[-1]
+
+    @property
+    def members(self) -> list[MemberSpec]:
+        """The members of all stages, in order."""
+        return [member for stage in self.stages for member in stage.members]
+
+    @property
+    def boosters(self) -> list[BoosterSpec]:
+        """The boosters of all stages, in order."""
+        return [one for stage in self.stages for level2 in stage.level2 for one in level2.boosters]
+
+    def with_last(self, **changes: object) -> EnsembleSpec:
+        """The same ensemble with these fields of its last stage changed."""
+        return self.model_copy(update={"stages": [*self.stages[:-1], self.last.model_copy(update=changes)]})
 
 
 @dataclass(frozen=True)
@@ -262,13 +116,12 @@ def sealed_parts(spec: EnsembleSpec) -> list[SealedPart]:
     """Every sealed file of a sealed ensemble: folds, then the boosters of level 2."""
     parts = [SealedPart(fold_role(member.run, fold.fold), str(fold.file), str(fold.header))
              for member in spec.members for fold in member.folds]
-    boosters = spec.level2.boosters if spec.level2 is not None else []
     return parts + [SealedPart(booster_role(number), str(one.sealed), str(one.header))
-                    for number, one in enumerate(boosters)]
+                    for number, one in enumerate(spec.boosters)]
 
 
 def booster_role(number: int) -> str:
-    """What the sealed text of a booster is bound to. number: its place in `level2.boosters`."""
+    """What the sealed text of a booster is bound to. number: its place among those of all stages."""
     return f"level2/{number}"
 
 
@@ -279,7 +132,41 @@ def fold_role(run: str, fold: int) -> str:
 
 def parse_spec(data: object, source: Path | str = "SPEC") -> EnsembleSpec:
     """Plain data (from YAML or the kernel's literal) -> EnsembleSpec. Raises SpecError naming the key."""
+    if isinstance(data, dict) and "stages" not in data and data.get("version", 1) == 1:
+        data = lift_spec(data)
     return parse_strict(EnsembleSpec, data, source, SpecError)
+
+
+def lift_spec(data: dict[str, Any]) -> dict[str, Any]:
+    """An ensemble of version 1, which was one stage, as one of version 2. What it does not know stays for the check."""
+    rest = {key: value for key, value in data.items() if value is not None} | {"version": 2}
+    task = rest.pop("task", "multiclass")
+    limits: dict[str, Any] = {key: rest.pop(key) for key in ("min_labels", "max_labels") if key in rest}
+    decision = {"kind": "labels", **limits} if task == "multilabel" else {"kind": "class"}
+    outputs = {"kind": "classes", "link": LINKS.get(task, task)}
+    stage: dict[str, Any] = {"name": "classify", "task": "classify", "outputs": outputs, "decision": decision}
+    for old, (place, new) in {"classes": (outputs, "names"), "prior": (outputs, "prior"), "members": (stage, "members"),
+                              "plan": (stage, "plan"), "blend": (stage, "fuse"),
+                              "threshold": (decision, "threshold")}.items():
+        if old in rest:
+            place[new] = rest.pop(old)
+    fuse = stage.get("fuse", {})
+    stage["fuse"] = {"kind": "scores", **fuse} if isinstance(fuse, dict) else fuse
+    if isinstance(stage.get("plan"), dict) and isinstance(stage["plan"].get("prefixes"), list):
+        prefixes = [lift_threshold(prefix, limits) for prefix in stage["plan"]["prefixes"]]
+        stage["plan"] = {**stage["plan"], "prefixes": prefixes}
+    if "level2" in rest:
+        stage["level2"] = [lift_threshold(rest.pop("level2"), limits)]
+    return {**rest, "stages": [stage]}
+
+
+def lift_threshold(part: Any, limits: dict[str, Any]) -> Any:
+    """A prefix or level 2 of version 1, whose threshold is now a decision. limits: of the labels of an item."""
+    if not isinstance(part, dict):
+        return part
+    rest = {key: value for key, value in part.items() if key != "threshold"}
+    decision = {"kind": "labels", "threshold": part.get("threshold"), **limits}
+    return rest if part.get("threshold") is None else {**rest, "decision": decision}
 
 
 def read_spec(path: Path) -> EnsembleSpec:

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from foldpack.errors import FoldpackError
-from foldpack.settings.ensemble import MergeName, Name
 from foldpack.settings.network import NetConfig
+from foldpack.settings.stages import MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 

@@ -58,39 +58,49 @@ def parse_strict(model: type[ModelT], data: object, source: Path | str, error: t
 
 
 def _fault_line(model: type[StrictModel], data: dict, fault: dict) -> str:
-    location = fault["loc"]
-    where = ".".join(str(part) for part in location)
+    where, at = _place(model, fault["loc"])
+    numbers = fault.get("ctx", {})
     if fault["type"] == "extra_forbidden":
-        allowed = _keys_allowed_at(model, location[:-1])
-        return f"unknown key '{where}': {did_you_mean(str(location[-1]), allowed)}"
+        return f"unknown key '{where}': {did_you_mean(str(fault['loc'][-1]), sorted(at.model_fields))}"
     if fault["type"] == "missing":
         return f"key '{where}' is missing"
+    if fault["type"] == "union_tag_not_found":
+        return f"key '{where}.kind' is missing"
+    if fault["type"] == "union_tag_invalid":
+        kinds = [kind.strip("' ") for kind in numbers["expected_tags"].split(",")]
+        return f"{where}.kind: '{numbers['tag']}' is unknown: {did_you_mean(numbers['tag'], kinds)}"
     words = FAULT_WORDS.get(fault["type"], fault["msg"].replace("{", "{{").replace("}", "}}"))
-    numbers = fault.get("ctx", {})
     one = numbers.get("min_length", numbers.get("max_length")) == 1
     message = words.format(**numbers, s="" if one else "s")
-    if not location:  # of a whole model: its text says all, and the value is the whole of the settings
-        return f"{message[0].lower()}{message[1:]}"
+    message = (f"{where}: " if where else "") + message[0].lower() + message[1:]
+    if not where:  # of a whole model: its text says all, and the value is the whole of the settings
+        return message
     got = repr(fault.get("input"))
-    return f"{where}: {message[0].lower()}{message[1:]}, got {got if len(got) <= 60 else got[:57] + '...'}"
+    return f"{message}, got {got if len(got) <= 60 else got[:57] + '...'}"
 
 
-def _keys_allowed_at(model: type[StrictModel], location: tuple[object, ...]) -> list[str]:
-    """Field names of the settings class that `location` leads to, through lists and optional values."""
-    current: type[StrictModel] = model
+def _place(model: type[StrictModel], location: tuple[str | int, ...]) -> tuple[str, type[StrictModel]]:
+    """A fault's place as the user has written it, and the settings class there. pydantic also names a union's kind."""
+    current, shown = model, []
+    inside: list[type[StrictModel]] = []
     for part in location:
+        kinds = {one.model_fields["kind"].default: one for one in inside} if len(inside) > 1 else {}
+        if part in kinds:
+            current, inside = kinds[part], []
+            continue
+        shown.append(str(part))
         if isinstance(part, str) and part in current.model_fields:
-            nested = _model_inside(current.model_fields[part])
-            current = nested or current
-    return sorted(current.model_fields)
+            inside = _models_inside(current.model_fields[part])
+            current = inside[0] if inside else current
+    return ".".join(shown), current
 
 
-def _model_inside(field: FieldInfo) -> type[StrictModel] | None:
-    """The settings class in an annotation such as `list[MemberSpec]` or `BudgetSpec | None`."""
-    pending: list[object] = [field.annotation]
+def _models_inside(field: FieldInfo) -> list[type[StrictModel]]:
+    """The settings classes in an annotation such as `list[MemberSpec]`, `BudgetSpec | None` or a union of kinds."""
+    found, pending = [], [field.annotation]
     while pending:
-        annotation = pending.pop()
+        annotation = pending.pop(0)
         if isinstance(annotation, type) and issubclass(annotation, StrictModel):
-            return annotation
+            found.append(annotation)
         pending.extend(getattr(annotation, "__args__", ()))
-    return None
+    return found

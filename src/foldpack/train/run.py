@@ -28,7 +28,7 @@ from foldpack.data.runs import (
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.metrics.answers import answer_problem
+from foldpack.metrics.answers import HANDED_IN, answer_problem
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
@@ -93,7 +93,7 @@ def check_names(config: RunConfig, competition: Competition) -> None:
 
 def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
     """Before hours of training: the best epoch may follow a metric that no kernel can be scored by, the search not."""
-    if problem := answer_problem(config.metric, get_metric(config.metric).answer, competition.task):
+    if problem := answer_problem(config.metric, get_metric(config.metric).answer, HANDED_IN[competition.task]):
         say(f"warning: run '{config.run}': {problem}; the epochs follow it all the same, but the search will need "
             "--metric with one of these")
 

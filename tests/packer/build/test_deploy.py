@@ -143,7 +143,7 @@ def test_a_pack_that_fails_changes_nothing(house: House, tmp_path: Path, monkeyp
 def test_what_the_kernel_would_not_know_is_refused_here(house, tmp_path, changes, kind, message) -> None:
     data = spec_to_dict(house.spec)
     data["competition"] = changes.get("competition", data["competition"])
-    data["members"][0]["views"] = changes.get("views", ["identity"])
+    data["stages"][0]["members"][0]["views"] = changes.get("views", ["identity"])
     spec = house.spec.model_validate(data)
     write_spec(tmp_path / "bad.yml", spec)
     with Keyring.editing(tmp_path / "keyring") as ring, pytest.raises(kind, match=message):

@@ -150,7 +150,7 @@ def test_other_weights_are_refused_before_anything_is_sealed(runs, ring, damage,
 @pytest.mark.parametrize("changes", [{"classes": ["b", "a"]}, {"classes": ["a", "b", "c"], "prior": [1.0, 0.0, 0.0]},
                                      {"task": "multilabel", "threshold": 0.5}])
 def test_an_ensemble_that_does_not_fit_its_runs(runs: Path, ring: Keyring, changes: dict) -> None:
-    with pytest.raises(StageError, match=r"one: multiclass, 2 classes and 32 px do not fit the ensemble 'best' \(mult"):
+    with pytest.raises(StageError, match=r"one: softmax, 2 classes and 32 px do not fit the stage 'classify' \(s"):
         seal(make_spec(**changes), runs, ring)
 
 

@@ -46,8 +46,7 @@ def store(tmp_path: Path) -> Iterator[SealedStore]:
 
 def test_boosters_are_sealed_for_their_places_and_come_back_as_they_were(folder: Path, store: SealedStore) -> None:
     spec, keys = seal_boosters(make_spec(), folder, store)
-    assert spec.level2 is not None
-    files = {str(one.header): store.folder / str(one.sealed) for one in spec.level2.boosters}
+    files = {str(one.header): store.folder / str(one.sealed) for one in spec.boosters}
     by_id = {Path(name).stem: DataKey(bytes.fromhex(key)) for name, key in keys.items()}
     assert read_booster_texts(spec, files, by_id) == list(TEXTS.values())
     assert [part.role for part in sealed_parts(spec)] == [fold_role("one", 0), booster_role(0), booster_role(1)]
@@ -74,6 +73,6 @@ def test_a_changed_or_missing_booster_stops_the_pack_before_a_seal(folder: Path,
 
 
 def test_an_ensemble_without_level_two_needs_no_folder(store: SealedStore) -> None:
-    spec = make_spec().model_copy(update={"level2": None})
+    spec = make_spec().with_last(level2=[])
     assert seal_boosters(spec, Path("nowhere"), store) == (spec, {})
     assert read_booster_texts(spec, {}, {}) == []

@@ -16,6 +16,7 @@ from small_house import House
 
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
+from foldpack.settings.stages import ClassDecision, LabelsDecision
 from packer.build.kernel_folder import Build
 from packer.build.stage import SealedStore
 from packer.deploy.hours import predict_hours
@@ -104,21 +105,24 @@ def test_one_error_is_one_line() -> None:
     stop_on_errors([Finding("warning", "so so", ""), Finding("note", "well", "")])
 
 
-@pytest.mark.parametrize(("metric", "task", "said"), [
-    ({"name": "auc"}, "multiclass", "metric 'auc' scores probabilities, but a kernel hands in one class an item "
-     "(multiclass); allowed: accuracy, macro_f1, map1, recall1; search again and name one of them with --metric"),
-    ({"name": "auc", "answer": "class"}, "multiclass", "metric 'auc' scores probabilities"),
-    ({"name": "map5"}, "multiclass", "metric 'map5' scores a ranked list of classes an item"),
-    ({"name": "log_loss"}, "multilabel", "but a kernel hands in a set of labels an item (multilabel); allowed: f1,"),
-    ({"name": "mine"}, "multiclass", "metric 'mine' of the ensemble is not built in, and nothing says what it scores; "
+DECISIONS = {"class": ClassDecision(), "labels": LabelsDecision(threshold=0.5)}
+
+
+@pytest.mark.parametrize(("metric", "kind", "said"), [
+    ({"name": "auc"}, "class", "metric 'auc' scores probabilities, but a kernel hands in one class an item"
+     "; allowed: accuracy, macro_f1, map1, recall1; search again and name one of them with --metric"),
+    ({"name": "auc", "answer": "class"}, "class", "metric 'auc' scores probabilities"),
+    ({"name": "map5"}, "class", "metric 'map5' scores a ranked list of classes an item"),
+    ({"name": "log_loss"}, "labels", "but a kernel hands in a set of labels an item; allowed: f1,"),
+    ({"name": "mine"}, "class", "metric 'mine' of the ensemble is not built in, and nothing says what it scores; "
      "search again with --metric FILE.py, or write `answer: class`"),
-    ({"name": "mine", "answer": "probs"}, "multiclass", "metric 'mine' scores probabilities"),
-    ({"name": "mine", "answer": "class"}, "multiclass", None),
-    ({"name": "macro_f1"}, "multiclass", None),
-    ({"name": "f2"}, "multilabel", None),
+    ({"name": "mine", "answer": "probs"}, "class", "metric 'mine' scores probabilities"),
+    ({"name": "mine", "answer": "class"}, "class", None),
+    ({"name": "macro_f1"}, "class", None),
+    ({"name": "f2"}, "labels", None),
 ])
-def test_a_promised_score_is_that_of_what_is_handed_in(house: House, metric: dict, task: str, said: str | None) -> None:
-    spec = house.spec.model_copy(update={"metric": MetricSpec(oof=0.97, **metric), "task": task})
+def test_a_promised_score_is_that_of_what_is_handed_in(house: House, metric: dict, kind: str, said: str | None) -> None:
+    spec = house.spec.model_copy(update={"metric": MetricSpec(oof=0.97, **metric)}).with_last(decision=DECISIONS[kind])
     lines = [each.text for each in check_answer(spec)]
     assert (lines == []) if said is None else (len(lines) == 1 and said in lines[0])
 
@@ -194,7 +198,7 @@ def sized(spec: EnsembleSpec, *sizes: int) -> EnsembleSpec:
     """The ensemble with its first member at each of these sides."""
     member = spec.members[0]
     members = [member.model_copy(update={"run": f"run{size}", "size": size}) for size in sizes]
-    return spec.model_copy(update={"members": members, "plan": None})
+    return spec.with_last(members=members, plan=None)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_arrays_are_ours(packed: Packed, tmp_path: Path) -> None:
     theirs, submission = packed.probs(IMAGE_PYTHON, tmp_path / "theirs")
     assert ours.shape == theirs.shape and theirs.dtype == np.float32
     difference = float(np.abs(ours - theirs).max())
-    print(f"{packed.build.spec.task}: largest difference {difference:.2g} over {ours.shape}")
+    print(f"{packed.build.spec.last.outputs.link}: largest difference {difference:.2g} over {ours.shape}")
     assert difference <= TOLERANCE
     assert answers.equals(submission)
 

@@ -108,21 +108,22 @@ def test_refuses_what_is_no_plain_data(spec: dict[str, object], message: str) ->
 @given(st.text(), st.text(), st.dictionaries(st.sampled_from(["name", "competition", "task", "metric"]), LEAVES))
 def test_the_header_stays_a_comment(command: str, name: str, spec: dict[str, object]) -> None:
     members = [{"run": name, "weight": name, "views": [name], "folds": [1], "seconds_per_image": 0.5}]
+    spec |= {"name": name, "stages": [{"members": members}]}
     made = Provenance("kernels/go.py", "toy", "src", command, "")
-    lines = render_header(made, 3, "0" * 64, {"name": name, **spec, "members": members}, [name], "")
+    lines = render_header(made, 3, "0" * 64, spec, [name], "")
     text = "\n".join(lines)
     assert all(line.startswith("#") for line in lines) and text.isascii() and text.isprintable() is ("\n" not in text)
     assert ast.parse(text).body == []
     again = read_provenance(text + "\n")
-    assert render_header(again, 3, "0" * 64, {"name": name, **spec, "members": members}, [name], "") == lines
+    assert render_header(again, 3, "0" * 64, spec, [name], "") == lines
 
 
 def test_the_header_says_what_the_script_is() -> None:
     member = {"run": "net_288", "weight": 0.4, "views": ["identity", "hflip"], "folds": [{}, {}]}
     spec: dict[str, object] = {
-        "name": "best", "competition": "imet", "task": "multilabel", "budget": {"hours": 9.0},
+        "name": "best", "competition": "imet", "budget": {"hours": 9.0},
         "metric": {"name": "f2", "oof": 0.64, "nested": 0.63, "nested_se": 0.004},
-        "members": [{**member, "seconds_per_image": 0.01}],
+        "stages": [{"name": "read", "task": "classify", "members": [{**member, "seconds_per_image": 0.01}]}],
     }
     made = Provenance("kernels/classify.py", "foldpack", "src", "./deploy_kernel.py ensembles/best.yml", "abc")
     assert render_header(made, 31, "f" * 64, spec, ["six 1.17.0 (MIT)"], "me/wheels: monai") == [
@@ -135,9 +136,10 @@ def test_the_header_says_what_the_script_is() -> None:
         "# Made by        ./deploy_kernel.py ensembles/best.yml",
         "# Source commit  abc",
         f"# Pack id        {'f' * 64}",
-        "# Ensemble       best, imet, multilabel",
+        "# Ensemble       best, imet",
         "# Expected OOF   f2 0.64 (nested 0.63 +- 0.004)",
         "# Budget         9.0 hours",
+        "# Stage          read: classify",
         "# Member         net_288: weight 0.4, 2 folds, views identity hflip, 0.04 s an image in all",
         "# Carries        six 1.17.0 (MIT)",
         "# Wheels         me/wheels: monai",

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from foldpack.competitions.adapters import get_competition
 from foldpack.errors import DataError
-from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, FoldSpec, MemberSpec, MetricSpec
+from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
+from foldpack.settings.stages import ClassDecision, Classes, FoldSpec, MemberSpec, ScoreBlend, StageSpec
 from packer.build.kernel_folder import Build
 from packer.rehearse.images import images_of, noise_images, write_competition
 from packer.rehearse.process import RehearsalError
@@ -44,10 +45,13 @@ with (output / "submission.csv").open("w") as file:
 def make_spec(**changes: object) -> EnsembleSpec:
     member = MemberSpec(run="a", weight=1.0, views=["identity"], size=32, seconds_per_image=0.1,
                         folds=[FoldSpec(fold=0, sha256="0" * 64)])
+    outputs = Classes(link="softmax", names=[str(digit) for digit in range(10)], prior=[0.1] * 10)
+    stage = StageSpec(name="main", task="classify", outputs=outputs, members=[member],
+                      fuse=ScoreBlend(), decision=ClassDecision())
     fields: dict[str, object] = {
-        "name": "best", "competition": "digits", "slug": "the-slug", "task": "multiclass",
+        "name": "best", "competition": "digits", "slug": "the-slug",
         "metric": MetricSpec(name="accuracy", oof=0.9), "budget": BudgetSpec(hours=2.0),
-        "classes": [str(digit) for digit in range(10)], "prior": [0.1] * 10, "members": [member]}
+        "stages": [stage]}
     return EnsembleSpec(**(fields | changes))
 
 

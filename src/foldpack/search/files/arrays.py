@@ -26,7 +26,8 @@ from foldpack.search.level2.fit import Level2Options, class_prior, require_level
 from foldpack.search.level2.step import Level2Source, add_level2
 from foldpack.search.report.report import Report, report_numbers
 from foldpack.search.weights.solvers import in_space
-from foldpack.settings.ensemble import BlendSpec, MetricSpec
+from foldpack.settings.ensemble import MetricSpec
+from foldpack.settings.stages import ScoreBlend
 
 
 def array_ensemble(name: str, inputs: ArrayInputs, found: Found) -> ArrayEnsemble:
@@ -44,7 +45,7 @@ def array_ensemble(name: str, inputs: ArrayInputs, found: Found) -> ArrayEnsembl
             nested_se=None if nested is None else round(nested.se, 6),
             uniform=round(found.uniform_score, 6),
         ),
-        blend=BlendSpec.model_validate(
+        blend=ScoreBlend.model_validate(
             {"space": blend.solver.space, "power": blend.solver.power, "scale": blend.scale, "bias": blend.bias}
         ),
         threshold=threshold,

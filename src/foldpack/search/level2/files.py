@@ -12,8 +12,9 @@ from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.registry import Metric
 from foldpack.search.array_spec import ArrayEnsemble
+from foldpack.search.decide.decision import LabelRule, labels_decision
 from foldpack.search.level2.fit import Level2
-from foldpack.settings.ensemble import BoosterSpec, Level2Spec
+from foldpack.settings.stages import BoosterSpec, Level2Spec
 
 ENDINGS = {"lightgbm": "txt", "xgboost": "json"}
 BOOSTER_FILE = re.compile(r"(lightgbm|xgboost)\.f\d+\.s\d+\.(txt|json)")
@@ -24,7 +25,7 @@ def booster_folder(yaml: Path) -> Path:
     return yaml.with_suffix("")
 
 
-def write_level2(folder: Path, level2: Level2, metric: Metric, members: list[str]) -> Level2Spec:
+def write_level2(folder: Path, level2: Level2, metric: Metric, members: list[str], rule: LabelRule) -> Level2Spec:
     """Write the boosters into a folder, and give their entry in the YAML."""
     boosters = []
     for one in level2.boosters:
@@ -32,13 +33,12 @@ def write_level2(folder: Path, level2: Level2, metric: Metric, members: list[str
         write_atomic(path, one.text)
         entry = {"kind": one.kind, "fold": one.fold, "seed": one.seed, "file": path.name, "sha256": sha256_file(path)}
         boosters.append(BoosterSpec.model_validate(entry))
-    threshold = level2.decision.threshold
     gain, error = level2.gain(metric)
     return Level2Spec(
         top=level2.options.top,
         reject=level2.options.reject,
         members=members,
-        threshold=threshold.tolist() if isinstance(threshold, np.ndarray) else threshold,
+        decision=labels_decision(level2.decision, rule),
         oof=round(level2.score, 6),
         nested=round(level2.mean, 6),
         nested_se=round(level2.se, 6),

@@ -13,7 +13,7 @@ from foldpack.search.cells.cells import Cells
 from foldpack.search.find import Found, Progress
 from foldpack.search.level2.files import level2_numbers, remove_boosters, write_level2
 from foldpack.search.level2.fit import Level2Options, fit_level2, gather_candidates
-from foldpack.settings.ensemble import Level2Spec
+from foldpack.settings.stages import Level2Spec
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,5 @@ def add_level2(
         return None, {}, ["level 2 was interrupted: the blend stands"]
     believed = fitted.believed(found.metric)
     remove_boosters(folder)  # of an earlier search, whose YAML will be replaced too
-    part = write_level2(folder, fitted, found.metric, source.names) if believed else None
+    part = write_level2(folder, fitted, found.metric, source.names, found.rule) if believed else None
     return part, level2_numbers(fitted, found.metric), fitted.notes

@@ -1,0 +1,249 @@
+"""A stage of an ensemble: what its members predict, how they are fused, and what is decided of the result.
+
+What differs by kind is a class of its own with the key `kind`: outputs, fuse, decision. A new kind is one class more.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from foldpack.errors import FoldpackError, did_you_mean
+from foldpack.settings.strict_model import StrictModel
+
+VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
+
+# What a submission says of an item: one class; a set of labels; a grade; a value; a probability of each class; a ranked
+# list of classes; boxes, points or masks. A decision has the same word as its kind.
+AnswerKind = Literal["class", "labels", "grades", "values", "probs", "ranking", "pages"]
+
+# What a network's outputs become, by the task that its run was trained for.
+LINKS: dict[str, Literal["softmax", "sigmoid"]] = {"multiclass": "softmax", "multilabel": "sigmoid"}
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
+HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class SpecError(FoldpackError):
+    """An ensemble YAML that cannot be read or does not fit the runs it names."""
+
+
+def merge_power(name: str) -> float | None:
+    """The exponent of "power:Q"; None for the other merges of views. Raises SpecError for a name that is none."""
+    if name in VIEW_MERGES:
+        return None
+    kind, _, exponent = name.partition(":")
+    if kind == "power" and re.fullmatch(r"-?[0-9]{1,2}(\.[0-9]{1,4})?", exponent) and 0 < abs(float(exponent)) <= 20:
+        return float(exponent)
+    allowed = [*VIEW_MERGES, "power:Q with Q from -20 to 20, not 0"]
+    raise SpecError(f"unknown merge of views '{name}': {did_you_mean(name, allowed)}")
+
+
+def check_merge_name(name: str) -> str:
+    """For settings: the name itself. Raises ValueError for a name that is no merge of views."""
+    try:
+        merge_power(name)
+    except SpecError as failure:
+        raise ValueError(str(failure)) from None
+    return name
+
+
+MergeName = Annotated[str, AfterValidator(check_merge_name)]
+
+
+class FoldSpec(StrictModel):
+    """One checkpoint of a member. `file` and `header` are filled in when the weights are sealed."""
+
+    fold: Annotated[int, Field(ge=0)]
+    sha256: HexDigest  # of the plain safetensors file
+    file: str | None = None  # opaque name of the sealed file
+    header: HexDigest | None = None  # SHA-256 of the sealed file's header: pins this very version
+
+
+class MemberSpec(StrictModel):
+    """A run inside the ensemble: its share, the views it predicts and its checkpoints."""
+
+    run: Name
+    weight: Annotated[float, Field(ge=0)]
+    views: Annotated[list[str], Field(min_length=1)]
+    merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
+    size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
+    seconds_per_image: Annotated[float, Field(ge=0)]  # one fold, one view, measured where the OOF was made
+    canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # side of the decoded image; `size` if left out
+    decoder: Literal["pillow", "pillow-draft"] = "pillow"
+    folds: Annotated[list[FoldSpec], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _each_fold_once(self) -> MemberSpec:
+        numbers = [fold.fold for fold in self.folds]
+        if len(set(numbers)) != len(numbers):
+            raise ValueError(f"run '{self.run}' names a fold twice: {numbers}")
+        return self
+
+
+class Classes(StrictModel):
+    """Outputs: a probability of each class."""
+
+    kind: Literal["classes"] = "classes"
+    link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
+    names: Annotated[list[str], Field(min_length=2)]  # column order of every probability matrix
+    prior: list[float]  # share of each class in the training labels, [0, 1]; answers for a broken image
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Classes:
+        if len(self.prior) != len(self.names):
+            raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} classes")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("a class is named twice")
+        return self
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one class an item is right."""
+        return self.link == "softmax"
+
+
+class ScoreBlend(StrictModel):
+    """Fuse: a weighted sum of the members' probabilities. What is summed, and what becomes of it: `ensemble.spaces`."""
+
+    kind: Literal["scores"] = "scores"
+    space: Literal["probability", "logit", "geometric", "rank", "power", "linear"] = "probability"
+    power: Annotated[float, Field(gt=0)] = 1.0  # of "power"
+    scale: float = 1.0  # of "logit": the inverse temperature of the sum; of "linear": below 0 with weights of any sign
+    bias: float = 0.0  # of "logit" where labels are decided apart, and of "linear"
+
+
+class ClassDecision(StrictModel):
+    """Decision: the likeliest class."""
+
+    kind: Literal["class"] = "class"
+
+
+class LabelsDecision(StrictModel):
+    """Decision: the classes at or above a threshold."""
+
+    kind: Literal["labels"] = "labels"
+    threshold: float | list[float]  # one, or one a class
+    min_labels: Annotated[int, Field(ge=0)] = 1  # at least so many classes an item
+    max_labels: Annotated[int, Field(ge=1)] | None = None  # at most so many
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> LabelsDecision:
+        if self.max_labels is not None and self.max_labels < self.min_labels:
+            raise ValueError(f"at least {self.min_labels} and at most {self.max_labels} labels an item do not fit")
+        return self
+
+
+Outputs = Classes
+Fuse = ScoreBlend
+Decision = Annotated[ClassDecision | LabelsDecision, Field(discriminator="kind")]
+
+
+class UnitSpec(StrictModel):
+    """One unit of work: a fold of a run, all its views."""
+
+    run: Name
+    fold: Annotated[int, Field(ge=0)]
+
+
+class ShareSpec(StrictModel):
+    """The weight of a run in a prefix of the plan."""
+
+    run: Name
+    weight: Annotated[float, Field(ge=0)]
+
+
+class PrefixSpec(StrictModel):
+    """What to blend as long as no other member than these has a finished unit."""
+
+    members: Annotated[list[ShareSpec], Field(min_length=1)]
+    scale: Annotated[float, Field(ge=0)] = 1.0
+    bias: float = 0.0
+    decision: Decision | None = None  # with this blend; None: that of the stage
+    oof: float  # the metric of this blend on the rows of the fit
+
+
+class PlanSpec(StrictModel):
+    """The order of all units, for value and cost, and the blend after each that brings a new member."""
+
+    units: Annotated[list[UnitSpec], Field(min_length=1)]
+    prefixes: Annotated[list[PrefixSpec], Field(min_length=1)]
+
+
+class BoosterSpec(StrictModel):
+    """One booster of level 2. `sealed` and `header` are filled in when its text is sealed."""
+
+    kind: Literal["lightgbm", "xgboost"]
+    fold: Annotated[int, Field(ge=0)]  # the outer fold that it never saw
+    seed: Annotated[int, Field(ge=0)] = 0
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]*$")]  # its text, in the folder named like the YAML
+    sha256: HexDigest  # of the text
+    sealed: str | None = None  # opaque name of the sealed file
+    header: HexDigest | None = None  # SHA-256 of the sealed file's header
+
+
+class Level2Spec(StrictModel):
+    """The model on top of the blend, on the candidate table: `ensemble.candidates`. Present only where it gains."""
+
+    top: Annotated[int, Field(ge=1)]  # classes that each member puts forward
+    reject: Annotated[int, Field(ge=0)] | None = None  # the class "none of these", a candidate for every item
+    members: Annotated[list[str], Field(min_length=1)]  # in the order of the features
+    decision: Decision | None = None  # in place of the blend's, which has numbers that were fitted to the blend
+    oof: float  # the metric, all rows together, each predicted by the boosters that never saw it
+    nested: float  # the same fold by fold, a threshold fitted on the other folds
+    nested_se: float
+    gain: float  # over the blend, fold by fold; above 0 is better
+    gain_se: float
+    boosters: Annotated[list[BoosterSpec], Field(min_length=1)]
+
+
+class StageSpec(StrictModel):
+    """One stage: a task, its members, how they are fused, and what is decided."""
+
+    name: Name
+    task: str  # a name that `kernels/kernel.py` knows
+    outputs: Outputs
+    members: Annotated[list[MemberSpec], Field(min_length=1)]
+    plan: PlanSpec | None = None
+    fuse: Fuse
+    level2: Annotated[list[Level2Spec], Field(max_length=1)] = []  # where members are missing the blend stands
+    decision: Decision
+
+    @model_validator(mode="after")
+    def _members_fit(self) -> StageSpec:
+        if not sum(member.weight for member in self.members) > 0:
+            raise ValueError("the weights of the members sum to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _decisions_fit(self) -> StageSpec:
+        others = [("plan", one.decision) for one in (self.plan.prefixes if self.plan is not None else [])]
+        others += [("level2", one.decision) for one in self.level2]
+        for where, decision in [("stage", self.decision), *others]:
+            if decision is None:
+                continue
+            if decision.kind != self.decision.kind:
+                raise ValueError(f"{where} decides '{decision.kind}', but the stage '{self.decision.kind}'")
+            if isinstance(decision, LabelsDecision) and isinstance(decision.threshold, list) and (
+                    len(decision.threshold) != len(self.outputs.names)):
+                raise ValueError(f"{len(decision.threshold)} thresholds for {len(self.outputs.names)} classes: {where}")
+        if isinstance(self.decision, LabelsDecision) and any(one.decision is None for one in self.level2):
+            raise ValueError("level2 needs a decision of its own, as its probabilities are not those of the blend")
+        if (self.decision.kind == "labels") == self.outputs.exclusive:
+            raise ValueError(f"decision '{self.decision.kind}' does not fit link '{self.outputs.link}': class goes "
+                             "with softmax, labels with sigmoid")
+        return self
+
+    @model_validator(mode="after")
+    def _level2_fits(self) -> StageSpec:
+        weighted = [member.run for member in self.members if member.weight > 0]
+        for level2 in self.level2:
+            if strange := [run for run in level2.members if run not in weighted]:
+                raise ValueError(f"level2.members names '{strange[0]}', which has no weight here; search again")
+            if len(set(level2.members)) != len(level2.members):
+                raise ValueError("level2.members names a run twice")
+            if level2.reject is not None and level2.reject >= len(self.outputs.names):
+                raise ValueError(f"level2.reject is class {level2.reject} of {len(self.outputs.names)}, counted from 0")
+        return self
