@@ -10,8 +10,8 @@ from pathlib import Path
 
 import requests
 
-from foldpack.competitions.answer_table import read_answer_table
 from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.answer_table import read_answer_table
 from foldpack.errors import DataError
 from foldpack.files import atomic_path, write_atomic
 from foldpack.settings.ensemble import EnsembleSpec

@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from foldpack.competitions.adapters import get_competition
 from foldpack.competitions.answer_table import read_answer_table
 from foldpack.competitions.protocol import Competition
-from foldpack.competitions.adapters import get_competition
 from foldpack.errors import DataError
 from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec

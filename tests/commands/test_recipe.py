@@ -22,8 +22,8 @@ from foldpack.commands.recipe import (
     run_script,
 )
 from foldpack.commands.run_app import run_app
-from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
 from foldpack.settings.run import ConfigError

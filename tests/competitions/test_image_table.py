@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from foldpack.competitions.adapters import get_competition
 from foldpack.competitions.answer_table import read_answer_table, write_answers
 from foldpack.competitions.image_table import ImageTable, class_names, encode_labels, read_table
 from foldpack.competitions.protocol import require_images
-from foldpack.competitions.registry import COMPETITIONS, get_competition
+from foldpack.competitions.registry import COMPETITIONS
 from foldpack.errors import DataError
 
 DIGITS, IMET = get_competition("digits"), get_competition("imet")

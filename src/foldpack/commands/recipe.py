@@ -15,8 +15,8 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from foldpack.commands.project import project_root
-from foldpack.competitions.protocol import Labelled, require_images
 from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.protocol import Labelled, require_images
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean

@@ -1,7 +1,7 @@
 """Python of a project's own, named in settings and on command lines as `FILE.py:NAME`.
 
-FILE is counted from the folder that a command runs in, which is the project's. `:NAME` may be left out where the name is
-what the thing is: `competition`, `network`, `metric` or `loss`. The file is run as code: only use one that you trust.
+FILE is counted from the folder that a command runs in, which is the project's. `:NAME` may be left out where it is what
+the thing is: `competition`, `network`, `metric` or `loss`. The file is run as code: only use one that you trust.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from foldpack.errors import FoldpackError, did_you_mean
 
 ROOTS: list[str] = []  # folders that files were taken from; the newest is first on Python's path
+SEEN: dict[str, tuple[int, int]] = {}  # of the modules that were run: size and time of their files
 
 
 class ProjectCodeError(FoldpackError):
@@ -45,13 +46,14 @@ def load_code(text: str, what: str) -> Any:
     file, name = split_code(text, what)
     found = vars(run_file(file, f"{what} {text}"))
     if name not in found:
-        names = [each for each, value in found.items() if not each.startswith("_") and not isinstance(value, ModuleType)]
-        raise ProjectCodeError(f"{what} {text}: {file} defines no '{name}': {did_you_mean(name, names)}")
+        names = [each for each, value in found.items() if each[0] != "_" and not isinstance(value, ModuleType)]
+        raise ProjectCodeError(f"{what} {text}: {file} defines no '{name}': "
+                               f"{did_you_mean(name, names) if names else 'it defines nothing'}")
     return found[name]
 
 
 def run_file(file: Path, label: str) -> ModuleType:
-    """The module in a file, which may import others beside it; run once in a process. label: begins every message.
+    """The module in a file, which may import others beside it; run again if it has changed. label: begins messages.
 
     Raises ProjectCodeError.
     """
@@ -61,15 +63,23 @@ def run_file(file: Path, label: str) -> ModuleType:
                                "folder, or name the file as seen from here")
     root, parts = module_parts(path)
     if strange := [part for part in parts if not part.isidentifier()]:
-        raise ProjectCodeError(f"{label}: a module cannot be called '{strange[0]}'; rename it, with letters, digits and "
-                               "underscores")
+        raise ProjectCodeError(f"{label}: a module cannot be called '{strange[0]}'; rename it, with letters, digits "
+                               "and underscores")
     use_root(root, parts[0], label)
+    name, stat, bytecode = ".".join(parts), path.stat(), sys.dont_write_bytecode
+    if SEEN.get(name) != (stat.st_size, stat.st_mtime_ns):
+        sys.modules.pop(name, None)
     try:
-        return importlib.import_module(".".join(parts))
+        sys.dont_write_bytecode = True  # a file that changes within a second would be mistaken for its old self
+        found = importlib.import_module(name)
+        SEEN[name] = (stat.st_size, stat.st_mtime_ns)
+        return found
     except Exception as failure:
         place = where_it_failed(failure, root) or f"{file}"
-        raise ProjectCodeError(f"{label}: {place}: {type(failure).__name__}: {' '.join(str(failure).split())}; mend it, "
-                               "or install what it imports") from failure
+        said = f"{type(failure).__name__}: {' '.join(str(failure).split())}"
+        raise ProjectCodeError(f"{label}: {place}: {said}; mend it, or install what it imports") from failure
+    finally:
+        sys.dont_write_bytecode = bytecode
 
 
 def module_parts(path: Path) -> tuple[Path, list[str]]:
@@ -86,7 +96,8 @@ def use_root(root: Path, name: str, label: str) -> None:
     name: of the file's first folder, or of the file. Raises ProjectCodeError where an installed module has it too.
     """
     elsewhere = [each for each in sys.path if each not in ROOTS and Path(each).resolve() != root]
-    if name in sys.stdlib_module_names or PathFinder.find_spec(name, elsewhere) is not None:
+    spec = PathFinder.find_spec(name, elsewhere)
+    if name in sys.stdlib_module_names or (spec is not None and spec.origin is not None):  # None: just a folder
         raise ProjectCodeError(f"{label}: an installed module is called '{name}' too; rename the file or its folder")
     if ROOTS[:1] == [str(root)]:
         return
@@ -109,11 +120,11 @@ def is_of_a_root(module: ModuleType) -> bool:
 
 def where_it_failed(failure: Exception, root: Path) -> str:
     """`models.py, line 3, 'import nothing'`: the last place in the project that an error came through; "" for none."""
-    if isinstance(failure, SyntaxError) and failure.filename is not None and Path(failure.filename).is_relative_to(root):
-        file, number, line = failure.filename, failure.lineno, failure.text
-    else:
-        frames = [each for each in traceback.extract_tb(failure.__traceback__) if Path(each.filename).is_relative_to(root)]
-        if not frames:
-            return ""
-        file, number, line = frames[-1].filename, frames[-1].lineno, frames[-1].line
+    steps = [(each.filename, each.lineno, each.line) for each in traceback.extract_tb(failure.__traceback__)]
+    if isinstance(failure, SyntaxError):
+        steps.append((failure.filename or "", failure.lineno, failure.text))
+    mine = [step for step in steps if Path(step[0]).is_relative_to(root)]
+    if not mine:
+        return ""
+    file, number, line = mine[-1]
     return f"{Path(file).relative_to(root)}, line {number}, '{(line or '').strip()}'"

@@ -12,8 +12,8 @@ import pandas as pd
 import timm
 import torch
 
-from foldpack.competitions.protocol import Competition, require_images
 from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.protocol import Competition, require_images
 from foldpack.data.folds import read_folds
 from foldpack.data.runs import (
     FoldMeta,
