@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from packer.errors import Violation
-from packer.flatten.source import Import, Module, read_module
+from packer.flatten.source import Import, Module, parse_module, read_module
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,21 @@ class Layout:
     src: Path
     package: str
     entry: Path
-    listings: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
+    text: str | None = None  # of an entry that is no file
+    project: Path | None = None  # folder of a user's own modules, which are packed like the package's
+    shown_src: str = ""  # how `src` is shown; "": relative to `root`
+    listings: dict[Path, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
     paths: dict[str, Path | None] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.shown_src:  # "src", or "." when the package's folder is all there is
+            object.__setattr__(self, "shown_src", os.path.relpath(os.path.realpath(self.src), self.root))
 
     @cached_property
     def root(self) -> Path:
-        """The project's folder: that of `src`, or `src` itself when the entry lies in it."""
+        """The folder that paths are shown from: that of `src`, or `src` itself when the entry lies in it."""
         src = self.src.resolve()
-        return src if self.entry.resolve().is_relative_to(src) else src.parent
+        return src if self.text is None and self.entry.resolve().is_relative_to(src) else src.parent
 
     def shown(self, path: Path) -> str:
         """A path that does not depend on the machine or the working folder."""
@@ -36,47 +43,52 @@ class Layout:
     def shown_module(self, name: str, path: Path) -> str:
         """The same for the file of a module, without asking the disk."""
         parts = name.split(".")
+        folder = self.shown_src if parts[0] == self.package else ""
         parts += ["__init__.py"] if path.name == "__init__.py" else []
-        shown = os.path.join(self.shown_src, *parts).removeprefix("./")
+        shown = os.path.join(folder, *parts).removeprefix("./")
         return shown if path.name == "__init__.py" else f"{shown}.py"
 
-    @cached_property
-    def shown_src(self) -> str:
-        """The folder of the package relative to the project: "src", or "." when it is the project itself."""
-        return os.path.relpath(os.path.realpath(self.src), self.root)
+    def base(self, name: str) -> Path:
+        """The folder that a dotted module is looked for in."""
+        return self.src if self.project is None or name.partition(".")[0] == self.package else self.project
 
     def module_path(self, name: str) -> Path | None:
-        """The file of a dotted module of the package, None when there is none; looked for once."""
+        """The file of a dotted module of the package or the project, None when there is none; looked for once."""
         if name not in self.paths:
             self.paths[name] = self.find_module(name)
         return self.paths[name]
 
     def find_module(self, name: str) -> Path | None:
         """The same, looked for now."""
-        folder, _, last = name.replace(".", "/").rpartition("/")
+        folder, last = self.folder_of(name)
         names = self.listing(folder)
         if f"{last}.py" in names:
-            return self.src / folder / f"{last}.py"
-        if last in names and "__init__.py" in self.listing(os.path.join(folder, last)):
-            return self.src / folder / last / "__init__.py"
+            return folder / f"{last}.py"
+        if last in names and "__init__.py" in self.listing(folder / last):
+            return folder / last / "__init__.py"
         return None
 
-    def listing(self, folder: str) -> frozenset[str]:
-        """Names in a folder below `src`, read once; empty for what is no folder."""
-        known = self.listings.get(folder)
-        if known is None:
-            above, _, name = folder.rpartition("/")
-            there = not folder or name in self.listing(above)
+    def folder_of(self, name: str) -> tuple[Path, str]:
+        """The folder that a dotted module lies in, and the last part of its name."""
+        *folders, last = name.split(".")
+        return self.base(name).joinpath(*folders), last
+
+    def listing(self, folder: Path) -> frozenset[str]:
+        """Names in a folder, read once; empty for what is no folder."""
+        if folder not in self.listings:
+            there = folder in (self.src, self.project) or folder.name in self.listing(folder.parent)
             try:
-                known = frozenset(os.listdir(self.src / folder)) if there else frozenset()
+                self.listings[folder] = frozenset(os.listdir(folder)) if there else frozenset()
             except OSError:
-                known = frozenset()
-            self.listings[folder] = known
-        return known
+                self.listings[folder] = frozenset()
+        return self.listings[folder]
 
     def owns(self, each: Import) -> bool:
-        """Whether an import is first-party: of the package, or relative."""
-        return bool(each.level) or each.root == self.package
+        """Whether an import is first-party: of the package, of the project, or relative."""
+        if each.level or each.root == self.package:
+            return True
+        return self.project is not None and (
+            f"{each.root}.py" in self.listing(self.project) or self.module_path(each.module) is not None)
 
 
 @dataclass
@@ -135,7 +147,9 @@ class GraphReader:
         known = self.cache.get(path)
         if known is None:
             shown = self.layout.shown_module(name, path) if name else self.layout.shown(path)
-            known = self.cache[path] = read_module(path, shown, name)
+            text = self.layout.text
+            known = parse_module(text, shown, name) if text and not name else read_module(path, shown, name)
+            self.cache[path] = known
         return known
 
     def read_entry(self) -> None:
@@ -163,9 +177,10 @@ class GraphReader:
             if package in self.packages:
                 continue
             self.packages.add(package)
-            if "__init__.py" not in self.layout.listing("/".join(parts[:length])):
+            folder = self.layout.base(name).joinpath(*parts[:length])
+            if "__init__.py" not in self.layout.listing(folder):
                 continue
-            path = self.layout.src.joinpath(*parts[:length], "__init__.py")
+            path = folder / "__init__.py"
             found = self.read(path, package)
             if isinstance(found, Violation):
                 self.graph.violations.append(found)
@@ -204,7 +219,7 @@ def followed_imports(module: Module, layout: Layout) -> Iterator[Import]:
     What stands in the entry's main guard is not packed, so it is not followed.
     """
     for each in module.imports:
-        if each.level or each.root != layout.package or each.place == "the main guard":
+        if each.level or not layout.owns(each) or each.place == "the main guard":
             continue
         if each.name and each.name != "*" and layout.module_path(f"{each.module}.{each.name}") is not None:
             continue  # imports a module, not a name: rule 1 reports it
