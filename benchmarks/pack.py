@@ -1,6 +1,6 @@
 """The packer against stickytape, cribo and a plain gzip+base64 packer, on the same entry and on the packer's own cases.
 
-    python benchmarks/pack.py [--entry kernels/classify.py] [--package foldpack] [--pairs 15] [--cases 0]
+    python benchmarks/pack.py [--entry kernels/kernel.py] [--package foldpack] [--pairs 15] [--cases 0]
 
 Printed are, for each packer: time of the packing function and of the whole command as a ratio to ours (medians of pairs
 that run in turn, by the clock and by CPU time; above 1 is slower than ours), peak memory, size, how many source lines
@@ -283,7 +283,7 @@ def main() -> int:
         Path(out).write_text(plain_pack(Path(entry), Path(src), package), encoding="utf-8")
         return 0
     parser = argparse.ArgumentParser(description="Compare the packer with stickytape, cribo and gzip+base64.")
-    parser.add_argument("--entry", type=Path, default=PROJECT / "kernels" / "classify.py", help="what to pack")
+    parser.add_argument("--entry", type=Path, default=PROJECT / "kernels" / "kernel.py", help="what to pack")
     parser.add_argument("--src", type=Path, default=PROJECT / "src", help="folder of the package")
     parser.add_argument("--package", default="foldpack", help="the package in it")
     parser.add_argument("--pairs", type=int, default=15, help="rounds of every packer in turn")

@@ -92,11 +92,11 @@ def make_ensemble(folder: Path, arch: str, size: int, members: int) -> tuple[dic
 
 
 def load_kernel() -> ModuleType:
-    """kernels/classify.py."""
-    found = importlib.util.spec_from_file_location("classify_entry", PROJECT / "kernels" / "classify.py")
+    """kernels/kernel.py."""
+    found = importlib.util.spec_from_file_location("kernel_entry", PROJECT / "kernels" / "kernel.py")
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
-    sys.modules["classify_entry"] = module
+    sys.modules["kernel_entry"] = module
     found.loader.exec_module(module)
     return module
 

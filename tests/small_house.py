@@ -138,8 +138,8 @@ def competition_of(folder: Path, images: Path, ids: list[str]) -> Path:
 
 
 def load_entry() -> ModuleType:
-    """kernels/classify.py as a module: what is packed, run without packing."""
-    place = importlib.util.spec_from_file_location("classify_entry", PROJECT / "kernels" / "classify.py")
+    """kernels/kernel.py as a module: what is packed, run without packing."""
+    place = importlib.util.spec_from_file_location("kernel_entry", PROJECT / "kernels" / "kernel.py")
     assert place is not None and place.loader is not None
     module = importlib.util.module_from_spec(place)
     sys.modules[place.name] = module  # dataclasses look their module up

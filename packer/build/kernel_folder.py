@@ -18,7 +18,7 @@ from packer.build.notebook import render_notebook
 from packer.build.pack import inject_keys, pack_entry, source_commit
 from packer.build.stage import SealedStore, lay_out_keys, lay_out_weights, seal_boosters, seal_members
 
-ENTRY = "classify.py"
+ENTRY = "kernel.py"
 NO_OWNER = "your-kaggle-name"
 DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
 HASH_DIGITS = 8  # of the hash in a name that was cut

@@ -18,7 +18,7 @@ MAX_VALUE = 2000  # characters of one value; a header is for reading
 class Provenance:
     """How a script was made. Everything that is not in the sources or the spec, so that it can be made again."""
 
-    entry: str  # as shown: kernels/classify.py
+    entry: str  # as shown: kernels/kernel.py
     package: str
     src: str  # the folder of the package, relative to the project: "src", or "." when it is the project itself
     command: str = ""

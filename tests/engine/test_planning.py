@@ -50,6 +50,36 @@ def test_a_deadline_counts_from_the_start_of_the_process_and_keeps_its_margin() 
     assert deadline.left() == pytest.approx(-500)
 
 
+def test_a_stage_may_use_all_that_is_left_until_it_has_an_answer_and_then_its_share() -> None:
+    clock = Clock()
+    whole = Deadline(hours=1.0, margin=0.0, clock=clock, already_run=600.0)
+    first = whole.part(0.4)
+    clock.now += 100
+    assert first.elapsed() == whole.elapsed() == 700 and first.left() == whole.left() == 2900
+    first.bind()
+    first.reserve(60)
+    assert first.left() == pytest.approx(0.4 * 3000 - 100 - 60) and whole.left() == 2900  # its reserve is its own
+    clock.now += 1040
+    with pytest.raises(OutOfTime):
+        first.check()
+    last = whole.part(1.0)  # what the first has left
+    last.bind()
+    assert last.left() == whole.left() == 1860
+    clock.now += 1861
+    with pytest.raises(OutOfTime):
+        last.check()
+
+
+def test_a_stage_without_an_answer_ends_with_the_whole() -> None:
+    clock = Clock()
+    first = Deadline(hours=1.0, margin=0.0, clock=clock).part(0.1)
+    clock.now += 3599
+    first.check()
+    clock.now += 1
+    with pytest.raises(OutOfTime):
+        first.check()
+
+
 def test_no_hours_are_over_at_once() -> None:
     with pytest.raises(OutOfTime):
         Deadline(0.0, 0.06, Clock()).check()

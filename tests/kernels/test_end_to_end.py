@@ -20,14 +20,15 @@ from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
 from foldpack.competitions import answer_table
 from foldpack.competitions.adapters import get_competition
 from foldpack.data.runs import checkpoint_path, read_run
-from foldpack.engine.deadline import Deadline, OutOfTime
+from foldpack.engine.deadline import OutOfTime, StageDeadline
 from foldpack.engine.runlog import LOG_NAME
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.kernel import run as kernel_run
 from foldpack.kernel.answers import answer_cells
 from foldpack.kernel.fallback import make_fallback
 from foldpack.kernel.options import kernel_options
+from foldpack.kernel.stage import StageRunner
+from foldpack.kernel.submission import Submission
 from foldpack.keyring.keyring import Keyring
 from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.predict.canvas import decode_items
@@ -101,7 +102,7 @@ def test_the_whole_ensemble_in_a_rehearsal_answers_as_the_package(house: House, 
 
 @pytest.fixture(scope="module")
 def entry() -> ModuleType:
-    """kernels/classify.py, unpacked."""
+    """kernels/kernel.py, unpacked."""
     return load_entry()
 
 
@@ -208,13 +209,12 @@ def test_what_was_finished_in_time_is_handed_in(kernel: Kernel, monkeypatch) -> 
     """The deadline comes inside the second unit."""
     checks: list[int] = []
 
-    class Short(Deadline):
-        def check(self) -> None:
-            checks.append(1)
-            if len(checks) > 3 + 1:  # the batches of the first unit
-                raise OutOfTime
+    def check(self: StageDeadline) -> None:
+        checks.append(1)
+        if len(checks) > 3 + 1:  # the batches of the first unit
+            raise OutOfTime
 
-    monkeypatch.setattr(kernel.entry, "Deadline", Short)
+    monkeypatch.setattr(StageDeadline, "check", check)
     assert kernel.run("--probs", str(kernel.root / "probs.npy")) == 0
     log = kernel.log()
     assert "deadline: inside True" in log and "1 of 4 units" in log
@@ -321,7 +321,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
 def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kernel, monkeypatch) -> None:
     """Cut off after two units: the next process must not put the prior in their place, unless the pack is another."""
-    finish, prior = kernel_run.KernelRun.finish, kernel_run.Submission.write_prior
+    finish, prior = StageRunner.finish, Submission.write_prior
     finished: list[int] = []
     priors: list[int] = []
 
@@ -336,16 +336,16 @@ def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kern
         prior(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_run.KernelRun, "finish", cut_off)
+        patch.setattr(StageRunner, "finish", cut_off)
         with pytest.raises(RuntimeError, match="the power is gone"):
             kernel.run()
     half = kernel.submission
-    monkeypatch.setattr(kernel_run.Submission, "write_prior", count)
+    monkeypatch.setattr(Submission, "write_prior", count)
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_run.KernelRun, "work", lambda *_: None)
+        patch.setattr(StageRunner, "work", lambda *_: None)
         assert kernel.run() == 0
     assert not priors and kernel.submission.equals(half) and "2 finished before" in kernel.log()
-    store = kernel.root / "output" / ".foldpack" / "units"
+    store = kernel.root / "output" / ".foldpack" / "units" / "classify"
     store.mkdir(parents=True)
     np.save(store / "of-another-pack.npy", np.zeros(3))
     assert kernel.run() == 0 and priors == [1]

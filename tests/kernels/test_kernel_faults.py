@@ -18,7 +18,8 @@ from small_house import House, load_entry
 
 from foldpack.data.decode import Decoded
 from foldpack.engine.runlog import LOG_NAME
-from foldpack.kernel import run as kernel_run
+from foldpack.kernel import session as kernel_session
+from foldpack.kernel import stage as kernel_stage
 from foldpack.predict import canvas_file, page_stream
 from foldpack.predict.room import Place
 
@@ -68,7 +69,7 @@ def test_without_any_room_the_images_are_decoded_again_and_the_answer_has_the_sa
     break_two_images(kernel)
     assert kernel.run("whole") == 0
     assert "decoded images: kept ['32 px: 0.0 GB in memory']" in kernel.log()
-    monkeypatch.setattr(kernel_run, "find_places", lambda *_: [])
+    monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [])
     assert kernel.run("streamed") == 0
     assert kernel.answer("streamed") == kernel.answer("whole")
     log = kernel.log()
@@ -81,7 +82,7 @@ def test_with_room_for_some_images_the_others_are_decoded_again(kernel: Kernel,
     break_two_images(kernel)
     assert kernel.run("whole") == 0
     kernel.log()
-    monkeypatch.setattr(kernel_run, "find_places", lambda *_: [Place(kernel.root / "tmp", 30 * 3073)])
+    monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", 30 * 3073)])
     assert kernel.run("part") == 0
     assert kernel.answer("part") == kernel.answer("whole")
     log = kernel.log()
@@ -102,7 +103,7 @@ def test_a_disk_that_fills_while_images_are_written_costs_nothing_but_time(kerne
         real(self, row, pixels)
 
     monkeypatch.setattr(canvas_file.CanvasFile, "__setitem__", fill)
-    monkeypatch.setattr(kernel_run, "find_places", lambda *_: [Place(kernel.root / "tmp", 1 << 40)])
+    monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", 1 << 40)])
     assert kernel.run("full") == 0
     assert kernel.answer("full") == kernel.answer("whole")
     assert "32 px: no more decoded images can be kept ([Errno 28] No space left on device); the others" in kernel.log()
@@ -120,7 +121,7 @@ def test_an_image_that_fails_only_when_it_is_read_again_gets_the_prior(kernel: K
             return real(path, sizes, decoder)
         return Decoded({size: np.zeros((size, size, 3), np.uint8) for size in sizes}, "fallback", "no answer")
 
-    monkeypatch.setattr(kernel_run, "find_places", lambda *_: [])
+    monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [])
     monkeypatch.setattr(page_stream, "decode_item", stumble)
     assert kernel.run() == 0
     probs = np.load(kernel.root / "output.npy")
@@ -133,7 +134,7 @@ def test_predictions_that_find_no_room_go_to_the_temporary_folder(kernel: Kernel
     assert kernel.run("whole") == 0
     kernel.log()
     (kernel.root / "temp").mkdir()
-    monkeypatch.setattr(kernel_run, "temp_parents", lambda: [kernel.root / "temp"])
+    monkeypatch.setattr(kernel_stage, "temp_parents", lambda: [kernel.root / "temp"])
     real = os.posix_fallocate
 
     def full(descriptor: int, start: int, size: int) -> None:
@@ -214,7 +215,7 @@ def test_an_error_costs_one_unit_wherever_it_is_raised(kernel: Kernel, owner: st
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
     failure = FAILURES[PLACES.index((owner, name, number)) % len(FAILURES)]
-    kind = getattr(kernel_run, owner)
+    kind = getattr(kernel_session if owner == "Submission" else kernel_stage, owner)
     with monkeypatch.context() as patch:
         patch.setattr(kind, name, raising(getattr(kind, name), failure, number))
         assert kernel.run() == 0
@@ -228,7 +229,7 @@ def test_an_error_costs_one_unit_wherever_it_is_raised(kernel: Kernel, owner: st
 @pytest.mark.parametrize(("owner", "name", "number"), PLACES)
 def test_where_errors_must_be_seen_they_end_the_run(kernel: Kernel, owner: str, name: str, number: int,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = getattr(kernel_run, owner)
+    kind = getattr(kernel_session if owner == "Submission" else kernel_stage, owner)
     monkeypatch.setattr(kind, name, raising(getattr(kind, name), ZeroDivisionError("made up"), number))
     with pytest.raises(ZeroDivisionError, match="made up"):
         kernel.run()
@@ -244,7 +245,7 @@ def test_the_end_of_the_process_is_no_error_of_a_unit(kernel: Kernel, owner: str
     if name == "load":
         pytest.skip("it runs in a thread, which no signal reaches")
     kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
-    kind = getattr(kernel_run, owner)
+    kind = getattr(kernel_session if owner == "Submission" else kernel_stage, owner)
     monkeypatch.setattr(kind, name, raising(getattr(kind, name), Ending(), number))
     with pytest.raises(Ending):
         kernel.run()
@@ -256,7 +257,7 @@ def test_when_every_unit_fails_the_prior_stands_and_the_log_says_why(kernel: Ker
     def fail(*_: Any) -> None:
         raise RuntimeError("device-side assert")
 
-    monkeypatch.setattr(kernel_run.ClassifyPredictor, "build", fail)
+    monkeypatch.setattr(kernel_stage.ClassifyPredictor, "build", fail)
     with pytest.raises(RuntimeError, match="device-side assert"):
         kernel.run()
     kernel.log()
@@ -269,10 +270,10 @@ def test_when_every_unit_fails_the_prior_stands_and_the_log_says_why(kernel: Ker
 
 def test_after_an_error_no_half_of_a_unit_and_no_decoded_image_is_left(kernel: Kernel,
                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_run, "find_places", lambda *_: [Place(kernel.root / "tmp", 1 << 30)])
-    for owner, name in (("ClassifyPredictor", "predict"), ("KernelRun", "open_pool")):
+    monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", 1 << 30)])
+    for owner, name in (("ClassifyPredictor", "predict"), ("StageRunner", "open_pool")):
         with monkeypatch.context() as patch:
-            patch.setattr(getattr(kernel_run, owner), name, raising(lambda *_: None, ZeroDivisionError("made up"), 1))
+            patch.setattr(getattr(kernel_stage, owner), name, raising(lambda *_: None, ZeroDivisionError("made up"), 1))
             with pytest.raises(ZeroDivisionError, match="made up"):
                 kernel.run()
         assert sorted(path.name for path in (kernel.root / "output").iterdir()) == [LOG_NAME, "submission.csv"]
@@ -283,12 +284,12 @@ def test_the_end_line_tells_of_what_an_earlier_process_finished(kernel: Kernel,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     """Its submission was kept, and this process ends before it has blended anything."""
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_run.KernelRun, "tidy", lambda self: None)
+        patch.setattr(kernel_session.KernelSession, "tidy", lambda self: None)
         assert kernel.run() == 0
     answer = (kernel.root / "output" / "submission.csv").read_bytes()
     kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
     kernel.log()
-    monkeypatch.setattr(kernel_run.KernelRun, "open_pool", raising(lambda *_: None, RuntimeError("no"), 1))
+    monkeypatch.setattr(kernel_stage.StageRunner, "open_pool", raising(lambda *_: None, RuntimeError("no"), 1))
     assert kernel.run() == 0
     assert "units 0 of 4, submission what was finished" in kernel.log()
     assert (kernel.root / "output" / "submission.csv").read_bytes() == answer
@@ -299,10 +300,10 @@ def test_finished_units_that_cannot_be_read_again_are_computed_again(kernel: Ker
     assert kernel.run("whole") == 0
     kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_run.KernelRun, "tidy", lambda self: None)
+        patch.setattr(kernel_session.KernelSession, "tidy", lambda self: None)
         assert kernel.run() == 0
     with monkeypatch.context() as patch:
-        blend = kernel_run.FinishedUnits
+        blend = kernel_stage.FinishedUnits
         patch.setattr(blend, "add", raising(blend.add, OSError(errno.EIO, "Input/output error"), 1))
         assert kernel.run() == 0
     log = kernel.log()

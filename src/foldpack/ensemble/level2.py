@@ -83,10 +83,18 @@ def apply_level2(stage: StageSpec, texts: list[str], members: MemberRows, blend:
     return level2_probs(boosters, members, blend, prior, level2.top, level2.reject)
 
 
-def read_booster_texts(spec: EnsembleSpec, files: dict[str, Path], keys: dict[str, DataKey]) -> list[str]:
-    """Decrypt the boosters in memory, in their order. files: by header hash; keys: by file id. Raises SealedError."""
+def read_booster_texts(
+    spec: EnsembleSpec, stage: StageSpec, files: dict[str, Path], keys: dict[str, DataKey]
+) -> list[str]:
+    """Decrypt the boosters of a stage in memory, in their order. files: by header hash; keys: by file id.
+
+    Raises SealedError.
+    """
+    own = {one.header for level2 in stage.level2 for one in level2.boosters}
     texts = []
     for number, one in enumerate(spec.boosters):
+        if one.header not in own:
+            continue
         key = keys[Path(str(one.sealed)).stem]
         with read_sealed(files[str(one.header)], key, booster_role(number), one.header) as plain:
             texts.append(plain.to_bytes().decode("utf-8"))

@@ -6,17 +6,19 @@ stands, and whatever ends the process now leaves it there.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
 from foldpack.engine.deadline import process_age
+from foldpack.engine.pool import leave_signals_to_the_engine
 from foldpack.engine.runlog import LOG_NAME, RunLog
 from foldpack.errors import FoldpackError
 from foldpack.kernel.fallback import Fallback, make_fallback
@@ -83,6 +85,13 @@ class KernelStart:
                 signal.signal(number, self.end_at_signal)
 
 
+def begin_kernel(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
+    """What a packed script does around the imports of other packages. running: not in a worker process."""
+    if multiprocessing.parent_process() is not None:
+        leave_signals_to_the_engine()
+    return guarded_start(spec) if running else nullcontext()
+
+
 @contextmanager
 def guarded_start(spec: dict[str, Any]) -> Iterator[None]:
     """Write the fallback; then, around the imports: one that fails leaves it, and the exit code is as policy says.
@@ -94,7 +103,7 @@ def guarded_start(spec: dict[str, Any]) -> Iterator[None]:
     start.watch_signals()
     try:
         fallback = start.find()
-        kept = fallback.stand(start.options.scratch / "units")
+        kept = fallback.stand(start.options.scratch / "units" / spec["stages"][-1]["name"])
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)
         raise SystemExit(start.end(EXIT_INPUT, str(failure))) from None

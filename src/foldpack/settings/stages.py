@@ -204,6 +204,7 @@ class StageSpec(StrictModel):
 
     name: Name
     task: str  # a name that `kernels/kernel.py` knows
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the time left at its start; binds once a unit is finished
     outputs: Outputs
     members: Annotated[list[MemberSpec], Field(min_length=1)]
     plan: PlanSpec | None = None

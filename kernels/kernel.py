@@ -1,0 +1,27 @@
+"""Run the stages of an ensemble inside a time limit, and hand in the answer of the last one.
+
+On Kaggle it takes no arguments. Anywhere else `--input DIR --output DIR --hours H` replace /kaggle/input,
+/kaggle/working and the budget of the spec.
+Exit codes: 0 only with a checked submission; 1 when no unit was finished in time (the submission is then the training
+prior); 2 when an input is missing or does not fit, when not one test image can be read, or when the submission cannot
+be written; 3 when the watchdog had to end it; 143 after SIGTERM, 130 after Ctrl-C. In the competition's rerun, or with
+`on_error: stand`, 0 also after an error as long as a valid submission stands.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from foldpack.kernel.main import run_kernel
+from foldpack.kernel.start import begin_kernel
+
+
+def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
+    """What the packed script does around the imports of other packages. running: not in a worker process."""
+    return begin_kernel(spec, running)
+
+
+def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
+    """Predict, write `submission.csv`, check it. Returns the exit code."""
+    return run_kernel(spec, keys, argv)

@@ -1,0 +1,229 @@
+"""One stage of a kernel: it predicts unit after unit, and fuses and hands in what is finished."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+
+import numpy as np
+import torch
+
+from foldpack.data.depth import depth_warning
+from foldpack.data.items import Items
+from foldpack.engine.cost import CostModel
+from foldpack.engine.deadline import OutOfTime
+from foldpack.engine.engine import Engine, EngineHooks, UnitError, UnitWork
+from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool
+from foldpack.engine.store import UnitStore, unit_key
+from foldpack.engine.units import Unit, canvas_kind, plan_units
+from foldpack.engine.work import ShardFailed, WorkPool, failure_reason
+from foldpack.ensemble.finished_units import FinishedUnits
+from foldpack.ensemble.level2 import read_booster_texts
+from foldpack.errors import DataError
+from foldpack.kernel.decoded_images import open_canvases
+from foldpack.kernel.policy import items_digest, script_digest
+from foldpack.kernel.session import KernelSession
+from foldpack.predict.canvas import CanvasSet
+from foldpack.predict.device import BATCH_IMAGES
+from foldpack.predict.golden import library_versions
+from foldpack.predict.room import find_places, own_folder, temp_parents
+from foldpack.settings.stages import Decision, StageSpec
+from foldpack.tasks.classify import ClassifyPredictor
+
+SHARD_BATCHES = 4  # batches that a worker gets at a time
+
+HandIn = Callable[[np.ndarray, Decision], None]  # (n, C) float32 probabilities, and what to decide of them
+
+
+class StageRunner:
+    """Predicts one stage: unit after unit while time lasts; what is finished is fused and handed in at once."""
+
+    def __init__(self, kernel: KernelSession, stage: StageSpec, items: Items, hand_in: HandIn) -> None:
+        """items: of this stage; hand_in: what becomes of an answer."""
+        self.kernel = kernel
+        self.stage = stage
+        self.items = items
+        self.hand_answer_in = hand_in
+        self.log = kernel.log
+        self.deadline = kernel.deadline.part(stage.share)
+        self.images = len(items.ids)
+        self.units: list[Unit] = [unit for unit in plan_units(stage) if unit.fold.header in kernel.files]
+        self.whole: set[int] = set()  # finished units that are in the store for good
+        self.finished = FinishedUnits(stage, self.images, [unit.member.run for unit in self.units], self.probs_of)
+        spare = next((own_folder(parent, kernel.scratch) / "units" for parent in temp_parents()), None)
+        self.store = UnitStore(kernel.units / stage.name, self.images, len(stage.outputs.names), spare)
+        self.prior = np.asarray(stage.outputs.prior, np.float32)  # (C,), answers where there is nothing better
+        self.unit_keys: list[str] = []
+        self.canvases = CanvasSet(items, [])  # `run` knows the kinds
+        self.answer: np.ndarray | None = None  # (n, C), as handed in
+
+    def identities(self) -> list[str]:
+        """What every unit's predictions are kept under: everything that decides them."""
+        common = {"code": script_digest(), "items": items_digest(self.items), "versions": library_versions(),
+                  "device": [self.kernel.devices[0].title, self.kernel.devices[0].precision],
+                  "stage": [self.stage.name, self.stage.task, self.stage.outputs.link]}
+        return [unit_key({**common, "role": unit.role, "header": unit.fold.header, "views": unit.member.views,
+                          "merge": unit.member.merge, "canvas": [canvas_kind(unit).size, canvas_kind(unit).decoder]})
+                for unit in self.units]
+
+    def run(self) -> np.ndarray | None:
+        """The answer of what is finished, (n, C); None where that is nothing, or where no image is asked for."""
+        if not self.images:
+            return None
+        devices = self.kernel.devices
+        self.store.remove_halves()
+        self.unit_keys = self.identities()
+        earlier = [index for index, key in enumerate(self.unit_keys) if self.store.finished(key)]
+        if not earlier and self.stage is self.kernel.spec.last:
+            self.kernel.forget_kept()
+        where = ", ".join(device.title for device in devices)
+        self.log.say(f"{self.stage.name}: {self.images} items, {len(self.units)} units ({len(earlier)} finished "
+                     f"before) on {where}")
+        shared = self.kernel.workers > 0 or len(devices) > 1
+        kinds = Counter(map(canvas_kind, self.units))
+        places = find_places(self.kernel.scratch, shared, self.store.bytes_of(len(self.units)))
+        self.canvases = open_canvases(self.items, kinds, places, len(devices), self.log)
+        with ExitStack() as closing:
+            closing.callback(self.kernel.remove_empty)
+            closing.callback(self.store.remove_halves)
+            closing.callback(self.close_canvases)
+            pool = self.open_pool(shared)
+            closing.callback(pool.close)
+            self.canvases.start(os.cpu_count() or 1)
+            self.work(pool, self.take_earlier(earlier))
+        if self.finished.booster_texts and self.finished.level2_units < len(self.finished.added):
+            self.deadline.reserve(0.0)  # it was too slow to answer after every unit
+            self.hand_in(last=True)
+        return self.answer
+
+    def read_level2(self) -> None:
+        """The boosters of level 2, where all of them are there."""
+        headers = [one.header for level2 in self.stage.level2 for one in level2.boosters]
+        if headers and all(header in self.kernel.files for header in headers):
+            try:
+                self.finished.booster_texts = read_booster_texts(
+                    self.kernel.spec, self.stage, self.kernel.files, self.kernel.found_keys)
+            except Exception as failure:
+                self.level2_failed(failure)
+
+    def close_canvases(self) -> None:
+        """No image is needed any more: say how they were."""
+        self.canvases.close()
+        self.kernel.counts = self.canvases.counts()
+        self.log.note("images", **self.kernel.counts)
+        for reason in self.canvases.reasons(most=5):
+            self.log.say(f"  {reason}")
+        if warning := depth_warning(self.canvases.report.largest.values()):
+            self.log.say(f"warning: {warning}")
+
+    def open_pool(self, with_processes: bool) -> WorkPool:
+        """A process for each device, or this one."""
+        names = [device.name for device in self.kernel.devices]
+        task = "multiclass" if self.stage.outputs.exclusive else "multilabel"
+        predictor = ClassifyPredictor(self.units, self.kernel.files, self.kernel.found_keys, self.canvases.pixels,
+                                      task, {device.name: device.precision for device in self.kernel.devices})
+        if not with_processes:
+            return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)
+        threads = max(1, torch.get_num_threads() // len(names))
+        return ProcessPool(predictor, self.store, self.unit_keys, names, START_METHOD, threads, self.log.say)
+
+    def work(self, pool: WorkPool, earlier: set[int]) -> None:
+        """Let the engine run over the units."""
+        costs = CostModel({unit.member.run: unit.member.seconds_per_image for unit in self.units})
+        work = [UnitWork(unit.role, unit.member.run, len(unit.member.views)) for unit in self.units]
+        rows = SHARD_BATCHES * BATCH_IMAGES[self.kernel.devices[0].name.partition(":")[0]]
+        hooks = EngineHooks(begin=self.begin, finish=self.finish, failed=self.unit_failed,
+                            rows_ready=self.rows_ready, images_left=self.canvases.seconds_left)
+        engine = Engine(work, self.images, rows, pool, costs, self.deadline, hooks, self.log, earlier)
+        try:
+            engine.run()
+        except OutOfTime:
+            self.log.note("deadline", inside=True)
+
+    def rows_ready(self, rows: int, seconds: float) -> bool:
+        """Whether the first `rows` images are decoded. Raises DataError once it is known that no image can be read."""
+        ready = self.canvases.wait(rows, seconds)
+        if self.canvases.counts()["prior"] == self.images:
+            raise DataError(f"{self.items.images[0].parent}: not one of the {self.images} test images can be read; "
+                            f"{self.canvases.reasons(most=1)[0]}; attach the whole test folder that belongs to "
+                            f"{self.kernel.submission.fallback.layout.sample_csv}")
+        return ready
+
+    def begin(self, unit: int) -> None:
+        """Room for a unit's predictions."""
+        folder = self.store.begin(self.unit_keys[unit])
+        if folder != self.store.folder:
+            self.log.say(f"{self.units[unit].role}: no room for its predictions in {self.store.folder}; they go to "
+                         f"{folder}, where a restart does not look for them")
+
+    def unit_failed(self, event: ShardFailed) -> None:
+        """One unit cannot be predicted: an error, or the others go on without it."""
+        if not self.kernel.stands:
+            raise event.failure or UnitError(event.reason)
+        self.kernel.failed += 1
+        with suppress(OSError):  # what cannot be removed stays
+            self.store.drop(self.unit_keys[event.shard.unit])
+
+    def level2_failed(self, failure: Exception) -> None:
+        """Level 2 cannot answer: an error, or the blend stands without it."""
+        if not self.kernel.stands:
+            raise failure
+        self.log.note("level 2 failed", reason=failure_reason(failure))
+        self.finished.booster_texts = []
+
+    def probs_of(self, unit: int) -> np.ndarray:
+        """(n, C) of a finished unit; broken images have the prior."""
+        probs = np.array(self.store.finish(self.unit_keys[unit], unit in self.whole))
+        probs[self.canvases.broken | np.isnan(probs).any(axis=1)] = self.prior
+        return probs
+
+    def take_earlier(self, earlier: list[int]) -> set[int]:
+        """Blend what a process before this one has finished, when it is known which images are broken. Returns it."""
+        while earlier and self.deadline.left() > 0 and not self.rows_ready(self.images, 1.0):
+            pass
+        for unit in earlier:
+            try:
+                self.finish(unit, True)
+            except Exception as failure:
+                if not self.kernel.stands:
+                    raise
+                self.log.note("unit failed", unit=self.units[unit].role, reason=failure_reason(failure))
+                with suppress(OSError):
+                    self.store.drop(self.unit_keys[unit])
+        return set(self.finished.added)
+
+    def finish(self, unit: int, whole: bool) -> None:
+        """Blend and hand in a unit, or raise without it. whole: with all its views, so that a restart may take it."""
+        started = time.monotonic()
+        if whole:
+            self.whole.add(unit)
+        try:
+            self.finished.add(unit)
+            self.hand_in(last=False)
+        except Exception:
+            self.whole.discard(unit)
+            self.finished.drop(unit)
+            raise
+        finally:
+            self.kernel.done[self.stage.name] = [self.units[other].role for other in self.finished.added]
+        self.deadline.bind()
+        self.log.say(f"unit {len(self.finished.added)} {self.units[unit].role}: in the submission after "
+                     f"{time.monotonic() - started:.1f} s, {self.deadline.left():.0f} s left")
+
+    def hand_in(self, last: bool) -> None:
+        """Hand in the blend, then by level 2's answer where it is ready and there is time for it."""
+        if not self.finished.added:
+            return
+        self.answer, decision = self.finished.blended()
+        self.hand_answer_in(self.answer, decision)
+        try:
+            better = self.finished.level2(self.answer, self.deadline.left(), last)
+        except Exception as failure:
+            return self.level2_failed(failure)
+        if better is not None:
+            self.answer = better[0]
+            self.hand_answer_in(*better)
+            self.deadline.reserve(1.5 * self.finished.level2_seconds)
