@@ -45,7 +45,7 @@ class Places:
     """Where things lie here."""
 
     ensemble: Path
-    project: Path
+    source: Path  # the folder that holds `foldpack`
     runs: Path
     build: Path
     keyring: Path | None
@@ -117,7 +117,7 @@ class Journey:
                                     find_credentials())
             self.tell([*findings, *check_test_images(self.spec, wish.data)])
             lock = held.enter_context(only_one(places.build, self.spec.name))
-            build = build_kernel(places.ensemble, places.project, places.runs, places.build, self.owner(), ring,
+            build = build_kernel(places.ensemble, places.source, places.runs, places.build, self.owner(), ring,
                                  wish.target)
         self.describe(build)
         request = build_request(build.folder)

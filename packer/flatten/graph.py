@@ -37,6 +37,8 @@ class Layout:
 
     def shown(self, path: Path) -> str:
         """A path that does not depend on the machine or the working folder."""
+        if self.text is not None and path == self.entry:
+            return path.name
         path = Path(os.path.realpath(path))
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 

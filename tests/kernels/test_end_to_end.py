@@ -67,7 +67,7 @@ def test_a_packed_kernel_gives_the_out_of_fold_numbers_of_its_fold(house: House,
     data = competition_of(tmp_path / "data", house.data / "train", [run.ids[row] for row in rows])
     write_spec(tmp_path / "one.yml", only(house.spec, "tiny_efficientnet", fold))
     with Keyring.editing(tmp_path / "keyring") as ring:
-        build = build_kernel(tmp_path / "one.yml", PROJECT, house.runs, tmp_path / "build", OWNER, ring)
+        build = build_kernel(tmp_path / "one.yml", PROJECT / "src", house.runs, tmp_path / "build", OWNER, ring)
     inputs = lay_out_inputs(tmp_path, ("foldpack-digits", data), {build.dataset: build.weights})
     command = [sys.executable, "-I", str(SANDBOX), BLOCKED, str(build.script), "--input", str(inputs),
                "--output", str(tmp_path / "output"), "--probs", str(tmp_path / "probs.npy")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from foldpack.commands.project import project_root
+from foldpack.commands.project import tool_source
 from foldpack.commands.version import VersionOption
 from foldpack.errors import DataError
 from packer.deploy.board import board_rows, board_table
@@ -58,7 +58,7 @@ def deploy(
     from packer.kaggle.pace import Pace
 
     console = Console()
-    places = Places(ensemble, context.obj or project_root(), runs, build, keyring,
+    places = Places(ensemble, context.obj or tool_source(), runs, build, keyring,
                     lambda: typer.prompt("Passphrase of the keyring", hide_input=True))
     target = Target(accelerator or DEFAULT_ACCELERATOR, notebook)
     wish = Wish(owner, dry_run, not no_rehearse, rehearse, image_python() if image else None, target, images,

@@ -52,6 +52,7 @@ class RunMeta(StrictModel):
     prior: list[float]  # share of each class in the training labels; of values their mean
     none: bool = False  # embed: the last class stands for items that are of no identity
     embed: EmbedConfig | None = None  # of task embed
+    network: str | None = None  # FILE.py:NAME of one of the project's own
     size: int  # side of the network's input, pixels
     canvas: int | None = None  # side of the decoded image; `size` when None
     decoder: Literal["pillow", "pillow-draft"] = "pillow"

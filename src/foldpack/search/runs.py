@@ -295,6 +295,7 @@ def member_of(run: Run, weight: float) -> MemberSpec:
         weight=weight,
         views=meta.views,
         merge=meta.merge,
+        network=meta.network,
         size=meta.size,
         canvas=meta.canvas,
         decoder=meta.decoder,

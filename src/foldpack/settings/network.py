@@ -12,9 +12,9 @@ from foldpack.settings.strict_model import StrictModel
 class NetConfig(StrictModel):
     """How to build one network and what pixels it expects. Travels inside every checkpoint."""
 
-    arch: str  # a name that `timm.create_model` knows
+    arch: str  # a name that `timm.create_model` knows, or FILE.py:NAME of a network of the project's own
     size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
-    kwargs: dict[str, str | int | float | bool | None | list[int]] = {}  # passed on to `timm.create_model`
+    kwargs: dict[str, str | int | float | bool | None | list[int]] = {}  # passed on to what makes the network
     pretrained: bool = False  # start training from timm's weights; never used when a checkpoint is loaded
     canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # decode at this side, resize from it; default: size
     decoder: Literal["pillow", "pillow-draft"] = "pillow"  # draft: JPEGs decoded at a reduced scale, so other pixels

@@ -69,6 +69,7 @@ class MemberSpec(StrictModel):
     weight: Annotated[float, Field(ge=0)]
     views: Annotated[list[str], Field(min_length=1)]
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
+    network: str | None = None  # FILE.py:NAME of one of the project's own, which the kernel takes along
     size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
     seconds_per_image: Annotated[float, Field(ge=0)]  # one fold, one view, measured where the OOF was made
     canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # side of the decoded image; `size` if left out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from foldpack.engine.units import Unit, canvas_kind
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
-from foldpack.models.classifier import normalise
+from foldpack.models.classifier import MakeNet, normalise
 from foldpack.predict.canvas_file import CanvasFile, Pixels
 from foldpack.predict.device import BATCH_IMAGES, Precision
 from foldpack.predict.golden import check_golden, golden_pixels
@@ -42,6 +42,7 @@ class ClassifyPredictor:
     pixels: dict[CanvasKind, Pixels]
     task: str
     precisions: dict[str, Precision]  # by device
+    networks: Mapping[str, MakeNet] = field(default_factory=dict)  # of a project's own, by FILE.py:NAME
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     net: nn.Module | None = None
     info: CheckpointInfo | None = None
@@ -74,7 +75,7 @@ class ClassifyPredictor:
         if self.net is not None and self.info is not None and same_shape(self.info, info):
             self.net.load_state_dict(weights)
         else:
-            self.net = restore_net(weights, info, asked.role).to(self.device)
+            self.net = restore_net(weights, info, asked.role, make=self.networks.get(info.net.arch)).to(self.device)
             self.tuned = None
         self.info = info
         check_golden(self.net, info, self.device)

@@ -15,8 +15,9 @@ from foldpack.competitions.adapters import get_competition
 from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_array
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.metrics.registry import get_metric
+from foldpack.metrics.plugin import find_metric
 from foldpack.models.checkpoint import read_checkpoint, restore_net
+from foldpack.models.own_network import own_network
 from foldpack.models.weight_files import RoundingReport, round_to_half
 from foldpack.predict.device import pick_device
 from foldpack.predict.golden import remember_golden
@@ -54,7 +55,7 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     weights, info = read_checkpoint(path)
     rounded, report = round_to_half(weights, str(path))
     device = pick_device()
-    net = restore_net(rounded, info, str(path), trainer.task.builder).to(device)
+    net = restore_net(rounded, info, str(path), trainer.task.builder, own_network(info.net)).to(device)
 
     def predict(rows: np.ndarray) -> np.ndarray:
         return predict_logits(net, info.net, data.pixels[rows], config.views, device, config.batch_size)
@@ -62,7 +63,7 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     rows, others = np.flatnonzero(data.fold == fold), np.flatnonzero(data.fold != fold)
     outputs = predict(rows)
     gallery = trainer.task.gallery(trainer.task.learnable(others), predict)
-    score = trainer.task.score(get_metric(config.metric), data.targets[rows], trainer.task.answers(outputs, gallery))
+    score = trainer.task.score(find_metric(config.metric), data.targets[rows], trainer.task.answers(outputs, gallery))
     write_array(trainer.part(fold), outputs.astype(config.oof_dtype))
     renamed = {"run": config.run, "score": score, "config_sha256": config_hash(config),
                "golden": remember_golden(net, info.net, device)}

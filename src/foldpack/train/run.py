@@ -28,9 +28,11 @@ from foldpack.data.runs import (
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.answers import HANDED_IN, answer_problem
-from foldpack.metrics.registry import METRICS, get_metric
+from foldpack.metrics.plugin import find_metric
+from foldpack.metrics.registry import METRICS
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
+from foldpack.models.own_network import own_network
 from foldpack.models.gallery import Gallery, GalleryInfo, gallery_path, read_gallery, save_gallery
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views
@@ -79,7 +81,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
 def check_names(config: RunConfig, competition: Competition) -> None:
     """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
-    metric, task = get_metric(config.metric), training_task(config, competition.task)
+    metric, task = find_metric(config.metric), training_task(config, competition.task)
     if metric.needs not in METRICS_OF_TASK[task]:
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
@@ -87,7 +89,7 @@ def check_names(config: RunConfig, competition: Competition) -> None:
     expand_views(config.views)
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
-    net = build_classifier(config.net, 2)
+    net = build_classifier(config.net, 2, make=own_network(config.net))
     require_output(config.net, net, 2)
     build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
     check_schedule(config)
@@ -96,7 +98,7 @@ def check_names(config: RunConfig, competition: Competition) -> None:
 def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
     """Before hours of training: the best epoch may follow a metric that no kernel can be scored by, the search not."""
     handed_in = HANDED_IN[training_task(config, competition.task)]
-    if problem := answer_problem(config.metric, get_metric(config.metric).answer, handed_in):
+    if problem := answer_problem(config.metric, find_metric(config.metric).answer, handed_in):
         say(f"warning: run '{config.run}': {problem}; the epochs follow it all the same, but the search will need "
             "--metric with one of these")
 
@@ -152,7 +154,7 @@ def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_c
     """Raises ConfigError for a fold on which the metric is not defined, whatever is predicted there."""
     for fold in folds:
         inside = data.targets[data.fold == fold]
-        if not is_defined(get_metric(config.metric), inside, len(data.classes)):
+        if not is_defined(find_metric(config.metric), inside, len(data.classes)):
             raise ConfigError(f"{folds_csv}: metric '{config.metric}' is not defined on fold {fold}, whose "
                               f"{len(inside)} items are of {len(np.unique(inside))} class; make other folds, or choose "
                               "another metric")
@@ -246,14 +248,15 @@ class RunTrainer:
                           sha256=sha256_file(checkpoint_path(self.folder, info.fold)),
                           gallery=sha256_file(gallery_path(self.folder, info.fold)) if self.task.has_gallery else None)
                  for info, inside in zip(infos, rows, strict=True)]
-        metric = get_metric(self.config.metric)
+        metric = find_metric(self.config.metric)
         answers = np.concatenate([self.answers(fold) for fold in folds])[order]
         meta = RunMeta(
             run=self.config.run, competition=self.config.competition, task=self.data.task,  # type: ignore[arg-type]
             classes=self.data.classes, prior=self.data.prior(), none=self.data.none,
             embed=self.config.embed if self.task.has_gallery else None, size=self.config.net.size,
+            network=self.config.net.arch if own_network(self.config.net) else None,
             canvas=self.config.net.canvas, decoder=self.config.net.decoder, views=self.config.views,
-            merge=self.config.merge, metric=metric.name, score=self.task.score(metric, targets, answers), folds=metas,
+            merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, targets, answers), folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
             config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,
             targets_sha256=targets_sha256, versions={"torch": torch.__version__, "timm": timm.__version__})

@@ -38,7 +38,7 @@ def test_a_kernel_packs_and_keeps_the_style(kernel: Path, tmp_path: Path) -> Non
         ast.parse(result.text, feature_version=grammar)
     assert result.report.size < SIZE_LIMIT // 2 and not result.report.warnings
     assert set(result.report.packages) <= set(kaggle_image().versions)
-    assert verify_script(result.text, PROJECT).identical
+    assert verify_script(result.text, PROJECT / "src").identical
     (tmp_path / "pyproject.toml").write_text((PROJECT / "pyproject.toml").read_text())
     (tmp_path / "script.py").write_text(result.text)
     ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "script.py"]
