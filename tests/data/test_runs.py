@@ -85,7 +85,7 @@ def test_a_changed_or_missing_array_is_refused(tmp_path: Path, name: str) -> Non
         ("", "oof.csv: cannot read the rows"),
         ("id\n1\n", "oof.csv: cannot read the rows"),
         ("id,fold\n1,x\n", "oof.csv: cannot read the rows"),
-        ("id,fold\n1,0\n", r"oof.npy: shape \(2, 3, 4\) does not fit 2 views, 1 rows and 4 classes"),
+        ("id,fold\n1,0\n", r"oof.npy: shape \(2, 3, 4\) does not fit 2 views, 1 rows and 4 numbers each"),
     ],
 )
 def test_rows_that_are_gone_or_do_not_fit(tmp_path: Path, text: str | None, message: str) -> None:
@@ -97,7 +97,7 @@ def test_rows_that_are_gone_or_do_not_fit(tmp_path: Path, text: str | None, mess
 
 def test_arrays_that_do_not_fit_their_meta(tmp_path: Path) -> None:
     write_run(tmp_path / "one", views=["identity"])
-    with pytest.raises(DataError, match=r"shape \(2, 3, 4\) does not fit 1 views, 3 rows and 4 classes; train the run"):
+    with pytest.raises(DataError, match=r"shape \(2, 3, 4\) does not fit 1 views, 3 rows and 4 numbers each; train"):
         read_run(tmp_path / "one")
 
 

@@ -4,9 +4,10 @@
     fold<k>.safetensors  the best checkpoint of fold k, its config in the metadata
     fold<k>.oof.npy      (V, n_k, C) logits of a fold while the run is unfinished
     log.jsonl            one line an epoch
-    oof.npy              (V, n, C) float16 or float32 logits, rows as in oof.csv; can be memory-mapped
+    fold<k>.gallery.safetensors  embed: the vectors of the items that fold k learned from: `models.gallery`
+    oof.npy              (V, n, C) float16 or float32 logits, values or vectors, rows as in oof.csv; memory-mapped
     oof.csv              id,fold
-    targets.npy          (n,) int64 class indices, or (n, C) bool
+    targets.npy          (n,) int64 classes or identities, (n, C) bool labels, or (n, T) float64 values
     meta.json            written last: its presence says that the run is finished
 """
 
@@ -24,6 +25,7 @@ from pydantic import Field
 
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
+from foldpack.settings.run import EmbedConfig
 from foldpack.settings.stages import HexDigest, MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 
@@ -36,6 +38,7 @@ class FoldMeta(StrictModel):
     score: float  # the run's metric on them
     epoch: int  # of the checkpoint that was kept, from 0
     sha256: HexDigest  # of fold<k>.safetensors
+    gallery: HexDigest | None = None  # of fold<k>.gallery.safetensors, where queries are compared with one
 
 
 class RunMeta(StrictModel):
@@ -44,9 +47,11 @@ class RunMeta(StrictModel):
     version: Literal[1] = 1
     run: Name
     competition: str
-    task: Literal["multiclass", "multilabel"]
-    classes: list[str]
-    prior: list[float]  # share of each class in the training labels
+    task: Literal["multiclass", "multilabel", "regress", "embed"]
+    classes: list[str]  # or identities, or columns of values
+    prior: list[float]  # share of each class in the training labels; of values their mean
+    none: bool = False  # embed: the last class stands for items that are of no identity
+    embed: EmbedConfig | None = None  # of task embed
     size: int  # side of the network's input, pixels
     canvas: int | None = None  # side of the decoded image; `size` when None
     decoder: Literal["pillow", "pillow-draft"] = "pillow"
@@ -61,6 +66,11 @@ class RunMeta(StrictModel):
     oof_sha256: HexDigest
     targets_sha256: HexDigest
     versions: dict[str, str]  # of torch and timm
+
+    @property
+    def width(self) -> int:
+        """Numbers that a network gives for an image: the last axis of oof.npy."""
+        return len(self.classes) if self.embed is None else self.embed.dim
 
 
 @dataclass(frozen=True)
@@ -138,9 +148,9 @@ def read_run(folder: Path) -> Run:
             raise DataError(f"{folder / name}: missing or changed since the run was finished; train the run again")
     logits, targets = read_array(folder / "oof.npy"), read_array(folder / "targets.npy")
     rows = read_oof_rows(folder / "oof.csv")
-    if logits.shape != (len(meta.views), len(rows), len(meta.classes)) or len(targets) != len(rows):
+    if logits.shape != (len(meta.views), len(rows), meta.width) or len(targets) != len(rows):
         raise DataError(f"{folder / 'oof.npy'}: shape {logits.shape} does not fit {len(meta.views)} views, "
-                        f"{len(rows)} rows and {len(meta.classes)} classes; train the run again")
+                        f"{len(rows)} rows and {meta.width} numbers each; train the run again")
     return Run(folder, meta, rows["id"].tolist(), rows["fold"].to_numpy(), logits, targets)
 
 

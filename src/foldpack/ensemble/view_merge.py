@@ -49,6 +49,17 @@ def merge_view_probs(
     return _merged_probs(total, task, how, power).astype(np.float32)
 
 
+def merge_view_values(values: np.ndarray) -> np.ndarray:
+    """(V, n, T) float -> (n, T) float32: the mean of the views."""
+    return values.mean(axis=0, dtype=np.float32)
+
+
+def merge_view_vectors(vectors: np.ndarray) -> np.ndarray:
+    """(V, n, D) float of length 1 -> (n, D) float32: the direction of their mean, of length 1."""
+    mean = vectors.mean(axis=0, dtype=np.float32)
+    return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.float32(1e-12))
+
+
 def view_probs(logits: np.ndarray, task: str) -> np.ndarray:
     """(..., C) logits -> float32 probabilities: softmax for multiclass, sigmoid a class for multilabel."""
     wide = np.asarray(logits, dtype=np.float32)

@@ -6,7 +6,8 @@ from foldpack.metrics.registry import METRICS
 from foldpack.settings.stages import AnswerKind
 
 # What is decided of an item, by the task of the runs.
-HANDED_IN: dict[str, AnswerKind] = {"multiclass": "class", "multilabel": "labels"}
+HANDED_IN: dict[str, AnswerKind] = {"multiclass": "class", "multilabel": "labels", "regress": "values",
+                                    "embed": "ranking"}
 IN_WORDS: dict[AnswerKind, str] = {
     "class": "one class an item",
     "labels": "a set of labels an item",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +35,8 @@ class CheckpointInfo(StrictModel):
     fold: int
     epoch: int  # from 0
     score: float  # the run's metric on the fold's items
-    n_classes: int
+    n_classes: int  # numbers that it gives for an image
+    head: Literal["classes", "values", "vectors"] = "classes"  # what these are
     net: NetConfig
     config_sha256: str  # of the run's configuration
     folds_sha256: str  # of the folds the run was trained on
@@ -44,21 +46,29 @@ class CheckpointInfo(StrictModel):
 
 def save_checkpoint(path: Path, weights: dict[str, torch.Tensor], info: CheckpointInfo) -> None:
     """Write weights (any device) and info atomically."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    metadata = {METADATA_KEY: json.dumps(info.model_dump(mode="json", exclude_none=True), sort_keys=True)}
+    write_tensors(path, weights, json.dumps(info.model_dump(mode="json", exclude_none=True), sort_keys=True))
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], info: str) -> None:
+    """Write a safetensors file of ours atomically. tensors: on any device; info: what its metadata says, JSON."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata=metadata)
+        save_file(plain, temporary, metadata={METADATA_KEY: info})
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], CheckpointInfo]:
     """Read a plain checkpoint to CPU tensors. Raises ModelError when it is missing or not one of ours."""
+    weights, metadata = read_tensors(path)
+    return weights, parse_checkpoint_info(metadata, str(path))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors on the CPU and metadata of a safetensors file. Raises ModelError when it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except (OSError, SafetensorError) as failure:
         raise ModelError(f"{path}: cannot read the checkpoint ({failure})") from None
-    return weights, parse_checkpoint_info(metadata, str(path))
 
 
 def parse_checkpoint_info(metadata: dict[str, str], source: str) -> CheckpointInfo:
@@ -72,16 +82,20 @@ def parse_checkpoint_info(metadata: dict[str, str], source: str) -> CheckpointIn
     return parse_strict(CheckpointInfo, data, source, ModelError)
 
 
-def restore_net(weights: dict[str, torch.Tensor], info: CheckpointInfo, source: str) -> nn.Module:
-    """Rebuild the network on the CPU, in eval mode. Raises ModelError naming what does not fit."""
-    net = build_classifier(info.net, info.n_classes)
+def restore_net(weights: dict[str, torch.Tensor], info: CheckpointInfo, source: str,
+                build: Callable[[NetConfig, int], nn.Module] = build_classifier) -> nn.Module:
+    """Rebuild the network on the CPU, in eval mode. Raises ModelError naming what does not fit.
+
+    build: what makes the network for its `head`.
+    """
+    net = build(info.net, info.n_classes)
     try:
         net.load_state_dict(weights)
     except RuntimeError as failure:
         faults = weight_faults(net.state_dict(), weights) or [" ".join(str(failure).split())[:300]]
         more = "" if len(faults) <= 3 else f", and {len(faults) - 3} more"
-        raise ModelError(f"{source}: the weights do not fit network '{info.net.arch}' with {info.n_classes} classes: "
-                         f"{', '.join(faults[:3])}{more}") from None
+        raise ModelError(f"{source}: the weights do not fit network '{info.net.arch}' with {info.n_classes} "
+                         f"{info.head}: {', '.join(faults[:3])}{more}") from None
     return net.eval()
 
 

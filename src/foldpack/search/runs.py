@@ -249,6 +249,8 @@ def same_targets(run: Run, other: Run) -> bool:
 
 def require_metric_fits(metric: Metric, task: str) -> None:
     """Raises DataError for a metric that does not score what the kernel of this task hands in."""
+    if task not in LINKS:
+        raise DataError(f"runs of task '{task}' have no kernel yet; allowed: {', '.join(LINKS)}")
     if problem := answer_problem(metric.name, metric.answer, HANDED_IN[task]):
         own = ', or a .py file with needs = "class"' if task == "multiclass" else ""
         raise DataError(f"{problem}{own}; name one of them with --metric")

@@ -73,17 +73,30 @@ LOSSES_READING = {
     "pos_weight": ("bce",),
     "gamma_neg": ("asymmetric",),
     "gamma_pos": ("asymmetric",),
+    "delta": ("smooth_l1", "huber"),
+    "margin": ("arcface", "proxy_anchor"),
+    "scale": ("arcface", "proxy_anchor"),
+    "lr": ("arcface", "proxy_anchor"),
 }
 
 
-class LossConfig(StrictModel):
-    """`cross_entropy` for multiclass; `bce` or `asymmetric` (arXiv 2009.14119) for multilabel."""
+LATER_LOSS_SETTINGS = {"delta": 1.0, "margin": None, "scale": None, "lr": None}  # see `config_hash`
 
-    name: Literal["cross_entropy", "bce", "asymmetric"]
+
+class LossConfig(StrictModel):
+    """`cross_entropy` for one class an item; `bce` or `asymmetric` (arXiv 2009.14119) for several labels; `mse`, `l1`,
+    `smooth_l1` or `huber` for values; `arcface` (arXiv 1801.07698) or `proxy_anchor` (arXiv 2003.13911) for embeddings.
+    """
+
+    name: Literal["cross_entropy", "bce", "asymmetric", "mse", "l1", "smooth_l1", "huber", "arcface", "proxy_anchor"]
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     pos_weight: Annotated[float, Field(gt=0)] = 1.0  # bce: weight of a positive against a negative
     gamma_neg: Annotated[float, Field(ge=0)] = 4.0  # asymmetric: focusing of the negatives
     gamma_pos: Annotated[float, Field(ge=0)] = 1.0  # asymmetric: focusing of the positives
+    delta: Annotated[float, Field(gt=0)] = 1.0  # smooth_l1, huber: larger errors count linearly; in deviations
+    margin: Annotated[float, Field(ge=0)] | None = None  # arcface: degrees (28.6); proxy_anchor: of the cosine (0.1)
+    scale: Annotated[float, Field(gt=0)] | None = None  # of the cosines; arcface: 64, proxy_anchor: 32
+    lr: Annotated[float, Field(gt=0)] | None = None  # highest learning rate of the class vectors; None: optim.lr
 
     @model_validator(mode="after")
     def _the_loss_reads_it(self) -> LossConfig:
@@ -110,11 +123,20 @@ class AugmentConfig(StrictModel):
     cutmix: Annotated[float, Field(ge=0)] = 0.0  # alpha of CutMix (arXiv 1905.04899)
 
 
+class EmbedConfig(StrictModel):
+    """Of task `embed`: the vectors, and how a query is compared with the gallery."""
+
+    dim: Annotated[int, Field(ge=2, le=8192)] = 128  # numbers of a vector
+    neighbours: Annotated[int, Field(ge=1)] = 1  # nearest gallery items of an identity that count
+
+
 class RunConfig(StrictModel):
     """Everything that decides the weights of a run. Source of truth: `configs/<competition>/<run>.yml`."""
 
     run: Name
     competition: str
+    task: Literal["classify", "regress", "embed"] = "classify"  # what the network learns of the labels
+    embed: EmbedConfig = EmbedConfig()
     net: NetConfig
     loss: LossConfig
     metric: str  # a name from `foldpack.metrics.registry`; early stopping and the best checkpoint follow it
@@ -138,6 +160,13 @@ class RunConfig(StrictModel):
     def _steps_fit(self) -> RunConfig:
         if "num_classes" in self.net.kwargs:
             raise ValueError("num_classes follows from the labels; leave it out of net.kwargs")
+        if self.task != "embed" and self.embed != EmbedConfig():
+            raise ValueError(f"task '{self.task}' does not read embed; it is read by embed")
+        if self.task != "classify" and self.merge != "mean":
+            raise ValueError(f"merge '{self.merge}' is for probabilities; views of task '{self.task}' are merged by "
+                             "their mean")
+        if self.task == "embed" and (self.augment.mixup or self.augment.cutmix):
+            raise ValueError("task 'embed' learns one identity an image; leave out augment.mixup and augment.cutmix")
         return self
 
 
@@ -169,11 +198,15 @@ def config_hash(config: RunConfig) -> str:
 
     The list of folds and the number of workers are left out: they choose how much is computed and how fast, not what.
     Settings that came later are left out at their usual value, so that older runs keep their hash: the merge of views,
-    canvas, decoder, and what steers the decay of a schedule.
+    canvas, decoder, task and embed, what steers the decay of a schedule, and the settings of losses other than those of
+    classes.
     """
     data = config.model_dump(mode="json", exclude={"folds", "workers"})
     net, optim = data["net"], data["optim"]
-    later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow")]
+    later: list[tuple[dict, str, object]]
+    later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow"), (data, "task", "classify"),
+             (data, "embed", EmbedConfig().model_dump())]
+    later += [(data["loss"], name, usual) for name, usual in LATER_LOSS_SETTINGS.items()]
     for settings, name, usual in [*later, *((optim, name, None) for name in DECAY_SETTINGS)]:
         if settings[name] == usual:
             del settings[name]

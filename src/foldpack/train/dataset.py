@@ -19,31 +19,45 @@ class TrainingSet:
 
     ids: list[str]
     pixels: np.ndarray  # (n, size, size, 3) uint8
-    targets: np.ndarray  # (n,) int64 class indices, or (n, C) bool
+    targets: np.ndarray  # (n,) int64 classes or identities, (n, C) bool labels, or (n, T) float64 values
     fold: np.ndarray  # (n,) int64
-    classes: list[str]
-    task: str
+    classes: list[str]  # of classes, identities, or columns of values
+    task: str  # "multiclass", "multilabel", "regress" or "embed"
+    none: bool = False  # embed: the last class stands for items that are of no identity
 
-    def target_matrix(self) -> np.ndarray:
-        """(n, C) float32: one-hot for multiclass."""
+    @property
+    def identities(self) -> int:
+        """How many classes an item can be recognised as."""
+        return len(self.classes) - self.none
+
+    def target_rows(self) -> np.ndarray:
+        """What the loss gets: (n, C) float32, one-hot for multiclass; for embed (n,) int64."""
+        if self.task == "embed":
+            return self.targets
         if self.targets.ndim == 2:
             return self.targets.astype(np.float32)
         return np.eye(len(self.classes), dtype=np.float32)[self.targets]
 
     def prior(self) -> list[float]:
-        """Share of the items that carry each class, rounded to 6 digits."""
-        return [round(float(share), 6) for share in self.target_matrix().mean(axis=0)]
+        """Share of the items that carry each class, rounded to 6 digits; of values their mean, to 6 places."""
+        if self.targets.ndim == 1:
+            shares = np.bincount(self.targets, minlength=len(self.classes)) / len(self.targets)
+        elif self.task == "regress":
+            return [float(f"{mean:.6g}") for mean in self.targets.mean(axis=0)]
+        else:
+            shares = self.targets.mean(axis=0)
+        return [round(float(share), 6) for share in shares]
 
 
 class AugmentedRows(Dataset):
-    """Some rows of a training set: (epoch, position) -> ((size, size, 3) uint8 tensor, (C,) float32 tensor).
+    """Some rows of a training set: (epoch, position) -> ((size, size, 3) uint8 tensor, a row of `target_rows`).
 
     The epoch comes with every item, since worker processes that live on would never hear of a new one.
     """
 
     def __init__(self, data: TrainingSet, rows: np.ndarray, augmentation: Augmentation, seed: int) -> None:
         self.pixels = data.pixels
-        self.targets = data.target_matrix()
+        self.targets = data.target_rows()
         self.rows = rows
         self.augmentation = augmentation
         self.seed = seed
@@ -55,7 +69,7 @@ class AugmentedRows(Dataset):
         epoch, position = key
         row = int(self.rows[position])
         image = self.augmentation(self.pixels[row], (self.seed, epoch, row))
-        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(self.targets[row])
+        return torch.from_numpy(np.ascontiguousarray(image)), torch.as_tensor(self.targets[row])
 
 
 class ShuffledEpochs(Sampler[tuple[int, int]]):

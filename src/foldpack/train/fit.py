@@ -17,11 +17,11 @@ from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
 from foldpack.metrics.registry import Metric, get_metric
 from foldpack.models.checkpoint import GoldenLogits
-from foldpack.models.classifier import build_classifier, normalise
+from foldpack.models.classifier import normalise
+from foldpack.models.gallery import Gallery
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import predict_logits
 from foldpack.predict.view_pixels import apply_view
@@ -29,9 +29,9 @@ from foldpack.predict.views import View
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.augment import BatchMixer
 from foldpack.train.dataset import ShuffledEpochs, TrainingSet, training_batches
-from foldpack.train.evaluate import is_better, score_probs
-from foldpack.train.losses import build_loss
+from foldpack.train.evaluate import is_better
 from foldpack.train.rates import build_scheduler
+from foldpack.train.steps import STEPS
 
 PREDICT_BATCH = 64
 CALMER = "lower optim.lr, set optim.clip_norm, or use precision: no"
@@ -46,11 +46,12 @@ class FoldResult:
     """The best epoch of one fold."""
 
     weights: dict[str, torch.Tensor]  # on the CPU
-    logits: np.ndarray  # (V, n_k, C) float32 of the fold's items
+    outputs: np.ndarray  # (V, n_k, C) float32 of the fold's items: logits, values or vectors
     score: float
     epoch: int
     seconds_per_image: float  # one view
     golden: GoldenLogits  # what the network says to the golden picture
+    gallery: Gallery | None = None  # what queries are compared with, where the task does so
 
 
 def fit_fold(
@@ -101,14 +102,17 @@ class FoldTraining:
         AcceleratorState._reset_state()  # it is global, and refuses another precision than the run before had
         self.accelerator = Accelerator(mixed_precision=config.precision,
                                        gradient_accumulation_steps=config.accumulate)
+        self.task = STEPS[data.task](config, data)
         self.inside = np.flatnonzero(data.fold == fold)
-        rows = np.flatnonzero(data.fold != fold)
-        loader = training_batches(data, rows, config, fold_seed(config, fold))
+        self.rows = self.task.learnable(np.flatnonzero(data.fold != fold))
+        loader = training_batches(data, self.rows, config, fold_seed(config, fold))
         self.order: ShuffledEpochs = loader.sampler  # type: ignore[assignment]
-        net = build_classifier(config.net, len(data.classes), config.net.pretrained)
+        net = self.task.build(self.rows)
         optimizer = build_optimizer(config, net)
-        self.loss = build_loss(config.loss, data.task)
+        self.net_groups = len(optimizer.param_groups)
+        self.add_class_vectors(optimizer)  # of the loss, where it has any
         self.net, self.optimizer, self.loader = self.accelerator.prepare(net, optimizer, loader)
+        self.task.loss = self.prepared_loss()
         # Without the wrapper that predicts in mixed precision: the kernel has none either. `epoch` brings its own.
         self.plain: nn.Module = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
         self.updates_per_epoch = math.ceil(len(self.loader) / config.accumulate)
@@ -126,8 +130,8 @@ class FoldTraining:
             images, mixed = self.mixer(self.net_input(pixels), targets)
             with self.accelerator.accumulate(self.net):
                 with self.accelerator.autocast():
-                    logits = self.net(images)
-                loss = self.loss(logits.float(), mixed)
+                    outputs = self.net(images)
+                loss = self.task.losses(outputs, mixed)
                 self.accelerator.backward(loss)
                 self.step()
             total, count = total + loss.item() * len(images), count + len(images)
@@ -135,6 +139,19 @@ class FoldTraining:
         if not math.isfinite(mean):
             raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; {CALMER}")
         return mean
+
+    def add_class_vectors(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimiser move what the loss learns, at a rate of its own and without decay."""
+        learned = list(self.task.loss.parameters())
+        if learned:
+            rate = self.config.loss.lr or self.config.optim.lr
+            optimizer.add_param_group({"params": learned, "lr": rate, "weight_decay": 0.0})
+
+    def prepared_loss(self) -> nn.Module:
+        """The loss on the device; where it learns, the same in all processes."""
+        if any(True for _ in self.task.loss.parameters()):
+            return self.accelerator.prepare_model(self.task.loss)
+        return self.task.loss
 
     def net_input(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, S, S, 3) uint8 of the canvas -> (B, 3, size, size) float32, resampled as the predict loop does."""
@@ -156,7 +173,7 @@ class FoldTraining:
 
     def rate(self) -> float:
         """The learning rate of the next update, to 6 digits; with layer decay that of the last layer."""
-        return float(f"{max(group['lr'] for group in self.optimizer.param_groups):.6g}")
+        return float(f"{max(group['lr'] for group in self.optimizer.param_groups[: self.net_groups]):.6g}")
 
     def end_epoch(self, epoch: int, score: float) -> None:
         """Tell the schedule what an evaluated epoch scored."""
@@ -167,16 +184,19 @@ class FoldTraining:
         """Predict the items of the fold with the averaged weights if there are any, else with the current ones."""
         net: nn.Module = self.ema.module if self.ema is not None else self.plain
         net.eval()
-        pixels = self.data.pixels[self.inside]
+
+        def predict(rows: np.ndarray) -> np.ndarray:
+            return predict_logits(net, self.config.net, self.data.pixels[rows], self.config.views,
+                                  self.accelerator.device, PREDICT_BATCH)
+
         started = time.monotonic()
-        logits = predict_logits(net, self.config.net, pixels, self.config.views, self.accelerator.device,
-                                PREDICT_BATCH)
-        seconds = (time.monotonic() - started) / (len(pixels) * len(self.config.views))
-        probs = merge_view_probs(logits, self.data.task, self.config.merge)
-        score = score_probs(self.metric, self.data.targets[self.inside], probs)
+        outputs = predict(self.inside)
+        seconds = (time.monotonic() - started) / (len(self.inside) * len(self.config.views))
+        gallery = self.task.gallery(self.rows, predict)
+        score = self.task.score(self.metric, self.data.targets[self.inside], self.task.answers(outputs, gallery))
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
         golden = remember_golden(net, self.config.net, self.accelerator.device)
-        return FoldResult(weights, logits, score, epoch, seconds, golden)
+        return FoldResult(weights, outputs, score, epoch, seconds, golden, gallery)
 
 
 def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:

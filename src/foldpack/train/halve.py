@@ -13,17 +13,15 @@ import numpy as np
 
 from foldpack.competitions.adapters import get_competition
 from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_array
-from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.registry import get_metric
-from foldpack.models.checkpoint import read_checkpoint, restore_net, save_checkpoint
+from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.models.weight_files import RoundingReport, round_to_half
 from foldpack.predict.device import pick_device
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import predict_logits
 from foldpack.settings.run import config_hash, config_text, read_config
-from foldpack.train.evaluate import score_probs
 from foldpack.train.run import RunTrainer, Say, load_training_set
 
 
@@ -56,15 +54,19 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     weights, info = read_checkpoint(path)
     rounded, report = round_to_half(weights, str(path))
     device = pick_device()
-    net = restore_net(rounded, info, str(path)).to(device)
-    rows = np.flatnonzero(data.fold == fold)
-    logits = predict_logits(net, info.net, data.pixels[rows], config.views, device, config.batch_size)
-    probs = merge_view_probs(logits, data.task, config.merge)
-    score = score_probs(get_metric(config.metric), data.targets[rows], probs)
-    write_array(trainer.part(fold), logits.astype(config.oof_dtype))
+    net = restore_net(rounded, info, str(path), trainer.task.builder).to(device)
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        return predict_logits(net, info.net, data.pixels[rows], config.views, device, config.batch_size)
+
+    rows, others = np.flatnonzero(data.fold == fold), np.flatnonzero(data.fold != fold)
+    outputs = predict(rows)
+    gallery = trainer.task.gallery(trainer.task.learnable(others), predict)
+    score = trainer.task.score(get_metric(config.metric), data.targets[rows], trainer.task.answers(outputs, gallery))
+    write_array(trainer.part(fold), outputs.astype(config.oof_dtype))
     renamed = {"run": config.run, "score": score, "config_sha256": config_hash(config),
                "golden": remember_golden(net, info.net, device)}
-    save_checkpoint(checkpoint_path(trainer.folder, fold), rounded, info.model_copy(update=renamed))
+    trainer.save_weights(fold, rounded, info.model_copy(update=renamed), gallery)
     return report
 
 

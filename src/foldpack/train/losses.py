@@ -7,7 +7,8 @@ from torch import nn
 
 from foldpack.settings.run import ConfigError, LossConfig
 
-LOSSES_OF_TASK = {"multiclass": ("cross_entropy",), "multilabel": ("bce", "asymmetric")}
+LOSSES_OF_TASK = {"multiclass": ("cross_entropy",), "multilabel": ("bce", "asymmetric"),
+                  "regress": ("mse", "l1", "smooth_l1", "huber"), "embed": ("arcface", "proxy_anchor")}
 ASYMMETRIC_MARGIN = 0.05  # negatives below this probability cost nothing; the paper's value
 LOG_EPSILON = 1e-8
 
@@ -52,13 +53,45 @@ class AsymmetricLoss(nn.Module):
         return -(focus * likelihood).sum() / len(logits)
 
 
-def build_loss(config: LossConfig, task: str) -> nn.Module:
-    """The loss of a run: (B, C) logits and (B, C) float targets -> scalar. Raises ConfigError if it does not fit."""
+class MarginLoss(nn.Module):
+    """A loss of pytorch-metric-learning on unit vectors and identities, in full precision. Its class vectors learn."""
+
+    def __init__(self, config: LossConfig, identities: int, dim: int) -> None:
+        super().__init__()
+        from pytorch_metric_learning import losses  # a second, which only this task has to wait for
+
+        kind, scale = {"arcface": (losses.ArcFaceLoss, "scale"), "proxy_anchor": (losses.ProxyAnchorLoss, "alpha")}[
+            config.name]
+        given = {"margin": config.margin, scale: config.scale}
+        self.of = kind(identities, dim, **{name: value for name, value in given.items() if value is not None})
+
+    def forward(self, vectors: torch.Tensor, identities: torch.Tensor) -> torch.Tensor:
+        """vectors: (B, D); identities: (B,) int64."""
+        with torch.autocast(vectors.device.type, enabled=False):
+            return self.of(vectors.float(), identities)
+
+
+def require_loss(config: LossConfig, task: str) -> None:
+    """Raises ConfigError for a loss that does not fit the task."""
     allowed = LOSSES_OF_TASK[task]
     if config.name not in allowed:
         raise ConfigError(f"loss '{config.name}' does not fit a {task} competition; allowed: {', '.join(allowed)}")
-    if config.name == "cross_entropy":
-        return nn.CrossEntropyLoss(label_smoothing=config.smoothing)
-    if config.name == "bce":
-        return SmoothBCE(config.smoothing, config.pos_weight)
-    return AsymmetricLoss(config.gamma_neg, config.gamma_pos)
+
+
+def build_loss(config: LossConfig, task: str, identities: int = 0, dim: int = 0) -> nn.Module:
+    """The loss of a run: (B, C) outputs and (B, C) float targets -> scalar. Raises ConfigError if it does not fit.
+
+    Of task "embed": (B, dim) vectors and (B,) int64 identities, below `identities`.
+    """
+    require_loss(config, task)
+    if task == "embed":
+        return MarginLoss(config, identities, dim)
+    return {
+        "cross_entropy": lambda: nn.CrossEntropyLoss(label_smoothing=config.smoothing),
+        "bce": lambda: SmoothBCE(config.smoothing, config.pos_weight),
+        "asymmetric": lambda: AsymmetricLoss(config.gamma_neg, config.gamma_pos),
+        "mse": nn.MSELoss,
+        "l1": nn.L1Loss,
+        "smooth_l1": lambda: nn.SmoothL1Loss(beta=config.delta),
+        "huber": lambda: nn.HuberLoss(delta=config.delta),
+    }[config.name]()

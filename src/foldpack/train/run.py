@@ -25,21 +25,23 @@ from foldpack.data.runs import (
     write_meta,
     write_oof_rows,
 )
-from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.answers import HANDED_IN, answer_problem
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
+from foldpack.models.gallery import Gallery, GalleryInfo, gallery_path, read_gallery, save_gallery
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views
 from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.evaluate import is_defined, score_probs
+from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
-from foldpack.train.losses import build_loss
+from foldpack.train.losses import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
+from foldpack.train.steps import METRICS_OF_TASK, STEPS
+from foldpack.train.targets import read_values, training_task
 
 Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
@@ -77,11 +79,11 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
 def check_names(config: RunConfig, competition: Competition) -> None:
     """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
-    metric = get_metric(config.metric)
-    if metric.needs not in ("probs", "labels") or (metric.needs == "labels") != (competition.task == "multilabel"):
-        raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {competition.task} competition "
-                          f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(competition.task))}")
-    build_loss(config.loss, competition.task)
+    metric, task = get_metric(config.metric), training_task(config, competition.task)
+    if metric.needs not in METRICS_OF_TASK[task]:
+        raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
+                          f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
+    require_loss(config.loss, task)
     expand_views(config.views)
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
@@ -93,15 +95,15 @@ def check_names(config: RunConfig, competition: Competition) -> None:
 
 def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
     """Before hours of training: the best epoch may follow a metric that no kernel can be scored by, the search not."""
-    if problem := answer_problem(config.metric, get_metric(config.metric).answer, HANDED_IN[competition.task]):
+    handed_in = HANDED_IN[training_task(config, competition.task)]
+    if problem := answer_problem(config.metric, get_metric(config.metric).answer, handed_in):
         say(f"warning: run '{config.run}': {problem}; the epochs follow it all the same, but the search will need "
             "--metric with one of these")
 
 
 def metrics_of_task(task: str) -> list[str]:
     """The metrics that a run of this task can follow."""
-    needs = "labels" if task == "multilabel" else "probs"
-    return sorted(name for name, metric in METRICS.items() if metric.needs == needs)
+    return sorted(name for name, metric in METRICS.items() if metric.needs in METRICS_OF_TASK[task])
 
 
 def load_training_set(
@@ -125,8 +127,11 @@ def load_training_set(
             f"{canvas.repaired[0]}")
     if canvas.warning:
         say(f"warning: {canvas.warning}")
-    return TrainingSet(items.ids, canvas.pixels, labelled.targets, table["fold"].to_numpy(), labelled.classes,
-                       competition.task)
+    task = training_task(config, competition.task)
+    targets, classes = labelled.targets, labelled.classes
+    if task == "regress":
+        targets, classes = read_values(labelled.labels, items.ids, str(labelled.source)), list(labelled.labels)
+    return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, task)
 
 
 def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[int]:
@@ -159,6 +164,7 @@ class RunTrainer:
     def __init__(self, config: RunConfig, data: TrainingSet, folder: Path, folds_sha256: str, say: Say) -> None:
         self.config = config
         self.data = data
+        self.task = STEPS[data.task](config, data)
         self.folder = folder
         self.folds_sha256 = folds_sha256
         self.say = say
@@ -175,25 +181,45 @@ class RunTrainer:
         try:
             info = read_checkpoint(path)[1]
             shape = read_array(self.part(fold)).shape
+            self.gallery(fold)
         except (ModelError, DataError):
             return False
-        expected = (len(self.config.views), int((self.data.fold == fold).sum()), len(self.data.classes))
+        expected = (len(self.config.views), int((self.data.fold == fold).sum()), self.task.width)
         return (info.config_sha256 == config_hash(self.config) and info.folds_sha256 == self.folds_sha256
                 and shape == expected)
 
     def train_fold(self, fold: int) -> None:
-        """Train, then write predictions first and weights last: the weights mark the fold as finished."""
+        """Train, then write predictions first and weights last: they mark the fold as finished."""
         checkpoint_path(self.folder, fold).unlink(missing_ok=True)
         result = fit_fold(self.config, self.data, fold, self.log)
-        write_array(self.part(fold), result.logits.astype(self.config.oof_dtype))
-        save_checkpoint(checkpoint_path(self.folder, fold), result.weights, self.info(fold, result))
+        write_array(self.part(fold), result.outputs.astype(self.config.oof_dtype))
+        self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
                   "seconds_per_image": result.seconds_per_image})
+
+    def save_weights(self, fold: int, weights: dict[str, torch.Tensor], info: CheckpointInfo,
+                     gallery: Gallery | None) -> None:
+        """Write a fold's checkpoint, and the gallery that is bound to it, where the task has one."""
+        path = checkpoint_path(self.folder, fold)
+        save_checkpoint(path, weights, info)
+        if gallery is not None:
+            bound = GalleryInfo(run=info.run, fold=fold, checkpoint=sha256_file(path))
+            save_gallery(gallery_path(self.folder, fold), gallery, bound)
+
+    def gallery(self, fold: int) -> Gallery | None:
+        """The gallery of a fold; None where the task has none. Raises ModelError for one of other weights."""
+        if not self.task.has_gallery:
+            return None
+        return read_gallery(gallery_path(self.folder, fold), sha256_file(checkpoint_path(self.folder, fold)))
+
+    def answers(self, fold: int) -> np.ndarray:
+        """What the metric is asked about, for the items of a fold."""
+        return self.task.answers(read_array(self.part(fold)), self.gallery(fold))
 
     def info(self, fold: int, result: FoldResult) -> CheckpointInfo:
         """What the checkpoint says of itself."""
         return CheckpointInfo(run=self.config.run, fold=fold, epoch=result.epoch, score=result.score,
-                              n_classes=len(self.data.classes), net=self.config.net,
+                              n_classes=self.task.width, head=self.task.head, net=self.config.net,
                               config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256,
                               seconds_per_image=result.seconds_per_image, golden=result.golden)
 
@@ -210,22 +236,24 @@ class RunTrainer:
         rows = [np.flatnonzero(self.data.fold == fold) for fold in folds]
         order = np.argsort(np.concatenate(rows), kind="stable")
         taken = np.concatenate(rows)[order]
-        logits = np.concatenate([read_array(self.part(fold)) for fold in folds], axis=1)[:, order]
+        outputs = np.concatenate([read_array(self.part(fold)) for fold in folds], axis=1)[:, order]
         targets = self.data.targets[taken]
         write_oof_rows(self.folder / "oof.csv", [self.data.ids[row] for row in taken], self.data.fold[taken])
-        oof_sha256 = write_array(self.folder / "oof.npy", logits)
+        oof_sha256 = write_array(self.folder / "oof.npy", outputs)
         targets_sha256 = write_array(self.folder / "targets.npy", targets)
         infos = [read_checkpoint(checkpoint_path(self.folder, fold))[1] for fold in folds]
         metas = [FoldMeta(fold=info.fold, items=len(inside), score=info.score, epoch=info.epoch,
-                          sha256=sha256_file(checkpoint_path(self.folder, info.fold)))
+                          sha256=sha256_file(checkpoint_path(self.folder, info.fold)),
+                          gallery=sha256_file(gallery_path(self.folder, info.fold)) if self.task.has_gallery else None)
                  for info, inside in zip(infos, rows, strict=True)]
         metric = get_metric(self.config.metric)
-        probs = merge_view_probs(logits, self.data.task, self.config.merge)
+        answers = np.concatenate([self.answers(fold) for fold in folds])[order]
         meta = RunMeta(
             run=self.config.run, competition=self.config.competition, task=self.data.task,  # type: ignore[arg-type]
-            classes=self.data.classes, prior=self.data.prior(), size=self.config.net.size,
+            classes=self.data.classes, prior=self.data.prior(), none=self.data.none,
+            embed=self.config.embed if self.task.has_gallery else None, size=self.config.net.size,
             canvas=self.config.net.canvas, decoder=self.config.net.decoder, views=self.config.views,
-            merge=self.config.merge, metric=metric.name, score=score_probs(metric, targets, probs), folds=metas,
+            merge=self.config.merge, metric=metric.name, score=self.task.score(metric, targets, answers), folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
             config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,
             targets_sha256=targets_sha256, versions={"torch": torch.__version__, "timm": timm.__version__})

@@ -1,0 +1,131 @@
+"""What training has to know of a task: the network, the loss on its outputs, and the score of a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from foldpack.ensemble.neighbours import identity_scores
+from foldpack.ensemble.view_merge import merge_view_probs, merge_view_values, merge_view_vectors
+from foldpack.metrics.registry import Metric
+from foldpack.models.classifier import build_classifier
+from foldpack.models.embedder import build_embedder
+from foldpack.models.gallery import Gallery
+from foldpack.models.regressor import TargetUnits, build_regressor
+from foldpack.search.decide.cuts import best_cuts
+from foldpack.search.decide.new_class import best_new_score
+from foldpack.settings.run import RunConfig
+from foldpack.train.dataset import TrainingSet
+from foldpack.train.evaluate import score_probs
+from foldpack.train.losses import build_loss
+
+BuildNet = Callable[..., nn.Module]  # (net, width, pretrained) -> the network
+Predict = Callable[[np.ndarray], np.ndarray]  # rows of the training set -> (V, n, width) outputs
+
+# task -> what its metrics may want: `metrics.registry.Needs`
+METRICS_OF_TASK = {"multiclass": ("probs",), "multilabel": ("labels",), "regress": ("values", "grades"),
+                   "embed": ("probs",)}
+
+
+class TrainStep:
+    """A classifier. The steps of other tasks differ in some of these methods."""
+
+    head: Literal["classes", "values", "vectors"] = "classes"
+    builder: BuildNet = staticmethod(build_classifier)
+    has_gallery = False
+
+    def __init__(self, config: RunConfig, data: TrainingSet) -> None:
+        """Raises ConfigError for a loss that does not fit the task."""
+        self.config = config
+        self.data = data
+        self.loss: nn.Module = build_loss(config.loss, data.task, data.identities, config.embed.dim)
+
+    @property
+    def width(self) -> int:
+        """Numbers that the network gives for an image."""
+        return len(self.data.classes)
+
+    def learnable(self, rows: np.ndarray) -> np.ndarray:
+        """Those of some rows that the loss can learn from."""
+        return rows
+
+    def build(self, rows: np.ndarray) -> nn.Module:
+        """The network before its first update. rows: that it will learn from. Raises ModelError."""
+        return self.builder(self.config.net, self.width, self.config.net.pretrained)
+
+    def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The scalar to minimise. outputs: (B, width); targets: rows of `TrainingSet.target_rows`."""
+        return self.loss(outputs.float(), targets)
+
+    def gallery(self, rows: np.ndarray, predict: Predict) -> Gallery | None:
+        """What queries are compared with, where the task does so. rows: that the network has learned from."""
+        return None
+
+    def answers(self, outputs: np.ndarray, gallery: Gallery | None) -> np.ndarray:
+        """(V, n, width) outputs of the views -> what the metric is asked about: here (n, C) probabilities."""
+        return merge_view_probs(outputs, self.data.task, self.config.merge)
+
+    def score(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
+        """The metric of some items, the last step of the answer at its best for them."""
+        return score_probs(metric, targets, answers)
+
+
+class ValueStep(TrainStep):
+    """A regressor. The loss is on targets of mean 0 and deviation 1, as they are on the training rows."""
+
+    head = "values"
+    builder = staticmethod(build_regressor)
+
+    def build(self, rows: np.ndarray) -> nn.Module:
+        net = super().build(rows)
+        assert isinstance(net, nn.Sequential) and isinstance(net[-1], TargetUnits)
+        self.units = net[-1].measure(self.data.targets[rows])
+        return net
+
+    def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return self.loss(self.units.standard(outputs.float()), self.units.standard(targets))
+
+    def answers(self, outputs: np.ndarray, gallery: Gallery | None) -> np.ndarray:
+        return merge_view_values(outputs)
+
+    def score(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
+        if metric.needs != "grades":
+            return metric(targets, answers)
+        grades = targets[:, 0].astype(np.int64)
+        return best_cuts(answers[:, 0], grades, int(grades.max()) + 1)[1]
+
+
+class VectorStep(TrainStep):
+    """An embedder. Items that are of no identity are queries only: nothing is learned from them."""
+
+    head = "vectors"
+    builder = staticmethod(build_embedder)
+    has_gallery = True
+
+    @property
+    def width(self) -> int:
+        return self.config.embed.dim
+
+    def learnable(self, rows: np.ndarray) -> np.ndarray:
+        return rows[self.data.targets[rows] < self.data.identities]
+
+    def gallery(self, rows: np.ndarray, predict: Predict) -> Gallery | None:
+        return Gallery(merge_view_vectors(predict(rows)), self.data.targets[rows].astype(np.int32))
+
+    def answers(self, outputs: np.ndarray, gallery: Gallery | None) -> np.ndarray:
+        assert gallery is not None
+        return identity_scores(merge_view_vectors(outputs), gallery.vectors, gallery.identities,
+                               len(self.data.classes), self.config.embed.neighbours)
+
+    def score(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
+        if self.data.none:
+            return best_new_score(answers, targets, metric.map_at)[1]
+        return super().score(metric, targets, answers)
+
+
+STEPS: dict[str, type[TrainStep]] = {"multiclass": TrainStep, "multilabel": TrainStep, "regress": ValueStep,
+                                     "embed": VectorStep}

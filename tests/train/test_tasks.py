@@ -1,0 +1,213 @@
+"""Training on values and on identities: they learn, and their weights give their predictions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_house import tiny_config, write_small_folds
+
+from foldpack.competitions.digits_source import write_digits
+from foldpack.data.runs import checkpoint_path, read_run
+from foldpack.ensemble.neighbours import identity_scores
+from foldpack.errors import DataError
+from foldpack.files import sha256_file
+from foldpack.metrics.registry import get_metric
+from foldpack.models.checkpoint import CheckpointInfo, ModelError, read_checkpoint, restore_net
+from foldpack.models.embedder import build_embedder
+from foldpack.models.gallery import gallery_path, read_gallery
+from foldpack.models.regressor import build_regressor
+from foldpack.predict.loop import predict_logits
+from foldpack.settings.run import ConfigError, RunConfig, parse_config
+from foldpack.train.dataset import TrainingSet
+from foldpack.train.fit import FoldTraining, fit_fold
+from foldpack.train.halve import halve_run
+from foldpack.train.run import train_run
+from foldpack.train.targets import read_values
+
+CPU = torch.device("cpu")
+
+
+def bright_set(task: str, none: bool = False, count: int = 48) -> TrainingSet:
+    """Noise, brighter or darker: the brightness is the value, its third the identity; `none`: the third is none."""
+    chance = np.random.default_rng(0)
+    level = chance.integers(0, 120, count)
+    pixels = (chance.integers(0, 60, (count, 16, 16, 3)) + level[:, None, None, None]).astype(np.uint8)
+    values = np.stack([1000 + 5.0 * level, -level / 100], axis=1)
+    targets = values if task == "regress" else (level // 40).astype(np.int64)
+    names = ["thousands", "hundredths"] if task == "regress" else ["dark", "grey", "bright"]
+    return TrainingSet([str(k) for k in range(count)], pixels, targets, np.arange(count) % 3, names, task, none)
+
+
+def toy_config(task: str, **changes: object) -> RunConfig:
+    loss = {"regress": {"name": "mse"}, "embed": {"name": "arcface", "scale": 16.0}}[task]
+    metric = {"regress": "rmse", "embed": "map1"}[task]
+    data: dict = {
+        "run": "toy", "competition": "digits", "task": task, "loss": loss, "metric": metric,
+        "net": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}},
+        "optim": {"lr": 3e-3, "warmup_epochs": 0}, "augment": {"hflip": 0.0}, "epochs": 6, "batch_size": 8}
+    return parse_config({**data, **changes}, "toy")
+
+
+def quiet(entry: dict[str, object]) -> None:
+    """A log that nobody reads."""
+
+
+def info_of(config: RunConfig, width: int) -> CheckpointInfo:
+    return CheckpointInfo(run="toy", fold=0, epoch=0, score=0.0, n_classes=width, net=config.net, config_sha256="",
+                          folds_sha256="", seconds_per_image=0.0)
+
+
+@pytest.mark.parametrize("loss", ["mse", "l1", "smooth_l1", "huber"])
+def test_values_are_learned_in_their_own_units(loss: str) -> None:
+    """Two targets of very different size: the loss sees both alike, and the answers are in the units of each."""
+    config, data = toy_config("regress", loss={"name": loss}, epochs=14), bright_set("regress")
+    result = fit_fold(config, data, 1, quiet)
+    inside = data.targets[data.fold == 1]
+    assert result.outputs.shape == (1, 16, 2) and result.gallery is None
+    errors = np.sqrt(((result.outputs[0] - inside) ** 2).mean(axis=0))
+    assert (errors < 0.7 * inside.std(axis=0)).all()
+    net = restore_net(result.weights, info_of(config, 2), "toy", build_regressor)
+    again = predict_logits(net, config.net, data.pixels[data.fold == 1], ["identity"], CPU, 5)
+    np.testing.assert_allclose(again, result.outputs, rtol=1e-5)
+
+
+def test_a_network_of_values_knows_mean_and_deviation_of_its_training_rows() -> None:
+    data = bright_set("regress")
+    result = fit_fold(toy_config("regress", epochs=1), data, 2, quiet)
+    outside = data.targets[data.fold != 2]
+    np.testing.assert_allclose(result.weights["1.mean"], outside.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(result.weights["1.deviation"], outside.std(axis=0), rtol=1e-6)
+
+
+def test_a_target_that_is_always_the_same_is_no_division_by_zero() -> None:
+    data = bright_set("regress")
+    result = fit_fold(toy_config("regress", epochs=1), replace(data, targets=np.full((48, 2), 7.0)), 0, quiet)
+    assert np.isfinite(result.outputs).all() and result.weights["1.deviation"].tolist() == [1.0, 1.0]
+
+
+def test_grades_are_scored_at_their_best_cuts() -> None:
+    data = bright_set("regress")
+    grades = (data.targets[:, :1] - 1000) // 200
+    config = toy_config("regress", metric="qwk")
+    result = fit_fold(config, replace(data, targets=grades, classes=["grade"]), 1, quiet)
+    assert 0.7 < result.score <= 1
+
+
+@pytest.mark.parametrize("loss", ["arcface", "proxy_anchor"])
+def test_identities_are_learned(loss: str) -> None:
+    config, data = toy_config("embed", loss={"name": loss}, embed={"dim": 8}, ema=0.5), bright_set("embed")
+    result = fit_fold(config, data, 1, quiet)
+    assert result.outputs.shape == (1, 16, 8) and result.score > 0.7
+    np.testing.assert_allclose(np.linalg.norm(result.outputs, axis=2), 1, atol=1e-6)
+    assert result.gallery is not None and len(result.gallery.vectors) == 32
+    assert result.gallery.identities.tolist() == data.targets[data.fold != 1].tolist()
+    net = restore_net(result.weights, info_of(config, 8), "toy", build_embedder)
+    again = predict_logits(net, config.net, data.pixels[data.fold != 1], ["identity"], CPU, 5)[0]
+    np.testing.assert_allclose(again, result.gallery.vectors, atol=1e-5)  # the gallery is of the very weights
+
+
+def test_the_vectors_of_the_loss_learn_at_their_own_rate() -> None:
+    config = toy_config("embed", loss={"name": "proxy_anchor", "lr": 0.5})
+    training = FoldTraining(config, bright_set("embed"), 0)
+    before = training.task.loss.of.proxies.detach().clone()
+    assert training.rate() == 3e-3 and training.optimizer.param_groups[-1]["lr"] == 0.5
+    training.epoch(0)
+    assert (training.task.loss.of.proxies.detach() - before).abs().max() > 0.1
+
+
+def test_items_of_no_identity_are_queries_only() -> None:
+    """Nothing is learned from them, they are in no gallery, and where they belong in a ranking is fitted."""
+    data = bright_set("embed", none=True)
+    result = fit_fold(toy_config("embed", metric="map3"), data, 0, quiet)
+    assert result.gallery is not None and set(result.gallery.identities.tolist()) == {0, 1}
+    assert len(result.gallery.vectors) == int(((data.fold != 0) & (data.targets < 2)).sum())
+    inside = data.targets[data.fold == 0]
+    scores = identity_scores(result.outputs[0], result.gallery.vectors, result.gallery.identities, 3)
+    assert result.score >= get_metric("map3")(inside, np.column_stack([scores[:, :2], np.full(16, 2.0)]))  # all none
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"task": "embed", "loss": {"name": "mse"}}, "loss 'mse' does not fit a embed"),
+    ({"task": "regress", "loss": {"name": "cross_entropy"}, "metric": "rmse"}, "loss 'cross_entropy' does not fit a"),
+    ({"task": "regress", "loss": {"name": "mse"}}, "metric 'accuracy' of probs does not fit"),
+    ({"embed": {"dim": 8}}, "task 'classify' does not read embed; it is read by embed"),
+    ({"task": "embed", "loss": {"name": "arcface"}, "augment": {"mixup": 0.5}}, "leave out augment.mixup"),
+    ({"task": "regress", "loss": {"name": "mse"}, "merge": "gmean"}, "merge 'gmean' is for probabilities"),
+    ({"loss": {"name": "cross_entropy", "margin": 0.1}}, "loss 'cross_entropy' does not read margin"),
+    ({"competition": "imet", "task": "embed", "loss": {"name": "arcface"}}, "does not fit the multilabel labels"),
+])
+def test_what_does_not_fit_the_task_is_refused_before_training(changes: dict, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        train_run(tiny_config(**changes), tmp_path, tmp_path / "folds.csv", tmp_path / "runs", quiet)
+    assert words in str(caught.value)
+
+
+def test_a_cell_that_is_no_number_is_named() -> None:
+    columns = {"age": ["3", "4.5"], "weight": ["1e2", "nan"]}
+    assert read_values({"age": columns["age"]}, ["a", "b"], "folds.csv").tolist() == [[3.0], [4.5]]
+    with pytest.raises(DataError, match="folds.csv: weight of id 'b' is 'nan'; task 'regress' needs a finite number"):
+        read_values(columns, ["a", "b"], "folds.csv")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100 digits and two folds of them."""
+    root = tmp_path_factory.mktemp("digits")
+    write_digits(root / "data", root / "answers.csv", 100)
+    write_small_folds(root / "data", root / "folds.csv")
+    return root
+
+
+def train_digits(root: Path, runs: Path, said: list[str], **changes: object) -> None:
+    train_run(tiny_config("tiny", views=["identity", "hflip"], epochs=1, **changes), root / "data", root / "folds.csv",
+              runs, said.append)
+
+
+def test_a_run_of_values_is_written_and_taken_up(digits: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    for _ in range(2):
+        train_digits(digits, tmp_path, said, task="regress", loss={"name": "mse"}, metric="rmse")
+    run = read_run(tmp_path / "tiny")
+    assert run.meta.task == "regress" and run.meta.classes == ["label"] and run.meta.prior == [run.targets.mean()]
+    assert run.logits.shape == (2, 80, 1) and run.targets.shape == (80, 1)
+    assert run.meta.score == pytest.approx(np.sqrt(((run.logits.mean(axis=0) - run.targets) ** 2).mean()), rel=1e-6)
+    assert sum("finished before, kept" in line for line in said) == 2
+
+
+def test_a_run_of_vectors_has_a_gallery_for_each_fold(digits: Path, tmp_path: Path) -> None:
+    """Bound to its weights: another fold's, or one of weights that changed, is not taken for finished."""
+    asked: dict = {"task": "embed", "loss": {"name": "arcface"}, "metric": "map5", "embed": {"dim": 8}}
+    said: list[str] = []
+    for _ in range(2):
+        train_digits(digits, tmp_path, said, **asked)
+    run, folder = read_run(tmp_path / "tiny"), tmp_path / "tiny"
+    assert sum("finished before, kept" in line for line in said) == 2
+    assert run.logits.shape == (2, 80, 8) and run.meta.embed is not None and run.meta.embed.dim == 8
+    scores = np.zeros((80, 10), dtype=np.float32)
+    for fold in run.meta.folds:
+        assert fold.gallery == sha256_file(gallery_path(folder, fold.fold))
+        gallery = read_gallery(gallery_path(folder, fold.fold), fold.sha256)
+        mean = run.logits.mean(axis=0)[run.fold == fold.fold]
+        vectors = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+        scores[run.fold == fold.fold] = identity_scores(vectors, gallery.vectors, gallery.identities, 10)
+    assert run.meta.score == pytest.approx(get_metric("map5")(run.targets, scores), abs=1e-6)
+    with pytest.raises(ModelError, match="the gallery of other weights"):
+        read_gallery(gallery_path(folder, 0), run.meta.folds[1].sha256)
+    gallery_path(folder, 0).unlink()
+    said.clear()
+    train_digits(digits, tmp_path, said, **asked)
+    assert [line.split(":")[0] for line in said if "kept" in line] == ["tiny fold 1"]
+
+
+def test_an_embedder_in_half_precision_gets_a_gallery_of_its_own(digits: Path, tmp_path: Path) -> None:
+    train_digits(digits, tmp_path, [], task="embed", loss={"name": "arcface"}, metric="map5", embed={"dim": 8})
+    halve_run(tmp_path / "tiny", tmp_path / "half", digits / "data", digits / "folds.csv", quiet)
+    digest = sha256_file(checkpoint_path(tmp_path / "half", 1))
+    gallery = read_gallery(gallery_path(tmp_path / "half", 1), digest)
+    whole = read_gallery(gallery_path(tmp_path / "tiny", 1), read_run(tmp_path / "tiny").meta.folds[1].sha256)
+    assert 0 < np.abs(gallery.vectors - whole.vectors).max() < 0.05
+    assert read_checkpoint(checkpoint_path(tmp_path / "half", 1))[1].head == "vectors"
