@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from foldpack.commands.project import project_root
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Labelled, require_images
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
@@ -98,7 +98,7 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
     if name.endswith(".py"):
         name = str(folder / name)
     metric = find_metric(name)
-    if problem := answer_problem(metric.name, metric.answer, HANDED_IN[get_competition(recipe.competition).task]):
+    if problem := answer_problem(metric.name, metric.answer, HANDED_IN[find_adapter(recipe.competition).task]):
         where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
         raise ConfigError(f"{folder / where}: {problem}; name one of them as `metric` in recipe.yml, for the search; "
                           "the runs may keep theirs")
@@ -107,7 +107,7 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
 
 def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say, here: Path = Path()) -> None:
     """Read the training table, split it, write folds.csv. here: the folder that a file of groups is named from."""
-    labelled = get_competition(recipe.competition).train(data)
+    labelled = find_adapter(recipe.competition).train(data)
     items = labelled.items
     require_images(items, labelled.source)
     for note in items.notes:
@@ -157,7 +157,7 @@ def run_recipe(
     make_recipe_folds(recipe, data, folds_csv, say, project / "configs" / name)
     for config in configs:
         train_run(config, data, folds_csv, work / "runs", say)
-    slug = recipe.slug or get_competition(recipe.competition).slug
+    slug = recipe.slug or find_adapter(recipe.competition).slug
     settings = ["--hours", str(recipe.hours), "--slug", slug, "--metric", metric]
     ring = [] if keyring is None else ["--keyring", str(keyring.resolve())]
     run_script(project / "ensemble_search.py", [recipe.name, *recipe.runs, *settings], work)

@@ -12,7 +12,7 @@ import pandas as pd
 import timm
 import torch
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Competition, require_images
 from foldpack.data.folds import read_folds
 from foldpack.data.runs import (
@@ -52,7 +52,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
     data_root: the competition's folder. Raises ConfigError, DataError, ModelError, TrainingError.
     """
-    competition = get_competition(config.competition)
+    competition = find_adapter(config.competition)
     check_names(config, competition)
     tell_metric(config, competition, say)
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
