@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.files import write_atomic
 from foldpack.keyring.keyring import Keyring
 from foldpack.predict.views import require_views
@@ -63,7 +63,7 @@ def build_kernel(spec_path: Path, src: Path, runs: Path, build: Path, owner: str
     """
     target = target or Target()
     spec = read_spec(spec_path).model_copy(update={"history": None})  # scores must not change the pack
-    get_competition(spec.competition)
+    find_adapter(spec.competition)
     for member in spec.members:
         require_views(member.views)
     store = SealedStore(build / "sealed", keyring)

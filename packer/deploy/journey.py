@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, read_spec
 from packer.build.kernel_folder import NO_OWNER, Build, Target, build_kernel
@@ -128,7 +128,7 @@ class Journey:
         """How many images the hours are predicted for."""
         if self.wish.images is not None or self.wish.data is None:
             return self.wish.images
-        return len(get_competition(self.spec.competition).test(self.wish.data))
+        return len(find_adapter(self.spec.competition).test(self.wish.data))
 
     def tell(self, findings: list[Finding]) -> None:
         """Say notes and warnings; stop at errors."""

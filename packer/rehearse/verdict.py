@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.answer_table import read_answer_table
 from foldpack.competitions.protocol import Competition
 from foldpack.errors import DataError
@@ -93,7 +93,7 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
     many times slower Kaggle's machine is than this one; limit: seconds of one run.
     Raises RehearsalError or DataError when there is nothing to rehearse with; what the kernel does is in the report.
     """
-    competition, spec = get_competition(build.spec.competition), build.spec
+    competition, spec = find_adapter(build.spec.competition), build.spec
     if data is None:
         side = max(member.size for stage in spec.stages for member in stage.members)
         tests, count = noise_images(competition, side, folder / "images", rows), images or IMAGES

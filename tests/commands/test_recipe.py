@@ -22,7 +22,7 @@ from foldpack.commands.recipe import (
     run_step,
 )
 from foldpack.commands.run_app import run_app
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
@@ -112,7 +112,7 @@ def test_each_fault_of_a_file_of_groups_is_named(museum: Path, tmp_path: Path, t
 
 def test_groups_are_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("id,label,artist\na,1,007\nb,2,\n")
-    assert read_groups(get_competition("digits").train(tmp_path), "artist") == ["007", ""]
+    assert read_groups(find_adapter("digits").train(tmp_path), "artist") == ["007", ""]
 
 
 def test_the_command_gives_an_item_without_a_group_one_of_its_own_and_says_so(tmp_path: Path, capsys) -> None:
@@ -141,7 +141,7 @@ def test_folds_that_would_split_the_groups_are_refused(tmp_path: Path, capsys) -
 
 def test_a_missing_group_column_is_named(museum: Path) -> None:
     with pytest.raises(DataError, match=r"train.csv: group column 'artist' is missing, got: id, attribute_ids, subj"):
-        read_groups(get_competition("imet").train(museum), "artist")
+        read_groups(find_adapter("imet").train(museum), "artist")
 
 
 def write_recipe(project: Path, run: str = "one", competition: str = "imet", extra: str = "",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.errors import DataError
 
 WHOLE = '''
@@ -30,8 +30,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_class_and_an_object_are_both_adapters(project: Path) -> None:
     (project / "adapter_of_birds.py").write_text(WHOLE)
-    assert get_competition("adapter_of_birds.py:Birds").slug == "birds"
-    assert get_competition("adapter_of_birds.py:birds").name == "birds"
+    assert find_adapter("adapter_of_birds.py:Birds").slug == "birds"
+    assert find_adapter("adapter_of_birds.py:birds").name == "birds"
 
 
 def test_a_declaration_is_enough_for_the_plain_kind(project: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_declaration_is_enough_for_the_plain_kind(project: Path) -> None:
         "competition = ImageTable(name='b', slug='b', task='multiclass', id_column='img', label_column='y', "
         "suffix='.jpg')\n")
     (project / "sample_submission.csv").write_text("img,y\nx,0\n")
-    assert get_competition("declared.py").test(project).images == [project / "test/x.jpg"]
+    assert find_adapter("declared.py").test(project).images == [project / "test/x.jpg"]
 
 
 @pytest.mark.parametrize(("name", "change", "said"), [
@@ -54,5 +54,5 @@ def test_a_declaration_is_enough_for_the_plain_kind(project: Path) -> None:
 def test_what_an_adapter_lacks_is_named(project: Path, name: str, change, said: str) -> None:
     (project / f"{name}.py").write_text(change(WHOLE))
     with pytest.raises(DataError) as caught:
-        get_competition(f"{name}.py:Birds")
+        find_adapter(f"{name}.py:Birds")
     assert said in str(caught.value)

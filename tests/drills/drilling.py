@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from small_house import House
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 
-DIGITS = get_competition("digits")
+DIGITS = find_adapter("digits")
 
 HOURS = "1"
 

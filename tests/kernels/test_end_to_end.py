@@ -18,7 +18,7 @@ import pytest
 from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
 
 from foldpack.competitions import answer_table
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.engine.deadline import OutOfTime, StageDeadline
 from foldpack.engine.runlog import LOG_NAME
@@ -39,7 +39,7 @@ from packer.build.kernel_folder import build_kernel
 from packer.build.stage import lay_out_keys
 from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs, rehearse
 
-DIGITS = get_competition("digits")
+DIGITS = find_adapter("digits")
 
 LONG = "20"  # hours; the process is that of all tests, and its age counts
 

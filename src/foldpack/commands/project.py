@@ -30,6 +30,6 @@ def clone_folder(name: str) -> Path:
     """A folder beside the sources. Raises ProjectError where there is none."""
     folder = tool_source().parent / name
     if not folder.is_dir():
-        raise ProjectError(f"{folder}: there is no such folder: this command is for a clone of foldpack, and here it is "
+        raise ProjectError(f"{folder}: there is no such folder: this command needs a clone of foldpack, and here it is "
                            f"installed in {tool_source()}")
     return folder

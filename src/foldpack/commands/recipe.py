@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Labelled, require_images
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
@@ -30,7 +30,7 @@ from foldpack.train.run import train_run
 from packer.rehearse.process import Rehearsal, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
-FOLDPACK = ("-P", "-m", "foldpack.commands.main")  # as Python runs it; -P: nothing is imported from the folder we are in
+FOLDPACK = ("-P", "-m", "foldpack.commands.main")  # for Python; -P: nothing is imported from the folder we are in
 
 
 class RecipeError(FoldpackError):
@@ -79,8 +79,8 @@ def read_recipe(configs_folder: Path, name: str) -> tuple[RecipeConfig, list[Run
     """A recipe and the configurations of its runs. Raises ConfigError, with "did you mean" for an unknown name."""
     known = sorted(path.parent.name for path in configs_folder.glob("*/recipe.yml"))
     if name not in known:
-        raise ConfigError(f"unknown recipe '{name}' in {configs_folder.resolve()}: {did_you_mean(name, known)}; run the "
-                          "command in the folder of your project")
+        raise ConfigError(f"unknown recipe '{name}' in {configs_folder.resolve()}: {did_you_mean(name, known)}; run "
+                          "the command in the folder of your project")
     path = configs_folder / name / "recipe.yml"
     recipe = parse_strict(RecipeConfig, load_strict(read_text(path), str(path)), path, ConfigError)
     configs = [read_config(path.parent / f"{run}.yml") for run in recipe.runs]
@@ -98,7 +98,7 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
     """
     name = recipe.metric or configs[0].metric
     metric = find_metric(name)
-    if problem := answer_problem(metric.name, metric.answer, HANDED_IN[get_competition(recipe.competition).task]):
+    if problem := answer_problem(metric.name, metric.answer, HANDED_IN[find_adapter(recipe.competition).task]):
         where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
         raise ConfigError(f"{folder / where}: {problem}; name one of them as `metric` in recipe.yml, for the search; "
                           "the runs may keep theirs")
@@ -107,7 +107,7 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
 
 def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say, here: Path = Path()) -> None:
     """Read the training table, split it, write folds.csv. here: the folder that a file of groups is named from."""
-    labelled = get_competition(recipe.competition).train(data)
+    labelled = find_adapter(recipe.competition).train(data)
     items = labelled.items
     require_images(items, labelled.source)
     for note in items.notes:
@@ -156,7 +156,7 @@ def run_recipe(
     make_recipe_folds(recipe, data, folds_csv, say, configs_folder / name)
     for config in configs:
         train_run(config, data, folds_csv, work / "runs", say)
-    slug = recipe.slug or get_competition(recipe.competition).slug
+    slug = recipe.slug or find_adapter(recipe.competition).slug
     settings = ["--hours", str(recipe.hours), "--slug", slug, "--metric", metric]
     ring = [] if keyring is None else ["--keyring", str(keyring)]
     runs, ensembles = ["--runs", str(work / "runs")], work / "ensembles"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from foldpack.competitions.image_table import ImageTable, adapter_of
 from foldpack.competitions.protocol import Competition
-from foldpack.competitions.registry import get_layout
+from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.settings.project_code import is_project_code, load_code
 
@@ -12,10 +12,10 @@ ATTRIBUTES = ("name", "slug", "task", "sample_csv", "id_column", "label_column",
 METHODS = ("train", "test", "check")
 
 
-def get_competition(name: str) -> Competition:
+def find_adapter(name: str) -> Competition:
     """Raises DataError with the nearest name for an unknown competition, and for an adapter that lacks something;
     ProjectCodeError for a file that cannot be used."""
-    return load_adapter(name) if is_project_code(name) else adapter_of(get_layout(name))
+    return load_adapter(name) if is_project_code(name) else get_competition(name)
 
 
 def load_adapter(place: str) -> Competition:

@@ -14,7 +14,6 @@ from torch import nn
 from foldpack.errors import FoldpackError
 from foldpack.settings.network import NetConfig
 
-
 MakeNet = Callable[..., nn.Module]  # (pretrained, num_classes, **kwargs): a network of a project's own
 
 

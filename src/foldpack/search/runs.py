@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.runs import Run, read_array, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
@@ -263,7 +263,7 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
     return EnsembleSpec(
         name=name,
         competition=meta.competition,
-        slug=asked.slug or get_competition(meta.competition).slug,
+        slug=asked.slug or find_adapter(meta.competition).slug,
         metric=MetricSpec(
             name=found.metric.name,
             oof=round(found.score, 6),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_array
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
@@ -39,7 +39,7 @@ def halve_run(source: Path, target: Path, data_root: Path, folds_csv: Path, say:
     if target.exists():
         raise DataError(f"{target}: exists already; choose another name, or remove it")
     config = read_config(source / "config.yml").model_copy(update={"run": target.name})
-    data = load_training_set(config, get_competition(config.competition), data_root, folds_csv, say)
+    data = load_training_set(config, find_adapter(config.competition), data_root, folds_csv, say)
     target.mkdir(parents=True)
     write_atomic(target / "config.yml", config_text(config))
     trainer = RunTrainer(config, data, target, folds_sha256, say)

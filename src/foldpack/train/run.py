@@ -12,7 +12,7 @@ import pandas as pd
 import timm
 import torch
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Competition, require_images
 from foldpack.data.folds import read_folds
 from foldpack.data.runs import (
@@ -32,8 +32,8 @@ from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import METRICS
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
-from foldpack.models.own_network import own_network
 from foldpack.models.gallery import Gallery, GalleryInfo, gallery_path, read_gallery, save_gallery
+from foldpack.models.own_network import own_network
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views
 from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text
@@ -54,7 +54,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
     data_root: the competition's folder. Raises ConfigError, DataError, ModelError, TrainingError.
     """
-    competition = get_competition(config.competition)
+    competition = find_adapter(config.competition)
     check_names(config, competition)
     tell_metric(config, competition, say)
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
@@ -256,7 +256,8 @@ class RunTrainer:
             embed=self.config.embed if self.task.has_gallery else None, size=self.config.net.size,
             network=self.config.net.arch if own_network(self.config.net) else None,
             canvas=self.config.net.canvas, decoder=self.config.net.decoder, views=self.config.views,
-            merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, targets, answers), folds=metas,
+            merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, targets, answers),
+            folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
             config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,
             targets_sha256=targets_sha256, versions={"torch": torch.__version__, "timm": timm.__version__})

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
 from foldpack.settings.stages import ClassDecision, Classes, FoldSpec, MemberSpec, ScoreBlend, StageSpec
@@ -22,7 +22,7 @@ from packer.rehearse.process import RehearsalError
 from packer.rehearse.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
 from packer.rehearse.verdict import Check, RehearsalReport, rehearse_build
 
-DIGITS = get_competition("digits")
+DIGITS = find_adapter("digits")
 KEY = "0123456789abcdef" * 4
 # A kernel of the digits kind that answers with the first pixel; what it does wrong is in WRONG.
 KERNEL = f'''
