@@ -106,7 +106,8 @@ class LossConfig(StrictModel):
     def _the_loss_reads_it(self) -> LossConfig:
         if not is_project_code(self.name):
             if self.name not in LOSSES:
-                raise ValueError(f"unknown loss '{self.name}': {did_you_mean(self.name, list(LOSSES))}, or FILE.py:NAME")
+                known = did_you_mean(self.name, list(LOSSES))
+                raise ValueError(f"unknown loss '{self.name}': {known}, or FILE.py:NAME")
             if self.kwargs:
                 raise ValueError(f"loss '{self.name}' does not read kwargs; they are for losses of your own")
         for name, losses in LOSSES_READING.items():
