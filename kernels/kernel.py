@@ -13,6 +13,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from foldpack.competitions.registry import get_competition
 from foldpack.kernel.main import run_kernel
 from foldpack.kernel.start import begin_kernel
 
@@ -24,4 +25,4 @@ def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code."""
-    return run_kernel(spec, keys, argv)
+    return run_kernel(spec, keys, argv, get_competition(spec["competition"]))

@@ -199,8 +199,10 @@ def settings_classes() -> dict[str, dict[str, tuple[str, ast.expr | None]]]:
     found = {}
     for file in SETTINGS.values():
         for node in tree_of(SRC / file).body:
-            if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "StrictModel" for base in node.bases):
-                found[node.name] = {each.target.id: (ast.unparse(each.annotation), each.value) for each in node.body
+            bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.ClassDef) and any(base == "StrictModel" or base in found for base in bases):
+                found[node.name] = {key: value for base in bases for key, value in found.get(base, {}).items()}
+                found[node.name] |= {each.target.id: (ast.unparse(each.annotation), each.value) for each in node.body
                                     if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)}
     return found
 

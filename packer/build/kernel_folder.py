@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from foldpack.competitions.adapters import find_adapter
+from foldpack.competitions.protocol import Competition
+from foldpack.ensemble.answers import answers_of, prior_rows
 from foldpack.files import write_atomic
 from foldpack.keyring.keyring import Keyring
 from foldpack.predict.views import require_views
-from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
+from foldpack.settings.ensemble import AnswerTableSpec, EnsembleSpec, read_spec, spec_to_dict, write_spec
 from packer.build.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset
 from packer.build.notebook import render_notebook
 from packer.build.entry import ensemble_layout
@@ -63,7 +65,7 @@ def build_kernel(spec_path: Path, src: Path, runs: Path, build: Path, owner: str
     """
     target = target or Target()
     spec = read_spec(spec_path).model_copy(update={"history": None})  # scores must not change the pack
-    find_adapter(spec.competition)
+    spec = with_fallback(spec, find_adapter(spec.competition))
     for member in spec.members:
         require_views(member.views)
     store = SealedStore(build / "sealed", keyring)
@@ -88,6 +90,14 @@ def build_kernel(spec_path: Path, src: Path, runs: Path, build: Path, owner: str
     write_atomic(folder / "kernel-metadata.json", json.dumps(metadata, indent=1) + "\n")
     return Build(folder, script, keyless, folder / "weights", datasets, packed.pack_id, sealed_spec,
                  packed.report.warnings, staged, packed.report.packages)
+
+
+def with_fallback(spec: EnsembleSpec, competition: Competition) -> EnsembleSpec:
+    """The ensemble with the columns that it answers, and the cells of a row of which nothing is known."""
+    stage = spec.last
+    cells = competition.table(answers_of(prior_rows(stage.outputs, 1), stage.decision, stage.outputs))
+    table = AnswerTableSpec(sample=competition.sample_csv, id_column=competition.id_column, columns=list(cells))
+    return spec.model_copy(update={"table": table, "fallback": {name: column[0] for name, column in cells.items()}})
 
 
 def stage_datasets(spec: EnsembleSpec, store: SealedStore, keys: dict[str, str], folder: Path, owner: str,

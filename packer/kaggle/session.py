@@ -139,8 +139,8 @@ def check_output(folder: Path, spec: EnsembleSpec, data: Path | None) -> int:
         raise DeployError(f"the kernel ended well but left no submission.csv; {folder / 'log.txt'} is its log",
                           Exit.OUTPUT)
     try:
-        competition.check(path, spec.last.outputs.names, data)
-        rows = len(read_answer_table(path, competition.id_column, competition.label_column).rows)
+        competition.check(path, spec.last, data)
+        rows = len(read_answer_table(path, competition.id_column, []).rows)
         if not rows:
             raise DataError(f"{path}: it has no rows")
         return rows

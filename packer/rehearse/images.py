@@ -56,7 +56,7 @@ class SampleImages:
 def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
     """The test images of a competition that are there, and how many its sample submission lists."""
     items = competition.test(data)
-    sample = read_answer_table(data / competition.sample_csv, competition.id_column, competition.label_column)
+    sample = read_answer_table(data / competition.sample_csv, competition.id_column, [])
     there = {item: Path(path) for item, path in zip(items.ids, items.images, strict=True) if os.path.isfile(path)}
     if not there:
         raise RehearsalError(f"{items.images[0].parent if len(items) else data}: none of the {len(items)} images that "
@@ -65,16 +65,21 @@ def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
     return SampleImages(data, sample, there), len(items)
 
 
-def noise_images(competition: Competition, side: int, folder: Path, count: int) -> SampleImages:
+def noise_images(
+    competition: Competition, columns: list[str], side: int, folder: Path, count: int
+) -> SampleImages:
     """A competition's folder with images that no network has seen, of about `side` pixels, where the adapter looks
-    for those of made-up ids. Raises DataError where the adapter needs more than a sample submission."""
+    for those of made-up ids. columns: of the sample submission, to be answered.
+
+    Raises DataError where the adapter needs more than a sample submission.
+    """
     if folder.exists():
         shutil.rmtree(folder)
     dice = np.random.default_rng(SEED)
     ids = [f"rehearsal_{row:05d}" for row in range(count)]
-    paths = made_up_places(competition, folder, ids)
+    paths = made_up_places(competition, columns, folder, ids)
     if not is_image_name(paths[0].name):  # the ids of this competition have their ending
-        paths = made_up_places(competition, folder, [f"{item}.png" for item in ids])
+        paths = made_up_places(competition, columns, folder, [f"{item}.png" for item in ids])
     for path in paths:
         height, width = (int(length) for length in dice.integers(side * 3 // 4, side * 3 // 2, 2))
         coarse = Image.fromarray(dice.integers(0, 256, (8, 8, 3), dtype=np.uint8))
@@ -85,10 +90,10 @@ def noise_images(competition: Competition, side: int, folder: Path, count: int) 
     return images_of(competition, folder)[0]
 
 
-def made_up_places(competition: Competition, folder: Path, ids: list[str]) -> list[Path]:
+def made_up_places(competition: Competition, columns: list[str], folder: Path, ids: list[str]) -> list[Path]:
     """Write a sample submission that asks for these ids -> where the adapter looks for their images."""
-    table = AnswerTable([competition.id_column, competition.label_column], [[item, ""] for item in ids], 0, 1)
-    write_answers(folder / competition.sample_csv, table, [""] * len(ids))
+    table = AnswerTable([competition.id_column, *columns], [[item, *[""] * len(columns)] for item in ids], 0, {})
+    write_answers(folder / competition.sample_csv, table, {})
     return [Path(path) for path in competition.test(folder).images]
 
 
@@ -111,7 +116,7 @@ def write_competition(competition: Competition, tests: SampleImages, folder: Pat
         target.unlink(missing_ok=True)  # perhaps a link to the whole one
         write_atomic(target, whole[: len(whole) // 2])
     table = dataclasses.replace(tests.sample, rows=[row for item in tests.images for row in rows[item]])
-    write_answers(folder / competition.sample_csv, table, [row[table.answer_place] for row in table.rows])
+    write_answers(folder / competition.sample_csv, table, {})
     return folder
 
 

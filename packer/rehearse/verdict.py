@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
@@ -27,6 +28,7 @@ LIMIT = 3600.0  # seconds of one run
 KAGGLE_MEMORY = 31.4 * 2**30  # bytes
 PUBLIC = {"KAGGLE_KERNEL_RUN_TYPE": "Batch"}
 RERUN = {"KAGGLE_KERNEL_RUN_TYPE": "Batch", "KAGGLE_IS_COMPETITION_RERUN": "1"}
+NUMBER_TOLERANCE = 1e-4  # that two answers of one image may differ by, where they are numbers
 WEIGHT_SUFFIXES = (".safetensors", ".sealed", ".pt", ".pth", ".ckpt", ".bin", ".onnx")
 
 
@@ -73,7 +75,7 @@ class Scene:
     competition: Path
     ran: Ran
     images: SampleImages  # that it was asked for
-    answers: dict[str, str] = field(default_factory=dict)  # id -> answer; empty when the submission is not valid
+    answers: dict[str, list[str]] = field(default_factory=dict)  # id -> its cells; none of an invalid submission
     problem: str = ""
 
     @property
@@ -94,9 +96,10 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
     Raises RehearsalError or DataError when there is nothing to rehearse with; what the kernel does is in the report.
     """
     competition, spec = find_adapter(build.spec.competition), build.spec
+    assert spec.table is not None  # a build has it
     if data is None:
         side = max(member.size for stage in spec.stages for member in stage.members)
-        tests, count = noise_images(competition, side, folder / "images", rows), images or IMAGES
+        tests, count = noise_images(competition, spec.table.columns, side, folder / "images", rows), images or IMAGES
     else:
         tests, listed = images_of(competition, data)
         count = images or listed
@@ -108,7 +111,7 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
         shown = write_competition(competition, test, place / "competition")
         inputs = lay_out_inputs(place, (spec.slug, shown), dataset_folders(build), old)
         ran = run_on_kaggle(build.script, place, inputs, environment, python, limit)
-        scenes.append(judge_scene(Scene(name, place, shown, ran, test), competition, spec.last.outputs.names))
+        scenes.append(judge_scene(Scene(name, place, shown, ran, test), competition, spec))
     return make_report(scenes, build, count, factor)
 
 
@@ -136,7 +139,7 @@ def dataset_folders(build: Build) -> dict[str, Path]:
     return dict(zip(build.datasets, folders, strict=True))
 
 
-def judge_scene(scene: Scene, competition: Competition, classes: list[str]) -> Scene:
+def judge_scene(scene: Scene, competition: Competition, spec: EnsembleSpec) -> Scene:
     """Fill in the answers, or what is wrong with them."""
     submission = scene.folder / "output" / "submission.csv"
     if scene.ran.late:
@@ -147,11 +150,11 @@ def judge_scene(scene: Scene, competition: Competition, classes: list[str]) -> S
         scene.problem = "it wrote no submission.csv"
     else:
         try:
-            competition.check(submission, classes, scene.competition)
-            table = read_answer_table(submission, competition.id_column, competition.label_column)
-            for row in table.rows:  # several where an id is answered in several
-                item, answer = row[table.id_place], row[table.answer_place]
-                scene.answers[item] = f"{scene.answers[item]}\n{answer}" if item in scene.answers else answer
+            competition.check(submission, spec.last, scene.competition)
+            assert spec.table is not None  # a build has it
+            table = read_answer_table(submission, spec.table.id_column, spec.table.columns)
+            for item, *answer in zip(table.ids, *table.cells().values(), strict=True):
+                scene.answers.setdefault(item, []).extend(answer)  # several where an id is answered in several rows
         except DataError as failure:
             scene.problem = str(failure)
     return scene
@@ -185,7 +188,7 @@ def corrupt_check(scoring: Scene) -> Check:
     item = scoring.images.broken
     answer = scoring.answers.get(item)
     detail = "the row of an image that is cut in half is not answered" if answer is None else \
-        f"an image that is cut in half is answered with '{answer}'"
+        f"an image that is cut in half is answered with '{' '.join(answer)}'"
     if not item:
         detail = f"not tried: there are only {len(scoring.images.ids)} images"
     return Check("corrupt image", not item or answer is not None, detail)
@@ -197,9 +200,17 @@ def order_check(public: Scene, scoring: Scene) -> Check:
     A threshold may fall between two roundings, so with twenty images or more one in twenty may differ.
     """
     both = [item for item in public.images.ids if item in public.answers and item in scoring.answers]
-    alike = sum(public.answers[item] == scoring.answers[item] for item in both)
+    alike = sum(same_answer(public.answers[item], scoring.answers[item]) for item in both)
     ok = bool(both) and len(both) - alike <= len(both) // 20
     return Check("same answers", ok, f"{alike} of {len(both)} images are answered alike in both runs")
+
+
+def same_answer(first: list[str], second: list[str]) -> bool:
+    """Whether two answers say the same; numbers may differ in what other images of a batch do to the last digits."""
+    try:
+        return bool(np.allclose(np.array(first, float), np.array(second, float), rtol=0, atol=NUMBER_TOLERANCE))
+    except ValueError:
+        return first == second
 
 
 def key_check(scenes: list[Scene], build: Build) -> Check:

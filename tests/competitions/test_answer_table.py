@@ -50,36 +50,47 @@ def samples(draw: st.DrawFn) -> bytes:
 def test_it_reads_and_writes_what_pandas_does_to_the_byte(tmp_path: Path, data: bytes, answers: list[str]) -> None:
     path, out = tmp_path / "sample.csv", tmp_path / "out.csv"
     path.write_bytes(data)
-    peer, table = pandas_table(data), read_answer_table(path, "id", "label")
+    peer, table = pandas_table(data), read_answer_table(path, "id", ["label"])
     assert table.columns == list(peer.columns) == read_columns(path)
     assert table.rows == peer.to_numpy().tolist() and table.ids == peer["id"].tolist()
     answers = answers[: len(peer)]
-    write_answers(out, table, answers)
+    write_answers(out, table, {"label": answers})
     assert out.read_bytes() == peer.assign(label=answers).to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 
 def test_an_id_that_is_asked_for_twice_is_answered_twice_and_other_columns_stay(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("Usage,label,id\nPublic,0,x\n,0,y\nPrivate,0,x\n")
-    table = read_answer_table(tmp_path / "s.csv", "id", "label")
+    table = read_answer_table(tmp_path / "s.csv", "id", ["label"])
     assert table.ids == ["x", "y", "x"]
-    assert table.text(["1", "2", "3"]) == "Usage,label,id\nPublic,1,x\n,2,y\nPrivate,3,x\n"
+    assert table.text({"label": ["1", "2", "3"]}) == "Usage,label,id\nPublic,1,x\n,2,y\nPrivate,3,x\n"
     assert table.asks_the_same(table)
     (tmp_path / "t.csv").write_text("Usage,label,id\n,7,x\n,7,y\n,7,x\n")
-    assert table.asks_the_same(read_answer_table(tmp_path / "t.csv", "id", "label"))
+    assert table.asks_the_same(read_answer_table(tmp_path / "t.csv", "id", ["label"]))
     (tmp_path / "t.csv").write_text("label,id\n7,x\n7,y\n7,x\n")
-    assert not table.asks_the_same(read_answer_table(tmp_path / "t.csv", "id", "label"))
+    assert not table.asks_the_same(read_answer_table(tmp_path / "t.csv", "id", ["label"]))
+
+
+def test_several_columns_are_answered_and_a_column_too_short_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("b,id,a,more\n0,x,0,m\n0,y,0,n\n")
+    table = read_answer_table(tmp_path / "s.csv", "id", ["a", "b"])
+    assert table.cells() == {"a": ["0", "0"], "b": ["0", "0"]}
+    assert table.text({"a": ["1", "2"], "b": ["3", "4"]}) == "b,id,a,more\n3,x,1,m\n4,y,2,n\n"
+    with pytest.raises(ValueError, match=r"\[2, 1\] answers for 2 rows"):
+        table.text({"a": ["1", "2"], "b": ["3"]})
+    assert read_answer_table(tmp_path / "s.csv", "id", []).text({}) == (tmp_path / "s.csv").read_text()
 
 
 def test_columns_without_a_name_and_doubled_ones_keep_their_names(tmp_path: Path) -> None:
     """pandas would hand in `Unnamed: 0` and `more.1`."""
     (tmp_path / "s.csv").write_text(",id,label,more,more\n0,x,1,a,b\n")
-    assert read_answer_table(tmp_path / "s.csv", "id", "label").text(["5"]) == ",id,label,more,more\n0,x,5,a,b\n"
+    table = read_answer_table(tmp_path / "s.csv", "id", ["label"])
+    assert table.text({"label": ["5"]}) == ",id,label,more,more\n0,x,5,a,b\n"
 
 
 def test_a_cell_of_any_length(tmp_path: Path) -> None:
     long = "1 " * 200_000
     (tmp_path / "s.csv").write_text(f"id,label\nx,{long}\n")
-    assert read_answer_table(tmp_path / "s.csv", "id", "label").rows == [["x", long]]
+    assert read_answer_table(tmp_path / "s.csv", "id", ["label"]).rows == [["x", long]]
 
 
 @pytest.mark.parametrize(
@@ -94,10 +105,10 @@ def test_a_cell_of_any_length(tmp_path: Path) -> None:
 def test_what_is_no_sample_submission_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "s.csv").write_bytes(data)
     with pytest.raises(DataError, match=message):
-        read_answer_table(tmp_path / "s.csv", "id", "label")
+        read_answer_table(tmp_path / "s.csv", "id", ["label"])
 
 
 def test_a_missing_table(tmp_path: Path) -> None:
     assert read_columns(tmp_path / "s.csv") == []
     with pytest.raises(DataError, match="s.csv: cannot read the table"):
-        read_answer_table(tmp_path / "s.csv", "id", "label")
+        read_answer_table(tmp_path / "s.csv", "id", ["label"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_stages import stage_of
 
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.answer_table import read_answer_table, write_answers
@@ -14,7 +15,9 @@ from foldpack.competitions.image_table import ImageTable, class_names, encode_la
 from foldpack.competitions.protocol import require_images
 from foldpack.competitions.registry import COMPETITIONS
 from foldpack.errors import DataError
+from foldpack.settings.stages import LabelsDecision
 
+LABELS = LabelsDecision(threshold=0.5)
 DIGITS, IMET = find_adapter("digits"), find_adapter("imet")
 
 
@@ -226,15 +229,15 @@ def test_a_label_that_is_no_class() -> None:
 
 def answer(layout: ImageTable, root: Path, path: Path, answers: list[str]) -> None:
     """Write a submission for the sample in `root`."""
-    table = read_answer_table(root / layout.sample_csv, layout.id_column, layout.label_column)
-    write_answers(path, table, answers)
+    table = read_answer_table(root / layout.sample_csv, layout.id_column, [layout.label_column])
+    write_answers(path, table, {layout.label_column: answers})
 
 
 def test_a_submission_reads_back_and_is_checked(tmp_path: Path) -> None:
     root, path = make_digits(tmp_path), tmp_path / "submission.csv"
     answer(DIGITS, root, path, ["1", "0"])
     assert path.read_bytes() == b"id,label\nx,1\ny,0\n"
-    DIGITS.check(path, ["0", "1"], root)
+    DIGITS.check(path, stage_of(["0", "1"]), root)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +256,7 @@ def test_a_wrong_submission_is_refused(tmp_path: Path, text: str, message: str) 
     root, path = make_digits(tmp_path), tmp_path / "submission.csv"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
-        DIGITS.check(path, ["0", "1"], root)
+        DIGITS.check(path, stage_of(["0", "1"]), root)
 
 
 def test_the_sample_decides_columns_and_rows(tmp_path: Path) -> None:
@@ -264,22 +267,22 @@ def test_the_sample_decides_columns_and_rows(tmp_path: Path) -> None:
     assert items.ids == ["x", "y", "x"] and items.images[0] == items.images[2]
     answer(DIGITS, root, path, ["1", "0", "1"])
     assert path.read_bytes() == b"usage,label,id\nPublic,1,x\n,0,y\nPrivate,1,x\n"
-    DIGITS.check(path, ["0", "1"], root)
+    DIGITS.check(path, stage_of(["0", "1"]), root)
     path.write_text("id,label\nx,1\ny,0\nx,1\n")
     with pytest.raises(DataError, match="columns id, label; allowed: usage, label, id"):
-        DIGITS.check(path, ["0", "1"], root)
+        DIGITS.check(path, stage_of(["0", "1"]), root)
     path.write_text("usage,label,id\n,1,x\n,0,y\n")
     with pytest.raises(DataError, match="its 2 ids differ from the 3 ids"):
-        DIGITS.check(path, ["0", "1"], root)
+        DIGITS.check(path, stage_of(["0", "1"]), root)
 
 
 def test_a_multilabel_answer_may_be_empty_or_long(tmp_path: Path) -> None:
     (tmp_path / "sample_submission.csv").write_text("id,attribute_ids\nx,0\ny,0\n")
     path = tmp_path / "submission.csv"
     answer(IMET, tmp_path, path, ["1 2", ""])
-    IMET.check(path, ["1", "2"], tmp_path)
+    IMET.check(path, stage_of(["1", "2"], LABELS), tmp_path)
     with pytest.raises(DataError, match="answered with '2', which is not a class"):
-        IMET.check(path, ["1"], tmp_path)
+        IMET.check(path, stage_of(["1", "3"], LABELS), tmp_path)
 
 
 def test_some_training_items_are_taken_in_the_order_of_the_folds(tmp_path: Path) -> None:
@@ -296,10 +299,10 @@ def test_some_training_items_are_taken_in_the_order_of_the_folds(tmp_path: Path)
 def test_without_the_folder_a_submission_is_checked_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "submission.csv"
     path.write_text("id,label\nx,1\n")
-    DIGITS.check(path, ["0", "1"])
+    DIGITS.check(path, stage_of(["0", "1"]))
     path.write_text("id,label\nx,1\nx,1\n")
     with pytest.raises(DataError, match="id 'x' stands there more than once"):
-        DIGITS.check(path, ["0", "1"])
+        DIGITS.check(path, stage_of(["0", "1"]))
 
 
 def test_the_registry_knows_its_competitions_by_their_names() -> None:

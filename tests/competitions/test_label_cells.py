@@ -14,10 +14,12 @@ from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.image_table import ImageTable, adapter_of, class_names, encode_labels
 from foldpack.competitions.imet import IMET
 from foldpack.competitions.registry import COMPETITIONS
+from foldpack.data.rows import Rows
 from foldpack.errors import DataError
 from foldpack.kernel.fallback import make_fallback
 from foldpack.kernel.submission import Submission
 from foldpack.settings.ensemble import EnsembleSpec, parse_spec, spec_to_dict
+from packer.build.kernel_folder import with_fallback
 
 CHEST = ImageTable(name="chest", slug="chest", task="multilabel", id_column="id", label_column="labels", suffix=".png")
 
@@ -179,17 +181,17 @@ def test_answers_are_joined_as_the_adapter_says(tmp_path: Path, monkeypatch: pyt
     layout = replace(CHEST, separator=train, answer_separator=answer)
     monkeypatch.setitem(COMPETITIONS, "chest", layout)
     (tmp_path / "sample_submission.csv").write_text("id,labels\nx,Mass\ny,\n")
-    spec = chest_spec()
-    submission = Submission(spec, make_fallback(spec_to_dict(spec), tmp_path, tmp_path))
+    spec = with_fallback(chest_spec(), adapter_of(layout))
+    submission = Submission(spec, make_fallback(spec_to_dict(spec), tmp_path, tmp_path), adapter_of(layout))
     submission.write_prior()
     quoted = f'"{cell}"' if "," in cell else cell
     assert submission.path.read_text() == f"id,labels\nx,{quoted}\ny,{quoted}\n"
-    submission.write(np.array([[0.9, 0.1], [0.6, 0.7]], dtype=np.float32), spec.last.decision)
+    submission.write(Rows({"probs": np.array([[0.9, 0.1], [0.6, 0.7]], dtype=np.float32)}), spec.last.decision)
     assert submission.path.read_text() == f"id,labels\nx,Mass\ny,{quoted}\n"
     submission.check()
     submission.path.write_text("id,labels\nx,Mass No Finding\ny,Mass\n")
     with pytest.raises(DataError, match="id 'x' is answered with 'Mass No Finding', which is not a class"):
-        adapter_of(layout).check(submission.path, ["Mass", "No Finding"], tmp_path)
+        adapter_of(layout).check(submission.path, spec.last, tmp_path)
 
 
 def test_folds_refuse_joined_labels_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from made_stages import stage_of
 from small_house import House
 
 from foldpack.competitions.adapters import find_adapter
@@ -58,7 +59,7 @@ class Trial:
         """A submission that is there is whole. Returns whether it is there."""
         path = self.output / "submission.csv"
         if path.exists():
-            DIGITS.check(path, [str(k) for k in range(10)], self.competition)
+            DIGITS.check(path, stage_of([str(k) for k in range(10)]), self.competition)
         return path.exists()
 
     def require_tidy(self) -> None:

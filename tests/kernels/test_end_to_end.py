@@ -19,12 +19,13 @@ from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
 
 from foldpack.competitions import answer_table
 from foldpack.competitions.adapters import find_adapter
+from foldpack.data.rows import Rows
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.engine.deadline import OutOfTime, StageDeadline
 from foldpack.engine.runlog import LOG_NAME
+from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.kernel.answers import answer_cells
 from foldpack.kernel.fallback import make_fallback
 from foldpack.kernel.options import kernel_options
 from foldpack.kernel.stage import StageRunner
@@ -93,7 +94,8 @@ def test_the_whole_ensemble_in_a_rehearsal_answers_as_the_package(house: House, 
     done = rehearse(house.build.script, tmp_path, inputs)
     probs = package_probs(house, house.spec, house.data)
     table = pd.read_csv(done.submission, dtype=str)
-    assert table["label"].tolist() == answer_cells(probs, house.spec.last.outputs.names, house.spec.last.decision)
+    assert [[label] for label in table["label"]] == answers_of(
+        Rows({"probs": probs}), house.spec.last.decision, house.spec.last.outputs).names
     assert "4 of 4 units" in done.log and "72 rows" in done.log
     assert not any(key in done.log for key in house.keys().values())
     answers = pd.read_csv(house.answers, dtype=str)
@@ -310,7 +312,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
     def write(path: Path, *rest: object) -> None:
         real(path, *rest)
-        DIGITS.check(path, kernel.outputs["names"], kernel.competition)
+        DIGITS.check(path, kernel.house.spec.last, kernel.competition)
         seen.append(path.read_bytes())
 
     monkeypatch.setattr("foldpack.kernel.fallback.write_answers", write)

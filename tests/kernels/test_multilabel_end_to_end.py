@@ -12,10 +12,11 @@ from multilabel_place import CLASSES, make_place
 from small_house import OWNER, PROJECT, load_entry
 
 from foldpack.data.folds import read_folds
+from foldpack.data.rows import Rows
 from foldpack.data.runs import read_run
+from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.kernel.answers import answer_cells
 from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import get_metric
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict
@@ -44,8 +45,8 @@ def test_the_yaml_makes_the_score_that_it_claims(place: Path) -> None:
     """Cells as the kernel writes them, scored: the threshold means the same on both sides of the file."""
     spec = read_spec(place / "multi.yml")
     probs, targets = oof_probs(place, spec)
-    cells = answer_cells(probs, spec.last.outputs.names, spec.last.decision)
-    chosen = np.array([[name in cell.split() for name in spec.last.outputs.names] for cell in cells])
+    answers = answers_of(Rows({"probs": probs}), spec.last.decision, spec.last.outputs)
+    chosen = np.array([[name in words for name in spec.last.outputs.names] for words in answers.names or []])
     assert get_metric("f2")(targets, chosen) == pytest.approx(spec.metric.oof, abs=1e-6)
     assert spec.last.outputs.names == CLASSES and spec.slug == "my-imet" and spec.metric.oof > 0.7
     assert spec.metric.nested is not None and spec.metric.nested <= spec.metric.oof + 0.02

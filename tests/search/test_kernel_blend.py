@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from made_stages import classes_of
 
+from foldpack.data.rows import Rows
+from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import FoldpackError
-from foldpack.kernel.answers import answer_cells
 from foldpack.search.cells.cells import dense_cells
 from foldpack.search.decide.decision import Decision, LabelRule, select_labels
 from foldpack.search.weights.solvers import Blend, Solver, in_space
@@ -35,8 +37,9 @@ def test_the_kernel_decides_as_the_search_does(threshold, most):
     cells = dense_cells(PROBS, CLASSES[:, None] == np.arange(5))
     decision = Decision(np.array(threshold) if isinstance(threshold, list) else threshold)
     searched = cells.dense(select_labels(cells, PROBS[0].reshape(-1), decision, LabelRule(1, most)))
-    answers = answer_cells(PROBS[0], list("abcde"), LabelsDecision(threshold=threshold, max_labels=most))
-    assert answers == [" ".join("abcde"[k] for k in np.flatnonzero(row)) for row in searched]
+    labels = LabelsDecision(threshold=threshold, max_labels=most)
+    answers = answers_of(Rows({"probs": PROBS[0]}), labels, classes_of(list("abcde"), "sigmoid"))
+    assert answers.names == [["abcde"[k] for k in np.flatnonzero(row)] for row in searched]
 
 
 def test_weights_that_sum_to_nothing_are_refused():

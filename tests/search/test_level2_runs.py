@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from test_search_runs import CLASSES, write_run
 
+from foldpack.data.rows import Rows
 from foldpack.data.runs import read_meta, read_run, write_array, write_meta
+from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.level2 import apply_level2
 from foldpack.ensemble.member_blend import MemberBlend
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
-from foldpack.kernel.answers import answer_cells
 from foldpack.metrics.registry import get_metric
 from foldpack.search.cells.compact import compact_cells
 from foldpack.search.decide.decision import LabelRule
@@ -73,7 +74,9 @@ def test_the_kernels_level_two_gives_the_nested_score_in_the_yaml(tmp_path, task
         assert blend.level2_ready()
         texts = [(target.with_suffix("") / one.file).read_text() for one in own]
         answers[folds == fold] = apply_level2(part, texts, blend.member_rows, blend.result())
-    cells = answer_cells(answers, CLASSES, spec.last.level2[0].decision or spec.last.decision)
+    decision = spec.last.level2[0].decision or spec.last.decision
+    said = answers_of(Rows({"probs": answers}), decision, spec.last.outputs).names or []
+    cells = [" ".join(words) for words in said]
     level2 = spec.last.level2[0]
     if task == "multiclass":
         right = np.array(cells) == np.array(CLASSES)[targets]

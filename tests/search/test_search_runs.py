@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from foldpack.data.rows import Rows
 from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof_rows
+from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
-from foldpack.kernel.answers import answer_cells
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.search.decide.decision import LabelRule
 from foldpack.search.find import SearchOptions
@@ -57,7 +58,8 @@ def test_the_kernels_blend_of_the_oof_gives_the_score_in_the_yaml(runs, task):
     probs = np.stack([merge_view_probs(logits[member.run], task) for member in spec.members])
     weights = np.array([member.weight for member in spec.members])
     blended = blend_probs(probs, weights, spec.last.fuse, task == "multiclass")
-    cells = answer_cells(blended, CLASSES, spec.last.decision)
+    said = answers_of(Rows({"probs": blended}), spec.last.decision, spec.last.outputs).names or []
+    cells = [" ".join(words) for words in said]
     if task == "multilabel":
         decided = np.array([[name in cell.split() for name in CLASSES] for cell in cells])
         assert get_metric("f2")(targets[task], decided) == pytest.approx(spec.metric.oof, abs=1e-6)

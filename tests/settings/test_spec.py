@@ -88,10 +88,10 @@ def test_version_1_is_lifted_into_one_stage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"outputs": {**OUTPUTS, "prior": [1.0]}}, "stages.0.outputs: prior has 1 numbers for 2 classes"),
+        ({"outputs": {**OUTPUTS, "prior": [1.0]}}, "stages.0.outputs: prior has 1 numbers for 2 names"),
         ({"outputs": SIGMOID, "decision": {"kind": "labels"}}, "key 'stages.0.decision.threshold' is missing"),
         ({"outputs": SIGMOID, "decision": labels([0.1])}, "stages.0: 1 thresholds for 2 classes: stage"),
-        ({"outputs": SIGMOID}, "stages.0: decision 'class' does not fit link 'sigmoid': class goes with softmax"),
+        ({"outputs": SIGMOID}, "stages.0: decision 'class' does not fit link 'sigmoid'; allowed: labels, p"),
         ({"decision": labels()}, "stages.0: decision 'labels' does not fit link 'softmax'"),
         ({"decision": {"kind": "clas"}}, "stages.0.decision.kind: 'clas' is unknown: did you mean 'class'?"),
         ({"decision": {"threshold": 1}}, "key 'stages.0.decision.kind' is missing"),
@@ -105,7 +105,7 @@ def test_version_1_is_lifted_into_one_stage(tmp_path: Path) -> None:
         ({"members": [member(folds=[{"fold": 0, "sha256": "A" * 64}])]}, "members.0.folds.0.sha256: string should mat"),
         ({"members": [member(views=[])]}, "members.0.views: list should have at least 1 item"),
         ({"members": [member("a/b")]}, "members.0.run: string should match pattern"),
-        ({"outputs": {**OUTPUTS, "names": ["a", "a"]}}, "a class is named twice"),
+        ({"outputs": {**OUTPUTS, "names": ["a", "a"]}}, "a name stands there twice"),
         ({"outputs": {**OUTPUTS, "names": ["a"]}}, "outputs.names: list should have at least 2 items"),
         ({"decision": labels(max_labels=1, min_labels=2)}, "at least 2 and at most 1 labels an item do not fit"),
         ({"memebers": []}, "unknown key 'stages.0.memebers': did you mean 'members'?"),

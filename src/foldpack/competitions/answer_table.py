@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,20 +26,28 @@ class AnswerTable:
     columns: list[str]
     rows: list[list[str]]  # each as long as `columns`
     id_place: int  # of the ids among the columns
-    answer_place: int  # of the answers
+    places: dict[str, int]  # column to be answered -> its place
 
     @property
     def ids(self) -> list[str]:
         """The items to answer; one that is asked for twice stands here twice."""
         return [row[self.id_place] for row in self.rows]
 
-    def text(self, answers: Sequence[str]) -> str:
-        """The CSV with these answers, one a row; all other columns stay. Raises ValueError for another number."""
+    def cells(self) -> dict[str, list[str]]:
+        """What stands in the columns to be answered."""
+        return {name: [row[place] for row in self.rows] for name, place in self.places.items()}
+
+    def text(self, cells: Mapping[str, Sequence[str]]) -> str:
+        """The CSV with these cells, by column, one a row; all other columns stay. Raises ValueError for another number
+        of cells, KeyError for a column without any."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self.columns)
-        at = self.answer_place
-        writer.writerows([*row[:at], answer, *row[at + 1:]] for row, answer in zip(self.rows, answers, strict=True))
+        filled = {place: cells[name] for name, place in self.places.items()}
+        if any(len(column) != len(self.rows) for column in filled.values()):
+            raise ValueError(f"{[len(column) for column in filled.values()]} answers for {len(self.rows)} rows")
+        writer.writerows([filled[place][number] if place in filled else cell for place, cell in enumerate(row)]
+                         for number, row in enumerate(self.rows))
         return out.getvalue()
 
     def asks_the_same(self, other: AnswerTable) -> bool:
@@ -47,9 +55,9 @@ class AnswerTable:
         return self.columns == other.columns and self.ids == other.ids
 
 
-def read_answer_table(path: Path, id_column: str, answer_column: str) -> AnswerTable:
-    """Read a CSV. A short row is filled up with "". Raises DataError when it is unreadable, lacks one of the two
-    columns, or has a row with more values than the header has names."""
+def read_answer_table(path: Path, id_column: str, answers: Sequence[str]) -> AnswerTable:
+    """Read a CSV with these columns to be answered. A short row is filled up with "". Raises DataError when it is
+    unreadable, lacks a column, or has a row with more values than the header has names."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             numbered = list(written_rows(file))
@@ -57,17 +65,17 @@ def read_answer_table(path: Path, id_column: str, answer_column: str) -> AnswerT
         raise DataError(f"{path}: cannot read the table ({failure_words(failure)}); is this the competition's "
                         "folder?") from None
     columns = numbered[0][1] if numbered else []
-    for name in (id_column, answer_column):
+    for name in (id_column, *answers):
         if name not in columns:
             raise DataError(f"{path}: column '{name}' is missing, got: {', '.join(columns)}; "
-                            f"needed: {id_column}, {answer_column}")
+                            f"needed: {', '.join([id_column, *answers])}")
     rows = []
     for line, row in numbered[1:]:
         if len(row) > len(columns):
             raise DataError(f"{path}: cannot read the table (line {line} has {len(row)} values for {len(columns)} "
                             "columns); is this the competition's folder?")
         rows.append(row + [""] * (len(columns) - len(row)))
-    return AnswerTable(columns, rows, columns.index(id_column), columns.index(answer_column))
+    return AnswerTable(columns, rows, columns.index(id_column), {name: columns.index(name) for name in answers})
 
 
 def written_rows(lines: Iterator[str] | io.TextIOBase) -> Iterator[tuple[int, list[str]]]:
@@ -88,13 +96,13 @@ def read_columns(path: Path) -> list[str]:
         return []
 
 
-def write_answers(path: Path, table: AnswerTable, answers: Sequence[str]) -> None:
-    """Replace the submission atomically: at every moment the file is absent or valid. answers: one a row.
+def write_answers(path: Path, table: AnswerTable, cells: Mapping[str, Sequence[str]]) -> None:
+    """Replace the submission atomically: at every moment the file is absent or valid. cells: by column, one a row.
 
     Raises DataError where it cannot be written.
     """
     try:
-        write_atomic(path, table.text(answers))
+        write_atomic(path, table.text(cells))
     except OSError as failure:
         raise DataError(f"{path}: cannot be written ({failure}); give a folder that has room and may be "
                         "written") from None

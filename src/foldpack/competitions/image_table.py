@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from foldpack.competitions.answer_cells import cell_rule
 from foldpack.competitions.image_files import ImageFolder
 from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels, twin_words
 from foldpack.competitions.protocol import Labelled
+from foldpack.data.answers import Answers, number_texts
 from foldpack.data.items import Items, whole_images
 from foldpack.errors import DataError
 from foldpack.files import failure_words
+from foldpack.settings.stages import StageSpec, numbered
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,28 @@ class TableCompetition(ImageTable):
                          "get the prior")
         return whole_images(ids, [folder / name for name in found], notes)
 
-    def check(self, path: Path, classes: list[str], root: Path | None = None) -> None:
-        """See `Competition`. Every answer must be a class, or several of a multilabel competition."""
-        columns = [self.id_column, self.label_column]
-        table = read_table(path, columns, unique=root is None)
-        known = set(classes)
-        for item, text in zip(table[self.id_column], table[self.label_column], strict=True):
-            words = split_labels(text, self.joiner) if self.task == "multilabel" else [text]
-            if strange := [word for word in words if word not in known]:
-                raise DataError(f"{path}: id '{item}' is answered with '{strange[0]}', which is not a class")
+    def table(self, answers: Answers) -> dict[str, list[str]]:
+        """See `Competition`. Names, joined, or one number stand in the column of the labels; of several numbers each
+        has a column that is called like its class or target."""
+        if answers.names is not None:
+            return {self.label_column: [self.joiner.join(words) for words in answers.names]}
+        assert answers.numbers is not None
+        columns = self.number_columns(answers.columns)
+        return {name: number_texts(answers.numbers[:, place]) for place, name in enumerate(columns)}
+
+    def number_columns(self, names: Sequence[str]) -> list[str]:
+        """The columns of an answer in numbers of these names."""
+        return list(names) if len(names) > 1 else [self.label_column]
+
+    def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
+        """See `Competition`."""
+        columns = self.number_columns(numbered(stage.outputs, stage.decision))
+        table = read_table(path, [self.id_column, *columns], unique=root is None)
+        problem = cell_rule(stage.outputs, stage.decision, self.joiner)
+        for column in columns:
+            for item, cell in zip(table[self.id_column], table[column], strict=True):
+                if said := problem(cell):
+                    raise DataError(f"{path}: id '{item}' is answered with {said}")
         if root is None:
             return
         sample = read_sample(self, root)
@@ -147,7 +164,7 @@ def items_in(layout: ImageTable, folder: Path, ids: list[str]) -> Items:
 
 def read_sample(layout: ImageTable, root: Path) -> pd.DataFrame:
     """The sample submission, every value a str. Raises DataError."""
-    return read_table(root / layout.sample_csv, [layout.id_column, layout.label_column], unique=False)
+    return read_table(root / layout.sample_csv, [layout.id_column], unique=False)
 
 
 def class_names(layout: ImageTable, root: Path, labels: list[str]) -> list[str]:

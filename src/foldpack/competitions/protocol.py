@@ -12,8 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
+from foldpack.data.answers import Answers
 from foldpack.data.items import Items, whole_images
 from foldpack.errors import DataError
+from foldpack.settings.stages import StageSpec
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,18 @@ class Competition(Protocol):
     def id_column(self) -> str:
         """Of the sample: which row is asked for."""
 
-    @property
-    def label_column(self) -> str:
-        """Of the sample: what is to be answered."""
-
-    @property
-    def joiner(self) -> str:
-        """What stands between the classes of a multilabel answer."""
-
     def train(self, root: Path) -> Labelled:
         """The training items; images may be missing. Raises DataError for files that do not fit."""
 
     def test(self, root: Path) -> Items:
         """What is to be answered, in the order of the sample submission; images may be missing. Raises DataError."""
 
-    def check(self, path: Path, classes: list[str], root: Path | None = None) -> None:
-        """Raises DataError unless the submission `path` is valid. root: None where the folder is not at hand: then
-        only what can be said without the sample submission."""
+    def table(self, answers: Answers) -> dict[str, list[str]]:
+        """Column of the sample to be answered -> its cells, one an item, as text."""
+
+    def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
+        """Raises DataError unless the submission `path` is what the stage decides. root: None where the folder is not
+        at hand: then only what can be said without the sample submission."""
 
 
 def require_images(items: Items, source: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from foldpack.competitions.answer_table import read_columns
-from foldpack.competitions.image_table import ImageTable
 from foldpack.errors import FoldpackError
 from foldpack.sealed.container import read_sealed_header
 from foldpack.sealed.errors import SealedError
@@ -33,15 +32,16 @@ def files_named(root: Path, wanted: str, suffix: bool = False) -> Iterator[Path]
         yield from (here / name for name in sorted(names) if (name.endswith(wanted) if suffix else name == wanted))
 
 
-def find_competition(root: Path, layout: ImageTable, slug: str) -> Path:
-    """The folder that holds the competition's sample submission. Raises InputError saying what was looked for.
+def find_competition(root: Path, sample: str, columns: Sequence[str], slug: str) -> Path:
+    """The folder that holds the competition's sample submission, with these columns. Raises InputError saying what was
+    looked for.
 
     Of several candidates the one with the slug in its path below `root` is taken, else the first.
     """
-    wanted = {layout.id_column, layout.label_column}
+    wanted = set(columns)
     first: Path | None = None
     other: list[str] = []  # what files of this name have instead
-    for path in files_named(root, layout.sample_csv):
+    for path in files_named(root, sample):
         columns = read_columns(path)
         if not wanted <= set(columns):
             other.append(f"; {path} has: {', '.join(columns)}" if columns else f"; {path} cannot be read as CSV")
@@ -50,7 +50,7 @@ def find_competition(root: Path, layout: ImageTable, slug: str) -> Path:
         else:
             first = first or path.parent
     if first is None:
-        raise InputError(f"no {layout.sample_csv} with columns {', '.join(sorted(wanted))} below {root}"
+        raise InputError(f"no {sample} with columns {', '.join(sorted(wanted))} below {root}"
                          f"{''.join(other[:3])}; attach the competition '{slug}' to the kernel")
     return first
 

@@ -6,6 +6,7 @@ import traceback
 from functools import partial
 from typing import Any
 
+from foldpack.competitions.protocol import Competition
 from foldpack.engine.deadline import Deadline, process_age
 from foldpack.errors import FoldpackError
 from foldpack.kernel.policy import EXIT_INPUT, EXIT_LATE, EXIT_NOTHING, EXIT_OK, exit_code
@@ -19,10 +20,11 @@ from foldpack.settings.stages import SpecError
 from foldpack.settings.strict_model import parse_strict
 
 
-def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | None) -> int:
+def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | None, adapter: Competition) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code.
 
-    spec: an ensemble as it stands in the script; keys: of the sealed files, by name; argv: None for the process's own.
+    spec: an ensemble as it stands in the script; keys: of the sealed files, by name; argv: None for the process's own;
+    adapter: of the competition.
     """
     start = KernelStart(spec, argv)
     options = start.options
@@ -31,13 +33,13 @@ def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | Non
         fallback = start.find()
         ensemble = parse_strict(EnsembleSpec, spec, "SPEC", SpecError)
         deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
-        kernel = KernelSession(ensemble, keys, start, deadline, fallback)
+        kernel = KernelSession(ensemble, keys, start, deadline, fallback, adapter)
         kernel.first_submission()
         with Watchdog(deadline, partial(end_late, kernel, start)):
             run_stages(kernel)
             kernel.submission.check()
-        if options.probs is not None and kernel.answer is not None:
-            save_probs(options.probs, kernel.answer)
+        if options.probs is not None and kernel.rows is not None:
+            save_probs(options.probs, kernel.rows.columns["probs"])
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)
         return end_early(kernel, start, EXIT_INPUT, str(failure))

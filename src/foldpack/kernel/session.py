@@ -6,8 +6,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
+from foldpack.competitions.protocol import Competition
+from foldpack.data.rows import Rows
 from foldpack.engine.deadline import Deadline
 from foldpack.engine.store import has_finished_units
 from foldpack.engine.units import plan_units
@@ -25,8 +25,8 @@ class KernelSession:
     """One run of the kernel: what was found, what is finished, and the submission so far."""
 
     def __init__(self, spec: EnsembleSpec, keys: dict[str, str], start: KernelStart, deadline: Deadline,
-                 fallback: Fallback) -> None:
-        """start: options and log; fallback: the submission until there is a better one."""
+                 fallback: Fallback, adapter: Competition) -> None:
+        """start: options and log; fallback: the submission until there is a better one; adapter: of the competition."""
         self.spec = spec
         self.keys = keys
         self.input: Path = start.options.input
@@ -36,9 +36,9 @@ class KernelSession:
         self.deadline = deadline
         self.log = start.log
         self.stands = start.stands  # after an error go on with what there is
-        self.submission = Submission(spec, fallback)
+        self.submission = Submission(spec, fallback, adapter)
         self.items = self.submission.items
-        self.answer: np.ndarray | None = None  # (n, C), as handed in
+        self.rows: Rows | None = None  # as handed in
         self.planned = [unit.role for stage in spec.stages for unit in plan_units(stage)]
         self.done: dict[str, list[str]] = {}  # stage -> roles of its finished units
         self.files: dict[str, Path] = {}  # sealed files by header hash
@@ -52,7 +52,7 @@ class KernelSession:
     def first_submission(self) -> None:
         """The prior, unless a process before this one was cut off and has left a valid submission, perhaps better.
 
-        The first part of a packed script has done so already, but for the look at the classes.
+        The first part of a packed script has done so already, but for the look at what is answered.
         """
         self.kept = has_finished_units(self.units / self.spec.last.name) and self.submission.is_valid()
         self.submission.fallback.remove_halves()
@@ -81,10 +81,10 @@ class KernelSession:
         self.began = self.deadline.elapsed()
         self.devices = [cpu_device()] * self.workers if self.workers else probe_devices()
 
-    def hand_in(self, answer: np.ndarray, decision: Decision) -> None:
-        """Replace the submission. answer: (n, C) float32 of the last stage."""
-        self.answer = answer
-        self.submission.write(answer, decision)
+    def hand_in(self, rows: Rows, decision: Decision) -> None:
+        """Replace the submission. rows: of the last stage."""
+        self.rows = rows
+        self.submission.write(rows, decision)
 
     @property
     def answered(self) -> list[str]:

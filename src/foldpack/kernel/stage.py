@@ -13,6 +13,7 @@ import torch
 
 from foldpack.data.depth import depth_warning
 from foldpack.data.items import Items
+from foldpack.data.rows import Rows
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import OutOfTime
 from foldpack.engine.engine import Engine, EngineHooks, UnitError, UnitWork
@@ -35,7 +36,7 @@ from foldpack.tasks.classify import ClassifyPredictor
 
 SHARD_BATCHES = 4  # batches that a worker gets at a time
 
-HandIn = Callable[[np.ndarray, Decision], None]  # (n, C) float32 probabilities, and what to decide of them
+HandIn = Callable[[Rows, Decision], None]  # the rows of a stage, and what to decide of them
 
 
 class StageRunner:
@@ -149,7 +150,7 @@ class StageRunner:
         if self.canvases.counts()["prior"] == self.images:
             raise DataError(f"{self.items.images[0].parent}: not one of the {self.images} test images can be read; "
                             f"{self.canvases.reasons(most=1)[0]}; attach the whole test folder that belongs to "
-                            f"{self.kernel.submission.fallback.layout.sample_csv}")
+                            f"{self.kernel.submission.fallback.sample.name}")
         return ready
 
     def begin(self, unit: int) -> None:
@@ -218,12 +219,12 @@ class StageRunner:
         if not self.finished.added:
             return
         self.answer, decision = self.finished.blended()
-        self.hand_answer_in(self.answer, decision)
+        self.hand_answer_in(Rows({"probs": self.answer}), decision)
         try:
             better = self.finished.level2(self.answer, self.deadline.left(), last)
         except Exception as failure:
             return self.level2_failed(failure)
         if better is not None:
             self.answer = better[0]
-            self.hand_answer_in(*better)
+            self.hand_answer_in(Rows({"probs": self.answer}), better[1])
             self.deadline.reserve(1.5 * self.finished.level2_seconds)

@@ -1,4 +1,4 @@
-"""The file to hand in: from probabilities to checked rows, replaced as a whole each time."""
+"""The file to hand in: from the rows of the last stage to checked rows, replaced as a whole each time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.competitions.answer_table import write_answers
-from foldpack.competitions.image_table import adapter_of
+from foldpack.competitions.protocol import Competition
+from foldpack.data.rows import Rows
+from foldpack.ensemble.answers import answers_of
 from foldpack.errors import DataError, FoldpackError
 from foldpack.files import write_atomic
-from foldpack.kernel.answers import answer_cells
 from foldpack.kernel.fallback import Fallback
 from foldpack.settings.ensemble import EnsembleSpec
 from foldpack.settings.stages import Decision
@@ -30,19 +31,19 @@ def save_probs(path: Path, probs: np.ndarray) -> None:
 class Submission:
     """`submission.csv` of one test set. At every moment the file is absent or valid."""
 
-    def __init__(self, spec: EnsembleSpec, fallback: Fallback) -> None:
+    def __init__(self, spec: EnsembleSpec, fallback: Fallback, adapter: Competition) -> None:
         """fallback: the sample submission that was found, and the prior's answer. Raises DataError for an unreadable
         sample submission."""
         self.stage = spec.last
         self.fallback = fallback
+        self.adapter = adapter
         self.path = fallback.path
-        self.items = adapter_of(fallback.layout).test(fallback.root)
-        self.prior = np.asarray(self.stage.outputs.prior, np.float32)  # (C,), answers where there is nothing better
+        self.items = adapter.test(fallback.root)
 
-    def write(self, probs: np.ndarray, decision: Decision) -> None:
-        """Replace the file. probs: (n, C) float32 in [0, 1]."""
-        answers = answer_cells(probs, self.stage.outputs.names, decision, self.fallback.layout.joiner)
-        write_answers(self.path, self.fallback.table, answers)
+    def write(self, rows: Rows, decision: Decision) -> None:
+        """Replace the file. rows: of the last stage."""
+        answers = answers_of(rows, decision, self.stage.outputs)
+        write_answers(self.path, self.fallback.table, self.adapter.table(answers))
 
     def write_prior(self) -> None:
         """The training prior for every item."""
@@ -50,7 +51,7 @@ class Submission:
 
     def check(self) -> None:
         """Raises DataError unless the file answers exactly what is asked."""
-        adapter_of(self.fallback.layout).check(self.path, self.stage.outputs.names, self.fallback.root)
+        self.adapter.check(self.path, self.stage, self.fallback.root)
 
     def is_valid(self) -> bool:
         """Whether the file answers exactly what is asked."""

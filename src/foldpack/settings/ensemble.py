@@ -60,6 +60,14 @@ class ScoreSpec(StrictModel):
     message: str
 
 
+class AnswerTableSpec(StrictModel):
+    """The table that is handed in."""
+
+    sample: str  # file of the competition that has its rows and columns
+    id_column: str
+    columns: Annotated[list[str], Field(min_length=1)]  # to be answered
+
+
 class EnsembleSpec(StrictModel):
     """A whole ensemble: its stages, each on what the one before has found."""
 
@@ -73,6 +81,8 @@ class EnsembleSpec(StrictModel):
     vendor: list[str] | None = None  # pure-Python distributions to carry inside the script
     wheels: WheelsSpec | None = None
     keys: Literal["inline", "dataset"] = "inline"  # where the kernel has its keys: in the script, or a second dataset
+    table: AnswerTableSpec | None = None  # filled in by the deploy, as is `fallback`: no code is needed to write it
+    fallback: dict[str, str] | None = None  # answer column -> the cell of a row of which nothing is known
     history: list[ScoreSpec] | None = None  # scores on Kaggle; never part of the pack
 
     @model_validator(mode="after")

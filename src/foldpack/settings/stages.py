@@ -84,26 +84,46 @@ class MemberSpec(StrictModel):
         return self
 
 
-class Classes(StrictModel):
-    """Outputs: a probability of each class."""
+class NamedOutputs(StrictModel):
+    """Outputs of a column each, and what is known of an item before it was seen."""
+
+    kind: str
+    link: str  # what becomes of a network's numbers
+    names: Annotated[list[str], Field(min_length=1)]  # column order of every table of predictions
+    prior: list[float]  # of each column, from the training labels; answers for a broken image
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> NamedOutputs:
+        if len(self.prior) != len(self.names):
+            raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} names")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("a name stands there twice")
+        return self
+
+
+class Classes(NamedOutputs):
+    """Outputs: a probability of each class. The prior is the share of each class, [0, 1]."""
 
     kind: Literal["classes"] = "classes"
     link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
-    names: Annotated[list[str], Field(min_length=2)]  # column order of every probability matrix
-    prior: list[float]  # share of each class in the training labels, [0, 1]; answers for a broken image
-
-    @model_validator(mode="after")
-    def _columns_fit(self) -> Classes:
-        if len(self.prior) != len(self.names):
-            raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} classes")
-        if len(set(self.names)) != len(self.names):
-            raise ValueError("a class is named twice")
-        return self
+    names: Annotated[list[str], Field(min_length=2)]
 
     @property
     def exclusive(self) -> bool:
         """Whether one class an item is right."""
         return self.link == "softmax"
+
+
+class Values(NamedOutputs):
+    """Outputs: real values. The prior is the mean of each."""
+
+    kind: Literal["values"] = "values"
+    link: Literal["identity"] = "identity"
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one column an item is right: values stand for themselves."""
+        return False
 
 
 class ScoreBlend(StrictModel):
@@ -137,9 +157,59 @@ class LabelsDecision(StrictModel):
         return self
 
 
-Outputs = Classes
+class ProbsDecision(StrictModel):
+    """Decision: the probabilities themselves, a column a class; of one class alone in the column of the answer."""
+
+    kind: Literal["probs"] = "probs"
+    classes: Annotated[list[str], Field(min_length=1)] | None = None  # those that are asked for; None: all
+
+
+class RankingDecision(StrictModel):
+    """Decision: the best classes, best first."""
+
+    kind: Literal["ranking"] = "ranking"
+    k: Annotated[int, Field(ge=1)]  # so many, or all where there are fewer
+    none_score: float | None = None  # of the last class, "none of these", in place of what the networks say of it
+
+
+class ValuesDecision(StrictModel):
+    """Decision: the values themselves, a column a target; of one target in the column of the answer."""
+
+    kind: Literal["values"] = "values"
+
+
+class GradesDecision(StrictModel):
+    """Decision: a whole number from 0 on."""
+
+    kind: Literal["grades"] = "grades"
+    cuts: Annotated[list[float], Field(min_length=1)]  # ascending; a value at a cut has the higher grade
+
+    @model_validator(mode="after")
+    def _cuts_ascend(self) -> GradesDecision:
+        if sorted(self.cuts) != self.cuts:
+            raise ValueError(f"cuts {self.cuts} do not ascend")
+        return self
+
+
+Outputs = Annotated[Classes | Values, Field(discriminator="kind")]
 Fuse = ScoreBlend
-Decision = Annotated[ClassDecision | LabelsDecision, Field(discriminator="kind")]
+Decision = Annotated[
+    ClassDecision | LabelsDecision | ProbsDecision | RankingDecision | ValuesDecision | GradesDecision,
+    Field(discriminator="kind"),
+]
+
+DECISIONS: dict[str, tuple[AnswerKind, ...]] = {  # of outputs with this link
+    "softmax": ("class", "probs", "ranking"),
+    "sigmoid": ("labels", "probs", "ranking"),
+    "identity": ("values", "grades"),
+}
+
+
+def numbered(outputs: Outputs, decision: Decision) -> list[str]:
+    """What the numbers of an answer are of: values or classes; none where the answer is names."""
+    if isinstance(decision, ProbsDecision):
+        return decision.classes or outputs.names
+    return outputs.names if isinstance(outputs, Values) else []
 
 
 class UnitSpec(StrictModel):
@@ -233,9 +303,12 @@ class StageSpec(StrictModel):
                 raise ValueError(f"{len(decision.threshold)} thresholds for {len(self.outputs.names)} classes: {where}")
         if isinstance(self.decision, LabelsDecision) and any(one.decision is None for one in self.level2):
             raise ValueError("level2 needs a decision of its own, as its probabilities are not those of the blend")
-        if (self.decision.kind == "labels") == self.outputs.exclusive:
-            raise ValueError(f"decision '{self.decision.kind}' does not fit link '{self.outputs.link}': class goes "
-                             "with softmax, labels with sigmoid")
+        allowed = DECISIONS[self.outputs.link]
+        if self.decision.kind not in allowed:
+            raise ValueError(f"decision '{self.decision.kind}' does not fit link '{self.outputs.link}'; allowed: "
+                             f"{', '.join(allowed)}")
+        if strange := [name for name in numbered(self.outputs, self.decision) if name not in self.outputs.names]:
+            raise ValueError(f"decision.classes names '{strange[0]}', which is none of the classes")
         return self
 
     @model_validator(mode="after")

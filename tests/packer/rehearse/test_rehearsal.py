@@ -16,7 +16,7 @@ from foldpack.competitions.adapters import find_adapter
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
 from foldpack.settings.stages import ClassDecision, Classes, FoldSpec, MemberSpec, ScoreBlend, StageSpec
-from packer.build.kernel_folder import Build
+from packer.build.kernel_folder import Build, with_fallback
 from packer.rehearse.images import images_of, noise_images, write_competition
 from packer.rehearse.process import RehearsalError
 from packer.rehearse.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
@@ -61,7 +61,8 @@ def make_build(folder: Path, wrong: str = "", **changes: object) -> Build:
     (folder / "weights" / "one.sealed").write_bytes(b"sealed")
     script = folder / "best.py"
     script.write_text(KERNEL.replace("# WRONG", wrong))
-    return Build(folder, script, script, folder / "weights", ["me/best-weights"], "0" * 64, make_spec(**changes), [])
+    spec = with_fallback(make_spec(**changes), DIGITS)
+    return Build(folder, script, script, folder / "weights", ["me/best-weights"], "0" * 64, spec, [])
 
 
 def check_of(report: RehearsalReport, name: str) -> Check:
@@ -183,8 +184,8 @@ def test_predicted_hours_grow_with_the_images_and_the_factor(tmp_path: Path) -> 
 
 def test_noise_images_open_and_the_broken_one_does_not(tmp_path: Path) -> None:
     layout = dataclasses.replace(DIGITS, suffix="", test_folder="images/test")
-    made = noise_images(layout, 32, tmp_path / "a", 5)
-    assert made.ids[0] == "rehearsal_00000.png" and made == noise_images(layout, 32, tmp_path / "a", 5)
+    made = noise_images(layout, ["label"], 32, tmp_path / "a", 5)
+    assert made.ids[0] == "rehearsal_00000.png" and made == noise_images(layout, ["label"], 32, tmp_path / "a", 5)
     (tmp_path / "a" / "more.csv").write_text("an adapter may read it")
     tests = made.shuffled(5).with_broken(made.ids[:2])
     assert tests.broken in made.ids[2:] and tests.with_broken(made.ids).broken == tests.broken
