@@ -21,7 +21,6 @@ from packer.flatten.source import Import, Module, read_module
 PACKAGE = "foldpack"
 ENTRY = Path("entry.py")  # how tracebacks and banners call it
 COMPETITIONS = ("foldpack/competitions/registry.py", "COMPETITIONS")
-TASKS = ("foldpack/tasks/registry.py", "TASKS")
 GIVEN = ("from contextlib import AbstractContextManager", "from typing import Any",
          "from foldpack.kernel.main import run_kernel", "from foldpack.kernel.start import begin_kernel")
 
@@ -37,19 +36,18 @@ class Part:
 def ensemble_layout(spec: dict[str, Any], src: Path, project: Path) -> Layout:
     """What is packed for an ensemble. src: the folder that holds `foldpack`; project: the user's own, where FILE.py of
     the spec lie. Raises PackError for a name that is in neither."""
-    own = any(map(is_project_code, [spec["competition"], *tasks_of(spec), *networks_of_spec(spec)]))
+    own = any(map(is_project_code, [spec["competition"], *networks_of_spec(spec)]))
     return Layout(src, PACKAGE, ENTRY, entry_text(spec, src, project), project if own else None, "src")
 
 
 def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
     """The source of the entry. spec: of an ensemble, as plain data. Raises PackError."""
     adapter = find_part(spec["competition"], "competition", src, project, COMPETITIONS)
-    tasks = {task: find_part(task, "task", src, project, TASKS) for task in tasks_of(spec)}
     networks = {place: own_part(place, "network", project) for place in networks_of_spec(spec)}
-    parts = [adapter, *tasks.values(), *networks.values()]
+    parts = [adapter, *networks.values()]
     imports = [each for line in GIVEN for each in parse_import(line)]
     imports += [each for part in parts for each in part.imports]
-    handed = {"tasks": dict_text(tasks), "adapter": adapter.expression, "networks": dict_text(networks)}
+    handed = {"adapter": adapter.expression, "networks": dict_text(networks)}
     lines = [
         f'"""The entry of the kernel {spec["name"]}: hands what the ensemble needs to the loop. Written by the deploy."""',
         "", "from __future__ import annotations", "", *render_imports(imports), "", "",
@@ -66,11 +64,6 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
 def dict_text(parts: dict[str, Part]) -> str:
     """A dict literal on one line."""
     return "{" + ", ".join(f"{quote(name)}: {part.expression}" for name, part in parts.items()) + "}"
-
-
-def tasks_of(spec: dict[str, Any]) -> list[str]:
-    """The tasks of all stages, each once."""
-    return list(dict.fromkeys(stage["task"] for stage in spec["stages"]))
 
 
 def networks_of_spec(spec: dict[str, Any]) -> list[str]:

@@ -12,11 +12,12 @@ from foldpack.errors import DataError
 WHOLE = '''
 class Birds:
     name = slug = "birds"
-    task, sample_csv, id_column, label_column, joiner = "multiclass", "sample_submission.csv", "id", "label", " "
+    task, sample_csv, id_column = "multiclass", "sample_submission.csv", "id"
 
     def train(self, root): ...
     def test(self, root): ...
-    def check(self, path, classes, root=None): ...
+    def table(self, answers): ...
+    def check(self, path, stage, root=None): ...
 
 birds = Birds()
 '''
@@ -45,11 +46,11 @@ def test_a_declaration_is_enough_for_the_plain_kind(project: Path) -> None:
 
 @pytest.mark.parametrize(("name", "change", "said"), [
     ("no_method", lambda text: text.replace("def test(", "def tests("), "no_method.py:Birds: it lacks test(); a compe"),
-    ("no_text", lambda text: text.replace('"id", "label"', 'None, "label"'), "no_text.py:Birds: it lacks id_column; a"),
+    ("no_text", lambda text: text.replace('"id"', "None"), "no_text.py:Birds: it lacks id_column; a"),
     ("arguments", lambda text: text.replace("joiner = ", "joiner = ").replace("\n    def train",
      "\n    def __init__(self, root): ...\n    def train").split("birds =")[0],
      "competition arguments.py:Birds: the class cannot be made without arguments ("),
-    ("nothing", lambda text: "class Birds:\n    pass\n", "it lacks train(), test(), check(), name, slug, task, sample"),
+    ("nothing", lambda text: "class Birds:\n    pass\n", "it lacks train(), test(), table(), check(), name, slug"),
 ])
 def test_what_an_adapter_lacks_is_named(project: Path, name: str, change, said: str) -> None:
     (project / f"{name}.py").write_text(change(WHOLE))

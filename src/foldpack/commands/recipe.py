@@ -149,7 +149,7 @@ def run_recipe(
     configs_folder: that of the recipes, `configs/` by default. Raises FoldpackError.
     """
     started = time.monotonic()
-    configs_folder = configs_folder or Path("configs")
+    configs_folder, work = configs_folder or Path("configs"), work.resolve()
     recipe, configs = read_recipe(configs_folder, name)
     metric = search_metric(configs_folder / name, recipe, configs)
     folds_csv = work / "folds" / f"{recipe.name}.csv"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from foldpack.competitions.image_table import ImageTable, adapter_of
 from foldpack.competitions.protocol import Competition
 from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.settings.project_code import is_project_code, load_code
 
-ATTRIBUTES = ("name", "slug", "task", "sample_csv", "id_column", "label_column", "joiner")
-METHODS = ("train", "test", "check")
+ATTRIBUTES = ("name", "slug", "task", "sample_csv", "id_column")
+METHODS = ("train", "test", "table", "check")
 
 
 def find_adapter(name: str) -> Competition:
@@ -27,8 +26,6 @@ def load_adapter(place: str) -> Competition:
         except TypeError as failure:
             raise DataError(f"competition {place}: the class cannot be made without arguments ({failure}); give each a "
                             "default, or name an object") from None
-    if isinstance(found, ImageTable):
-        found = adapter_of(found)
     lacking = [f"{method}()" for method in METHODS if not callable(getattr(found, method, None))]
     lacking += [attribute for attribute in ATTRIBUTES if not isinstance(getattr(found, attribute, None), str)]
     if lacking:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -15,16 +16,18 @@ from foldpack.kernel.stage import StageRunner
 from foldpack.kernel.start import KernelStart
 from foldpack.kernel.submission import save_probs
 from foldpack.kernel.watchdog import Terminated, Watchdog
+from foldpack.models.classifier import MakeNet
 from foldpack.settings.ensemble import EnsembleSpec
 from foldpack.settings.stages import SpecError
 from foldpack.settings.strict_model import parse_strict
 
 
-def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | None, adapter: Competition) -> int:
+def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | None, adapter: Competition,
+               networks: Mapping[str, MakeNet] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code.
 
     spec: an ensemble as it stands in the script; keys: of the sealed files, by name; argv: None for the process's own;
-    adapter: of the competition.
+    adapter: of the competition; networks: of the project's own, by how checkpoints name them.
     """
     start = KernelStart(spec, argv)
     options = start.options
@@ -33,7 +36,7 @@ def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | Non
         fallback = start.find()
         ensemble = parse_strict(EnsembleSpec, spec, "SPEC", SpecError)
         deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
-        kernel = KernelSession(ensemble, keys, start, deadline, fallback, adapter)
+        kernel = KernelSession(ensemble, keys, start, deadline, fallback, adapter, networks or {})
         kernel.first_submission()
         with Watchdog(deadline, partial(end_late, kernel, start)):
             run_stages(kernel)

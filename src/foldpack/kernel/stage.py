@@ -125,7 +125,8 @@ class StageRunner:
         names = [device.name for device in self.kernel.devices]
         task = "multiclass" if self.stage.outputs.exclusive else "multilabel"
         predictor = ClassifyPredictor(self.units, self.kernel.files, self.kernel.found_keys, self.canvases.pixels,
-                                      task, {device.name: device.precision for device in self.kernel.devices})
+                                      task, {device.name: device.precision for device in self.kernel.devices},
+                                      self.kernel.networks)
         if not with_processes:
             return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)
         threads = max(1, torch.get_num_threads() // len(names))
