@@ -58,10 +58,13 @@ def flags_in(call: ast.Call) -> list[str]:
     return [name for text in texts for name in text.split("/") if name.startswith("-")]
 
 
-def parameter_options(name: str, annotation: ast.expr, aliases: dict[str, ast.expr]) -> list[str]:
-    """`--name` of an option, `NAME` of an argument, for one parameter of a command."""
+def parameter_options(name: str, annotation: ast.AST, aliases: dict[str, ast.AST]) -> list[str]:
+    """`--name` of an option, `NAME` of an argument, for one parameter of a command; a dataclass has several."""
     if isinstance(annotation, ast.Name) and annotation.id in aliases:
         annotation = aliases[annotation.id]
+    if isinstance(annotation, ast.ClassDef):
+        return [option for node in annotation.body if isinstance(node, ast.AnnAssign)
+                for option in parameter_options(ast.unparse(node.target), node.annotation, aliases)]
     for node in ast.walk(annotation):
         if call_name(node) == "typer.Argument":
             return [name.upper()]
@@ -76,8 +79,9 @@ def typer_commands(path: Path, prefix: str) -> dict[str, list[str]]:
     modules = [path, *sorted(command_modules(path) - {path})]
     trees = [tree_of(module) for module in modules]
     shared = [tree_of(module) for module in imported_modules(modules)]
-    aliases = {t.id: node.value for tree in trees + shared for node in tree.body if isinstance(node, ast.Assign)
-               for t in node.targets if isinstance(t, ast.Name)}
+    aliases: dict[str, ast.AST] = {t.id: node.value for tree in trees + shared for node in tree.body
+                                   if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)}
+    aliases |= {node.name: node for tree in trees + shared for node in tree.body if isinstance(node, ast.ClassDef)}
     groups = {ast.unparse(node.args[0]): keyword.value.value for tree in trees for node in ast.walk(tree)
               if isinstance(node, ast.Call) and call_name(node).endswith(".add_typer")
               for keyword in node.keywords if keyword.arg == "name" and isinstance(keyword.value, ast.Constant)}
@@ -389,3 +393,14 @@ def test_no_module_and_no_folder_is_too_large() -> None:
     assert long == {}
     folders = Counter(path.parent.relative_to(ROOT).as_posix() for path in code if path.name != "__init__.py")
     assert {folder: count for folder, count in folders.items() if count > 17} == {}
+
+
+def test_no_function_takes_too_many_parameters() -> None:
+    found = {}
+    for path in (path for top in (SRC, ROOT / "packer", ROOT / "kernels") for path in top.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                found[f"{path.name}:{node.name}"] = len(given)
+    assert len(found) > 1000
+    assert {name: count for name, count in found.items() if count > 12} == {}

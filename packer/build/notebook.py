@@ -6,7 +6,7 @@ import json
 
 from packer.errors import PackError
 from packer.flatten.keys import SIZE_LIMIT
-from packer.flatten.render import read_line_table
+from packer.flatten.header import read_contents
 
 FOLDER = "/tmp/packed_kernel"  # not the working folder, which Kaggle keeps as public output
 
@@ -40,27 +40,23 @@ def render_notebook(script: str, name: str) -> str:
 
 
 def script_parts(script: str) -> list[tuple[str, str]]:
-    """The script cut above its banners: (title, text). The texts, each followed by a line end, are the script.
+    """The script cut above the parts of its table of contents: (title, text). The texts, each followed by a line end,
+    are the script. Raises PackError for a text that is no packed script.
 
     Blank lines go to the part below them: what ends a cell is not safe from being trimmed.
     """
     lines = script.removesuffix("\n").split("\n")
-    table = read_line_table(script)
-    copied = {line for runs in table.values() for here, _, count in runs for line in range(here, here + count)}
-    banners: dict[int, str] = {}
-    for path, runs in table.items():
-        for here, _, _ in runs:
-            banner = here - 1
-            while not lines[banner - 1] and banner not in copied:
-                banner -= 1
-            if banner in copied or not lines[banner - 1].startswith("# ========"):
-                continue  # a run that follows another one of the same part
-            while not lines[banner - 2]:
-                banner -= 1
-            banners[banner] = path
-    cuts = [1, *sorted(banners), len(lines) + 1]
-    titles = ["Header, imports, spec", *(banners[cut] for cut in sorted(banners))]
-    parts = ["\n".join(lines[here - 1 : there - 1]) for here, there in zip(cuts, cuts[1:], strict=False)]
+    contents = read_contents(script)
+    if not contents:
+        raise PackError("not a packed script: it has no table of contents; give the .py file that the packer wrote")
+    cuts = [0]
+    for line, _ in contents:
+        cut = line - 1
+        while not lines[cut - 1]:
+            cut -= 1
+        cuts.append(cut)
+    titles = ["About this script", *(title for _, title in contents)]
+    parts = ["\n".join(lines[here:there]) for here, there in zip(cuts, [*cuts[1:], len(lines)], strict=True)]
     return list(zip(titles, parts, strict=True))
 
 

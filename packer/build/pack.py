@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packer.errors import PackError
-from packer.flatten.first_part import script_roots
+from packer.flatten.first_part import has_first_part, script_roots
 from packer.flatten.graph import Graph, Layout, read_graph
-from packer.flatten.header import Provenance, render_header
+from packer.flatten.header import Provenance, how_lines, render_header
 from packer.flatten.keys import SIZE_LIMIT, inject_keys, refuse_secret_fields, refuse_secrets
 from packer.flatten.render import Additions, render_script
 from packer.flatten.rules import check_graph
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PackError", "PackResult", "WheelSet", "inject_keys", "pack_entry", "source_commit"]
 
-PACK_FORMAT = 2  # raise when the same inputs give other bytes
+PACK_FORMAT = 3  # raise when the same inputs give other bytes
 NEVER_REPLACED = re.compile(r"(torch|torchvision|torchaudio|triton|numpy|nvidia-.*|cuda-.*)")
 
 
@@ -97,6 +97,8 @@ def pack_layout(
         made = Provenance(layout.shown(layout.entry), layout.package, layout.shown_src, " ".join(command.split()), commit)
         wheel_row = f"{wheels.dataset}: {', '.join(wheels.packages)}" if wheels else ""
         header = render_header(made, len(graph.modules), pack_id, spec, [str(each) for each in carried], wheel_row)
+        assert graph.entry is not None  # else there were violations
+        header += how_lines(graph.entry.tree, has_first_part(graph))
         additions = Additions(archive, *((wheels.dataset, wheels.packages) if wheels else ()))
         text, table = render_script(header, shaken, spec, additions)
         refuse_secrets(text, "the packed script")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from packer.bootstrap.carried import CARRIED_LINE
+from packer.bootstrap.packages import CARRIED_LINE
 from packer.errors import PackError
 from packer.image.image import Image, normal_name
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,12 +16,14 @@ from rich.table import Table
 from foldpack.competitions.adapters import find_adapter
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, read_spec
-from packer.build.kernel_folder import NO_OWNER, Build, Target, build_kernel
+from packer.build.kernel_folder import DEFAULT_ACCELERATOR, NO_OWNER, Build, Target, build_kernel
 from packer.build.stage import SealedStore, empty_folder
 from packer.deploy.history import add_score
 from packer.deploy.hours import predict_hours
 from packer.deploy.preflight import Finding, Wanted, after_build, before_build, check_test_images, stop_on_errors
+from packer.deploy.wish import Wish
 from packer.image.image import kaggle_image
+from packer.image.image_env import image_python
 from packer.kaggle.client import Answer, KaggleClient
 from packer.kaggle.credentials import find_credentials
 from packer.kaggle.datasets import Dataset, ensure_dataset
@@ -40,43 +41,16 @@ from packer.rehearse.verdict import rehearse_build
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where things lie here."""
-
-    ensemble: Path
-    source: Path  # the folder that holds `foldpack`
-    runs: Path
-    build: Path
-    keyring: Path | None
-    passphrase: Callable[[], str]
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the user wants."""
-
-    owner: str | None = None
-    dry_run: bool = False
-    rehearse: bool = True
-    data: Path | None = None  # the competition's folder, to rehearse with and to check the submission against
-    python: Path | None = None  # of the image's environment
-    target: Target = Target()
-    images: int | None = None
-    factor: float = 1.0  # how many times slower than the training's device one GPU of the kernel is
-    public_weights: bool = False
-    wait: bool = False
-    wait_hours: float = 13.0
-    message: str | None = None  # of a submission; None: do not submit
-    timeout: float = 120.0
-
-
 class Journey:
-    """One deploy. say: a line for the user; show: a table."""
+    """One deploy. source: the folder that holds `foldpack`; say: a line for the user; show: a table."""
 
-    def __init__(self, places: Places, wish: Wish, pace: Pace, say: Say, show: Callable[[Table], None]) -> None:
-        self.places, self.wish, self.pace, self.say, self.show = places, wish, pace, say, show
-        self.spec: EnsembleSpec = read_spec(places.ensemble)
+    def __init__(self, wish: Wish, source: Path, say: Say, show: Callable[[Table], None],
+                 passphrase: Callable[[], str]) -> None:
+        self.wish, self.source, self.say, self.show, self.passphrase = wish, source, say, show, passphrase
+        self.spec: EnsembleSpec = read_spec(wish.ensemble)
+        self.pace = Pace(wish.poll)
+        self.target = Target(wish.accelerator or DEFAULT_ACCELERATOR, wish.notebook)
+        self.python = image_python() if wish.image else None  # of the image's environment, to rehearse with
 
     def run(self) -> None:
         """Go the whole way, or as far as was asked for. Raises FoldpackError; DeployError carries the exit code."""
@@ -84,7 +58,7 @@ class Journey:
             build, request, lock = self.make(held)
             journal = Journal(build.folder)
             if self.wish.dry_run:
-                if self.wish.data is not None or self.wish.python is not None:
+                if self.wish.rehearse is not None or self.python is not None:
                     self.rehearse(build, journal)
                 self.say("request:\n" + shown_request(request))
                 return
@@ -109,16 +83,16 @@ class Journey:
         Returns the build, the request that would be sent, and the lock that `held` holds: nothing is written before
         the first preflight has passed.
         """
-        places, wish = self.places, self.wish
-        wanted = Wanted(wish.owner, wish.target.accelerator, self.images(), wish.factor, not wish.dry_run)
-        with Keyring.editing(places.keyring, places.passphrase) as ring:
-            store = SealedStore(places.build / "sealed", ring)
-            findings = before_build(self.spec, places.runs, places.ensemble.with_suffix(""), store, wanted,
+        wish = self.wish
+        wanted = Wanted(wish.owner, self.target.accelerator, self.images(), wish.device_factor, not wish.dry_run)
+        with Keyring.editing(wish.keyring, self.passphrase) as ring:
+            store = SealedStore(wish.build / "sealed", ring)
+            findings = before_build(self.spec, wish.runs, wish.ensemble.with_suffix(""), store, wanted,
                                     find_credentials())
-            self.tell([*findings, *check_test_images(self.spec, wish.data)])
-            lock = held.enter_context(only_one(places.build, self.spec.name))
-            build = build_kernel(places.ensemble, places.source, places.runs, places.build, self.owner(), ring,
-                                 wish.target)
+            self.tell([*findings, *check_test_images(self.spec, wish.rehearse)])
+            lock = held.enter_context(only_one(wish.build, self.spec.name))
+            build = build_kernel(wish.ensemble, self.source, wish.runs, wish.build, self.owner(), ring,
+                                 self.target)
         self.describe(build)
         request = build_request(build.folder)
         self.tell(after_build(build, request, kaggle_image()))
@@ -126,9 +100,9 @@ class Journey:
 
     def images(self) -> int | None:
         """How many images the hours are predicted for."""
-        if self.wish.images is not None or self.wish.data is None:
+        if self.wish.images is not None or self.wish.rehearse is None:
             return self.wish.images
-        return len(find_adapter(self.spec.competition).test(self.wish.data))
+        return len(find_adapter(self.spec.competition).test(self.wish.rehearse))
 
     def tell(self, findings: list[Finding]) -> None:
         """Say notes and warnings; stop at errors."""
@@ -150,16 +124,16 @@ class Journey:
 
     def rehearse(self, build: Build, journal: Journal) -> None:
         """Run the kernel here as Kaggle would, unless this pack has passed. Raises DeployError."""
-        asked = (f" on {self.wish.data}" if self.wish.data else "") + (
-            f" with {self.wish.python}" if self.wish.python else "")
+        asked = (f" on {self.wish.rehearse}" if self.wish.rehearse else "") + (
+            f" with {self.python}" if self.python else "")
         how, passed = build.pack_id + asked, journal.data.rehearsed
-        if not self.wish.rehearse or passed == how or (not asked and passed.startswith(build.pack_id)):
+        if self.wish.no_rehearse or passed == how or (not asked and passed.startswith(build.pack_id)):
             return
-        images = f"of images from {self.wish.data}" if self.wish.data else "of made-up images"
+        images = f"of images from {self.wish.rehearse}" if self.wish.rehearse else "of made-up images"
         self.say(f"rehearsing: the kernel runs here, without network, on two test sets {images}")
         try:
-            report = rehearse_build(build, self.wish.data, build.folder / "rehearsal", python=self.wish.python,
-                                    images=self.images(), factor=self.wish.factor)
+            report = rehearse_build(build, self.wish.rehearse, build.folder / "rehearsal", python=self.python,
+                                    images=self.images(), factor=self.wish.device_factor)
         except RehearsalError as failure:
             raise DeployError(f"the rehearsal could not begin: {failure}", Exit.REHEARSAL) from None
         self.show(report.table())
@@ -183,7 +157,7 @@ class Journey:
             ensure_dataset(dataset, journal, Uploads(build.folder))
         number = push_kernel(Kernel(client, request, self.say), journal, build.spec.name)
         self.say(f"https://www.kaggle.com/code/{ref}")
-        if self.wish.wait or self.wish.message is not None:
+        if self.wish.wait or self.wish.submit:
             self.follow(client, build, Version(ref, number), journal)
 
     def require_wheels(self, client: KaggleClient, build: Build) -> None:
@@ -202,7 +176,7 @@ class Journey:
         images, wish = self.images(), self.wish
         hours = build.spec.budget.hours
         if images is not None:
-            hours = min(hours, predict_hours(build.spec, images, wish.target.accelerator, wish.factor))
+            hours = min(hours, predict_hours(build.spec, images, self.target.accelerator, wish.device_factor))
         if warning := quota_warning(client, hours):
             self.say(warning)
 
@@ -215,20 +189,20 @@ class Journey:
         hours = run_hours(output)
         journal.note(session=SessionEntry(version=version.number, status=status, hours=hours))
         judge_session(version, status, failure, log)
-        rows = check_output(output, build.spec, self.wish.data)
+        rows = check_output(output, build.spec, self.wish.rehearse)
         self.say(f"submission {output / 'submission.csv'}: {rows} rows")
-        if self.wish.message is not None:
+        if self.wish.submit:
             self.submit(client, build, version, journal, hours)
 
     def submit(self, client: KaggleClient, build: Build, version: Version, journal: Journal,
                hours: float | None) -> None:
         """Submit the version, wait for its score and write it into the ensemble's YAML."""
         submitter = Submitter(client, version, build.spec.slug, build.pack_id, self.say)
-        entry = submit_version(submitter, journal, str(self.wish.message))
+        entry = submit_version(submitter, journal, self.wish.message)
         shown = "none shown" if entry.public_score is None else f"{entry.public_score:g}"
         self.say(f"public score {shown}")
         when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        add_score(self.places.ensemble, ScoreSpec(
+        add_score(self.wish.ensemble, ScoreSpec(
             pack=build.pack_id, kernel=version.ref, version=version.number, public_score=entry.public_score,
             private_score=entry.private_score, hours=hours, when=when, message=entry.message))
 

@@ -61,7 +61,7 @@ def outside_imports(module: Module, name: str) -> Iterator[Import]:
     """The imports that a top-level name of a module uses: those at the module's top, and those inside it."""
     for statement in module.defined.get(name, []):
         yield from statement_imports(statement)
-        for used in sorted(statement.uses.names):
+        for used in sorted(module.uses(statement)):
             yield from [] if used in module.defined else module.bindings.get(used, [])
 
 

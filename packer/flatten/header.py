@@ -1,7 +1,12 @@
-"""The comment lines at the head of a script: what it is, what made it, and what `verify` needs to make it again."""
+"""The comment lines at the head of a script: what it is, what made it, how it works, and a table of contents.
+
+`verify` reads in it what it needs to make the script again.
+"""
 
 from __future__ import annotations
 
+import ast
+import itertools
 import re
 import textwrap
 from collections.abc import Iterator
@@ -12,6 +17,16 @@ from packer.errors import PackError
 WIDTH = 120
 LABEL_WIDTH = 15
 MAX_VALUE = 2000  # characters of one value; a header is for reading
+HOW = "# How it works"
+CONTENTS = "# Contents, by line"
+ORDER = (
+    "Below this page stand the imports, SPEC (what the script was packed with) and KEYS (none, or those of its sealed "
+    "files), then a table that says where each line came from: by it, tracebacks name the sources. Then comes the "
+    "source of all that the start reaches, each module under a banner with its path, below those that it imports."
+)
+BEGINS = (
+    "What `begin` reaches comes first. It runs before the imports of other packages, which take seconds and may fail."
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,36 @@ def render_header(made: Provenance, modules: int, pack_id: str, spec: dict[str, 
         if comment_text(value):
             lines += header_row(label, value)
     return lines
+
+
+def how_lines(entry: ast.Module, begins: bool) -> list[str]:
+    """One page on how the script works: what the entry's docstring says, and what stands where.
+
+    begins: whether the script has a first part.
+    """
+    said = re.sub(r"(?<!\n)\n(?![\s*-]|[0-9]+\. )", " ", ast.get_docstring(entry) or "")  # one line a paragraph
+    lines = ["#", HOW, "#"]
+    for paragraph in [*said.split("\n"), "", ORDER, *([BEGINS] if begins else [])]:
+        wrapped = textwrap.wrap(comment_text(paragraph), WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+        lines += [f"#   {line}" for line in wrapped or [""]]
+    return [line.rstrip() for line in lines]
+
+
+def contents_size(count: int) -> int:
+    """Lines that a table of so many rows takes."""
+    return count + 3
+
+
+def contents_lines(rows: list[tuple[int, str]]) -> list[str]:
+    """The table of contents: (line, title) of each part."""
+    return ["#", CONTENTS, "#", *(f"# {line:7}  {comment_text(title)}" for line, title in rows)]
+
+
+def read_contents(script: str) -> list[tuple[int, str]]:
+    """The table of contents of a packed script: (line, title). Empty for a text without one."""
+    rows = script.partition(f"\n{CONTENTS}\n#\n")[2].split("\n")
+    matches = itertools.takewhile(bool, (re.fullmatch(r"# +([0-9]+)  (.+)", row) for row in rows))
+    return [(int(match[1]), match[2]) for match in matches if match]
 
 
 def header_row(label: str, value: str) -> list[str]:
@@ -102,7 +147,7 @@ def read_header(script: str) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {}
     label = ""
     for line in script.split("\n"):
-        if not line.startswith("#"):
+        if line == HOW or not line.startswith("#"):
             break
         match = re.fullmatch(rf"# (.{{{LABEL_WIDTH - 1}}}) (\S.*)", line)
         if match is None:

@@ -1,43 +1,12 @@
-"""What a syntax tree holds: the names that a statement uses, the children of a node, arguments, dotted names."""
+"""What nodes of a syntax tree say: arguments, dotted names, what they bind, and what runs when a statement runs."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-@dataclass(slots=True)
-class Uses:
-    """Names that one statement takes from the module around it, and names that it defines there.
-
-    The last five are what the rules ask for; they are noted here because here every node is seen anyway.
-    """
-
-    names: set[str] = field(default_factory=set)  # everything, also names that stand only in annotations
-    needed: dict[str, int] = field(default_factory=dict)  # looked up when the code runs: name -> first line
-    globals: dict[str, int] = field(default_factory=dict)  # declared `global` inside a function: name -> line
-    bound: set[str] = field(default_factory=set)  # defined at module level
-    words: set[str] = field(default_factory=set)  # attributes and keywords of calls, wherever they stand
-    calls: list[ast.Call] = field(default_factory=list)  # made when the statement itself runs
-    reads: list[ast.Name | ast.Attribute] = field(default_factory=list)  # names read when the statement itself runs
-    decorators: list[ast.Call] = field(default_factory=list)  # those of the calls that decorate something
-    imports: bool = False  # whether an import stands inside
-
-
-class ChildTable(dict[type, tuple[str, ...]]):
-    """Which fields of a class of node may hold names."""
-
-    def __missing__(self, kind: type) -> tuple[str, ...]:
-        fields: tuple[str, ...] = getattr(kind, "_fields", ())
-        self[kind] = tuple(name for name in fields if name not in NAMELESS_FIELDS)
-        return self[kind]
-
-
-NAMELESS_FIELDS = frozenset({"ctx", "op", "ops", "type_comment", "conversion", "lineno", "simple", "is_async", "kind"})
-CHILDREN = ChildTable()
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 def all_arguments(arguments: ast.arguments) -> list[ast.arg]:
@@ -64,15 +33,32 @@ def dotted_name(node: ast.expr) -> str:
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
-def walk_nodes(roots: Iterable[ast.AST]) -> Iterator[ast.Name | ast.Attribute | ast.Call]:
-    """All names, attributes and calls below and including the roots."""
-    stack = list(roots)
-    for node in stack:
-        if isinstance(node, (ast.Name, ast.Attribute, ast.Call)):
-            yield node
-        for name in CHILDREN[node.__class__]:
-            value = getattr(node, name, None)
-            if value.__class__ is list:
-                stack += [item for item in value if isinstance(item, ast.AST)]
-            elif isinstance(value, ast.AST):
-                stack.append(value)
+def bound_names(node: ast.AST) -> Iterator[str]:
+    """Names that a statement binds in its own scope; `:=` in a comprehension binds in the scope around it."""
+    if isinstance(node, ast.Name):
+        if not isinstance(node.ctx, ast.Load):
+            yield node.id
+    elif isinstance(node, ast.alias):
+        yield (node.asname or node.name).partition(".")[0]
+    elif isinstance(node, ast.MatchMapping) and node.rest:
+        yield node.rest
+    elif isinstance(name := getattr(node, "name", None), str):  # of a function, class, exception or pattern
+        yield name
+    if isinstance(node, Comprehension):
+        yield from (each.target.id for each in ast.walk(node) if isinstance(each, ast.NamedExpr))
+    elif not isinstance(node, (FunctionNode, ast.ClassDef, ast.Lambda)):
+        for inner in ast.iter_child_nodes(node):
+            yield from bound_names(inner)
+
+
+def running_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """A statement and all in it that runs when it does: no bodies of functions, no annotations."""
+    yield node
+    inner: list[ast.AST | None] = [*ast.iter_child_nodes(node)]
+    if isinstance(node, (FunctionNode, ast.Lambda)):
+        inner = [*getattr(node, "decorator_list", []), *node.args.defaults, *node.args.kw_defaults]
+    elif isinstance(node, ast.AnnAssign):
+        inner = [node.target, node.value]
+    for each in inner:
+        if each is not None:
+            yield from running_nodes(each)

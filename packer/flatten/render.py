@@ -6,38 +6,44 @@ Where the entry has a `begin`, the slices that it reaches come first, and only t
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from packer.errors import PackError
 from packer.flatten.first_part import BEGIN, first_part
+from packer.flatten.header import contents_lines, contents_size
 from packer.flatten.imports import render_imports
 from packer.flatten.keys import KEYS_LINE
-from packer.flatten.literal import quote, render_literal
-from packer.flatten.runtime import CARRIED, TRACEBACKS, WHEELS, runtime_module
+from packer.flatten.literal import literal_lines, render_literal
+from packer.flatten.runtime import PACKAGES, TRACEBACKS, runtime_module
 from packer.flatten.shake import Shaken
-from packer.flatten.source import Import, Module
+from packer.flatten.source import Module, Statement
 from packer.image.image import is_stdlib
 
 SPEC_LEAD = "SPEC: dict = "
 LINES_NAME = "PACKED_LINES"
 RUNS_A_LINE = 4
-PRELUDE_HEAD = (
-    "# Packages that the image lacks, made importable before the imports below, here and in worker processes.",
-    'if __name__ in ("__main__", "__mp_main__"):',
-)
-GUARD_HEAD = ("# Above, only the standard library is imported. What follows takes seconds, and may fail.",)
+GUARD_HEAD = "# Above, only the standard library is imported. What follows takes seconds, and may fail."
 
 Run = tuple[int, int, int]  # line in the script, line in the source, number of lines
 
 
 @dataclass
-class Piece:
-    """A part of the script under one banner: runs of source lines, each with the line that it starts at."""
+class Section:
+    """A part of the script, as the table of contents has it.
 
-    path: str
-    banner: str
-    runs: list[tuple[int, list[str]]] = field(default_factory=list)
+    runs: of source lines, (place in `lines`, line in the source, number of lines).
+    """
+
+    title: str
+    lines: list[str]
+    path: str = ""  # of the source; "" for the packer's own lines
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def first(self) -> int:
+        """The place of its first line that is not blank."""
+        return next(number for number, line in enumerate(self.lines) if line)
 
 
 @dataclass(frozen=True)
@@ -48,154 +54,132 @@ class Additions:
     dataset: str = ""  # the wheels' dataset, "" for none
     wheels: Sequence[str] = ()  # `name` or `name==version`
 
+    def __bool__(self) -> bool:
+        return bool(self.archive or self.wheels)
+
 
 def render_script(
-    header: Iterable[str], shaken: Shaken, spec: dict[str, object] | None, additions: Additions
+    header: Sequence[str], shaken: Shaken, spec: dict[str, object] | None, additions: Additions
 ) -> tuple[str, dict[str, list[Run]]]:
     """The script and its line table (source path -> runs). header: comment lines."""
-    first = first_part(shaken.graph)
-    early, late = module_pieces(shaken, first)
-    top, below = (head_lines(shaken, additions), []) if first is None else guarded_lines(shaken, spec, additions)
-    lines = [*header, "", "from __future__ import annotations", "", *top]
-    if spec is not None:
-        lines += ["", *render_literal(spec, SPEC_LEAD).split("\n"), KEYS_LINE]
-    lines += ["", "# Where each line came from: source path -> (line here, line there, number of lines)."]
-    start = len(lines) + table_size([*early, *late]) + 1
+    sections = list(script_sections(shaken, spec, additions))
+    table_at = 1 + (spec is not None)
+    size = table_size(sections)
+    sections.insert(table_at, Section(f"{LINES_NAME}, where each line came from", ["", *[LINES_NAME] * size]))
+    starts, line = [], len(header) + contents_size(len(sections)) + 1
+    for section in sections:
+        starts.append(line)
+        line += len(section.lines)
     table: dict[str, list[Run]] = {}
-    body: list[str] = []
-    add_piece(body, runtime_piece(TRACEBACKS), start, {})
-    body += ["", "", f"install_true_tracebacks({LINES_NAME}, {'{}' if spec is None else 'KEYS'})"]
-    for piece in early:
-        add_piece(body, piece, start, table)
-    body += below
-    for piece in late:
-        add_piece(body, piece, start, table)
-    lines += table_lines(table)
-    if len(lines) + 1 != start:
+    for start, section in zip(starts, sections, strict=True):
+        for at, source_line, count in section.runs:
+            table.setdefault(section.path, []).append((start + at, source_line, count))
+    sections[table_at].lines[1:] = table_lines(table)
+    contents = contents_lines([(start + each.first, each.title) for start, each in zip(starts, sections, strict=True)])
+    lines = [*header, *contents, *(each for section in sections for each in section.lines)]
+    if len(lines) + 1 != line:
         raise PackError("the line table has another size than planned; please report this as a bug")
+    return "\n".join(lines) + "\n", table
+
+
+def script_sections(shaken: Shaken, spec: dict[str, object] | None, additions: Additions) -> Iterator[Section]:
+    """All sections but the line table. Imports of other packages stand at the top, or in a `with` below the first
+    part, or below what makes packages importable."""
+    first = first_part(shaken.graph)
+    early, late = module_sections(shaken, first)
+    imports = [each for kept in shaken.outside.values() for each in kept]
+    for file in (TRACEBACKS, *([PACKAGES] if additions else [])):
+        imports += runtime_module(file).plain_imports
+    guarded = [] if first is None and not additions else [each for each in imports if not is_stdlib(each.root)]
+    top = render_imports(each for each in imports if each not in guarded)
+    yield Section("imports", ["", "from __future__ import annotations", "", *top])
+    if spec is not None:
+        yield Section("SPEC and KEYS", ["", *render_literal(spec, SPEC_LEAD).split("\n"), KEYS_LINE])
+    tracebacks = runtime_section(TRACEBACKS)
+    tracebacks.lines += ["", "", f"install_true_tracebacks({LINES_NAME}, {'{}' if spec is None else 'KEYS'})"]
+    yield tracebacks
+    yield from early
+    if additions:
+        yield runtime_section(PACKAGES)
+    if first is not None or additions:
+        heads = with_lines([] if first is None else ['__name__ == "__main__"'] if spec is None else
+                           ["SPEC", '__name__ == "__main__"'], additions)
+        body = [f"    {line}" if line else "" for line in render_imports(guarded)] or ["    pass"]
+        yield Section("imports of other packages", ["", "", GUARD_HEAD, *heads, *body])
+    yield from late
     arguments = "" if spec is None else "SPEC, KEYS"
-    tail = ["", "", 'if __name__ == "__main__":', f"    raise SystemExit(main({arguments}))"]
+    yield Section("the start", ["", "", 'if __name__ == "__main__":', f"    raise SystemExit(main({arguments}))"])
     if additions.archive:
-        tail += ["", "", "# ======== carried packages: solid xz in base85 ========", *additions.archive]
-    return "\n".join([*lines, *body, *tail]) + "\n", table
+        yield Section("carried packages", ["", "", "# ======== carried packages: solid xz in base85 ========",
+                                           *additions.archive])
 
 
-def module_pieces(shaken: Shaken, first: Shaken | None) -> tuple[list[Piece], list[Piece]]:
+def with_lines(given: list[str], additions: Additions) -> list[str]:
+    """The head of the `with` around imports. given: what `begin` is called with; empty where the entry has none."""
+    begin = f"{BEGIN}({', '.join(given)})" if given else ""
+    if not additions:
+        return [f"with {begin}:"]
+    wheels = [line for value in (additions.dataset, [*additions.wheels]) for line in literal_lines(value, "", 4, ",")]
+    return [f"with {begin}{', ' if begin else ''}packed_packages(", "    __name__,", "    __file__,", *wheels, "):"]
+
+
+def module_sections(shaken: Shaken, first: Shaken | None) -> tuple[list[Section], list[Section]]:
     """The kept slices of all modules in running order: those of the first part, and the others."""
-    early: list[Piece] = []
-    late: list[Piece] = []
+    early: list[Section] = []
+    late: list[Section] = []
     for module in shaken.graph.modules:
-        begun = {statement.start for statement in module.statements if first and first.keeps(module, statement)}
         kept = [statement for statement in module.statements if shaken.keeps(module, statement)]
-        for pieces, chosen in ((early, [each for each in kept if each.start in begun]),
-                               (late, [each for each in kept if each.start not in begun])):
-            if chosen:
-                banner = module.shown + (", the rest" if pieces is late and begun else "")
-                pieces.append(make_piece(module, [(each.start, each.end) for each in chosen], banner))
+        begun = [statement for statement in kept if first and first.keeps(module, statement)]
+        rest = [statement for statement in kept if statement not in begun]
+        if begun:
+            early.append(make_section(module, begun, module.shown))
+        if rest:
+            late.append(make_section(module, rest, module.shown + (", the rest" if begun else "")))
     return early, late
 
 
-def head_lines(shaken: Shaken, additions: Additions) -> list[str]:
-    """Imports; with additions, what makes packages importable stands between the standard library and the others."""
-    imports = script_imports(shaken, additions)
-    prelude = [line for file, call in addition_calls(additions) for line in prelude_lines(file, call)]
-    if not prelude:
-        return render_imports(imports)
-    own = render_imports(each for each in imports if is_stdlib(each.root))
-    rest = render_imports(each for each in imports if not is_stdlib(each.root))
-    return [*own, "", *PRELUDE_HEAD, *prelude, *(["", *rest] if rest else [])]
-
-
-def guarded_lines(
-    shaken: Shaken, spec: dict[str, object] | None, additions: Additions
-) -> tuple[list[str], list[str]]:
-    """For a script with a first part: the imports of the standard library, for its top; and what stands below the
-    first part, the imports of all else in a `with begin(...):`."""
-    imports = script_imports(shaken, additions)
-    top = render_imports(each for each in imports if is_stdlib(each.root))
-    rest = render_imports(each for each in imports if not is_stdlib(each.root))
-    below: list[str] = []
-    calls = addition_calls(additions)
-    for file, _ in calls:
-        add_piece(below, runtime_piece(file), 0, {})
-    running = '__name__ == "__main__"'
-    below += ["", "", *GUARD_HEAD, f"with {BEGIN}({running if spec is None else f'SPEC, {running}'}):"]
-    if calls:
-        below += ['    if __name__ in ("__main__", "__mp_main__"):', *(f"        {call}" for _, call in calls)]
-    below += [f"    {line}" if line else "" for line in rest]
-    return top, below if calls or rest else [*below, "    pass"]
-
-
-def script_imports(shaken: Shaken, additions: Additions) -> list[Import]:
-    """All imports of the script, those of the packer's own lines too."""
-    imports = [each for kept in shaken.outside.values() for each in kept]
-    for file in (TRACEBACKS, *(file for file, _ in addition_calls(additions))):
-        imports += runtime_module(file).plain_imports
-    return imports
-
-
-def addition_calls(additions: Additions) -> list[tuple[str, str]]:
-    """The runtime modules that make packages importable, each with its call."""
-    calls: list[tuple[str, str]] = []
-    if additions.wheels:
-        wheels = ", ".join(map(quote, additions.wheels))
-        calls.append((WHEELS, f"install_wheels({quote(additions.dataset)}, [{wheels}])"))
-    if additions.archive:
-        calls.append((CARRIED, "install_carried(__file__)"))
-    return calls
-
-
-def prelude_lines(file: str, call: str) -> list[str]:
-    """A runtime module and its call, indented into the block above the imports that need it."""
-    piece = runtime_piece(file)
-    lines = [line for _, run in piece.runs for line in run]
-    inner = [f"# -------- {piece.banner} --------", *lines, "", call]
-    return ["", *(f"    {line}" if line.strip() else "" for line in inner)]
-
-
-def runtime_piece(file: str) -> Piece:
+def runtime_section(file: str) -> Section:
     """All of a runtime module but its imports and docstring."""
     module = runtime_module(file)
-    spans = [(statement.start, statement.end) for statement in module.statements if statement.kind == "code"]
-    return make_piece(module, spans, f"{module.shown}, added by the packer")
+    code = [statement for statement in module.statements if statement.kind == "code"]
+    section = make_section(module, code, f"{module.shown}, added by the packer")
+    section.runs = []
+    return section
 
 
-def make_piece(module: Module, spans: list[tuple[int, int]], banner: str) -> Piece:
-    """Slices (first and last line) as runs; no blank lines at the head, though a slice has those above it."""
-    piece = Piece(module.shown, banner)
-    for start, end in spans:
-        lines = module.lines[start - 1 : end]
-        if piece.runs and piece.runs[-1][0] + len(piece.runs[-1][1]) == start:
-            piece.runs[-1][1].extend(lines)
+def make_section(module: Module, statements: Sequence[Statement], banner: str) -> Section:
+    """Slices under a banner; no blank lines at their head, though a slice has those above it."""
+    section = Section(banner, ["", "", f"# ======== {banner} ========"], module.shown)
+    start = statements[0].start
+    while not module.lines[start - 1].strip():
+        start += 1
+    if module.lines[start - 1].startswith(("def ", "class ", "async ", "@", "#")):
+        section.lines += ["", ""]
+    for statement in statements:
+        start = max(start, statement.start)
+        lines = module.lines[start - 1 : statement.end]
+        at, source_line, count = section.runs[-1] if section.runs else (0, 0, 0)
+        if source_line + count == start:
+            section.runs[-1] = (at, source_line, count + len(lines))
         else:
-            piece.runs.append((start, lines))
-    start, lines = piece.runs[0]
-    blank = next(number for number, line in enumerate(lines) if line.strip())
-    piece.runs[0] = (start + blank, lines[blank:])
-    return piece
+            section.runs.append((len(section.lines), start, len(lines)))
+        section.lines += lines
+    return section
 
 
-def add_piece(body: list[str], piece: Piece, start: int, table: dict[str, list[Run]]) -> None:
-    """Append a piece to `body`, whose first line is line `start` of the script, and note its runs in the table."""
-    body += ["", "", f"# ======== {piece.banner} ========"]
-    if piece.runs[0][1][0].startswith(("def ", "class ", "async ", "@", "#")):
-        body += ["", ""]
-    for source_line, lines in piece.runs:
-        table.setdefault(piece.path, []).append((start + len(body), source_line, len(lines)))
-        body += lines
-
-
-def table_size(pieces: list[Piece]) -> int:
+def table_size(sections: list[Section]) -> int:
     """Lines that the table will take; the number of runs decides it, not the line numbers."""
     runs: dict[str, int] = {}
-    for piece in pieces:
-        runs[piece.path] = runs.get(piece.path, 0) + len(piece.runs)
-    return 2 + sum(2 + -(-count // RUNS_A_LINE) for count in runs.values())
+    for section in sections:
+        if section.runs:
+            runs[section.path] = runs.get(section.path, 0) + len(section.runs)
+    return 3 + sum(2 + -(-count // RUNS_A_LINE) for count in runs.values())
 
 
 def table_lines(table: dict[str, list[Run]]) -> list[str]:
     """The line table as source lines."""
-    lines = [f"{LINES_NAME}: PackedLines = {{"]
+    lines = ["# Where each line came from: source path -> (line here, line there, number of lines).",
+             f"{LINES_NAME}: PackedLines = {{"]
     for path, runs in table.items():
         lines.append(f'    "{path.encode("unicode_escape").decode("ascii")}": [')
         for number in range(0, len(runs), RUNS_A_LINE):

@@ -6,6 +6,7 @@ docs/packing.md lists them with examples. The packer refuses what it cannot pack
 
 from __future__ import annotations
 
+import ast
 import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from packer.flatten.graph import Graph, Layout, read_graph
 from packer.flatten.nodes import FunctionNode, all_arguments
 from packer.flatten.rules_body import body_violations
 from packer.flatten.runtime import reserved_names, runtime_imports
-from packer.flatten.source import Import, Module
+from packer.flatten.source import Import, Module, Statement
 from packer.image.image import Image, is_stdlib, kaggle_image
 
 USUAL_ALIASES = {
@@ -233,9 +234,11 @@ class NameChecker:
         for statement in module.statements:
             if statement.kind != "code":
                 continue
-            for name, line in statement.uses.needed.items():
-                if name not in known:
-                    self.refuse(module, line, 3, f"{name!r} is not defined in this module", "define or import it")
+            for name in sorted(statement.looked_up[0] - known):
+                reads = (node for node in ast.walk(statement.node) if isinstance(node, ast.Name))
+                lines = [node.lineno for node in reads if node.id == name]
+                found = f"{name!r} is not defined in this module"
+                self.refuse(module, min(lines, default=statement.first), 3, found, "define or import it")
 
 
 def are_overloads(statements: list) -> bool:
@@ -255,7 +258,7 @@ def global_violations(graph: Graph) -> Iterator[Violation]:
             importers.setdefault((each.module, each.name), f"{module.shown}:{each.line}")
     for module in graph.modules:
         for statement in module.statements:
-            for name, line in statement.uses.globals.items():
+            for name, line in declared_global(statement):
                 there = importers.get((module.name, name)) if module.name else None
                 if there:
                     found = f"`global {name}` rebinds a name that {there} imports"
@@ -263,6 +266,13 @@ def global_violations(graph: Graph) -> Iterator[Violation]:
                 elif name not in module.defined:
                     found = f"`global {name}`, but the module does not define it"
                     yield Violation(module.shown, line, 3, found, "define it at the top")
+
+
+def declared_global(statement: Statement) -> Iterator[tuple[str, int]]:
+    """Names that functions of a statement declare `global`, with their lines."""
+    for node in ast.walk(statement.node) if "global " in statement.text else []:
+        if isinstance(node, ast.Global):
+            yield from ((name, node.lineno) for name in node.names)
 
 
 def main_violations(entry: Module, with_spec: bool | None) -> Iterator[Violation]:

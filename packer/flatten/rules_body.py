@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import sys
 from functools import cached_property
 
 from packer.errors import Violation
 from packer.flatten.graph import Graph
-from packer.flatten.nodes import FunctionNode, Uses, dotted_name, last_name, walk_nodes
-from packer.flatten.scope import bound_names
+from packer.flatten.nodes import FunctionNode, all_arguments, bound_names, dotted_name, last_name, running_nodes
 from packer.flatten.source import Module, Statement, place_name
 
 # Calls that do something, or whose answer differs from run to run. A trailing dot: all below it.
@@ -49,7 +49,7 @@ DYNAMIC_CALLS = {
     "sys._getframe": "pass the value as an argument",
     "operator.attrgetter": "write a lambda with the attribute",
 }
-WATCHED_ROOTS = frozenset(name.partition(".")[0] for name in DYNAMIC_CALLS) | {"torch", "pkgutil"}
+WATCHED_ROOTS = frozenset(name.partition(".")[0] for name in DYNAMIC_CALLS) | {"pkgutil"}
 DATA_CALLS = ("importlib.resources.files", "importlib.resources.read_text", "importlib.resources.read_binary",
               "importlib.resources.path", "importlib.resources.open_text", "importlib.resources.open_binary",
               "pkgutil.get_data")
@@ -61,12 +61,9 @@ DYNAMIC_ATTRIBUTES = {
 PICKLE_MODULES = frozenset({"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"})
 PICKLE_CALLS = ("torch.load", "torch.save", "torch.jit.load", "pandas.read_pickle", "numpy.load")
 PICKLE_MEND = "use safetensors for arrays, booster text or JSON for the rest"
-# A statement that has none of these words, as a name, an attribute or a keyword, cannot break rules 5 and 6.
-NOTEWORTHY_NAMES = frozenset(DYNAMIC_NAMES) | {"getattr", "setattr", "delattr", "vars"}
-NOTEWORTHY_WORDS = frozenset(DYNAMIC_ATTRIBUTES) | {"to_pickle", "read_pickle", "allow_pickle", "_getframe", "modules"}
-NOTEWORTHY_WORDS |= {"import_module", "attrgetter"}
-WATCHED_WORDS = frozenset({"load", "save", "jit"})  # of torch
-HARMLESS_IMPORTS = frozenset({("torch", "torch"), ("torch.nn", "nn"), ("torch.nn.functional", "F"), ("sys", "sys")})
+# A statement that has none of these words, and no name of a watched import, cannot break rules 5 and 6.
+NOTEWORTHY = {*DYNAMIC_NAMES, *DYNAMIC_ATTRIBUTES, "getattr", "setattr", "delattr", "vars", "to_pickle", "read_pickle",
+              "allow_pickle", "load", "save", "_getframe", "modules", "import_module", "attrgetter"}
 READ_WORDS = frozenset(name.rpartition(".")[2] for name in IMPORT_READS)
 MUTATORS = frozenset({"append", "add", "update", "setdefault", "insert", "extend", "register", "__setitem__"})
 
@@ -101,7 +98,7 @@ class BodyChecker:
             checked.append(statement)
             if statement.kind in ("code", "guard"):
                 self.check_statement(statement)
-                self.check_import_time(statement.uses)
+                self.check_import_time(statement)
         for each in self.module.imports:
             if each.root in PICKLE_MODULES and not each.level and each.place != "the main guard":
                 self.found.append(
@@ -109,35 +106,22 @@ class BodyChecker:
                 )
         if sys.version_info >= (3, 12):
             self.check_f_strings()
-        self.check_nodes([statement.node for statement in checked if self.is_noteworthy(statement)])
+        there = [word for word in self.watched | NOTEWORTHY if word in self.module.text]
+        noteworthy = re.compile(rf"\b({'|'.join(there)})\b")
+        for statement in checked:
+            if there and statement.kind != "import" and noteworthy.search(statement.text):
+                self.check_nodes(statement.node)
 
     @cached_property
     def watched(self) -> frozenset[str]:
-        """Names that stand for something of which a part is forbidden, such as `torch` and its `load`."""
-        return frozenset(each.bound for each in self.module.plain_imports if each.root in WATCHED_ROOTS)
-
-    def is_noteworthy(self, statement: Statement) -> bool:
-        """Whether anything that a statement names calls for a look at every node of it."""
-        if statement.kind == "import":
-            return False
-        uses = statement.uses
-        if not (uses.names.isdisjoint(NOTEWORTHY_NAMES) and uses.words.isdisjoint(NOTEWORTHY_WORDS)):
-            return True
-        if not uses.names.isdisjoint(self.suspicious):
-            return True
-        return not (uses.words.isdisjoint(WATCHED_WORDS) or uses.names.isdisjoint(self.watched))
-
-    @cached_property
-    def suspicious(self) -> frozenset[str]:
-        """Names that are forbidden themselves, or modules of which other words do not tell what is used."""
-        found = {each.bound for each in self.module.plain_imports if each.root in WATCHED_ROOTS
-                 and (each.meaning, each.bound) not in HARMLESS_IMPORTS}
-        return frozenset(found | {each.bound for each in self.module.plain_imports if each.meaning in PICKLE_CALLS})
+        """Names that stand for something that is forbidden, or of which a part is, such as `sys` and its `modules`."""
+        return frozenset(each.bound for each in self.module.plain_imports
+                         if each.root in WATCHED_ROOTS or each.meaning in PICKLE_CALLS)
 
     def check_statement(self, statement: Statement) -> None:
         """Rule 4: a module body holds imports, constants, functions and classes."""
         node = statement.node
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        if isinstance(node, (FunctionNode, ast.ClassDef)):
             self.check_decorators(node)
             return
         targets: list[ast.expr] = []
@@ -169,18 +153,21 @@ class BodyChecker:
         statements = module.defined.get(name, [])
         return statements[-1].node if statements else None
 
-    def check_import_time(self, uses: Uses) -> None:
+    def check_import_time(self, statement: Statement) -> None:
         """Rule 4: nothing acts while the module is imported, and no function of the project is called."""
-        for node in uses.reads:
-            if (node.attr if isinstance(node, ast.Attribute) else node.id) in self.read_words:
-                self.refuse_at_import(node, self.resolve(node), IMPORT_READS)
-        for call in uses.calls:
-            self.refuse_at_import(call, self.resolve(call.func), IMPORT_CALLS)
-            if isinstance(call.func, ast.Name) and call not in uses.decorators:
-                called = self.first_party(call.func.id)
-                if isinstance(called, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                    mend = "call it in main and pass the value on"
-                    self.refuse(call, 4, f"{call.func.id}() is called at import", mend)
+        nodes = list(running_nodes(statement.node))
+        decorators = [each for node in nodes for each in getattr(node, "decorator_list", [])]
+        for node in nodes:
+            if isinstance(node, (ast.Name, ast.Attribute)):
+                if isinstance(node.ctx, ast.Load) and last_name(node) in self.read_words:
+                    self.refuse_at_import(node, self.resolve(node), IMPORT_READS)
+            elif isinstance(node, ast.Call):
+                self.refuse_at_import(node, self.resolve(node.func), IMPORT_CALLS)
+                if isinstance(node.func, ast.Name) and node not in decorators:
+                    called = self.first_party(node.func.id)
+                    if isinstance(called, FunctionNode):
+                        mend = "call it in main and pass the value on"
+                        self.refuse(node, 4, f"{node.func.id}() is called at import", mend)
 
     def refuse_at_import(self, node: ast.AST, name: str, patterns: tuple[str, ...]) -> None:
         if matches(name, patterns):
@@ -191,7 +178,7 @@ class BodyChecker:
         """How what must not be read at import may be called here, by its last name."""
         return READ_WORDS | {each.bound for each in self.module.plain_imports if each.meaning in IMPORT_READS}
 
-    def check_decorators(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+    def check_decorators(self, node: FunctionNode | ast.ClassDef) -> None:
         """Rule 4: no decorator that registers, for what is registered is not named and would be left out."""
         for decorator in node.decorator_list:
             target = decorator.func if isinstance(decorator, ast.Call) else decorator
@@ -199,7 +186,7 @@ class BodyChecker:
             root = name.partition(".")[0]
             owner = self.first_party(root)
             registers = "register" in last_name(target).lower() or ("." in name and owner is not None)
-            if registers or (isinstance(owner, (ast.FunctionDef, ast.AsyncFunctionDef)) and self.mutates(owner)):
+            if registers or (isinstance(owner, FunctionNode) and self.mutates(owner)):
                 self.refuse(decorator, 4, f"decorator @{name} registers", "list it in a dict literal")
         if isinstance(node, ast.ClassDef):
             for inner in node.body:
@@ -211,7 +198,8 @@ class BodyChecker:
 
     def mutates(self, function: FunctionNode) -> bool:
         """Whether a function changes a constant of some module: stores into it, or calls a mutating method of it."""
-        inner = bound_names(function)
+        inner = {argument.arg for argument in all_arguments(function.args)}
+        inner.update(name for statement in function.body for name in bound_names(statement))
         for node in ast.walk(function):
             target: ast.expr | None = None
             if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
@@ -230,9 +218,9 @@ class BodyChecker:
             if isinstance(statements[0].node, (ast.Assign, ast.AnnAssign))
         }
 
-    def check_nodes(self, statements: list[ast.stmt]) -> None:
-        """Rules 5 and 6, anywhere in the statements."""
-        for node in walk_nodes(statements):
+    def check_nodes(self, statement: ast.stmt) -> None:
+        """Rules 5 and 6, anywhere in the statement."""
+        for node in ast.walk(statement):
             if isinstance(node, ast.Name):
                 if node.id in DYNAMIC_NAMES and isinstance(node.ctx, ast.Load):
                     self.refuse(node, 5, f"{node.id}", DYNAMIC_NAMES[node.id])
@@ -243,7 +231,7 @@ class BodyChecker:
                     self.refuse(node, 5, f".{node.attr}", DYNAMIC_ATTRIBUTES[node.attr])
                 if self.watched:
                     self.check_dynamic(node)
-            else:
+            elif isinstance(node, ast.Call):
                 self.check_call(node)
 
     def check_dynamic(self, node: ast.Name | ast.Attribute) -> None:

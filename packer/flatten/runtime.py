@@ -9,9 +9,8 @@ from packer.errors import PackError
 from packer.flatten.source import Import, Module, parse_module
 
 TRACEBACKS = "tracebacks.py"
-CARRIED = "carried.py"
-WHEELS = "wheels.py"
-RUNTIME_FILES = (TRACEBACKS, CARRIED, WHEELS)
+PACKAGES = "packages.py"
+RUNTIME_FILES = (TRACEBACKS, PACKAGES)
 SCRIPT_NAMES = frozenset({"SPEC", "KEYS", "PACKED_LINES"})
 
 

@@ -53,7 +53,7 @@ def shake(graph: Graph, roots: tuple[str, ...] = ("main",)) -> Shaken:
         for statement in module.defined.get(symbol[1], []):
             for name in statement.names:
                 reach((module.name, name), symbol)
-            for name in sorted(statement.uses.names):
+            for name in sorted(module.uses(statement)):
                 follow_name(shaken, module, name, symbol, reach)
     return shaken
 
@@ -117,6 +117,6 @@ def symbol_users(shaken: Shaken, target: Module, name: str) -> set[str]:
         else:
             local = {each.bound for each in module.imports if each.module == target.name and each.name == name}
         for statement in module.statements:
-            if statement.kind == "code" and local & statement.uses.names and name not in statement.names:
+            if statement.kind == "code" and local & module.uses(statement) and name not in statement.names:
                 users.update(statement.names)
     return users

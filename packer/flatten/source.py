@@ -13,11 +13,12 @@ from functools import cached_property
 from pathlib import Path
 
 from packer.errors import Violation
-from packer.flatten.nodes import Uses
-from packer.flatten.scope import find_uses
+from packer.flatten.nodes import bound_names
+from packer.flatten.scope import looked_up, quoted_names
 
 OLDEST_GRAMMAR = (3, 10)
-NO_USES = Uses()
+QUOTED = re.compile(r"""(["'])(.*?)\1""")
+PROSE = re.compile(r"\w \w")  # a text with two words in a row is no type
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,17 @@ class Statement:
     start: int
     first: int
     end: int
-    names: tuple[str, ...]
-    uses: Uses
+    text: str  # from `first` on
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What it defines in the module."""
+        return tuple(sorted(set(bound_names(self.node)))) if self.kind == "code" else ()
+
+    @cached_property
+    def looked_up(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Names that it takes from the module around it, and those that it may take."""
+        return (frozenset(), frozenset()) if self.kind == "import" else looked_up(self.node, self.text)
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,12 @@ class Module:
             found.setdefault(each.bound, []).append(each)
         return found
 
+    def uses(self, statement: Statement) -> frozenset[str]:
+        """All names that a statement takes or may take from the module, also in annotations that are text."""
+        types = [text for _, text in QUOTED.findall(statement.text) if not PROSE.search(text)]
+        known = any(name in self.bindings or name in self.defined for name in re.findall(r"\w+", " ".join(types)))
+        return frozenset().union(*statement.looked_up, quoted_names(statement.node) if known else ())
+
     @cached_property
     def defined(self) -> dict[str, list[Statement]]:
         """Top-level names that are defined here (not imported), each with its statements."""
@@ -140,7 +156,13 @@ def parse_module(text: str, shown: str, name: str) -> Module | Violation:
         return Violation(shown, error.lineno or 1, 0, f"syntax error: {error.msg}", "mend it (grammar of Python 3.10)")
     except (ValueError, RecursionError, MemoryError) as error:
         return Violation(shown, 1, 0, f"cannot be parsed: {error or type(error).__name__}", "mend the file")
-    return Module(name, shown, text if text.endswith("\n") else text + "\n", tree)
+    module = Module(name, shown, text if text.endswith("\n") else text + "\n", tree)
+    for statement in module.statements:
+        try:
+            statement.looked_up  # noqa: B018  asked now, since Python may refuse the scopes of what it could parse
+        except SyntaxError as error:
+            return Violation(shown, statement.first, 0, f"syntax error: {error.msg}", "mend it")
+    return module
 
 
 def cut_statements(module: Module) -> Iterator[Statement]:
@@ -155,10 +177,8 @@ def cut_statements(module: Module) -> Iterator[Statement]:
         end = last_indented_comment(lines, end, following)
         if number + 1 == len(body):
             end = last_written_line(lines, end)
-        kind = statement_kind(node, number)
-        uses = find_uses(node) if kind != "import" else NO_USES
-        names = tuple(sorted(uses.bound)) if kind == "code" else ()
-        yield Statement(node, kind, start, first, end, names, uses)
+        text = "\n".join(lines[first - 1 : end])
+        yield Statement(node, statement_kind(node, number), start, first, end, text)
         start = end + 1
 
 
@@ -220,7 +240,7 @@ def is_main_guard(node: ast.stmt) -> bool:
 
 def statement_imports(statement: Statement) -> Iterator[Import]:
     """The imports of one top-level statement, or in it."""
-    if statement.kind == "import" or statement.uses.imports:
+    if "import" in statement.text:
         yield from find_imports([statement.node], "")
 
 

@@ -103,28 +103,48 @@ def test_other_yaml_readers_read_the_same(data: dict[str, object]) -> None:
     assert repr(yaml.safe_load(dump_strict(data))) == repr(data)
 
 
+WRITTEN: dict[str, object] = {
+    "name": "best",
+    "members": [{"run": "a", "weight": 0.4, "folds": [{"fold": 0, "sha256": "0123abcd" * 8}, {"sha256": "12"}]}],
+    "lr": 1e-7,
+    "order": [*range(100, 130)],
+    "note": "a: b",
+    "empty": {},
+}
+OLD_FORM = (
+    "name: best\n"
+    "members:\n"
+    "  - run: a\n"
+    "    weight: 0.4\n"
+    "    folds:\n"
+    f"      - {{fold: 0, sha256: {'0123abcd' * 8}}}\n"
+    '      - {sha256: "12"}\n'
+    "lr: 1.0e-07\n"
+    "order:\n"
+    "  [100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120,\n"
+    "   121, 122, 123, 124, 125, 126, 127, 128, 129]\n"
+    'note: "a: b"\n'
+    "empty: {}\n"
+)
+
+
+def test_what_earlier_versions_wrote_reads_the_same() -> None:
+    assert load_strict(OLD_FORM, "x.yml") == WRITTEN == load_strict(dump_strict(WRITTEN), "x.yml")
+
+
 def test_writes_for_people() -> None:
-    data = {
-        "name": "best",
-        "members": [{"run": "a", "weight": 0.4, "folds": [{"fold": 0, "sha256": "0123abcd" * 8}, {"sha256": "12"}]}],
-        "lr": 1e-7,
-        "order": [*range(100, 130)],
-        "note": "a: b",
-        "empty": {},
-    }
-    assert dump_strict(data) == (
+    assert dump_strict(WRITTEN) == (
         "name: best\n"
         "members:\n"
         "  - run: a\n"
         "    weight: 0.4\n"
         "    folds:\n"
         f"      - {{fold: 0, sha256: {'0123abcd' * 8}}}\n"
-        '      - {sha256: "12"}\n'
+        "      - {sha256: '12'}\n"
         "lr: 1.0e-07\n"
-        "order:\n"
-        "  [100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120,\n"
-        "   121, 122, 123, 124, 125, 126, 127, 128, 129]\n"
-        'note: "a: b"\n'
+        f"order: [{', '.join(map(str, range(100, 121)))},\n"
+        "  121, 122, 123, 124, 125, 126, 127, 128, 129]\n"
+        "note: 'a: b'\n"
         "empty: {}\n"
     )
 

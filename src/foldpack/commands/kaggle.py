@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from foldpack.commands.options import command_of
 from foldpack.commands.project import tool_source
 from foldpack.commands.version import VersionOption
 from foldpack.errors import DataError
 from packer.deploy.board import board_rows, board_table
+from packer.deploy.wish import Wish
 from packer.kaggle.credentials import MAKE_TOKEN, NO_CREDENTIALS, find_credentials
 from packer.kaggle.exits import DeployError, Exit
 
@@ -23,47 +25,17 @@ def register(app: typer.Typer) -> None:
     app.command("quota")(quota)
 
 
-def deploy(
-    context: typer.Context,
-    ensemble: Annotated[Path, typer.Argument(help="ensembles/NAME.yml")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="build, print the request, send nothing")] = False,
-    rehearse: Annotated[Path | None, typer.Option(help="rehearse on this competition folder's test images")] = None,
-    no_rehearse: Annotated[bool, typer.Option("--no-rehearse", help="push without a rehearsal")] = False,
-    image: Annotated[bool, typer.Option("--image", help="rehearse with the Kaggle image's versions")] = False,
-    notebook: Annotated[bool, typer.Option("--notebook", help="push a notebook in place of a script")] = False,
-    accelerator: Annotated[str | None, typer.Option(help="Kaggle's name of the machine; default: two T4")] = None,
-    images: Annotated[int | None, typer.Option(min=1, help="test images, to predict the hours for")] = None,
-    device_factor: Annotated[float, typer.Option(help="how many times slower than the training's one GPU is")] = 1.0,
-    wait: Annotated[bool, typer.Option("--wait", help="wait for the kernel's end and fetch its output")] = False,
-    wait_hours: Annotated[float, typer.Option(help="how long to wait at most")] = 13.0,
-    submit: Annotated[bool, typer.Option("--submit", help="submit the version and wait for its score")] = False,
-    message: Annotated[str, typer.Option("--message", "-m", help="of the submission")] = "",
-    public_weights: Annotated[bool, typer.Option("--public-weights", help="a new weights dataset is public")] = False,
-    owner: Annotated[str | None, typer.Option(help="Kaggle user; default: that of your credentials")] = None,
-    runs: Annotated[Path, typer.Option(help="folder that holds the runs")] = Path("runs"),
-    build: Annotated[Path, typer.Option(help="folder for NAME/ and sealed/")] = Path("build"),
-    keyring: Annotated[Path | None, typer.Option(help="default: ~/.config/foldpack/keyring")] = None,
-    poll: Annotated[float, typer.Option(min=0.001, help="seconds between two looks at Kaggle; grows")] = 10.0,
-    timeout: Annotated[float, typer.Option(min=0.1, help="seconds that one request may take")] = 120.0,
-    version: VersionOption = False,
-) -> None:
+@command_of
+def deploy(context: typer.Context, wish: Wish, version: VersionOption = False) -> None:
     """Build, check, rehearse and push; then wait, fetch, submit, as asked. Run it again after a stop: it goes on."""
-    if submit and not message:
+    if wish.submit and not wish.message:
         raise typer.BadParameter("a submission needs a message: --submit -m TEXT")
-    if message and not submit:
+    if wish.message and not wish.submit:
         raise typer.BadParameter("-m is the message of a submission: add --submit")
-    from packer.build.kernel_folder import DEFAULT_ACCELERATOR, Target  # these import pandas and requests
-    from packer.deploy.journey import Journey, Places, Wish
-    from packer.image.image_env import image_python
-    from packer.kaggle.pace import Pace
+    from packer.deploy.journey import Journey  # brings pandas and requests
 
-    console = Console()
-    places = Places(ensemble, context.obj or tool_source(), runs, build, keyring,
-                    lambda: typer.prompt("Passphrase of the keyring", hide_input=True))
-    target = Target(accelerator or DEFAULT_ACCELERATOR, notebook)
-    wish = Wish(owner, dry_run, not no_rehearse, rehearse, image_python() if image else None, target, images,
-                device_factor, public_weights, wait, wait_hours, message if submit else None, timeout)
-    Journey(places, wish, Pace(poll), typer.echo, console.print).run()
+    Journey(wish, context.obj or tool_source(), typer.echo, Console().print,
+            lambda: typer.prompt("Passphrase of the keyring", hide_input=True)).run()
 
 
 def board(

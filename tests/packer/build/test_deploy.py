@@ -225,5 +225,5 @@ def test_carried_packages_and_wheels_are_in_the_script_and_its_sources(house: Ho
     metadata = json.loads((build.folder / "kernel-metadata.json").read_text())
     assert metadata["dataset_sources"] == ["someone/small-weights", "someone/wheels"]
     text = build.keyless.read_text()
-    assert "six" in text[:4000] and 'install_wheels("someone/wheels", ["pyrage"])' in text
+    assert "six" in text[:4000] and "    'someone/wheels',\n    ['pyrage'],\n):\n" in text
     assert build.warnings == []

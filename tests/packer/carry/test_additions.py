@@ -1,4 +1,4 @@
-"""Carried packages import from memory; wheels install offline; both are refused where they cannot work."""
+"""Carried packages and wheels are unpacked before the imports; both are refused where they cannot work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from outsider.space.late import LATE
 def main() -> int:
     print(double(21), LATE, importlib.metadata.version("outsider"), outsider.__file__.endswith("outsider/__init__.py"))
     data = importlib.resources.files("outsider") / "data" / "words.txt"
-    print(data.read_text(), [path.name for path in importlib.resources.files("outsider.data").iterdir()])
+    print(data.read_text(), (importlib.resources.files("outsider") / "data").is_dir())
     with importlib.resources.as_file(data) as path, open(path) as file:
         print(file.read(), (importlib.resources.files(outsider) / "plain.bin").read_bytes())
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -85,20 +85,24 @@ def pack_with(project: Path, **options: object):  # type: ignore[no-untyped-def]
     return pack_entry(project / "kernels/go.py", project / "src", "toy", **options)  # type: ignore[arg-type]
 
 
-def test_a_carried_package_is_imported_from_memory(site: Path, project: Path, tmp_path: Path) -> None:
+def test_a_carried_package_is_imported_and_leaves_nothing(
+    site: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(PackError, match=r"'outsider' is not on the Kaggle image .* add `vendor: \[outsider\]`"):
         pack_project(project)
     text = pack_with(project, vendor=["outsider"]).text
     assert "# Carries        outsider 1.5 (MIT)" in text
     script = tmp_path / "script.py"
     script.write_text(text)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
     ran = run_script(script, tmp_path / "empty")
     assert ran.err == ""
     assert ran.out.splitlines() == [
-        "42 late 1.5 True", "wörter ['__init__.py', 'words.txt']", "wörter b'\\x00\\x01'", "[8]",
+        "42 late 1.5 True", "wörter True", "wörter b'\\x00\\x01'", "[8]",
         "return 1 / 0  # fails here",
     ]
-    assert list((tmp_path / "empty").iterdir()) == []
+    assert list((tmp_path / "empty").iterdir()) == [] == list((tmp_path / "temporary").iterdir())
     assert text == pack_with(project, vendor=["outsider"]).text
     assert verify_script(text, project / "src").identical
 

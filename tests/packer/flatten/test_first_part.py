@@ -123,11 +123,13 @@ def test_wheels_are_installed_after_it_and_what_lacks_is_told_to_it(project: Pat
     assert f"no wheel of outsider below {tmp_path / 'empty'}; attach the dataset me/wheels" in ran.err
 
 
-def test_every_banner_is_a_part_of_a_notebook(project: Path) -> None:
+def test_every_row_of_the_contents_is_a_part_of_a_notebook(project: Path) -> None:
     text = pack_project(project, {"name": "best"}).text
     parts = script_parts(text)
     assert [title for title, _ in parts] == [
-        "Header, imports, spec", "src/toy/a.py", "kernels/go.py", "kernels/go.py"]
+        "About this script", "imports", "SPEC and KEYS", "PACKED_LINES, where each line came from",
+        "packer/bootstrap/tracebacks.py, added by the packer", "src/toy/a.py", "kernels/go.py",
+        "imports of other packages", "kernels/go.py, the rest", "the start"]
     assert "\n".join(part for _, part in parts) + "\n" == text
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
+from packing import pack_project, write_project
 
 from packer.errors import PackError
-from packer.flatten.header import Provenance, read_header, read_provenance, render_header
+from packer.flatten.header import HOW, Provenance, how_lines, read_contents, read_header, read_provenance, render_header
 from packer.flatten.imports import render_imports
 from packer.flatten.literal import render_literal
 from packer.flatten.source import Import
@@ -55,7 +56,7 @@ SPECS = st.dictionaries(
     st.text(),
     st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=25),
 )
-HOSTILE = ['"', "'", '"""', "\\", "\\\"", "\n# x", "\r", "\u2028", "{x}", "]}", "\x00", "\ud800", "\\N{DASH}", "%s"]
+HOSTILE = ['"', "'", '"""', "\\", "\\\"", "\n# x", "\r", "\u2028", "{x}", "]}", "\x00", "\\N{DASH}", "%s"]
 
 
 @settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate])
@@ -75,16 +76,16 @@ def test_the_literal_is_for_people() -> None:
     spec = {"name": "best", "weights": [0.1] * 30, "note": "a long note " * 12, "members": members}
     assert render_literal(spec, "SPEC: dict = ") == (
         "SPEC: dict = {\n"
-        '    "name": "best",\n'
-        '    "weights": [\n'
+        "    'name': 'best',\n"
+        "    'weights': [\n"
         f"        {', '.join(['0.1'] * 22)},\n"
         f"        {', '.join(['0.1'] * 8)},\n"
         "    ],\n"
-        '    "note": (\n'
-        f'        "{"a long note " * 9}"\n'
-        f'        "{"a long note " * 3}"\n'
+        "    'note': (\n"
+        f"        '{'a long note ' * 9}'\n"
+        f"        '{'a long note ' * 3}'\n"
         "    ),\n"
-        '    "members": [{"run": "a", "folds": [0, 1]}],\n'
+        "    'members': [{'run': 'a', 'folds': [0, 1]}],\n"
         "}"
     )
 
@@ -93,9 +94,10 @@ def test_the_literal_is_for_people() -> None:
     ("spec", "message"),
     [
         ({"a": [1, {"b": float("nan")}]}, "SPEC.a[1].b: nan is not a finite number"),
-        ({"a": (1,)}, "SPEC.a: a tuple; a spec holds dicts"),
-        ({"a": {1: 2}}, "SPEC.a: key 1 is a int; the keys of a spec are text"),
-        ({"a": {"b": {1, 2}}}, "SPEC.a.b: a set;"),
+        ({"a": (1,)}, "SPEC.a: a tuple cannot be written; use dict"),
+        ({"a": {1: 2}}, "SPEC.a: key 1 is a int; keys are text"),
+        ({"a": {"b": {1, 2}}}, "SPEC.a.b: a set cannot be written"),
+        ({"a": "\ud800"}, "SPEC.a: text with half a surrogate pair (U+D800)"),
     ],
 )
 def test_refuses_what_is_no_plain_data(spec: dict[str, object], message: str) -> None:
@@ -146,3 +148,44 @@ def test_the_header_says_what_the_script_is() -> None:
     ]
     with pytest.raises(PackError, match="its header names no entry"):
         read_header("# hello\nx = 1\n")
+
+
+HELLO = '''"""Say hello,
+in two lines: \u00e9.
+
+1. First this.
+2. Then that.
+"""
+
+from __future__ import annotations
+
+
+def main() -> int:
+    return 0
+'''
+
+
+def test_the_page_is_what_the_entry_says_of_itself_and_where_things_stand() -> None:
+    lines = how_lines(ast.parse(HELLO), begins=True)
+    said = ["#   Say hello, in two lines: \\xe9.", "#", "#   1. First this.", "#   2. Then that."]
+    assert lines[:8] == ["#", HOW, "#", *said, "#"]
+    text = "\n".join(lines)
+    assert "KEYS (none, or those of its sealed" in text and "What `begin` reaches comes first." in text
+    assert "begin" not in "\n".join(how_lines(ast.parse(HELLO), begins=False))
+    assert text.isascii() and max(map(len, lines)) <= LINE_LIMIT
+
+
+def test_the_contents_name_every_banner_with_its_line(tmp_path: Path) -> None:
+    entry = HELLO.replace("\n\n\ndef", "\n\nfrom toy.a import one\n\n\ndef").replace("return 0", "return one()")
+    files = {"kernels/go.py": entry,
+             "src/toy/a.py": "from __future__ import annotations\n\n\ndef one() -> int:\n    return 1\n"}
+    text = pack_project(write_project(tmp_path, files)).text
+    lines = text.split("\n")
+    contents = dict((title, line) for line, title in read_contents(text))
+    banners = {line.strip("#= "): number for number, line in enumerate(lines, 1) if line.startswith("# ========")}
+    assert list(banners) == ["packer/bootstrap/tracebacks.py, added by the packer", "src/toy/a.py", "kernels/go.py"]
+    assert banners.items() <= contents.items()
+    assert lines[contents["imports"] - 1] == "from __future__ import annotations"
+    assert lines[contents["the start"] - 1] == 'if __name__ == "__main__":'
+    assert text.index("# How it works") < text.index("# Contents, by line") < text.index("from __future__")
+    assert read_contents("x = 1\n") == []

@@ -123,7 +123,7 @@ def test_verify_shows_what_differs(project: Path, tmp_path: Path) -> None:
     (project / "src/toy/a.py").write_text(A)
     (project / "spec.yml").write_text("name: best\nx: 3\n")
     code, said, _ = call(out, "--verify", "--src", project / "src", "--spec", project / "spec.yml")
-    assert code == 1 and '-SPEC: dict = {"name": "best", "x": 2}\n+SPEC: dict = {"name": "best", "x": 3}\n' in said
+    assert code == 1 and "-SPEC: dict = {'name': 'best', 'x': 2}\n+SPEC: dict = {'name': 'best', 'x': 3}\n" in said
     code, _, said = call(project / "kernels/go.py", "--verify", "--src", project / "src")
     assert code == 2 and said.startswith("not a packed script: its header names no entry")
 
@@ -173,7 +173,7 @@ def test_size_guard(project: Path) -> None:
     assert len(report.warnings) == 1
     assert f"{report.size} bytes of at most 1000000. Largest parts: src/toy/a.py 8" in report.warnings[0]
     (project / "src/toy/a.py").write_text(A.replace("LIMIT = 3", f"TABLE = [\n{rows}{rows}]\nLIMIT = len(TABLE)"))
-    with pytest.raises(PackError, match=r"^17\d{5} bytes; Kaggle takes at most 1000000. Largest parts: src/toy/a.py"):
+    with pytest.raises(PackError, match=r"^18\d{5} bytes; Kaggle takes at most 1000000. Largest parts: src/toy/a.py"):
         pack_project(project, {"x": 1})
 
 
@@ -253,7 +253,10 @@ def test_a_notebook_from_the_command_line(project: Path, tmp_path: Path) -> None
     assert pack_call(project, "--out", tmp_path / "best.ipynb", "--notebook")[0] == 0
     titles = [cell["source"][0] for cell in json.loads((tmp_path / "best.ipynb").read_text())["cells"]]
     assert [title.strip() for title in titles if title.startswith("#")] == [
-        "# best", "## Header, imports, spec", "## src/toy/a.py", "## kernels/go.py", "## Run",
+        "# best", "## About this script", "## imports", "## SPEC and KEYS",
+        "## PACKED_LINES, where each line came from", "## packer/bootstrap/tracebacks.py, added by the packer",
+        "## src/toy/a.py",
+        "## kernels/go.py", "## the start", "## Run",
     ]
 
 

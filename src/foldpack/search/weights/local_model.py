@@ -48,7 +48,7 @@ class LocalModel:
     def solve(self, chosen: np.ndarray, hessian: np.ndarray, linear: np.ndarray) -> np.ndarray:
         """(D,) the best weights with only the members in chosen (M,) bool; the others are 0."""
         index = np.flatnonzero(np.append(chosen, np.ones(len(self.center) - self.members, dtype=bool)))
-        gram, c, start = hessian[np.ix_(index, index)], linear[index], self.center[index].copy()
+        gram, c, start = hessian[np.ix_(index, index)], linear[index], self.center[index]
         x = np.zeros(len(self.center))
         if self.simplex:
             start = start / start.sum() if start.sum() > 1e-9 else np.full(len(index), 1 / len(index))
@@ -96,11 +96,11 @@ def _block_terms(cells: Cells, index: np.ndarray, center: np.ndarray, simplex: b
         return 2 * full @ error, 2 * full @ full.T
     truth = cells.y[index]
     if not simplex and cells.kind == "labels":
-        return bce_terms(part, truth, center)[1:]
+        return bce_terms(part, truth, center)
     if not simplex:
         row = cells.row[index]
         new = np.append(True, row[1:] != row[:-1])
-        return softmax_terms(part, truth, np.flatnonzero(new), np.cumsum(new) - 1, center)[1:]
+        return softmax_terms(part, truth, np.flatnonzero(new), np.cumsum(new) - 1, center)
     if cells.kind == "exclusive":
-        return log_loss_terms(part[:, truth], center)[1:]
-    return log_loss_terms(np.where(truth, part, 1 - part), center)[1:]
+        return log_loss_terms(part[:, truth], center)
+    return log_loss_terms(np.where(truth, part, 1 - part), center)

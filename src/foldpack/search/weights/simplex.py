@@ -1,20 +1,22 @@
 """Convex problems over blend weights, each with a certificate of how far from the optimum it can be at most.
 
-The quadratic program is solved exactly by an active set (Lawson and Hanson's method with one equality); the log-loss
-by a sequence of such programs on its true Hessian (as mixsqp does, PMC7986967). Weights are few, rows are many: a
-row is touched only to build the gradient and the Hessian.
+The quadratic program is solved exactly by an active set (Lawson and Hanson's method with one equality): SciPy has no
+solver for it but general ones, and what a member is worth takes thousands of programs. Weights are few, rows are many:
+a row is touched only to build a gradient or a Gram matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import OptimizeResult, minimize
 
 from foldpack.metrics.classification import SMALLEST_PROB
 
 BLOCK = 1 << 16  # columns turned to float64 at a time
+Loss = Callable[[np.ndarray], tuple[float, np.ndarray]]  # x -> (loss, gradient)
 
 
 @dataclass(frozen=True)
@@ -79,73 +81,50 @@ def _on_face(gram: np.ndarray, linear: np.ndarray, free: np.ndarray) -> np.ndarr
     return target
 
 
-# A function of weights that also gives its gradient (M,) and Hessian (M, M).
-Quadratic = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
-
-
-def newton_on_simplex(
-    function: Quadratic,
-    value: Callable[[np.ndarray], float],
-    size: int,
-    tolerance: float = 1e-9,
-    most_steps: int = 100,
-    start: np.ndarray | None = None,
-) -> Solution:
-    """Minimise a smooth convex function over the simplex by exact quadratic programs and a line search.
-
-    function(w) -> (value, gradient, Hessian); value(w) -> the value alone, for the line search.
-    """
-    weights = np.full(size, 1 / size) if start is None else start
-    height, gradient, hessian = function(weights)
-    gap = simplex_gap(weights, gradient)
-    for _ in range(most_steps):
-        if gap <= tolerance:
-            break
-        step = simplex_qp(hessian, hessian @ weights - gradient, weights).weights - weights
-        promised = float(gradient @ step)
-        length, there = 1.0, function(weights + step)  # the whole step is nearly always right
-        if there[0] > height + 1e-4 * promised:
-            length = 0.5
-            while value(weights + length * step) > height + 1e-4 * length * promised and length > 1e-6:
-                length /= 2
-            there = function(weights + length * step)
-        if there[0] > height:  # rounding: no further progress can be seen
-            break
-        weights, (height, gradient, hessian) = weights + length * step, there
-        gap = simplex_gap(weights, gradient)
-    return Solution(weights, height, gap)
-
-
-def fit_log_loss(
-    probs: np.ndarray, truth: np.ndarray | None = None, start: np.ndarray | None = None, tolerance: float = 1e-9
-) -> Solution:
+def fit_log_loss(probs: np.ndarray, truth: np.ndarray | None = None, start: np.ndarray | None = None) -> Solution:
     """The weights with the least mean of -log(probability of the truth) of the blend sum_m w_m · probs[m].
 
     probs: (M, N) float in [0, 1]: what each member gave to the truth of each cell, or, with truth (N,) bool, to the
-    cell being true. start: (M,) to begin from. The cost does not depend on the number of classes.
+    cell being true. start: (M,) to begin from. The cost does not depend on the number of classes. Without the sum of 1,
+    a charge of it takes its place: the loss of k w is that of w less log k, so that the optimum has the sum 1.
     """
     size, rows = probs.shape
 
-    def value(weights: np.ndarray) -> float:
-        return -sum(float(np.log(_clipped(weights @ part)).sum()) for part in _true_blocks(probs, truth)) / rows
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        return mean_terms((_log_loss_slope(part, weights) for part in _true_blocks(probs, truth)), rows)
 
-    def full(weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        height, gradient, hessian = 0.0, np.zeros(size), np.zeros((size, size))
-        for part in _true_blocks(probs, truth):
-            height_here, gradient_here, hessian_here = log_loss_terms(part, weights)
-            height += height_here
-            gradient += gradient_here
-            hessian += hessian_here
-        return height / rows, gradient / rows, hessian / rows
+    def charged(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = loss(weights)
+        return value + float(weights.sum()), gradient + 1
 
-    return newton_on_simplex(full, value, size, tolerance, start=start)
+    found = bounded_minimum(charged, np.full(size, 1 / size) if start is None else start, np.ones(size, dtype=bool))
+    weights = found.x / found.x.sum()
+    value, gradient = loss(weights)
+    return Solution(weights, value, simplex_gap(weights, gradient))
 
 
-def log_loss_terms(part: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Sums of the log-loss, its gradient and Hessian. part: (M, b) float64 probabilities of the truth."""
+def bounded_minimum(loss: Loss, start: np.ndarray, bounded: np.ndarray) -> OptimizeResult:
+    """SciPy's L-BFGS-B on a smooth convex loss, to where rounding ends it, with x >= 0 where `bounded`."""
+    bounds = [(0 if low else None, None) for low in bounded]
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
+                    options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000})
+
+
+def mean_terms(terms: Iterable[tuple[float, np.ndarray]], rows: int) -> tuple[float, np.ndarray]:
+    """Sums (loss, gradient) of blocks of rows -> their mean a row."""
+    losses, gradients = zip(*terms, strict=True)
+    return float(sum(losses)) / rows, np.sum(gradients, axis=0) / rows
+
+
+def _log_loss_slope(part: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
     blend = _clipped(weights @ part)
-    scaled = part / blend
-    return -float(np.log(blend).sum()), -scaled.sum(axis=1), scaled @ scaled.T
+    return -float(np.log(blend).sum()), -(part @ (1 / blend))
+
+
+def log_loss_terms(part: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the log-loss's gradient and Hessian. part: (M, b) float64 probabilities of the truth."""
+    scaled = part / _clipped(weights @ part)
+    return -scaled.sum(axis=1), scaled @ scaled.T
 
 
 def _clipped(blend: np.ndarray) -> np.ndarray:

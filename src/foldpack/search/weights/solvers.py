@@ -13,7 +13,7 @@ from foldpack.metrics.registry import Metric
 from foldpack.search.cells.cells import Cells
 from foldpack.search.decide.decision import LabelRule, fit_decision
 from foldpack.search.weights.greedy import greedy_weights
-from foldpack.search.weights.logit import fit_bce_logit, fit_softmax_logit, newton_nonnegative
+from foldpack.search.weights.logit import box_gap, fit_bce_logit, fit_softmax_logit, nonnegative_qp
 from foldpack.search.weights.order_only import CALM_LOGIT, LARGE_LOGIT, only_orders
 from foldpack.search.weights.simplex import fit_log_loss, fit_squared_error, gram_matrix
 
@@ -209,11 +209,8 @@ def _fit_values(cells: Cells, solver: Solver) -> Blend:
         x, gap = np.linalg.solve(gram + ridge, linear), None
     else:
         bounded = np.arange(len(gram)) < len(gram) - 1
-
-        def loss(x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-            return float(x @ gram @ x - 2 * linear @ x) + square, 2 * (gram @ x - linear), 2 * gram
-
-        x, _, gap = newton_nonnegative(loss, np.append(np.full(cells.members, 1 / cells.members), 0.0), bounded)
+        x = nonnegative_qp(gram, linear, np.append(np.full(cells.members, 1 / cells.members), 0.0), bounded)
+        gap = box_gap(x, 2 * (gram @ x - linear), bounded)
     return _scaled(solver, x[:-1], float(x[-1]), gap, float(x @ gram @ x - 2 * linear @ x) + square)
 
 
