@@ -15,7 +15,6 @@ from foldpack.settings.project_code import is_project_code, split_code
 from packer.errors import PackError
 from packer.flatten.graph import Layout
 from packer.flatten.imports import render_imports
-from packer.flatten.literal import quote
 from packer.flatten.source import Import, Module, read_module
 
 PACKAGE = "foldpack"
@@ -63,7 +62,7 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
 
 def dict_text(parts: dict[str, Part]) -> str:
     """A dict literal on one line."""
-    return "{" + ", ".join(f"{quote(name)}: {part.expression}" for name, part in parts.items()) + "}"
+    return "{" + ", ".join(f"{ascii(name)}: {part.expression}" for name, part in parts.items()) + "}"
 
 
 def networks_of_spec(spec: dict[str, Any]) -> list[str]:
