@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ def wait_until(true, seconds: float = 60.0) -> bool:
 
 def units_finished(trial: Trial) -> int:
     """How many units are in the store."""
-    return len(list((trial.output / ".foldpack" / "units").glob("*.npy")))
+    return len(list((trial.output / ".foldpack" / "units").glob("*/*.rows")))
 
 
 def kill_and_restart(drill: Drill, seed: int) -> tuple[bool, int]:
@@ -82,6 +83,19 @@ def test_finished_units_are_not_computed_again(drill: Drill) -> None:
     assert drill.run(trial) == 0 and trial.answer() == drill.unbroken
     assert "finished before) on CPU" in trial.log and "4 units (0 finished before)" not in trial.log.splitlines()[-12]
     assert any(f"({count} finished before)" in trial.log for count in (2, 3))
+
+
+def test_half_a_unit_is_taken_up_where_it_was(drill: Drill) -> None:
+    for workers in ((), ("--workers", "2")):
+        trial = drill.trial()
+        pid = drill.start(trial, *workers, fault=("slow", 0.3))
+        assert wait_until(lambda trial=trial: "in the submission after" in trial.log), trial.log
+        time.sleep(0.8)  # shards of the next unit
+        drill.kill(pid)
+        assert drill.run(trial, *workers) == 0 and trial.answer() == drill.unbroken
+        taken = re.findall(r"unit taken up: unit tiny_\w+/fold\d, rows (\d+)", trial.log)
+        assert taken and set(taken) <= {"32", "40", "64", "72"}, trial.log
+        trial.require_tidy()
 
 
 def test_what_another_ensemble_has_finished_is_not_taken(drill: Drill, tmp_path: Path) -> None:
@@ -240,7 +254,7 @@ def test_a_full_disk_is_named_and_what_was_finished_stands(drill: Drill, room: i
 
     Images that find no room are decoded again by the workers that read them: the answer has the same bits.
     """
-    needed = 4 * (3_008 + 2_880)  # of the units: reserved, and written
+    needed = 4 * (3_388 + 3_240)  # of the units: reserved, and written
     trial = drill.trial()
     arguments = ("--workers", str(workers)) if workers else ()
     code = drill.run(trial, *arguments, fault=("full", room))

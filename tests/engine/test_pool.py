@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foldpack.data.rows import Rows
 from foldpack.engine import pool as pools
 from foldpack.engine.deadline import OutOfTime
+from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.engine.pool import MAX_STARTS, InlinePool, ProcessPool
 from foldpack.engine.store import UnitStore
 from foldpack.engine.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool
@@ -43,7 +45,7 @@ class Numbers:
         assert loaded == unit
         self.built = unit
 
-    def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> np.ndarray:
+    def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> Rows:
         check()
         if unit == 7:
             raise FoldpackError("unit 7 is damaged")
@@ -53,11 +55,11 @@ class Numbers:
             os.kill(os.getpid(), signal.SIGKILL)
         if unit == 9:
             time.sleep(600)
-        return (100 * unit + np.arange(start, stop, dtype=np.float32))[:, None]
+        return Rows({"number": 100 * unit + np.arange(start, stop, dtype=np.float32)})
 
 
 def make_store(folder: Path) -> UnitStore:
-    store = UnitStore(folder, ROWS, 1)
+    store = UnitStore(folder, Dense(ROWS, {"number": ColumnKind("float32")}))
     store.remove_halves()
     for unit in range(10):
         store.begin(f"u{unit}")
@@ -90,7 +92,8 @@ def test_shards_end_in_the_store(tmp_path: Path, kind: str) -> None:
     assert sorted((event.shard.unit, event.shard.start) for event in events if isinstance(event, ShardDone)) == \
         [(shard.unit, shard.start) for shard in shards]
     for unit in (0, 1):
-        assert store.finish(f"u{unit}", keep=True)[:, 0].tolist() == [100 * unit + row for row in range(ROWS)]
+        rows = store.finish(f"u{unit}", keep=True)
+        assert rows.columns["number"].tolist() == [100 * unit + row for row in range(ROWS)]
 
 
 @pytest.mark.parametrize("kind", ["inline", "fork"])

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foldpack.data.rows import Rows
 from foldpack.engine.deadline import OutOfTime
+from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.engine.pool import InlinePool, ProcessPool, receive_order
 from foldpack.engine.store import UnitStore
 from foldpack.engine.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent
@@ -42,7 +44,7 @@ class Counting:
         assert unit == loaded
         self.built = unit
 
-    def predict(self, unit: int, start: int, stop: int, views: int, check: Any) -> np.ndarray:
+    def predict(self, unit: int, start: int, stop: int, views: int, check: Any) -> Rows:
         check()
         assert self.built == unit
         if start == 4 and self.deadly:
@@ -57,12 +59,12 @@ class Counting:
         if start == 6 and self.device == "bug":
             raise ZeroDivisionError("a bug")
         rows = np.arange(start, stop, dtype=np.float32)
-        return np.stack([rows + 100 * unit, np.full(stop - start, views, np.float32)], axis=1)
+        return Rows({"number": rows + 100 * unit, "views": np.full(stop - start, views, np.float32)})
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> UnitStore:
-    made = UnitStore(tmp_path / "units", 8, 2)
+    made = UnitStore(tmp_path / "units", Dense(8, {name: ColumnKind("float32") for name in ("number", "views")}))
     made.remove_halves()
     for key in KEYS:
         made.begin(key)
@@ -74,8 +76,9 @@ SHARDS = [Shard(unit, start, start + 2, 3) for unit in (0, 1) for start in (0, 2
 
 def require_all(store: UnitStore) -> None:
     for unit, key in enumerate(KEYS):
-        rows = store.finish(key, keep=True)
-        assert rows[:, 0].tolist() == [row + 100 * unit for row in range(8)] and set(rows[:, 1].tolist()) == {3.0}
+        rows = store.finish(key, keep=True).columns
+        assert rows["number"].tolist() == [row + 100 * unit for row in range(8)]
+        assert set(rows["views"].tolist()) == {3.0}
 
 
 def open_pool(predictor: Counting, store: UnitStore, devices: list[str], said: list[str]) -> ProcessPool:

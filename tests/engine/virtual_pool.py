@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import Deadline, OutOfTime
 from foldpack.engine.engine import Engine, EngineHooks, UnitWork
 from foldpack.engine.runlog import RunLog
-from foldpack.engine.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent
+from foldpack.engine.work import Begun, Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent
 
 
 class VirtualClock:
@@ -173,8 +175,10 @@ class Watched(Engine):
 
 def play(machine: Machine, units: list[UnitWork], costs: dict[str, float], rows: int = 1000, shard_rows: int = 64,
          devices: int = 1, inline: bool = False, hours: float = 1.0, margin: float = 0.06,
-         go_on: bool = True, done: set[int] | None = None, folder: Path | None = None) -> Outcome:
-    """One run of the engine on a made-up machine. go_on: a failed unit does not end the run."""
+         go_on: bool = True, done: set[int] | None = None, folder: Path | None = None,
+         there: dict[int, list[int]] | None = None) -> Outcome:
+    """One run of the engine on a made-up machine. go_on: a failed unit does not end the run. there: with how many views
+    an earlier process has predicted the first rows of a unit."""
     clock = VirtualClock()
     deadline = Deadline(hours, margin, clock)
     runs = [unit.run for unit in units]
@@ -197,8 +201,9 @@ def play(machine: Machine, units: list[UnitWork], costs: dict[str, float], rows:
         finished.append(unit)
         whole[unit] = all_views
 
-    def begin(unit: int) -> None:
-        pool.written.pop(unit, None)
+    def begin(unit: int) -> Begun:
+        pool.written[unit] = dict(enumerate((there or {}).get(unit, ())))
+        return Begun(Path(), np.array([pool.written[unit].get(row, 0) for row in range(rows)]))
 
     def fail(event: ShardFailed) -> None:
         failed.append(event.shard.unit)

@@ -280,6 +280,21 @@ def test_after_an_error_no_half_of_a_unit_and_no_decoded_image_is_left(kernel: K
         assert not (kernel.root / "tmp").exists()
 
 
+def test_after_an_error_the_rows_of_half_a_unit_are_taken_up(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_stage, "SHARD_BATCHES", 1)
+    assert kernel.run("whole") == 0
+    with monkeypatch.context() as patch:
+        predictor = kernel_stage.ClassifyPredictor
+        patch.setattr(predictor, "predict", raising(predictor.predict, ZeroDivisionError("made up"), 6))
+        with pytest.raises(ZeroDivisionError, match="made up"):
+            kernel.run()
+    kernel.log()
+    assert kernel.run() == 0
+    log = kernel.log()
+    assert log.count("unit taken up: unit tiny_") == 1 and "rows 64" in log and "(1 finished before)" in log
+    assert kernel.answer() == kernel.answer("whole")
+
+
 def test_the_end_line_tells_of_what_an_earlier_process_finished(kernel: Kernel,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     """Its submission was kept, and this process ends before it has blended anything."""

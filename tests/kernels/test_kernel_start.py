@@ -194,8 +194,7 @@ def test_a_restart_keeps_a_better_submission(start: Start, change: Callable[[str
     start.submission.write_bytes(left)
     (start.output / ".submission.csv.1.tmp").write_text("half")
     if units:
-        (start.output / ".foldpack" / "units" / "classify").mkdir(parents=True)
-        (start.output / ".foldpack" / "units" / "classify" / "a.npy").touch()
+        (start.output / ".foldpack" / "units" / "classify" / "a.rows").mkdir(parents=True)
     code, out = start.end_at_import(signal.SIGTERM)
     assert code == 143
     assert start.submission.read_bytes() == (left if kept else start.prior_text())

@@ -1,10 +1,11 @@
 """The loop above all workers: hands out parts of units, measures, plans again, and stops before the deadline.
 
-It knows nothing of images and networks; `predict.pool` has the workers, and `clock`s and pools can be made up in tests.
+It knows nothing of images and networks; `engine.pool` has the workers, and `clock`s and pools can be made up in tests.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,7 +13,16 @@ from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import Deadline, OutOfTime
 from foldpack.engine.runlog import RunLog
 from foldpack.engine.schedule import Remaining, choose_views, cost_of
-from foldpack.engine.work import Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent, WorkPool, failure_reason
+from foldpack.engine.work import (
+    Begun,
+    Shard,
+    ShardDone,
+    ShardFailed,
+    WorkerLost,
+    WorkEvent,
+    WorkPool,
+    failure_reason,
+)
 from foldpack.errors import FoldpackError
 
 REPLAN_SECONDS = 60.0
@@ -47,7 +57,9 @@ class UnitState:
     index: int
     work: UnitWork
     views: int  # planned now; 0: left out
-    next_row: int = 0
+    todo: deque[tuple[int, int]] | None = None  # rows of the next shards; None: not begun
+    first_row: int = 0  # that this process predicts
+    given: bool = False  # a worker has had a shard of it
     rows_done: int = 0
     returned: list[Shard] = field(default_factory=list)  # of workers that were lost
     out: int = 0  # shards that workers have
@@ -59,7 +71,7 @@ class UnitState:
 class EngineHooks:
     """What the engine asks of its owner."""
 
-    begin: Callable[[int], None]  # make room for the unit's rows
+    begin: Callable[[int], Begun]  # make room for the unit's rows
     finish: Callable[[int, bool], None]  # all rows of the unit are in the store; True: with all views
     failed: Callable[[ShardFailed], None]  # raises, or lets the engine go on without the unit
     rows_ready: Callable[[int, float], bool]  # wait at most so many seconds until the first rows are decoded
@@ -93,7 +105,7 @@ class Engine:
 
     def run(self) -> None:
         """Work until all planned units are finished or the deadline has come. Raises what `hooks.failed` raises."""
-        while self.open_units():
+        while self.rows and self.open_units():
             if self.deadline.left() <= 0:
                 self.log.note("deadline", left_out=[state.work.role for state in self.open_units()])
                 return
@@ -117,7 +129,7 @@ class Engine:
         for state in self.open_units():
             rows = self.rows - state.rows_done
             seconds = self.costs.seconds(state.work.run) * rows / self.pool.devices
-            load = (0.0 if state.next_row else self.costs.load_seconds()) + self.costs.finish_seconds()
+            load = (0.0 if state.given else self.costs.load_seconds()) + self.costs.finish_seconds()
             left.append(Remaining(state.index, state.work.run, state.work.views, seconds, load))
         return left
 
@@ -177,41 +189,48 @@ class Engine:
             state = next((each for each in self.open_units() if each.views and self.has_shard(each)), None)
             if state is None:
                 return
-            shard = self.next_shard(state)
+            if state.todo is None:
+                self.begin(state)
+                continue
+            shard = self.next_shard(state, state.todo)
             if not self.images_are_there(shard):
                 state.returned.append(shard)
                 return
-            if shard.views < state.work.views:
-                state.reduced = True
-            if state.rows_done == 0 and state.out == 0 and shard.start == 0 and not self.begins(shard):
-                continue
+            state.reduced |= shard.views < state.work.views
+            state.given = True
             state.out += 1
             worker = self.pool.give(shard, self.following(state))
             if worker not in self.given.values():
                 self.busy_since[worker] = self.deadline.elapsed()
             self.given[shard] = worker
 
-    def begins(self, shard: Shard) -> bool:
-        """Let the owner begin a unit. Whether that went well; if not, the unit has failed."""
+    def begin(self, state: UnitState) -> None:
+        """Let the owner begin a unit, and cut what is not there yet into shards. They are cut alike in every process,
+        so that a shard has the same bits whoever predicts it."""
         try:
-            self.hooks.begin(shard.unit)
+            there = self.hooks.begin(state.index).views >= state.work.views
         except Exception as failure:
-            self.fail(ShardFailed(shard, NOBODY, failure_reason(failure), failure))
-            return False
-        return True
+            state.todo = deque()
+            return self.fail(ShardFailed(Shard(state.index, 0, 0, 0), NOBODY, failure_reason(failure), failure))
+        cuts = [(start, min(self.rows, start + self.shard_rows)) for start in range(0, self.rows, self.shard_rows)]
+        state.todo = deque((start, stop) for start, stop in cuts if not there[start:stop].all())
+        state.rows_done = self.rows - sum(stop - start for start, stop in state.todo)
+        state.first_row = state.todo[0][0] if state.todo else 0
+        if state.rows_done:
+            self.log.note("unit taken up", unit=state.work.role, rows=state.rows_done)
+        if not state.todo:
+            self.finish(state)
 
     def has_shard(self, state: UnitState) -> bool:
         """Whether some rows of a unit have not been handed out."""
-        return bool(state.returned) or state.next_row < self.rows
+        return bool(state.returned or state.todo) or state.todo is None
 
-    def next_shard(self, state: UnitState) -> Shard:
+    def next_shard(self, state: UnitState, todo: deque[tuple[int, int]]) -> Shard:
         """Take the next rows of a unit."""
         if state.returned:
             shard = state.returned.pop(0)
             return Shard(shard.unit, shard.start, shard.stop, state.views)
-        start = state.next_row
-        state.next_row = min(self.rows, start + self.shard_rows)
-        return Shard(state.index, start, state.next_row, state.views)
+        return Shard(state.index, *todo.popleft(), state.views)
 
     def images_are_there(self, shard: Shard) -> bool:
         """Wait a moment for the images of a shard, unless workers are busy anyway."""
@@ -248,16 +267,16 @@ class Engine:
         """Some rows are done."""
         shard = event.shard
         self.costs.measure(state.work.run, shard.stop - shard.start, shard.views, event.seconds)
-        if event.load_seconds > 0 and shard.start == 0:
+        if event.load_seconds > 0 and shard.start == state.first_row:
             self.costs.measure_load(event.load_seconds)
         state.rows_done += shard.stop - shard.start
         self.image_views += (shard.stop - shard.start) * shard.views
         if self.costs.fresh(state.work.run) or self.expected_seconds() > self.deadline.left():
             self._planned_at = -1e9
         if state.rows_done == self.rows and not state.failed:
-            self.finish(event, state)
+            self.finish(state, event.worker)
 
-    def finish(self, event: ShardDone, state: UnitState) -> None:
+    def finish(self, state: UnitState, worker: int = NOBODY) -> None:
         """All rows of a unit are there. What goes wrong in blending it or handing it in costs this unit."""
         started = self.deadline.elapsed()
         self.finished.add(state.index)
@@ -267,7 +286,8 @@ class Engine:
             raise
         except Exception as failure:
             self.finished.discard(state.index)
-            self.fail(ShardFailed(event.shard, event.worker, failure_reason(failure), failure))
+            whole = Shard(state.index, 0, self.rows, state.views)
+            self.fail(ShardFailed(whole, worker, failure_reason(failure), failure))
         self.costs.measure_finish(self.deadline.elapsed() - started)
         self._planned_at = -1e9
 

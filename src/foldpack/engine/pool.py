@@ -62,8 +62,8 @@ class ShardRunner:
             if order.following is not None:
                 self.prefetch.start(order.following)
         loaded = time.monotonic()
-        values = self.predictor.predict(shard.unit, shard.start, shard.stop, shard.views, check)
-        self.store.write(order.key, shard.start, values)
+        rows = self.predictor.predict(shard.unit, shard.start, shard.stop, shard.views, check)
+        self.store.write(order.key, shard, rows)
         return time.monotonic() - loaded, loaded - started
 
     def close(self) -> None:

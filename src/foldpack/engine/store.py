@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
-import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
+from foldpack.data.rows import Rows, open_rows
+from foldpack.engine.halves import DenseHalf, RaggedHalf
+from foldpack.engine.layout import Dense, Layout
+from foldpack.engine.work import Begun, Shard
 from foldpack.errors import FoldpackError
-from foldpack.files import reserve_bytes, sync_path
 from foldpack.predict.room import make_own_folder
+
+WHOLE, HALF = ".rows", ".part"
 
 
 class StoreError(FoldpackError):
@@ -28,133 +34,152 @@ def unit_key(identity: dict[str, object]) -> str:
 
 def has_finished_units(folder: Path) -> bool:
     """Whether any unit was finished by a process before this one, of whatever kernel. folder: that of the store."""
-    return any(folder.glob("*.npy"))
+    return any(folder.glob("*.rows"))
 
 
 class UnitStore:
-    """One (n, C) float32 array a unit: `<key>.part` while its rows come in, `<key>.npy` once all are there.
+    """A folder a unit: `<key>.part` while its rows come in, `<key>.rows` once all are there.
 
     What finds no room in the folder goes to the spare one, where the next process does not look.
     """
 
-    def __init__(self, folder: Path, rows: int, columns: int, spare: Path | None = None) -> None:
+    def __init__(self, folder: Path, layout: Layout, spare: Path | None = None) -> None:
         """spare: folder for when there is no room."""
         self.folder = folder
         self.spare = spare
-        self.shape = (rows, columns)
+        self.layout = layout
 
-    def remove_halves(self) -> None:
-        """Remove what no next process takes up, at the start and at the end: unfinished units, what lies in the spare
-        folder, and folders that are empty then."""
+    def remove_halves(self, keys: Collection[str] = ()) -> None:
+        """Remove what no next process takes up, at the start and at the end: unfinished units, but those among `keys`
+        that have rows, what lies in the spare folder, and folders that are empty then."""
         with contextlib.suppress(OSError):  # the folder may not be read, or changed
-            for half in self.folder.glob("*.part"):
-                half.unlink()
+            for half in self.folder.glob(f"*{HALF}"):
+                if half.stem not in keys or not self._left(half.stem).any():
+                    shutil.rmtree(half)
         self._remove_spare()
-        with contextlib.suppress(OSError):  # finished units lie there
+        with contextlib.suppress(OSError):  # units lie there
             self.folder.rmdir()
             self.folder.parent.rmdir()
 
     def home(self, key: str) -> Path:
         """The folder that has a unit, or will have it."""
         spare = self.spare
-        in_spare = spare is not None and any((spare / f"{key}.{ending}").exists() for ending in ("part", "npy"))
+        in_spare = spare is not None and any((spare / f"{key}{ending}").exists() for ending in (HALF, WHOLE))
         return spare if spare is not None and in_spare else self.folder
 
     def path(self, key: str) -> Path:
         """Where the finished predictions of a unit lie."""
-        return self.home(key) / f"{key}.npy"
+        return self.home(key) / f"{key}{WHOLE}"
 
     def part(self, key: str) -> Path:
         """Where its rows are collected."""
-        return self.home(key) / f"{key}.part"
+        return self.home(key) / f"{key}{HALF}"
+
+    def _half(self, key: str, home: Path | None = None) -> DenseHalf | RaggedHalf:
+        """The unit's rows as far as they are there. home: where further ones go; None: where it has some."""
+        first = (home or self.home(key)) / f"{key}{HALF}"
+        if isinstance(self.layout, Dense):
+            return DenseHalf(first, self.layout)
+        every = [folder / f"{key}{HALF}" for folder in (self.folder, self.spare) if folder is not None]
+        return RaggedHalf([first, *(each for each in every if each != first)], self.layout.rows)
 
     def finished(self, key: str) -> bool:
-        """Whether a whole, readable array of the right shape is there."""
+        """Whether whole, readable rows of the right layout are there."""
         try:
-            found = self.read(key)
-        except (OSError, ValueError, EOFError):
+            return self.layout.fits(self.read(key))
+        except FoldpackError:
             return False
-        return found.shape == self.shape and found.dtype == np.float32
 
-    def read(self, key: str) -> np.ndarray:
-        """(n, C) float32, read-only memory map."""
-        return np.load(self.path(key), mmap_mode="r", allow_pickle=False)
+    def read(self, key: str) -> Rows:
+        """The rows of a finished unit, as read-only memory maps. Raises DataError."""
+        return open_rows(self.path(key))
 
     def bytes_of(self, units: int) -> int:
         """Room that so many units take."""
-        return units * (4 * self.shape[0] * self.shape[1] + 4096)
+        return units * (self.layout.unit_bytes + 4096)
 
-    def begin(self, key: str) -> Path:
-        """Make room for a unit's rows. Returns the folder. Raises StoreError when there is none in either folder."""
+    def begin(self, key: str) -> Begun:
+        """Make room for a unit's rows, or take up those that an earlier process has left. Raises StoreError when there
+        is no room in either folder."""
+        if (views := self._left(key)).any():
+            return Begun(self.folder, views)
         try:
             self.drop(key)
-            self._begin(self.folder, key)
-            return self.folder
+            self._reserve(self.folder, key)
+            return Begun(self.folder, views)
         except OSError as failure:
             if self.spare is not None:
                 with contextlib.suppress(OSError):
                     make_own_folder(self.spare.parent)
-                    self._begin(self.spare, key)
-                    return self.spare
-            raise StoreError(f"{self.folder}: no room for predictions ({failure}); give --scratch another "
-                             "disk") from None
+                    self._reserve(self.spare, key)
+                    return Begun(self.spare, views)
+            raise self._full(f"no room for predictions ({failure})") from None
 
-    def _begin(self, folder: Path, key: str) -> None:
-        """An empty array with all its blocks, in a folder for its owner only. A full disk is an OSError here, and no
-        file is left."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = folder / f"{key}.part"
-        free = shutil.disk_usage(folder).free
-        needed = 4 * self.shape[0] * self.shape[1]
-        if free < needed:
-            raise OSError(28, f"{needed:,} bytes are needed, {free:,} are free")
+    def _left(self, key: str) -> np.ndarray:
+        """(n,) with how many views each row of a half was predicted; 0 for what is not there, or not to be trusted."""
         try:
-            np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=self.shape).flush()
-            descriptor = os.open(part, os.O_RDWR)
-            try:
-                reserve_bytes(descriptor, os.fstat(descriptor).st_size)
-            finally:
-                os.close(descriptor)
+            return self._half(key, self.folder).views()
+        except (OSError, FoldpackError):
+            return np.zeros(self.layout.rows, dtype=np.uint16)
+
+    def _full(self, what: str) -> StoreError:
+        return StoreError(f"{self.folder}: {what}; give --scratch another disk")
+
+    def _reserve(self, folder: Path, key: str) -> None:
+        """A half with all its room, in a folder for its owner only. A full disk is an OSError here, and nothing is
+        left."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        free = shutil.disk_usage(folder).free
+        needed = self.layout.unit_bytes
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed, {free:,} are free")
+        try:
+            self._half(key, folder).reserve()
         except OSError:
-            part.unlink(missing_ok=True)
+            shutil.rmtree(folder / f"{key}{HALF}", ignore_errors=True)
             raise
 
-    def write(self, key: str, start: int, values: np.ndarray) -> None:
-        """Put rows in their place. values: (k, C) float32. Called by workers, also in other processes.
-
-        Not through a memory map: on a full disk that would end the process by a signal, not by an error.
-        """
-        data = np.ascontiguousarray(values, dtype=np.float32)
-        descriptor = os.open(self.part(key), os.O_WRONLY)
+    def write(self, key: str, shard: Shard, rows: Rows) -> None:
+        """Keep the rows of a shard. Called by workers, also in other processes. Raises StoreError on a full disk."""
         try:
-            rows_bytes = 4 * self.shape[0] * self.shape[1]
-            place = os.fstat(descriptor).st_size - rows_bytes + 4 * start * self.shape[1]
-            if data.nbytes and os.pwrite(descriptor, data.data, place) != data.nbytes:
-                raise OSError(28, "no space left for predictions")
+            return self._half(key).write(shard, rows)
         except OSError as failure:
-            raise StoreError(f"{self.folder}: predictions cannot be written ({failure}); give --scratch another "
-                             "disk") from None
-        finally:
-            os.close(descriptor)
+            if self.spare is not None and not isinstance(self.layout, Dense):  # what was reserved has its place
+                with contextlib.suppress(OSError):
+                    make_own_folder(self.spare.parent)
+                    return self._half(key, self.spare).write(shard, rows)
+            raise self._full(f"predictions cannot be written ({failure})") from None
 
-    def finish(self, key: str, keep: bool) -> np.ndarray:
-        """All rows are in: (n, C) float32, read-only memory map. May be asked again.
+    def finish(self, key: str, keep: bool) -> Rows:
+        """All rows are in. May be asked again. Dense rows are read-only memory maps.
 
         keep: as finished for the next process too; else only this one may use them.
         """
-        part = self.part(key)
+        if self.path(key).exists():
+            return self.read(key)
+        half = self._half(key)
         if not keep:
-            return np.load(part, mmap_mode="r", allow_pickle=False)
-        if not self.path(key).exists():
-            sync_path(part)
-            os.replace(part, part.with_suffix(".npy"))
-            sync_path(part.parent)
+            return half.rows()
+        try:
+            half.publish(self.path(key))
+        except OSError:
+            if isinstance(half, DenseHalf):
+                raise
+            return half.rows()  # no room to join them: from its shards, and not for the next process
+        self._drop_halves(key)
         return self.read(key)
 
     def drop(self, key: str) -> None:
         """Forget a unit, finished or not."""
-        for path in (self.part(key), self.path(key)):
-            path.unlink(missing_ok=True)
+        for folder in (self.folder, self.spare):
+            if folder is not None and (folder / f"{key}{WHOLE}").exists():
+                shutil.rmtree(folder / f"{key}{WHOLE}")
+        self._drop_halves(key)
+
+    def _drop_halves(self, key: str) -> None:
+        for folder in (self.folder, self.spare):
+            if folder is not None and (folder / f"{key}{HALF}").exists():
+                shutil.rmtree(folder / f"{key}{HALF}")
 
     def remove(self) -> None:
         """Remove all of it."""

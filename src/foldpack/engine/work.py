@@ -5,10 +5,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from foldpack.data.rows import Rows
 from foldpack.errors import FoldpackError
 
 
@@ -20,6 +22,14 @@ class Shard:
     start: int  # first row
     stop: int  # behind the last row
     views: int  # so many of the unit's views, from the first on
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """Room for a unit, and the rows that are there already."""
+
+    folder: Path
+    views: np.ndarray  # (n,) int: with how many views a process before this one has predicted each row; 0: not yet
 
 
 @dataclass(frozen=True)
@@ -73,8 +83,8 @@ class UnitPredictor(Protocol):
     def build(self, unit: int, loaded: Any) -> None:
         """Put the unit's network on the device and check that it computes what it should."""
 
-    def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> np.ndarray:
-        """(stop - start, C) float32 of these rows. `check` is called before every batch and may raise."""
+    def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> Rows:
+        """These rows of the unit, of so many of its views. `check` is called before every batch and may raise."""
 
 
 class WorkPool(Protocol):

@@ -17,10 +17,11 @@ from foldpack.data.rows import Rows
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import OutOfTime
 from foldpack.engine.engine import Engine, EngineHooks, UnitError, UnitWork
+from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool
 from foldpack.engine.store import UnitStore, unit_key
 from foldpack.engine.units import Unit, canvas_kind, plan_units
-from foldpack.engine.work import ShardFailed, WorkPool, failure_reason
+from foldpack.engine.work import Begun, ShardFailed, WorkPool, failure_reason
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
 from foldpack.errors import DataError
@@ -55,7 +56,8 @@ class StageRunner:
         self.whole: set[int] = set()  # finished units that are in the store for good
         self.finished = FinishedUnits(stage, self.images, [unit.member.run for unit in self.units], self.probs_of)
         spare = next((own_folder(parent, kernel.scratch) / "units" for parent in temp_parents()), None)
-        self.store = UnitStore(kernel.units / stage.name, self.images, len(stage.outputs.names), spare)
+        layout = Dense(self.images, {"probs": ColumnKind("float32", (len(stage.outputs.names),))})
+        self.store = UnitStore(kernel.units / stage.name, layout, spare)
         self.prior = np.asarray(stage.outputs.prior, np.float32)  # (C,), answers where there is nothing better
         self.unit_keys: list[str] = []
         self.canvases = CanvasSet(items, [])  # `run` knows the kinds
@@ -75,8 +77,8 @@ class StageRunner:
         if not self.images:
             return None
         devices = self.kernel.devices
-        self.store.remove_halves()
         self.unit_keys = self.identities()
+        self.store.remove_halves(self.unit_keys)
         earlier = [index for index, key in enumerate(self.unit_keys) if self.store.finished(key)]
         if not earlier and self.stage is self.kernel.spec.last:
             self.kernel.forget_kept()
@@ -89,7 +91,7 @@ class StageRunner:
         self.canvases = open_canvases(self.items, kinds, places, len(devices), self.log)
         with ExitStack() as closing:
             closing.callback(self.kernel.remove_empty)
-            closing.callback(self.store.remove_halves)
+            closing.callback(self.store.remove_halves, self.unit_keys)
             closing.callback(self.close_canvases)
             pool = self.open_pool(shared)
             closing.callback(pool.close)
@@ -154,12 +156,13 @@ class StageRunner:
                             f"{self.kernel.submission.fallback.sample.name}")
         return ready
 
-    def begin(self, unit: int) -> None:
+    def begin(self, unit: int) -> Begun:
         """Room for a unit's predictions."""
-        folder = self.store.begin(self.unit_keys[unit])
-        if folder != self.store.folder:
+        begun = self.store.begin(self.unit_keys[unit])
+        if begun.folder != self.store.folder:
             self.log.say(f"{self.units[unit].role}: no room for its predictions in {self.store.folder}; they go to "
-                         f"{folder}, where a restart does not look for them")
+                         f"{begun.folder}, where a restart does not look for them")
+        return begun
 
     def unit_failed(self, event: ShardFailed) -> None:
         """One unit cannot be predicted: an error, or the others go on without it."""
@@ -178,8 +181,9 @@ class StageRunner:
 
     def probs_of(self, unit: int) -> np.ndarray:
         """(n, C) of a finished unit; broken images have the prior."""
-        probs = np.array(self.store.finish(self.unit_keys[unit], unit in self.whole))
-        probs[self.canvases.broken | np.isnan(probs).any(axis=1)] = self.prior
+        rows = self.store.finish(self.unit_keys[unit], unit in self.whole)
+        probs = np.array(rows.columns["probs"])
+        probs[self.canvases.broken | rows.lost] = self.prior
         return probs
 
     def take_earlier(self, earlier: list[int]) -> set[int]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from foldpack.data.rows import Rows
 from foldpack.engine.units import Unit, canvas_kind
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import FoldpackError
@@ -98,10 +99,10 @@ class ClassifyPredictor:
         print(f"{asked.role} on {self.device}: {chosen.text()}", flush=True)
         return TunedNet(self.net, chosen.form)
 
-    def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> np.ndarray:
-        """(stop - start, C) float32 probabilities; the first `views` views, merged. Raises PredictError.
+    def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> Rows:
+        """Column `probs` (stop - start, C) float32; the first `views` views, merged. Raises PredictError.
 
-        A streamed image that has no pixels is NaN.
+        A streamed image that has no pixels is lost, and NaN.
         """
         assert self.forward is not None and self.info is not None
         asked = self.units[unit]
@@ -110,9 +111,11 @@ class ClassifyPredictor:
         logits = finite_logits(self.forward, pixels, start, stop, lambda done: check(), asked.role)
         self.batch_sizes[self.info.run] = self.forward.batch_size
         probs = merge_view_probs(logits, self.task, asked.member.merge)
+        lost = np.zeros(len(probs), dtype=bool)
         if isinstance(pixels, (CanvasFile, PageStream)):
-            probs[[row - start for row in pixels.lost_rows(start, stop)]] = np.nan
-        return probs
+            lost[[row - start for row in pixels.lost_rows(start, stop)]] = True
+            probs[lost] = np.nan
+        return Rows({"probs": probs}, lost=lost)
 
 
 def same_shape(first: CheckpointInfo, second: CheckpointInfo) -> bool:

@@ -75,4 +75,4 @@ def test_a_changed_or_missing_booster_stops_the_pack_before_a_seal(folder: Path,
 def test_an_ensemble_without_level_two_needs_no_folder(store: SealedStore) -> None:
     spec = make_spec().with_last(level2=[])
     assert seal_boosters(spec, Path("nowhere"), store) == (spec, {})
-    assert read_booster_texts(spec, {}, {}) == []
+    assert read_booster_texts(spec, spec.last, {}, {}) == []
