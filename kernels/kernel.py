@@ -1,12 +1,4 @@
-"""Run the stages of an ensemble inside a time limit, and hand in the answer of the last one.
-
-On Kaggle it takes no arguments. Anywhere else `--input DIR --output DIR --hours H` replace /kaggle/input,
-/kaggle/working and the budget of the spec.
-Exit codes: 0 only with a checked submission; 1 when no unit was finished in time (the submission is then the training
-prior); 2 when an input is missing or does not fit, when not one test image can be read, or when the submission cannot
-be written; 3 when the watchdog had to end it; 143 after SIGTERM, 130 after Ctrl-C. In the competition's rerun, or with
-`on_error: stand`, 0 also after an error as long as a valid submission stands.
-"""
+"""The entry with every competition in it, for `foldpack check`. A deploy writes one with what its ensemble names."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from packer.flatten.source import Import, Module, read_module
 PACKAGE = "foldpack"
 ENTRY = Path("entry.py")  # how tracebacks and banners call it
 COMPETITIONS = ("foldpack/competitions/registry.py", "COMPETITIONS")
+LOOP = "foldpack/kernel/main.py"  # whose docstring says how the script works
 GIVEN = ("from contextlib import AbstractContextManager", "from typing import Any",
          "from foldpack.kernel.main import run_kernel", "from foldpack.kernel.start import begin_kernel")
 
@@ -47,9 +48,9 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
     imports = [each for line in GIVEN for each in parse_import(line)]
     imports += [each for part in parts for each in part.imports]
     handed = {"adapter": adapter.expression, "networks": dict_text(networks)}
+    page = ast.get_docstring(read_source(src / LOOP, LOOP).tree) or ""
     lines = [
-        f'"""The entry of the kernel {spec["name"]}: hands what the ensemble needs to the loop. Written by the deploy."""',
-        "", "from __future__ import annotations", "", *render_imports(imports), "", "",
+        f'"""{page}\n"""', "", "from __future__ import annotations", "", *render_imports(imports), "", "",
         "def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:",
         '    """Around the imports of other packages. running: not in a worker process."""',
         "    return begin_kernel(spec, running)", "", "",

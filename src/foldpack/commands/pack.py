@@ -52,14 +52,14 @@ def where_command(place: Annotated[str, typer.Argument(help="SCRIPT:LINE, as a t
 
 def explain(
     name: Annotated[str, typer.Argument(help="a top-level name")],
-    entry: Annotated[str, typer.Option(help="the entry in kernels/")] = "classify",
+    entry: Annotated[str, typer.Option(help="the entry in kernels/")] = "kernel",
 ) -> None:
     """Say which names keep NAME in the kernel, or that it is left out."""
     typer.echo(_pack(entry).report.explain(name))
 
 
 def image(
-    entry: Annotated[str, typer.Option(help="the entry in kernels/")] = "classify",
+    entry: Annotated[str, typer.Option(help="the entry in kernels/")] = "kernel",
     report: Annotated[bool, typer.Option("--report", help="also every module and what was left out of it")] = False,
 ) -> None:
     """Show what a kernel needs of the packages on the Kaggle image."""
