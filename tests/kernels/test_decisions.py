@@ -1,4 +1,4 @@
-"""A kernel hands in what its ensemble decides: probabilities and rankings too, from the first second to the last unit."""
+"""A kernel hands in what its ensemble decides, probabilities and rankings too, from the first second on."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def test_a_kernel_hands_in_what_is_decided(house: House, tmp_path: Path, decisio
     shutil.copytree(house.build.weights, tmp_path / "input" / "datasets" / "someone" / "small-weights")
     sample = pd.read_csv(data / "sample_submission.csv", dtype=str)[["id"]].assign(Usage="Public")
     sample.assign(**dict.fromkeys(columns, "0")).to_csv(data / "sample_submission.csv", index=False)
-    arguments = ["--input", str(tmp_path / "input"), "--output", str(tmp_path / "output")]
     path, saved = tmp_path / "output" / "submission.csv", tmp_path / "probs.npy"
-    assert load_entry().main(spec_to_dict(spec), house.keys(), [*arguments, "--hours", "20", "--probs", str(saved)]) == 0
+    arguments = ["--input", str(tmp_path / "input"), "--output", str(path.parent), "--probs", str(saved), "--hours"]
+    assert load_entry().main(spec_to_dict(spec), house.keys(), [*arguments, "20"]) == 0
     types = {column: np.float32 if isinstance(decision, ProbsDecision) else str for column in columns}
     answered = pd.read_csv(path, dtype={"id": str, **types})
     assert answered[["id", "Usage"]].equals(sample)
     pd.testing.assert_frame_equal(answered[columns], expected(decision, np.load(saved)))
     prior = np.asarray(spec.last.outputs.prior, dtype=np.float32)[None]
-    assert load_entry().main(spec_to_dict(spec), house.keys(), [*arguments, "--hours", "1e-6"]) == 1
+    assert load_entry().main(spec_to_dict(spec), house.keys(), [*arguments, "1e-6"]) == 1
     fallback = pd.read_csv(path, dtype={"id": str, **types})[columns]
     whole = pd.concat([expected(decision, prior)] * len(sample), ignore_index=True)
     pd.testing.assert_frame_equal(fallback, whole)
