@@ -35,6 +35,7 @@ from PIL import Image
 from foldpack.data.items import whole_images
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, restore_net, save_checkpoint
 from foldpack.models.classifier import build_classifier, normalise
+from foldpack.predict.batch import stacked_logits
 from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import Forward
@@ -191,7 +192,7 @@ def bench_compute(images: int, rounds: int) -> None:
         return logits.reshape(2, images, -1)
 
     forward = Forward(net, config, VIEWS, CPU, BATCH)
-    jobs = {"foldpack, from uint8 pixels": lambda: forward.logits(pixels, 0, images),
+    jobs = {"foldpack, from uint8 pixels": lambda: stacked_logits(forward.rows(pixels, 0, images)),
             "model(x) over ready tensors": bare}
     report("compute-bound", f"resnet18 at 128 px, {images} images, 2 views", jobs, max(rounds, 5))
 

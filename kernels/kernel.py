@@ -1,4 +1,4 @@
-"""The entry with every competition in it, for `foldpack check`. A deploy writes one with what its ensemble names."""
+"""The entry with all tasks and competitions, for `foldpack check`. A deploy writes one with what its ensemble names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from foldpack.competitions.registry import get_competition
 from foldpack.kernel.main import run_kernel
 from foldpack.kernel.start import begin_kernel
+from foldpack.tasks.registry import TASKS
 
 
 def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
@@ -17,4 +18,4 @@ def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code."""
-    return run_kernel(spec, keys, argv, get_competition(spec["competition"]))
+    return run_kernel(spec, keys, argv, TASKS, get_competition(spec["competition"]))

@@ -19,9 +19,8 @@ import pandas as pd
 import torch
 from small_house import PROJECT, competition_of, load_entry
 
-from foldpack.competitions.digits import DIGITS
 from foldpack.competitions.digits_source import write_digits
-from foldpack.competitions.image_table import read_test_items
+from foldpack.competitions.registry import get_competition
 from foldpack.files import sha256_file
 from foldpack.keyring.keyring import Keyring
 from foldpack.models.checkpoint import CheckpointInfo, save_checkpoint
@@ -33,6 +32,7 @@ from packer.build.kernel_folder import Build, build_kernel
 from packer.rehearse.process import lay_out_inputs
 
 VECTOR = Path(__file__).parent / "vectors" / "kernel" / "submission.csv"
+DIGITS = get_competition("digits")
 COUNT = 900  # of which a fifth are test images
 MARGIN = 1e-3
 CLASSES = [str(k) for k in range(10)]
@@ -94,7 +94,7 @@ def make_run(folder: Path, run: str, pixels: torch.Tensor) -> dict:
 def make_kernel(root: Path) -> tuple[Build, dict[str, str]]:
     """Write images, checkpoints, ensemble and keyring, and pack -> the build, and its keys by sealed file."""
     write_digits(root / "data", root / "answers.csv", COUNT)
-    pixels = torch.from_numpy(decode_items(read_test_items(DIGITS, root / "data"), 32, 2).pixels)
+    pixels = torch.from_numpy(decode_items(DIGITS.test(root / "data"), 32, 2).pixels)
     members = [make_run(root / "runs", run, pixels) for run in RUNS]
     spec = {"version": 1, "name": "fixed", "competition": "digits", "slug": "foldpack-digits", "task": "multiclass",
             "metric": {"name": "accuracy", "oof": 0.5}, "blend": {"space": "logit"}, "classes": CLASSES,

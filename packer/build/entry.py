@@ -19,6 +19,7 @@ from packer.flatten.source import Import, Module, read_module
 
 PACKAGE = "foldpack"
 ENTRY = Path("entry.py")  # how tracebacks and banners call it
+TASKS = ("foldpack/tasks/registry.py", "TASKS")
 COMPETITIONS = ("foldpack/competitions/registry.py", "COMPETITIONS")
 LOOP = "foldpack/kernel/main.py"  # whose docstring says how the script works
 GIVEN = ("from contextlib import AbstractContextManager", "from typing import Any",
@@ -36,18 +37,19 @@ class Part:
 def ensemble_layout(spec: dict[str, Any], src: Path, project: Path) -> Layout:
     """What is packed for an ensemble. src: the folder that holds `foldpack`; project: the user's own, where FILE.py of
     the spec lie. Raises PackError for a name that is in neither."""
-    own = any(map(is_project_code, [spec["competition"], *networks_of_spec(spec)]))
+    own = any(map(is_project_code, [spec["competition"], *tasks_of(spec), *networks_of_spec(spec)]))
     return Layout(src, PACKAGE, ENTRY, entry_text(spec, src, project), project if own else None, "src")
 
 
 def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
     """The source of the entry. spec: of an ensemble, as plain data. Raises PackError."""
     adapter = find_part(spec["competition"], "competition", src, project, COMPETITIONS)
+    tasks = {name: find_part(name, "task", src, project, TASKS) for name in tasks_of(spec)}
     networks = {place: own_part(place, "network", project) for place in networks_of_spec(spec)}
-    parts = [adapter, *networks.values()]
+    parts = [adapter, *tasks.values(), *networks.values()]
     imports = [each for line in GIVEN for each in parse_import(line)]
     imports += [each for part in parts for each in part.imports]
-    handed = {"adapter": adapter.expression, "networks": dict_text(networks)}
+    handed = {"tasks": dict_text(tasks), "adapter": adapter.expression, "networks": dict_text(networks)}
     page = ast.get_docstring(read_source(src / LOOP, LOOP).tree) or ""
     lines = [
         f'"""{page}\n"""', "", "from __future__ import annotations", "", *render_imports(imports), "", "",
@@ -64,6 +66,11 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
 def dict_text(parts: dict[str, Part]) -> str:
     """A dict literal on one line."""
     return "{" + ", ".join(f"{ascii(name)}: {part.expression}" for name, part in parts.items()) + "}"
+
+
+def tasks_of(spec: dict[str, Any]) -> list[str]:
+    """The tasks of all stages, each once."""
+    return list(dict.fromkeys(stage["task"] for stage in spec["stages"]))
 
 
 def networks_of_spec(spec: dict[str, Any]) -> list[str]:

@@ -107,14 +107,14 @@ def out_of_memory(kernel: types.ModuleType, most: int) -> None:
 
 def error_in_unit(kernel: types.ModuleType, number: int) -> None:
     """Every batch of one unit raises what nobody foresaw."""
-    real = kernel.ClassifyPredictor.predict
+    real = kernel.StagePredictor.predict
 
     def predict(self: object, unit: int, *rest: object) -> object:
         if unit == number:
             raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED (made up)")
         return real(self, unit, *rest)
 
-    kernel.ClassifyPredictor.predict = predict
+    kernel.StagePredictor.predict = predict
 
 
 def run(kernel: types.ModuleType, request: dict) -> int:

@@ -18,6 +18,7 @@ from small_house import House, load_entry
 
 from foldpack.data.decode import Decoded
 from foldpack.engine.runlog import LOG_NAME
+from foldpack.ensemble import score_fuser
 from foldpack.kernel import session as kernel_session
 from foldpack.kernel import stage as kernel_stage
 from foldpack.predict import canvas_file, page_stream
@@ -201,10 +202,11 @@ def raising(real: Callable[..., Any], failure: BaseException, number: int) -> Ca
     return call
 
 
+MODULES = {"Submission": kernel_session, "MemberBlend": score_fuser}
 PLACES = [  # what fails, and which call of it
-    ("ClassifyPredictor", "load", 2), ("ClassifyPredictor", "build", 2), ("ClassifyPredictor", "predict", 2),
+    ("StagePredictor", "load", 2), ("StagePredictor", "build", 2), ("StagePredictor", "predict", 2),
     ("UnitStore", "begin", 2), ("UnitStore", "write", 2), ("UnitStore", "finish", 2), ("FinishedUnits", "add", 2),
-    ("FinishedUnits", "blended", 2), ("Submission", "write", 3),  # the first is the prior
+    ("MemberBlend", "result", 2), ("Submission", "write", 3),  # the first is the prior
 ]
 FAILURES = [RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), MemoryError(), AssertionError("made up"),
             OSError(errno.EIO, "Input/output error"), KeyError("made up")]
@@ -215,7 +217,7 @@ def test_an_error_costs_one_unit_wherever_it_is_raised(kernel: Kernel, owner: st
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
     failure = FAILURES[PLACES.index((owner, name, number)) % len(FAILURES)]
-    kind = getattr(kernel_session if owner == "Submission" else kernel_stage, owner)
+    kind = getattr(MODULES.get(owner, kernel_stage), owner)
     with monkeypatch.context() as patch:
         patch.setattr(kind, name, raising(getattr(kind, name), failure, number))
         assert kernel.run() == 0
@@ -229,7 +231,7 @@ def test_an_error_costs_one_unit_wherever_it_is_raised(kernel: Kernel, owner: st
 @pytest.mark.parametrize(("owner", "name", "number"), PLACES)
 def test_where_errors_must_be_seen_they_end_the_run(kernel: Kernel, owner: str, name: str, number: int,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = getattr(kernel_session if owner == "Submission" else kernel_stage, owner)
+    kind = getattr(MODULES.get(owner, kernel_stage), owner)
     monkeypatch.setattr(kind, name, raising(getattr(kind, name), ZeroDivisionError("made up"), number))
     with pytest.raises(ZeroDivisionError, match="made up"):
         kernel.run()
@@ -245,7 +247,7 @@ def test_the_end_of_the_process_is_no_error_of_a_unit(kernel: Kernel, owner: str
     if name == "load":
         pytest.skip("it runs in a thread, which no signal reaches")
     kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
-    kind = getattr(kernel_session if owner == "Submission" else kernel_stage, owner)
+    kind = getattr(MODULES.get(owner, kernel_stage), owner)
     monkeypatch.setattr(kind, name, raising(getattr(kind, name), Ending(), number))
     with pytest.raises(Ending):
         kernel.run()
@@ -257,7 +259,7 @@ def test_when_every_unit_fails_the_prior_stands_and_the_log_says_why(kernel: Ker
     def fail(*_: Any) -> None:
         raise RuntimeError("device-side assert")
 
-    monkeypatch.setattr(kernel_stage.ClassifyPredictor, "build", fail)
+    monkeypatch.setattr(kernel_stage.StagePredictor, "build", fail)
     with pytest.raises(RuntimeError, match="device-side assert"):
         kernel.run()
     kernel.log()
@@ -271,7 +273,7 @@ def test_when_every_unit_fails_the_prior_stands_and_the_log_says_why(kernel: Ker
 def test_after_an_error_no_half_of_a_unit_and_no_decoded_image_is_left(kernel: Kernel,
                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", 1 << 30)])
-    for owner, name in (("ClassifyPredictor", "predict"), ("StageRunner", "open_pool")):
+    for owner, name in (("StagePredictor", "predict"), ("StageRunner", "open_pool")):
         with monkeypatch.context() as patch:
             patch.setattr(getattr(kernel_stage, owner), name, raising(lambda *_: None, ZeroDivisionError("made up"), 1))
             with pytest.raises(ZeroDivisionError, match="made up"):
@@ -284,7 +286,7 @@ def test_after_an_error_the_rows_of_half_a_unit_are_taken_up(kernel: Kernel, mon
     monkeypatch.setattr(kernel_stage, "SHARD_BATCHES", 1)
     assert kernel.run("whole") == 0
     with monkeypatch.context() as patch:
-        predictor = kernel_stage.ClassifyPredictor
+        predictor = kernel_stage.StagePredictor
         patch.setattr(predictor, "predict", raising(predictor.predict, ZeroDivisionError("made up"), 6))
         with pytest.raises(ZeroDivisionError, match="made up"):
             kernel.run()

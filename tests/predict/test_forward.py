@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from foldpack.models.classifier import build_classifier
-from foldpack.predict.loop import Forward, NotFinite, PredictError, finite_logits, predict_logits
+from foldpack.predict.batch import stacked_logits
+from foldpack.predict.loop import Forward, NotFinite, PredictError, finite_rows, predict_logits
 from foldpack.predict.net_forms import TunedNet
 from foldpack.settings.network import NetConfig
 
@@ -58,10 +59,10 @@ def test_out_of_memory_halves_the_batch_and_then_the_views(net: nn.Module, most:
     whole = predict_logits(net, CONFIG, PIXELS, VIEWS, CPU, 48)
     small = Small(net, most)
     forward = Forward(small, CONFIG, VIEWS, CPU, 48)
-    got = forward.logits(PIXELS, 0, 23)
+    got = stacked_logits(forward.rows(PIXELS, 0, 23))
     assert np.abs(got - whole).max() <= 1e-5
     assert max(small.sizes) <= most and "cpu: out of memory at 32 px; going on with " in capsys.readouterr().out
-    assert np.abs(forward.logits(PIXELS, 5, 23) - whole[:, 5:]).max() <= 1e-5
+    assert np.abs(stacked_logits(forward.rows(PIXELS, 5, 23)) - whole[:, 5:]).max() <= 1e-5
     assert not capsys.readouterr().out  # the smaller batch is remembered
 
 
@@ -84,7 +85,7 @@ def test_a_network_of_any_form_recovers_from_a_lack_of_memory(net: nn.Module, fo
     forward = Forward(TunedNet(small, form), CONFIG, ["identity"], CPU, 22)
     expected = predict_logits(net, CONFIG, PIXELS, ["identity"], CPU, 48)
     for start in (0, 3, 22):
-        assert np.abs(forward.logits(PIXELS, start, 23) - expected[:, start:]).max() <= 1e-5
+        assert np.abs(stacked_logits(forward.rows(PIXELS, start, 23)) - expected[:, start:]).max() <= 1e-5
     assert max(small.sizes) <= 16 and forward.batch_size <= 11
 
 
@@ -95,16 +96,16 @@ def test_a_network_that_torch_compiled_recovers_from_a_lack_of_memory(net: nn.Mo
     monkeypatch.setattr(torch, "compile", lambda module: real(module, backend="eager"))
     forward = Forward(TunedNet(Small(net, 16), "compiled"), CONFIG, ["identity"], CPU, 64)
     pixels = np.concatenate([PIXELS] * 4)
-    got = forward.logits(pixels, 0, len(pixels))
+    got = stacked_logits(forward.rows(pixels, 0, len(pixels)))
     assert forward.batch_size == 16
     assert np.abs(got - predict_logits(net, CONFIG, pixels, ["identity"], CPU, 16)).max() <= 1e-5
 
 
 def test_no_room_for_one_image_is_an_error_and_other_errors_stay_what_they_are(net: nn.Module) -> None:
     with pytest.raises(PredictError, match="one image of 32 px does not fit into the memory of cpu: CUDA out"):
-        Forward(Small(net, 0), CONFIG, VIEWS, CPU, 8).logits(PIXELS, 0, 4)
+        Forward(Small(net, 0), CONFIG, VIEWS, CPU, 8).rows(PIXELS, 0, 4)
     with pytest.raises(RuntimeError, match="^illegal memory access$"):
-        Forward(Small(net, 0, "illegal memory access"), CONFIG, VIEWS, CPU, 8).logits(PIXELS, 0, 4)
+        Forward(Small(net, 0, "illegal memory access"), CONFIG, VIEWS, CPU, 8).rows(PIXELS, 0, 4)
 
 
 def test_what_is_not_finite_in_half_precision_is_done_again_in_float32(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,11 +114,11 @@ def test_what_is_not_finite_in_half_precision_is_done_again_in_float32(capsys: p
     exact = predict_logits(network, CONFIG, PIXELS, ["identity"], CPU, 8, precision="fp32")
     forward = Forward(network, CONFIG, ["identity"], CPU, 8, "bf16")
     network.seen.clear()
-    assert np.array_equal(finite_logits(forward, PIXELS, 0, 23, source="resnet/fold1"), exact)
+    assert np.array_equal(stacked_logits(finite_rows(forward, PIXELS, 0, 23, source="resnet/fold1")), exact)
     assert network.seen[0] == torch.bfloat16 and set(network.seen[1:]) == {torch.float32}
     assert "resnet/fold1: 32 of 32 outputs are not finite in bf16; going on in float32" in capsys.readouterr().out
     network.seen.clear()
-    finite_logits(forward, PIXELS, 0, 8)
+    finite_rows(forward, PIXELS, 0, 8)
     assert network.seen == [torch.float32]  # and it stays so
 
 
@@ -127,6 +128,6 @@ def test_what_is_not_finite_in_float32_is_an_error() -> None:
         network.layer.bias[2] = float("nan")
     forward = Forward(network, CONFIG, ["identity"], CPU, 8, "fp32")
     with pytest.raises(NotFinite):
-        forward.logits(PIXELS, 0, 8)
+        stacked_logits(forward.rows(PIXELS, 0, 8))
     with pytest.raises(PredictError, match="resnet/fold1: 8 of 32 outputs are not finite in float32; the weights are"):
-        finite_logits(forward, PIXELS, 0, 8, source="resnet/fold1")
+        finite_rows(forward, PIXELS, 0, 8, source="resnet/fold1")

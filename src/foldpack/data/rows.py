@@ -69,6 +69,14 @@ class Rows:
         columns = {name: column[reach.get(name, slice(first, end))] for name, column in self.columns.items()}
         return Rows(columns, starts, within, lost)
 
+    def filled(self, lost: np.ndarray, other: Rows) -> Rows:
+        """These rows with others in the place of those that are lost. lost: (n,) bool; other: n rows."""
+        if not lost.any():
+            return self
+        edges = [0, *(np.flatnonzero(np.diff(lost)) + 1).tolist(), len(self)]
+        return Rows.joined([(other if lost[first] else self).take(slice(first, end))
+                            for first, end in zip(edges[:-1], edges[1:], strict=True)])
+
     @staticmethod
     def joined(parts: Sequence[Rows]) -> Rows:
         """Rows of the same columns behind each other. Raises DataError for other columns, ValueError for no parts."""

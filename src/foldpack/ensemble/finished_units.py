@@ -1,46 +1,55 @@
-"""The answer of whatever is finished: units summed in the plan's order, then the blend, then level 2."""
+"""Which units are finished, fused in the plan's order whichever was finished first."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from typing import Protocol
 
-import numpy as np
+from foldpack.data.rows import Rows
+from foldpack.engine.units import Unit
+from foldpack.settings.stages import Decision
 
-from foldpack.ensemble.level2 import apply_level2
-from foldpack.ensemble.member_blend import MemberBlend
-from foldpack.settings.stages import Decision, StageSpec
 
-LEVEL2_SHARE = 0.02  # of the time left that level 2 may take after a unit; after the last it may take what it needs
+class Fuser(Protocol):
+    """Makes one answer of the units of a stage. The same units give the same bits."""
 
-Answer = tuple[np.ndarray, Decision]  # (n, C) float32 probabilities, and what to decide of them
+    booster_texts: list[str]  # of level 2; empty: it is left out
+    level2_seconds: float  # that level 2 took last
+
+    def add(self, unit: Unit, rows: Rows) -> None:
+        """Take one finished unit in; what is raised has changed nothing. Units of a run come in the plan's order."""
+
+    def forget(self, run: str) -> None:
+        """Take all units of a run out again."""
+
+    def result(self) -> tuple[Rows, Decision]:
+        """The answer of what is there, and its decision, by the plan's prefix. Raises ValueError before the first."""
+
+    def level2(self, seconds_left: float, last: bool) -> tuple[Rows, Decision] | None:
+        """Level 2's answer; None where there is none, or while it would take too long. last: no unit comes after."""
 
 
 class FinishedUnits:
     """Collects finished units. The same units give the same bits, whichever was finished first."""
 
-    def __init__(self, stage: StageSpec, n_items: int, runs: list[str], read: Callable[[int], np.ndarray]) -> None:
-        """runs: of every unit, in the plan's order; read: (n, C) float32 probabilities of a finished unit."""
-        self.stage = stage
-        self.n_items = n_items
-        self.runs = runs
+    def __init__(self, fuser: Fuser, units: list[Unit], read: Callable[[int], Rows]) -> None:
+        """units: in the plan's order; read: the rows of a finished unit, those that are lost filled in."""
+        self.fuser = fuser
+        self.units = units
         self.read = read
         self.added: list[int] = []  # in the plan's order
-        self.booster_texts: list[str] = []  # of level 2; empty: it is left out
-        self.level2_seconds = 0.0  # that level 2 took last
-        self.level2_units = 0  # so many units were there when it answered last
-        self._blend = MemberBlend(stage, n_items)
+        self.level2_units = 0  # so many units were there when level 2 answered last
 
     def add(self, unit: int) -> None:
-        """A unit is finished. One that comes after later units of its run makes the run's sums anew, in order."""
-        run, probs = self.runs[unit], self.read(unit)  # what it raises has changed nothing yet
-        if not any(other > unit for other in self._units_of(run)):
-            self._blend.add(run, probs)
+        """A unit is finished. One that comes after later units of its run makes the run anew, in order."""
+        own, rows = self._units_like(unit), self.read(unit)  # what it raises has changed nothing yet
+        if not any(other > unit for other in own):
+            self.fuser.add(self.units[unit], rows)
         else:
             try:
-                self._make_anew(run, [*self._units_of(run), unit])
+                self._make_anew(unit, [*own, unit])
             except Exception:
-                self._make_anew(run, self._units_of(run))
+                self._make_anew(unit, own)
                 raise
         self.added = sorted({*self.added, unit})
 
@@ -48,33 +57,21 @@ class FinishedUnits:
         """Take a unit out again; nothing if it is not there."""
         if unit in self.added:
             self.added.remove(unit)
-            self._make_anew(self.runs[unit], self._units_of(self.runs[unit]))
+            self._make_anew(unit, self._units_like(unit))
 
-    def _units_of(self, run: str) -> list[int]:
-        return [unit for unit in self.added if self.runs[unit] == run]
+    def _units_like(self, unit: int) -> list[int]:
+        """Finished units of its run."""
+        return [other for other in self.added if self.units[other].member.run == self.units[unit].member.run]
 
-    def _make_anew(self, run: str, units: list[int]) -> None:
-        """The sums of one run; those of others do not depend on them."""
-        self._blend.forget(run)
-        for unit in sorted(units):
-            self._blend.add(run, self.read(unit))
+    def _make_anew(self, unit: int, units: list[int]) -> None:
+        """What is known of one run; other runs do not depend on it."""
+        self.fuser.forget(self.units[unit].member.run)
+        for other in sorted(units):
+            self.fuser.add(self.units[other], self.read(other))
 
-    def blended(self) -> Answer:
-        """The blend of the members that are there. Raises ValueError before the first unit."""
-        return self._blend.result(), self._blend.rule().decision
-
-    def level2(self, blended: np.ndarray, seconds_left: float, last: bool) -> Answer | None:
-        """Level 2's answer; None where there is none, or while it would take too much of the time.
-
-        blended: (n, C); last: no unit comes after this.
-        """
-        if not self.booster_texts or not self._blend.level2_ready():
-            return None
-        known = self.level2_seconds
-        if known and known > (1 / 1.2 if last else LEVEL2_SHARE) * seconds_left:
-            return None
-        started = time.monotonic()
-        probs = apply_level2(self.stage, self.booster_texts, self._blend.member_rows, blended)
-        self.level2_seconds = time.monotonic() - started
-        self.level2_units = len(self.added)
-        return probs, self.stage.level2[0].decision or self.stage.decision
+    def level2(self, seconds_left: float, last: bool) -> tuple[Rows, Decision] | None:
+        """Level 2's answer, as the fuser gives it."""
+        better = self.fuser.level2(seconds_left, last)
+        if better is not None:
+            self.level2_units = len(self.added)
+        return better

@@ -28,14 +28,15 @@ from foldpack.models.classifier import MakeNet
 from foldpack.settings.ensemble import EnsembleSpec
 from foldpack.settings.stages import SpecError
 from foldpack.settings.strict_model import parse_strict
+from foldpack.tasks.protocol import Task
 
 
-def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | None, adapter: Competition,
-               networks: Mapping[str, MakeNet] | None = None) -> int:
+def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | None, tasks: dict[str, Task],
+               adapter: Competition, networks: Mapping[str, MakeNet] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code.
 
     spec: an ensemble as it stands in the script; keys: of the sealed files, by name; argv: None for the process's own;
-    adapter: of the competition; networks: of the project's own, by how checkpoints name them.
+    tasks: by name; adapter: of the competition; networks: of the project's own, by how checkpoints name them.
     """
     start = KernelStart(spec, argv)
     options = start.options
@@ -47,7 +48,7 @@ def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | Non
         kernel = KernelSession(ensemble, keys, start, deadline, fallback, adapter, networks or {})
         kernel.first_submission()
         with Watchdog(deadline, partial(end_late, kernel, start)):
-            run_stages(kernel)
+            run_stages(kernel, tasks)
             kernel.submission.check()
         if options.probs is not None and kernel.rows is not None:
             save_probs(options.probs, kernel.rows.columns["probs"])
@@ -64,7 +65,7 @@ def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | Non
     return end_well(kernel, options.hours)
 
 
-def run_stages(kernel: KernelSession) -> None:
+def run_stages(kernel: KernelSession, tasks: dict[str, Task]) -> None:
     """Stage after stage, each on what the one before has found. Without an answer of one the fallback stands."""
     items = kernel.items
     if not items.ids:
@@ -72,7 +73,7 @@ def run_stages(kernel: KernelSession) -> None:
     kernel.find_inputs()
     kernel.find_devices()
     for stage in kernel.spec.stages:
-        runner = StageRunner(kernel, stage, items, kernel.hand_in)
+        runner = StageRunner(kernel, stage, tasks[stage.task], items, kernel.hand_in)
         runner.read_level2()
         if runner.run() is None:
             return

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
-import numpy as np
 import torch
 
 from foldpack.data.depth import depth_warning
@@ -17,7 +16,6 @@ from foldpack.data.rows import Rows
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import OutOfTime
 from foldpack.engine.engine import Engine, EngineHooks, UnitError, UnitWork
-from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool
 from foldpack.engine.store import UnitStore, unit_key
 from foldpack.engine.units import Unit, canvas_kind, plan_units
@@ -33,7 +31,8 @@ from foldpack.predict.device import BATCH_IMAGES
 from foldpack.predict.golden import library_versions
 from foldpack.predict.room import find_places, own_folder, temp_parents
 from foldpack.settings.stages import Decision, StageSpec
-from foldpack.tasks.classify import ClassifyPredictor
+from foldpack.tasks.predictor import StagePredictor
+from foldpack.tasks.protocol import Task
 
 SHARD_BATCHES = 4  # batches that a worker gets at a time
 
@@ -43,8 +42,9 @@ HandIn = Callable[[Rows, Decision], None]  # the rows of a stage, and what to de
 class StageRunner:
     """Predicts one stage: unit after unit while time lasts; what is finished is fused and handed in at once."""
 
-    def __init__(self, kernel: KernelSession, stage: StageSpec, items: Items, hand_in: HandIn) -> None:
+    def __init__(self, kernel: KernelSession, stage: StageSpec, task: Task, items: Items, hand_in: HandIn) -> None:
         """items: of this stage; hand_in: what becomes of an answer."""
+        self.task = task
         self.kernel = kernel
         self.stage = stage
         self.items = items
@@ -54,14 +54,12 @@ class StageRunner:
         self.images = len(items.ids)
         self.units: list[Unit] = [unit for unit in plan_units(stage) if unit.fold.header in kernel.files]
         self.whole: set[int] = set()  # finished units that are in the store for good
-        self.finished = FinishedUnits(stage, self.images, [unit.member.run for unit in self.units], self.probs_of)
+        self.finished = FinishedUnits(task.fuser(stage, items), self.units, self.rows_of)
         spare = next((own_folder(parent, kernel.scratch) / "units" for parent in temp_parents()), None)
-        layout = Dense(self.images, {"probs": ColumnKind("float32", (len(stage.outputs.names),))})
-        self.store = UnitStore(kernel.units / stage.name, layout, spare)
-        self.prior = np.asarray(stage.outputs.prior, np.float32)  # (C,), answers where there is nothing better
+        self.store = UnitStore(kernel.units / stage.name, task.layout(stage.outputs, items), spare)
         self.unit_keys: list[str] = []
         self.canvases = CanvasSet(items, [])  # `run` knows the kinds
-        self.answer: np.ndarray | None = None  # (n, C), as handed in
+        self.answer: Rows | None = None  # as handed in
 
     def identities(self) -> list[str]:
         """What every unit's predictions are kept under: everything that decides them."""
@@ -72,8 +70,8 @@ class StageRunner:
                           "merge": unit.member.merge, "canvas": [canvas_kind(unit).size, canvas_kind(unit).decoder]})
                 for unit in self.units]
 
-    def run(self) -> np.ndarray | None:
-        """The answer of what is finished, (n, C); None where that is nothing, or where no image is asked for."""
+    def run(self) -> Rows | None:
+        """The answer of what is finished; None where that is nothing, or where no image is asked for."""
         if not self.images:
             return None
         devices = self.kernel.devices
@@ -97,7 +95,7 @@ class StageRunner:
             closing.callback(pool.close)
             self.canvases.start(os.cpu_count() or 1)
             self.work(pool, self.take_earlier(earlier))
-        if self.finished.booster_texts and self.finished.level2_units < len(self.finished.added):
+        if self.finished.fuser.booster_texts and self.finished.level2_units < len(self.finished.added):
             self.deadline.reserve(0.0)  # it was too slow to answer after every unit
             self.hand_in(last=True)
         return self.answer
@@ -107,7 +105,7 @@ class StageRunner:
         headers = [one.header for level2 in self.stage.level2 for one in level2.boosters]
         if headers and all(header in self.kernel.files for header in headers):
             try:
-                self.finished.booster_texts = read_booster_texts(
+                self.finished.fuser.booster_texts = read_booster_texts(
                     self.kernel.spec, self.stage, self.kernel.files, self.kernel.found_keys)
             except Exception as failure:
                 self.level2_failed(failure)
@@ -125,10 +123,10 @@ class StageRunner:
     def open_pool(self, with_processes: bool) -> WorkPool:
         """A process for each device, or this one."""
         names = [device.name for device in self.kernel.devices]
-        task = "multiclass" if self.stage.outputs.exclusive else "multilabel"
-        predictor = ClassifyPredictor(self.units, self.kernel.files, self.kernel.found_keys, self.canvases.pixels,
-                                      task, {device.name: device.precision for device in self.kernel.devices},
-                                      self.kernel.networks)
+        predictor = StagePredictor(self.task, self.stage.outputs, self.units, self.kernel.files,
+                                   self.kernel.found_keys, self.canvases.pixels,
+                                   {device.name: device.precision for device in self.kernel.devices},
+                                   self.kernel.networks)
         if not with_processes:
             return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)
         threads = max(1, torch.get_num_threads() // len(names))
@@ -177,14 +175,13 @@ class StageRunner:
         if not self.kernel.stands:
             raise failure
         self.log.note("level 2 failed", reason=failure_reason(failure))
-        self.finished.booster_texts = []
+        self.finished.fuser.booster_texts = []
 
-    def probs_of(self, unit: int) -> np.ndarray:
-        """(n, C) of a finished unit; broken images have the prior."""
+    def rows_of(self, unit: int) -> Rows:
+        """The rows of a finished unit; for images that were lost those of the fallback."""
         rows = self.store.finish(self.unit_keys[unit], unit in self.whole)
-        probs = np.array(rows.columns["probs"])
-        probs[self.canvases.broken | rows.lost] = self.prior
-        return probs
+        lost = self.canvases.broken if rows.lost is None else self.canvases.broken | rows.lost
+        return rows.filled(lost, self.task.fallback(self.stage.outputs, self.items))
 
     def take_earlier(self, earlier: list[int]) -> set[int]:
         """Blend what a process before this one has finished, when it is known which images are broken. Returns it."""
@@ -223,13 +220,13 @@ class StageRunner:
         """Hand in the blend, then by level 2's answer where it is ready and there is time for it."""
         if not self.finished.added:
             return
-        self.answer, decision = self.finished.blended()
-        self.hand_answer_in(Rows({"probs": self.answer}), decision)
+        self.answer, decision = self.finished.fuser.result()
+        self.hand_answer_in(self.answer, decision)
         try:
-            better = self.finished.level2(self.answer, self.deadline.left(), last)
+            better = self.finished.level2(self.deadline.left(), last)
         except Exception as failure:
             return self.level2_failed(failure)
         if better is not None:
             self.answer = better[0]
-            self.hand_answer_in(Rows({"probs": self.answer}), better[1])
-            self.deadline.reserve(1.5 * self.finished.level2_seconds)
+            self.hand_answer_in(*better)
+            self.deadline.reserve(1.5 * self.finished.fuser.level2_seconds)

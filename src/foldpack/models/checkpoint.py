@@ -88,7 +88,7 @@ def restore_net(weights: dict[str, torch.Tensor], info: CheckpointInfo, source: 
 
     build: what makes the network for its `head`; make: a network of a project's own.
     """
-    net = build(info.net, info.n_classes, make=make)
+    net = build(info.net, info.n_classes) if make is None else build(info.net, info.n_classes, make=make)
     try:
         net.load_state_dict(weights)
     except RuntimeError as failure:

@@ -6,6 +6,8 @@ gives no error, only a bad score; here it gives an error that names the run and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import timm
 import torch
@@ -17,6 +19,7 @@ from foldpack.models.classifier import normalise
 from foldpack.settings.network import NetConfig
 
 GOLDEN_CLASSES = 32  # the first so many logits are remembered
+Probe = Callable[[nn.Module, torch.Tensor], torch.Tensor]  # (net, normalised pixels) -> raw numbers
 GOLDEN_TOLERANCE = 0.02  # of the largest remembered logit, or of 1 where all are smaller
 
 
@@ -34,13 +37,18 @@ def golden_pixels(size: int) -> torch.Tensor:
     return torch.stack([picture, picture.flip(1)])
 
 
-def golden_logits(net: nn.Module, config: NetConfig, device: torch.device) -> np.ndarray:
+def raw_outputs(net: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """(2, C) of a network that gives numbers for an image."""
+    return net(pixels)
+
+
+def golden_logits(net: nn.Module, config: NetConfig, device: torch.device, probe: Probe = raw_outputs) -> np.ndarray:
     """(2, C') float32 in full precision: what a network in eval mode on `device` says to the golden picture."""
     exact = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-            outputs = net(normalise(golden_pixels(config.size).to(device), config))
+            outputs = probe(net, normalise(golden_pixels(config.size).to(device), config))
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = exact
     return outputs[:, :GOLDEN_CLASSES].float().cpu().numpy()
@@ -57,15 +65,16 @@ def library_versions() -> dict[str, str]:
     return {"timm": timm.__version__, "torch": torch.__version__}
 
 
-def check_golden(net: nn.Module, info: CheckpointInfo, device: torch.device) -> float | None:
+def check_golden(net: nn.Module, info: CheckpointInfo, device: torch.device, probe: Probe = raw_outputs
+                 ) -> float | None:
     """The largest difference to what the checkpoint remembers; None for one that remembers nothing.
 
-    Raises GoldenError when it is too large.
+    probe: `tasks.protocol.Task.probe`. Raises GoldenError when it is too large.
     """
     if info.golden is None:
         return None
     expected = np.asarray(info.golden.logits, dtype=np.float32)
-    got = golden_logits(net, info.net, device)
+    got = golden_logits(net, info.net, device, probe)
     difference = float(np.abs(got - expected).max()) if got.shape == expected.shape else float("nan")
     allowed = GOLDEN_TOLERANCE * max(1.0, float(np.abs(expected).max()))
     if not difference <= allowed:

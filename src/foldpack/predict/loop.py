@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from foldpack.data.rows import Rows
 from foldpack.errors import FoldpackError
 from foldpack.models.classifier import normalise
+from foldpack.predict.batch import Batch, Step, logit_rows, stacked_logits
 from foldpack.predict.canvas_file import CanvasFile, Pixels
 from foldpack.predict.device import Precision
 from foldpack.predict.page_stream import PageStream
-from foldpack.predict.view_pixels import apply_views, split_views
 from foldpack.predict.views import View, parse_view, require_views
 from foldpack.settings.network import NetConfig
 
@@ -23,16 +24,18 @@ class PredictError(FoldpackError):
 
 
 class Forward:
-    """Runs one network over batches; survives a lack of memory and an overflow of half precision.
+    """Runs a step of one network over batches; survives a lack of memory and an overflow of half precision.
 
     Out of memory: the batch is halved and tried again, and the smaller size is kept. NaN or infinity in half precision:
     `needs_fp32` is set, and the unit has to be done again in float32.
     """
 
     def __init__(self, net: nn.Module, config: NetConfig, views: list[str], device: torch.device, batch_size: int,
-                 precision: Precision = "fp32") -> None:
-        """net: on `device`, in eval mode. batch_size: images of all views that go through the network at a time."""
+                 precision: Precision = "fp32", step: Step = logit_rows) -> None:
+        """net: on `device`, in eval mode. batch_size: images of all views that go through the network at a time. step:
+        what is done with them; by default the network's outputs are logits."""
         self.net = net
+        self.step = step
         self.config = config
         self.device = device
         self.batch_size = batch_size
@@ -49,12 +52,13 @@ class Forward:
         self.views = [parse_view(name) for name in names]
         self.together = len(names)  # views in one forward; fewer only where one image under all is too much
 
-    def logits(self, pixels: Pixels, start: int, stop: int, check: Callable[[int], None] | None = None) -> np.ndarray:
-        """(V, stop - start, C) float32. `check` gets the rows done before each batch; what it raises goes through.
+    def rows(self, pixels: Pixels, start: int, stop: int, check: Callable[[int], None] | None = None) -> list[Rows]:
+        """Rows `start` to `stop` of each view. `check` gets the rows done before each batch; what it raises goes
+        through.
 
-        Raises PredictError for what is not finite in float32, and for one image that does not fit the device.
+        Raises NotFinite for numbers that are not finite, and PredictError for one image that does not fit the device.
         """
-        parts: list[np.ndarray] = []
+        parts: list[list[Rows]] = []
         at = start
         if isinstance(pixels, (CanvasFile, PageStream)):
             pixels.expect(start, stop)
@@ -68,22 +72,18 @@ class Forward:
                 self._halve(failure, rows)
                 continue
             at += rows
-        return np.concatenate(parts, axis=1)
+        return [Rows.joined(view) for view in zip(*parts, strict=True)]
 
-    def _batch(self, pixels: np.ndarray) -> np.ndarray:
-        """(B, S, S, 3) uint8 -> (V, B, C) float32."""
+    def _batch(self, pixels: np.ndarray) -> list[Rows]:
+        """(B, S, S, 3) uint8 -> B rows of each view."""
         with torch.inference_mode(), reduced_precision(self.device, self.precision):
             batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device, non_blocking=True)
-            images = normalise(batch, self.config)
-            parts = []
+            shown = Batch(normalise(batch, self.config), self.config)
+            found: list[Rows] = []
             for first in range(0, len(self.views), self.together):
-                views = self.views[first : first + self.together]
-                outputs = self.net(apply_views(views, images, self.config.size)).float()
-                parts.append(split_views(outputs, len(views)).cpu().numpy())
-            logits = np.concatenate(parts)
-        if not np.isfinite(logits).all():
-            raise NotFinite(f"{int((~np.isfinite(logits)).sum())} of {logits.size} outputs are not finite")
-        return logits
+                found += self.step(self.net, shown, self.views[first : first + self.together])
+        require_finite(found)
+        return found
 
     def _halve(self, failure: RuntimeError, rows: int) -> None:
         """After a lack of memory: go on with half the batch. Anything else is raised again."""
@@ -106,6 +106,13 @@ def reduced_precision(device: torch.device, precision: Precision) -> torch.autoc
     """The context in which a network runs: autocast to half precision, or not."""
     half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
     return torch.autocast(device.type, dtype=half, enabled=half is not None)
+
+
+def require_finite(views: list[Rows]) -> None:
+    """Raises NotFinite where a number of some column is none."""
+    floats = [column for rows in views for column in rows.columns.values() if column.dtype.kind == "f"]
+    if wrong := sum(column.size - int(np.isfinite(column).sum()) for column in floats):
+        raise NotFinite(f"{wrong} of {sum(column.size for column in floats)} outputs are not finite")
 
 
 class NotFinite(Exception):
@@ -137,18 +144,19 @@ def predict_logits(
     if not len(pixels):
         raise ValueError("predict_logits needs at least one item; the caller answers an empty test set itself")
     chosen: Precision = precision or ("fp16" if device.type == "cuda" else "fp32")
-    return finite_logits(Forward(net, config, views, device, batch_size, chosen), pixels, 0, len(pixels), on_batch)
+    forward = Forward(net, config, views, device, batch_size, chosen)
+    return stacked_logits(finite_rows(forward, pixels, 0, len(pixels), on_batch))
 
 
-def finite_logits(forward: Forward, pixels: Pixels, start: int, stop: int, check: Callable[[int], None] | None = None,
-                  source: str = "the network") -> np.ndarray:
-    """`forward.logits`; once more in float32, and from then on, when half precision overflows. Raises PredictError."""
+def finite_rows(forward: Forward, pixels: Pixels, start: int, stop: int, check: Callable[[int], None] | None = None,
+                source: str = "the network") -> list[Rows]:
+    """`forward.rows`; once more in float32, and from then on, when half precision overflows. Raises PredictError."""
     try:
-        return forward.logits(pixels, start, stop, check)
+        return forward.rows(pixels, start, stop, check)
     except NotFinite as failure:
         if forward.precision == "fp32":
             raise PredictError(f"{source}: {failure} in float32; the weights are damaged, or the training "
                                "diverged") from None
         print(f"{source}: {failure} in {forward.precision}; going on in float32", flush=True)
         forward.precision = "fp32"
-    return finite_logits(forward, pixels, start, stop, check, source)
+    return finite_rows(forward, pixels, start, stop, check, source)

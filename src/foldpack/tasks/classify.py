@@ -1,123 +1,59 @@
-"""Units of classifiers: from sealed weights and decoded images to the probabilities of some rows."""
+"""Task `classify`: a probability of each class for every image."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from foldpack.data.items import Items
 from foldpack.data.rows import Rows
-from foldpack.engine.units import Unit, canvas_kind
+from foldpack.engine.layout import ColumnKind, Dense
+from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.errors import FoldpackError
-from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
-from foldpack.models.classifier import MakeNet, normalise
-from foldpack.predict.canvas_file import CanvasFile, Pixels
-from foldpack.predict.device import BATCH_IMAGES, Precision
-from foldpack.predict.golden import check_golden, golden_pixels
-from foldpack.predict.loop import Forward, finite_logits, reduced_precision
-from foldpack.predict.net_forms import TunedNet, tune_net
-from foldpack.predict.page_stream import CanvasKind, PageStream
-from foldpack.sealed.container import load_sealed_tensors
-from foldpack.sealed.format import DataKey
+from foldpack.models.classifier import MakeNet, build_classifier
+from foldpack.predict.batch import Batch, logit_rows, stacked_logits
+from foldpack.predict.views import View
 from foldpack.settings.network import NetConfig
-
-LoadedWeights = tuple[dict[str, torch.Tensor], dict[str, str]]  # tensors and metadata
-
-
-class CanvasMismatchError(FoldpackError):
-    """Weights that were trained on other pixels than the kernel has decoded."""
+from foldpack.settings.stages import Classes, StageSpec
 
 
-@dataclass
-class ClassifyPredictor:
-    """Predicts units of an ensemble of classifiers on one device. Pickled on its way to a worker process."""
+class ClassifyTask:
+    """Column `probs` (n, C) float32 in [0, 1]; of views `logits` (n, C). Items may be images, or boxes in them."""
 
-    units: list[Unit]
-    files: dict[str, Path]  # sealed weights by header hash
-    keys: dict[str, DataKey]  # by file id
-    pixels: dict[CanvasKind, Pixels]
-    task: str
-    precisions: dict[str, Precision]  # by device
-    networks: Mapping[str, MakeNet] = field(default_factory=dict)  # of a project's own, by FILE.py:NAME
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    net: nn.Module | None = None
-    info: CheckpointInfo | None = None
-    tuned: nn.Module | None = None  # `net` in its fastest form
-    forward: Forward | None = None
-    batch_sizes: dict[str, int] = field(default_factory=dict)  # of runs whose first guess was too large
+    name = "classify"
 
-    def open(self, device: str) -> None:
-        """Take a device for good."""
-        self.device = torch.device(device)
+    def layout(self, outputs: Classes, items: Items) -> Dense:
+        """Probabilities have their place: one row an item."""
+        starts = None if items.box is None else items.starts
+        return Dense(len(items.ids), {"probs": ColumnKind("float32", (len(outputs.names),))}, starts)
 
-    def load(self, unit: int) -> LoadedWeights:
-        """Decrypt and verify one unit's weights. Raises SealedError."""
-        asked = self.units[unit]
-        key = self.keys[Path(str(asked.fold.file)).stem]
-        return load_sealed_tensors(self.files[str(asked.fold.header)], key, asked.role, asked.fold.header)
+    def build(self, net: NetConfig, width: int, make: MakeNet | None = None) -> nn.Module:
+        """A network of timm's, or a project's own. Raises ModelError."""
+        return build_classifier(net, width, make=make)
 
-    def build(self, unit: int, loaded: LoadedWeights) -> None:
-        """The unit's network on the device; one of the same shape is kept and gets the new weights.
+    def probe(self, net: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        return net(pixels)
 
-        Raises ModelError, GoldenError, and CanvasMismatchError.
-        """
-        weights, metadata = loaded
-        asked = self.units[unit]
-        info = parse_checkpoint_info(metadata, asked.role)
-        if canvas_kind(asked) != CanvasKind(info.net.canvas_size, info.net.decoder):
-            raise CanvasMismatchError(f"{asked.role}: trained on images decoded at {info.net.canvas_size} px by "
-                                      f"'{info.net.decoder}', but the ensemble says {canvas_kind(asked).size} px by "
-                                      f"'{canvas_kind(asked).decoder}'; run ./ensemble_search.py again")
-        if self.net is not None and self.info is not None and same_shape(self.info, info):
-            self.net.load_state_dict(weights)
-        else:
-            self.net = restore_net(weights, info, asked.role, make=self.networks.get(info.net.arch)).to(self.device)
-            self.tuned = None
-        self.info = info
-        check_golden(self.net, info, self.device)
-        size = self.batch_sizes.get(info.run, BATCH_IMAGES[self.device.type])
-        precision = self.precisions.get(str(self.device), "fp32")
-        if self.tuned is None:
-            self.tuned = self.tune(asked, info.net, size, precision)
-        self.forward = Forward(self.tuned, info.net, asked.member.views, self.device, size, precision)
+    def predict(self, net: nn.Module, batch: Batch, views: list[View]) -> list[Rows]:
+        """Column `logits` for each view."""
+        return logit_rows(net, batch, views)
 
-    def tune(self, asked: Unit, config: NetConfig, size: int, precision: Precision) -> nn.Module:
-        """The network in its fastest form. On the CPU it stays as it is: the out-of-fold predictions' form."""
-        assert self.net is not None
-        if self.device.type == "cpu":
-            return self.net
-        units = sum(other.member.run == asked.member.run for other in self.units)
-        batches = units * len(asked.member.views) * len(self.pixels[canvas_kind(asked)]) / size
-        with reduced_precision(self.device, precision):
-            sample = normalise(golden_pixels(config.size).to(self.device), config)
-            chosen = tune_net(self.net, sample[:1].expand(size, -1, -1, -1).clone(), batches)
-        print(f"{asked.role} on {self.device}: {chosen.text()}", flush=True)
-        return TunedNet(self.net, chosen.form)
+    def merge_views(self, views: list[Rows], how: str, outputs: Classes) -> Rows:
+        """Column `probs`: `ensemble.view_merge`."""
+        probs = merge_view_probs(stacked_logits(views), "multiclass" if outputs.exclusive else "multilabel", how)
+        return Rows({"probs": probs}, views[0].starts)
 
-    def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> Rows:
-        """Column `probs` (stop - start, C) float32; the first `views` views, merged. Raises PredictError.
+    def fuser(self, stage: StageSpec, items: Items) -> ScoreFuser:
+        """A blend of scores, then level 2."""
+        return ScoreFuser(stage, len(items))
 
-        A streamed image that has no pixels is lost, and NaN.
-        """
-        assert self.forward is not None and self.info is not None
-        asked = self.units[unit]
-        pixels = self.pixels[canvas_kind(asked)]
-        self.forward.use_views(asked.member.views[:views])
-        logits = finite_logits(self.forward, pixels, start, stop, lambda done: check(), asked.role)
-        self.batch_sizes[self.info.run] = self.forward.batch_size
-        probs = merge_view_probs(logits, self.task, asked.member.merge)
-        lost = np.zeros(len(probs), dtype=bool)
-        if isinstance(pixels, (CanvasFile, PageStream)):
-            lost[[row - start for row in pixels.lost_rows(start, stop)]] = True
-            probs[lost] = np.nan
-        return Rows({"probs": probs}, lost=lost)
+    def fallback(self, outputs: Classes, items: Items) -> Rows:
+        """The training prior for every item."""
+        prior = np.asarray(outputs.prior, np.float32)
+        starts = None if items.box is None else items.starts
+        return Rows({"probs": np.broadcast_to(prior, (len(items), len(prior)))}, starts)
 
 
-def same_shape(first: CheckpointInfo, second: CheckpointInfo) -> bool:
-    """Whether two checkpoints are of the same network but for the weights."""
-    return (first.net, first.n_classes) == (second.net, second.n_classes)
+CLASSIFY = ClassifyTask()

@@ -1,11 +1,7 @@
-"""What a task is: the one object that knows what a prediction is. Decided in docs/decisions/0038-stages-on-paper.md.
-
-`Any` stands for the types of `settings/stages.py`: outputs (Classes, Vectors, Boxes, Values), StageSpec and Decision.
-"""
+"""What a task is: the one object that knows what a prediction is. Decided in docs/decisions/0038-stages-on-paper.md."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -14,38 +10,26 @@ from torch import nn
 from foldpack.data.items import Items
 from foldpack.data.rows import Rows
 from foldpack.engine.layout import Layout
-from foldpack.engine.units import Unit
+from foldpack.ensemble.finished_units import Fuser
+from foldpack.models.classifier import MakeNet
 from foldpack.predict.batch import Batch
 from foldpack.predict.views import View
 from foldpack.settings.network import NetConfig
-
-
-class Fuser(Protocol):
-    """Collects the finished units of a stage. The same units give the same bits, whichever was finished first."""
-
-    def add(self, unit: Unit, rows: Rows) -> None:
-        """Take one finished unit in; what is raised has changed nothing. Units of a run come in the plan's order."""
-
-    def forget(self, run: str) -> None:
-        """Take all units of a run out again."""
-
-    def result(self) -> tuple[Rows, Any]:
-        """The answer of what is there, and its Decision, by the plan's prefix. Raises ValueError before the first."""
-
-    def level2(self, seconds_left: float, last: bool) -> tuple[Rows, Any] | None:
-        """Level 2's answer; None where there is none, or while it would take too long. last: no unit comes after."""
+from foldpack.settings.stages import StageSpec
 
 
 class Task(Protocol):
-    """From pixels to the rows of a unit, and from units to the rows of a stage."""
+    """From pixels to the rows of a unit, and from units to the rows of a stage. outputs: those of the StageSpec."""
 
     name: str
 
     def layout(self, outputs: Any, items: Items) -> Layout:
         """How large the rows of one unit are."""
 
-    def build(self, nets: list[NetConfig], outputs: Any) -> nn.Module:
-        """The network of a unit, without its weights; of several configurations where a member is joint."""
+    def build(self, net: NetConfig, width: int, make: MakeNet | None = None) -> nn.Module:
+        """The network of a checkpoint that gives so many numbers, without its weights. Raises ModelError.
+
+        make: a network of a project's own, where `net.arch` names one."""
 
     def probe(self, net: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
         """(2, C') raw numbers that a network says to two normalised pictures: for the golden check."""
@@ -56,8 +40,8 @@ class Task(Protocol):
     def merge_views(self, views: list[Rows], how: str, outputs: Any) -> Rows:
         """One answer out of several views: the same in out-of-fold predictions, search and kernel."""
 
-    def fuser(self, stage: Any, items: Items, read: Callable[[Unit], Rows]) -> Fuser:
-        """What makes one answer of the units of a StageSpec. read: the rows of a finished unit."""
+    def fuser(self, stage: StageSpec, items: Items) -> Fuser:
+        """What makes one answer of the units of a stage."""
 
     def fallback(self, outputs: Any, items: Items) -> Rows:
-        """What stands for lost rows: the prior, no box, no neighbour."""
+        """A row an image, for those that are lost: the prior, no box, no neighbour."""

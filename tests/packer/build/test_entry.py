@@ -31,7 +31,7 @@ def handed(text: str) -> list[str]:
 def test_a_competition_of_ours_is_taken_from_the_registry(tmp_path: Path) -> None:
     text = entry_text(make_spec("imet"), SRC, tmp_path)
     assert "from foldpack.competitions.imet import IMET\n" in text and "digits" not in text.lower()
-    assert handed(text) == ["adapter=IMET", "networks={}"]
+    assert handed(text) == ["tasks={'classify': CLASSIFY}", "adapter=IMET", "networks={}"]
     assert "Exit codes: 0 only with a checked submission" in (ast.get_docstring(ast.parse(text)) or "")
 
 
@@ -42,8 +42,9 @@ def test_what_is_the_projects_own_is_imported_from_its_files(tmp_path: Path) -> 
     text = entry_text(make_spec("adapter.py:Birds", "nets/deep.py:make_net", "", "nets/deep.py:Wide"), SRC, tmp_path)
     assert "from adapter import Birds\n" in text and "from nets.deep import Wide, make_net\n" in text
     assert handed(text) == [
-        "adapter=Birds()", "networks={'nets/deep.py:make_net': make_net, 'nets/deep.py:Wide': Wide}"]
-    assert handed(entry_text(make_spec("adapter.py"), SRC, tmp_path))[0] == "adapter=competition"
+        "tasks={'classify': CLASSIFY}", "adapter=Birds()",
+        "networks={'nets/deep.py:make_net': make_net, 'nets/deep.py:Wide': Wide}"]
+    assert handed(entry_text(make_spec("adapter.py"), SRC, tmp_path))[1] == "adapter=competition"
 
 
 @pytest.mark.parametrize(("spec", "said"), [
@@ -69,7 +70,7 @@ def test_a_project_that_is_not_named_is_not_looked_at(tmp_path: Path) -> None:
 def test_the_script_of_an_ensemble_has_no_other_competition(house: House) -> None:
     script = house.build.keyless.read_text()
     assert "\nDIGITS = ImageTable(" in script and "# ======== entry.py ========" in script
-    for name in ("IMET", "COMPETITIONS", "get_competition", "find_adapter", "write_digits", "load_code"):
+    for name in ("IMET", "TASKS", "COMPETITIONS", "get_competition", "find_adapter", "write_digits", "load_code"):
         assert name not in script
     both = pack_layout(ensemble_layout(make_spec("imet"), SRC, Path()), spec=house.kernel_spec()).text
     assert "\nIMET = ImageTable(" in both and "\nDIGITS = " not in both

@@ -1,0 +1,124 @@
+"""Units of a stage on one device: from sealed weights and decoded images to rows, whatever the task is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from foldpack.data.rows import Rows
+from foldpack.engine.units import Unit, canvas_kind
+from foldpack.errors import FoldpackError
+from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
+from foldpack.models.classifier import MakeNet, normalise
+from foldpack.predict.canvas_file import CanvasFile, Pixels
+from foldpack.predict.device import BATCH_IMAGES, Precision
+from foldpack.predict.golden import check_golden, golden_pixels
+from foldpack.predict.loop import Forward, finite_rows, reduced_precision
+from foldpack.predict.net_forms import TunedNet, tune_net
+from foldpack.predict.page_stream import CanvasKind, PageStream
+from foldpack.sealed.container import load_sealed_tensors
+from foldpack.sealed.format import DataKey
+from foldpack.settings.network import NetConfig
+from foldpack.settings.stages import Outputs
+from foldpack.tasks.protocol import Task
+
+LoadedWeights = tuple[dict[str, torch.Tensor], dict[str, str]]  # tensors and metadata
+
+
+class CanvasMismatchError(FoldpackError):
+    """Weights that were trained on other pixels than the kernel has decoded."""
+
+
+@dataclass
+class StagePredictor:
+    """Predicts the units of one stage on one device. Pickled on its way to a worker process."""
+
+    task: Task
+    outputs: Outputs  # of the stage
+
+    units: list[Unit]
+    files: dict[str, Path]  # sealed weights by header hash
+    keys: dict[str, DataKey]  # by file id
+    pixels: dict[CanvasKind, Pixels]
+    precisions: dict[str, Precision]  # by device
+    networks: Mapping[str, MakeNet] = field(default_factory=dict)  # of a project's own, by FILE.py:NAME
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    net: nn.Module | None = None
+    info: CheckpointInfo | None = None
+    tuned: nn.Module | None = None  # `net` in its fastest form
+    forward: Forward | None = None
+    batch_sizes: dict[str, int] = field(default_factory=dict)  # of runs whose first guess was too large
+
+    def open(self, device: str) -> None:
+        """Take a device for good."""
+        self.device = torch.device(device)
+
+    def load(self, unit: int) -> LoadedWeights:
+        """Decrypt and verify one unit's weights. Raises SealedError."""
+        asked = self.units[unit]
+        key = self.keys[Path(str(asked.fold.file)).stem]
+        return load_sealed_tensors(self.files[str(asked.fold.header)], key, asked.role, asked.fold.header)
+
+    def build(self, unit: int, loaded: LoadedWeights) -> None:
+        """The unit's network on the device; one of the same shape is kept and gets the new weights.
+
+        Raises ModelError, GoldenError, and CanvasMismatchError.
+        """
+        weights, metadata = loaded
+        asked = self.units[unit]
+        info = parse_checkpoint_info(metadata, asked.role)
+        if canvas_kind(asked) != CanvasKind(info.net.canvas_size, info.net.decoder):
+            raise CanvasMismatchError(f"{asked.role}: trained on images decoded at {info.net.canvas_size} px by "
+                                      f"'{info.net.decoder}', but the ensemble says {canvas_kind(asked).size} px by "
+                                      f"'{canvas_kind(asked).decoder}'; run ./ensemble_search.py again")
+        if self.net is not None and self.info is not None and same_shape(self.info, info):
+            self.net.load_state_dict(weights)
+        else:
+            self.net = restore_net(weights, info, asked.role, self.task.build,
+                                   self.networks.get(info.net.arch)).to(self.device)
+            self.tuned = None
+        self.info = info
+        check_golden(self.net, info, self.device, self.task.probe)
+        size = self.batch_sizes.get(info.run, BATCH_IMAGES[self.device.type])
+        precision = self.precisions.get(str(self.device), "fp32")
+        if self.tuned is None:
+            self.tuned = self.tune(asked, info.net, size, precision)
+        self.forward = Forward(self.tuned, info.net, asked.member.views, self.device, size, precision,
+                               self.task.predict)
+
+    def tune(self, asked: Unit, config: NetConfig, size: int, precision: Precision) -> nn.Module:
+        """The network in its fastest form. On the CPU it stays as it is: the out-of-fold predictions' form."""
+        assert self.net is not None
+        if self.device.type == "cpu":
+            return self.net
+        units = sum(other.member.run == asked.member.run for other in self.units)
+        batches = units * len(asked.member.views) * len(self.pixels[canvas_kind(asked)]) / size
+        with reduced_precision(self.device, precision):
+            sample = normalise(golden_pixels(config.size).to(self.device), config)
+            chosen = tune_net(self.net, sample[:1].expand(size, -1, -1, -1).clone(), batches)
+        print(f"{asked.role} on {self.device}: {chosen.text()}", flush=True)
+        return TunedNet(self.net, chosen.form)
+
+    def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> Rows:
+        """The first `views` views, merged; a streamed image that has no pixels is lost. Raises PredictError."""
+        assert self.forward is not None and self.info is not None
+        asked = self.units[unit]
+        pixels = self.pixels[canvas_kind(asked)]
+        self.forward.use_views(asked.member.views[:views])
+        found = finite_rows(self.forward, pixels, start, stop, lambda done: check(), asked.role)
+        self.batch_sizes[self.info.run] = self.forward.batch_size
+        rows = self.task.merge_views(found, asked.member.merge, self.outputs)
+        lost = np.zeros(stop - start, dtype=bool)
+        if isinstance(pixels, (CanvasFile, PageStream)):
+            lost[[row - start for row in pixels.lost_rows(start, stop)]] = True
+        return replace(rows, lost=lost)
+
+
+def same_shape(first: CheckpointInfo, second: CheckpointInfo) -> bool:
+    """Whether two checkpoints are of the same network but for the weights."""
+    return (first.net, first.n_classes) == (second.net, second.n_classes)
