@@ -8,11 +8,11 @@ from pathlib import Path
 
 from packer.errors import PackError
 from packer.flatten.header import read_header, read_provenance
-from packer.flatten.keys import remove_keys
-from packer.flatten.render import read_embedded_spec, read_line_table
 from packer.build.entry import ENTRY, ensemble_layout
 from packer.build.pack import WheelSet, pack_layout
 from packer.flatten.graph import Layout
+from packer.flatten.packed_script import read_embedded_spec, read_line_table
+from packer.flatten.script_keys import remove_keys
 
 SHOWN_LINES = 60
 

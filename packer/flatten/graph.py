@@ -21,12 +21,11 @@ class Layout:
     entry: Path
     text: str | None = None  # of an entry that is no file
     project: Path | None = None  # folder of a user's own modules, which are packed like the package's
-    shown_src: str = ""  # how `src` is shown; "": relative to `root`
-    listings: dict[Path, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
+    shown_src: str = ""  # how `src` is shown: "src", or "." where the entry lies in it; "": as it is called
     paths: dict[str, Path | None] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.shown_src:  # "src", or "." when the package's folder is all there is
+        if not self.shown_src:
             object.__setattr__(self, "shown_src", os.path.relpath(os.path.realpath(self.src), self.root))
 
     @cached_property
@@ -40,15 +39,11 @@ class Layout:
         if self.text is not None and path == self.entry:
             return path.name
         path = Path(os.path.realpath(path))
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
-
-    def shown_module(self, name: str, path: Path) -> str:
-        """The same for the file of a module, without asking the disk."""
-        parts = name.split(".")
-        folder = self.shown_src if parts[0] == self.package else ""
-        parts += ["__init__.py"] if path.name == "__init__.py" else []
-        shown = os.path.join(folder, *parts).removeprefix("./")
-        return shown if path.name == "__init__.py" else f"{shown}.py"
+        for folder, name in ((self.src, self.shown_src), (self.project, ""), (self.root, "")):
+            here = Path(os.path.realpath(folder or self.root))
+            if path.is_relative_to(here):
+                return Path(name, path.relative_to(here)).as_posix()
+        return path.name
 
     def base(self, name: str) -> Path:
         """The folder that a dotted module is looked for in."""
@@ -57,40 +52,16 @@ class Layout:
     def module_path(self, name: str) -> Path | None:
         """The file of a dotted module of the package or the project, None when there is none; looked for once."""
         if name not in self.paths:
-            self.paths[name] = self.find_module(name)
+            base = self.base(name).joinpath(*name.split("."))
+            places = (base.with_name(f"{base.name}.py"), base / "__init__.py")
+            self.paths[name] = next((path for path in places if path.is_file()), None)
         return self.paths[name]
-
-    def find_module(self, name: str) -> Path | None:
-        """The same, looked for now."""
-        folder, last = self.folder_of(name)
-        names = self.listing(folder)
-        if f"{last}.py" in names:
-            return folder / f"{last}.py"
-        if last in names and "__init__.py" in self.listing(folder / last):
-            return folder / last / "__init__.py"
-        return None
-
-    def folder_of(self, name: str) -> tuple[Path, str]:
-        """The folder that a dotted module lies in, and the last part of its name."""
-        *folders, last = name.split(".")
-        return self.base(name).joinpath(*folders), last
-
-    def listing(self, folder: Path) -> frozenset[str]:
-        """Names in a folder, read once; empty for what is no folder."""
-        if folder not in self.listings:
-            there = folder in (self.src, self.project) or folder.name in self.listing(folder.parent)
-            try:
-                self.listings[folder] = frozenset(os.listdir(folder)) if there else frozenset()
-            except OSError:
-                self.listings[folder] = frozenset()
-        return self.listings[folder]
 
     def owns(self, each: Import) -> bool:
         """Whether an import is first-party: of the package, of the project, or relative."""
         if each.level or each.root == self.package:
             return True
-        return self.project is not None and (
-            f"{each.root}.py" in self.listing(self.project) or self.module_path(each.module) is not None)
+        return self.project is not None and any(map(self.module_path, (each.root, each.module)))
 
 
 @dataclass
@@ -148,8 +119,7 @@ class GraphReader:
     def read(self, path: Path, name: str) -> Module | Violation:
         known = self.cache.get(path)
         if known is None:
-            shown = self.layout.shown_module(name, path) if name else self.layout.shown(path)
-            text = self.layout.text
+            text, shown = self.layout.text, self.layout.shown(path)
             known = parse_module(text, shown, name) if text and not name else read_module(path, shown, name)
             self.cache[path] = known
         return known
@@ -179,10 +149,9 @@ class GraphReader:
             if package in self.packages:
                 continue
             self.packages.add(package)
-            folder = self.layout.base(name).joinpath(*parts[:length])
-            if "__init__.py" not in self.layout.listing(folder):
+            path = self.layout.base(name).joinpath(*parts[:length], "__init__.py")
+            if not path.is_file():
                 continue
-            path = folder / "__init__.py"
             found = self.read(path, package)
             if isinstance(found, Violation):
                 self.graph.violations.append(found)

@@ -27,7 +27,7 @@ from foldpack.settings.stages import Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import load_strict
 from foldpack.train.run import train_run
-from packer.rehearse.process import Rehearsal, lay_out_inputs, rehearse
+from packer.rehearse.process import Ran, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
 FOLDPACK = ("-P", "-m", "foldpack.commands.main")  # for Python; -P: nothing is imported from the folder we are in
@@ -72,7 +72,7 @@ class RecipeResult:
     metric: str
     oof: float
     submission: Path
-    rehearsal: Rehearsal
+    rehearsal: Ran
 
 
 def read_recipe(configs_folder: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]]:
@@ -171,7 +171,7 @@ def run_recipe(
     return RecipeResult(spec.metric.name, spec.metric.oof, rehearsal.submission, rehearsal)
 
 
-def rehearse_competition(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
+def rehearse_competition(build: Path, name: str, slug: str, data: Path) -> Ran:
     """Run the kernel of `build/<name>/` once on the whole competition: its submission answers every test image.
 
     `packer.rehearse.verdict.rehearse_build` checks more, on a part. The inputs stay in `build/<name>/rehearsal/input/`.

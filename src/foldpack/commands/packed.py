@@ -14,7 +14,7 @@ from foldpack.errors import DataError
 from foldpack.settings.ensemble import read_spec, spec_to_dict
 from foldpack.settings.run import ConfigError, read_text
 from packer.build.pack import pack_entry
-from packer.build.report import needs_lines, report_lines
+from packer.build.pack_report import needs_lines, report_lines
 from packer.build.where import verify_script, where
 from packer.flatten.rules import check_project
 from packer.image.image import kaggle_image
