@@ -26,10 +26,9 @@ from foldpack.engine.runlog import LOG_NAME
 from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.kernel.fallback import make_fallback
+from foldpack.kernel.fallback import Fallback, make_fallback
 from foldpack.kernel.options import kernel_options
 from foldpack.kernel.stage import StageRunner
-from foldpack.kernel.submission import Submission
 from foldpack.keyring.keyring import Keyring
 from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.predict.canvas import decode_items
@@ -323,7 +322,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
 def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kernel, monkeypatch) -> None:
     """Cut off after two units: the next process must not put the prior in their place, unless the pack is another."""
-    finish, prior = StageRunner.finish, Submission.write_prior
+    finish, prior = StageRunner.finish, Fallback.write
     finished: list[int] = []
     priors: list[int] = []
 
@@ -342,7 +341,7 @@ def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kern
         with pytest.raises(RuntimeError, match="the power is gone"):
             kernel.run()
     half = kernel.submission
-    monkeypatch.setattr(Submission, "write_prior", count)
+    monkeypatch.setattr(Fallback, "write", count)
     with monkeypatch.context() as patch:
         patch.setattr(StageRunner, "work", lambda *_: None)
         assert kernel.run() == 0
