@@ -19,8 +19,8 @@ class UnitLength(nn.Module):
 
 
 def build_embedder(net: NetConfig, dim: int, pretrained: bool = False,
-                    make: MakeNet | None = None) -> nn.Module:
-    """A network (B, 3, size, size) float32 normalised -> (B, dim) float32 of length 1.
+                   make: MakeNet | None = None) -> nn.Module:
+    """A network (B, C, H, W) float32 normalised -> (B, dim) float32 of length 1.
 
     Its first part is the timm network: backbone, pooling and a linear layer. Raises ModelError as `build_classifier`
     does.

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from foldpack.errors import FoldpackError, did_you_mean
+from foldpack.settings.file_members import FilesSpec
+from foldpack.settings.network import Geometry, Sides, check_pixels
 from foldpack.settings.strict_model import StrictModel
 
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
@@ -22,7 +24,8 @@ AnswerKind = Literal["class", "labels", "grades", "values", "probs", "ranking", 
 # What a network's outputs become, by the task that its run was trained for.
 LINKS: dict[str, Literal["softmax", "sigmoid"]] = {"multiclass": "softmax", "multilabel": "sigmoid"}
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -70,11 +73,18 @@ class MemberSpec(StrictModel):
     views: Annotated[list[str], Field(min_length=1)]
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
     network: str | None = None  # FILE.py:NAME of one of the project's own, which the kernel takes along
-    size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
+    size: Sides  # of the network's input, pixels: as in its NetConfig, like the next four
     seconds_per_image: Annotated[float, Field(ge=0)]  # one fold, one view, measured where the OOF was made
-    canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # side of the decoded image; `size` if left out
+    canvas: Sides | None = None
     decoder: Literal["pillow", "pillow-draft"] = "pillow"
+    geometry: Geometry | None = None
+    channels: Annotated[int, Field(ge=1, le=64)] = 3
     folds: Annotated[list[FoldSpec], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _pixels_fit(self) -> MemberSpec:
+        check_pixels(self.size, self.canvas, self.geometry)
+        return self
 
     @model_validator(mode="after")
     def _each_fold_once(self) -> MemberSpec:
@@ -89,12 +99,12 @@ class NamedOutputs(StrictModel):
 
     kind: str
     link: str  # what becomes of a network's numbers
-    names: Annotated[list[str], Field(min_length=1)]  # column order of every table of predictions
-    prior: list[float]  # of each column, from the training labels; answers for a broken image
+    names: list[str]  # column order of every table of predictions; empty: of files that had none
+    prior: list[float]  # of each column, from the training labels; answers for a broken image; empty: of old files
 
     @model_validator(mode="after")
     def _columns_fit(self) -> NamedOutputs:
-        if len(self.prior) != len(self.names):
+        if self.prior and len(self.prior) != len(self.names):
             raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} names")
         if len(set(self.names)) != len(self.names):
             raise ValueError("a name stands there twice")
@@ -106,7 +116,6 @@ class Classes(NamedOutputs):
 
     kind: Literal["classes"] = "classes"
     link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
-    names: Annotated[list[str], Field(min_length=2)]
 
     @property
     def exclusive(self) -> bool:
@@ -277,7 +286,8 @@ class StageSpec(StrictModel):
     task: str  # a name that `kernels/kernel.py` knows
     share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the time left at its start; binds once a unit is finished
     outputs: Outputs
-    members: Annotated[list[MemberSpec], Field(min_length=1)]
+    members: list[MemberSpec] = []
+    files: FilesSpec | None = None  # in place of members: predictions that anyone made, for `foldpack blend`
     plan: PlanSpec | None = None
     fuse: Fuse
     level2: Annotated[list[Level2Spec], Field(max_length=1)] = []  # where members are missing the blend stands
@@ -285,8 +295,13 @@ class StageSpec(StrictModel):
 
     @model_validator(mode="after")
     def _members_fit(self) -> StageSpec:
-        if not sum(member.weight for member in self.members) > 0:
+        if bool(self.members) == (self.files is not None):
+            raise ValueError("members: a stage needs members that are runs, or files in place of them")
+        if self.members and not sum(member.weight for member in self.members) > 0:
             raise ValueError("the weights of the members sum to 0")
+        fewest = 2 if isinstance(self.outputs, Classes) else 1
+        if self.members and (len(self.outputs.names) < fewest or not self.outputs.prior):
+            raise ValueError(f"outputs: networks need {fewest} names or more, and a prior")
         return self
 
     @model_validator(mode="after")
@@ -313,7 +328,9 @@ class StageSpec(StrictModel):
 
     @model_validator(mode="after")
     def _level2_fits(self) -> StageSpec:
-        weighted = [member.run for member in self.members if member.weight > 0]
+        weighted = [name for name, weight in self.shares.items() if weight]
+        if self.level2 and not (isinstance(self.outputs, Classes) and self.outputs.prior):
+            raise ValueError("level2 needs classes and their prior")
         for level2 in self.level2:
             if strange := [run for run in level2.members if run not in weighted]:
                 raise ValueError(f"level2.members names '{strange[0]}', which has no weight here; search again")
@@ -322,3 +339,10 @@ class StageSpec(StrictModel):
             if level2.reject is not None and level2.reject >= len(self.outputs.names):
                 raise ValueError(f"level2.reject is class {level2.reject} of {len(self.outputs.names)}, counted from 0")
         return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Name of a run or file -> its weight, in the order of the YAML."""
+        if self.files is not None:
+            return {member.name: member.weight for member in self.files.members}
+        return {member.run: member.weight for member in self.members}
