@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from foldpack.engine.units import canvas_kind, plan_units
+from foldpack.data.geometry import canvas_kind
+from foldpack.engine.units import plan_units
 from foldpack.predict.room import RAM_SHARE, SPARE_ROOM, TEMP_LIMIT, Place
 from foldpack.predict.scratch import canvas_bytes, plan_canvases
 from foldpack.settings.ensemble import EnsembleSpec
@@ -35,7 +36,7 @@ def room_on_kaggle(spec: EnsembleSpec, images: int, devices: int) -> ImageRoom:
     """What a kernel with so many GPUs will do with so many images, by the rule that it follows itself."""
     stage = spec.last
     units = plan_units(stage)
-    uses = Counter(canvas_kind(unit) for unit in units)
+    uses = Counter(canvas_kind(unit.member) for unit in units)
     predictions = 4 * images * len(stage.outputs.names) * len(units)
     working = max(0, WORKING_BYTES - SPARE_ROOM - predictions)
     places = [Place(Path("/tmp"), TEMP_LIMIT), Place(Path("/kaggle/working"), working)]

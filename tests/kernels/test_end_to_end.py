@@ -19,6 +19,7 @@ from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
 
 from foldpack.competitions import answer_table
 from foldpack.competitions.registry import get_competition
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.rows import Rows
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.engine.deadline import OutOfTime, StageDeadline
@@ -47,7 +48,7 @@ LONG = "20"  # hours; the process is that of all tests, and its age counts
 
 def package_probs(house: House, spec: EnsembleSpec, folder: Path) -> np.ndarray:
     """(n, C) of the test images in `folder`: what the source package computes from the plain checkpoints."""
-    canvas = decode_items(DIGITS.test(folder), 32, 2)
+    canvas = decode_items(DIGITS.test(folder), CanvasKind(32), 2)
     members = []
     for member in spec.members:
         folds = []
