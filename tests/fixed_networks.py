@@ -95,7 +95,8 @@ def make_run(folder: Path, run: str, pixels: torch.Tensor) -> dict:
 def make_kernel(root: Path) -> tuple[Build, dict[str, str]]:
     """Write images, checkpoints, ensemble and keyring, and pack -> the build, and its keys by sealed file."""
     write_digits(root / "data", root / "answers.csv", COUNT)
-    pixels = torch.from_numpy(decode_items(DIGITS.test(root / "data"), canvas_kind(NetConfig(arch="test_resnet", size=32)), 2).pixels)
+    kind = canvas_kind(NetConfig(arch="test_resnet", size=32))
+    pixels = torch.from_numpy(np.asarray(decode_items(DIGITS.test(root / "data"), kind, 2).pixels))
     members = [make_run(root / "runs", run, pixels) for run in RUNS]
     spec = {"version": 1, "name": "fixed", "competition": "digits", "slug": "foldpack-digits", "task": "multiclass",
             "metric": {"name": "accuracy", "oof": 0.5}, "blend": {"space": "logit"}, "classes": CLASSES,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from foldpack.data.answers import Answers
@@ -23,9 +25,10 @@ from foldpack.settings.stages import (
 def answers_of(rows: Rows, decision: Decision, outputs: Outputs) -> Answers:
     """What the decision makes of rows: column `probs` (n, C) float32 of classes, or `value` (n, T) float32 of values.
 
-    Class: the likeliest, the first of equal ones. Labels: those at or above the threshold, in column order. Ranking:
-    the best k, equal ones in column order; with a `none_score` the last class, "none of these", has that score.
-    Probabilities and values: the numbers. Grades: how many cuts lie at or below the value.
+    Class: the likeliest, the first of equal ones; where items are boxes, that of each box of an image in their order.
+    Labels: those at or above the threshold, in column order. Ranking: the best k, equal ones in column order; with a
+    `none_score` the last class, "none of these", has that score. Probabilities and values: the numbers. Grades: how
+    many cuts lie at or below the value.
     """
     if isinstance(outputs, Values):
         values = np.asarray(rows.columns["value"])
@@ -34,7 +37,9 @@ def answers_of(rows: Rows, decision: Decision, outputs: Outputs) -> Answers:
         return Answers(numbers=values, columns=outputs.names)
     probs, names = np.asarray(rows.columns["probs"]), outputs.names
     if isinstance(decision, ClassDecision):
-        return Answers([[names[k]] for k in probs.argmax(axis=1)])
+        likeliest = [names[k] for k in probs.argmax(axis=1)]
+        starts = range(len(likeliest) + 1) if rows.starts is None else rows.starts.tolist()
+        return Answers([likeliest[first:end] for first, end in pairwise(starts)])
     if isinstance(decision, LabelsDecision):
         chosen = decide(probs, np.asarray(decision.threshold), decision.min_labels, decision.max_labels)
         return Answers([[names[k] for k in np.flatnonzero(row)] for row in chosen])

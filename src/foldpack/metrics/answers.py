@@ -8,7 +8,7 @@ from foldpack.settings.stages import AnswerKind
 # What is decided of an item, by the task of the runs.
 HANDED_IN: dict[str, AnswerKind] = {"multiclass": "class", "multilabel": "labels", "regress": "values",
                                     "embed": "ranking"}
-IN_WORDS: dict[AnswerKind, str] = {
+IN_WORDS: dict[str, str] = {
     "class": "one class an item",
     "labels": "a set of labels an item",
     "grades": "a grade an item",
@@ -16,10 +16,11 @@ IN_WORDS: dict[AnswerKind, str] = {
     "probs": "probabilities",
     "ranking": "a ranked list of classes an item",
     "pages": "boxes, points or masks",
+    "hand_on": "boxes for a later stage",
 }
 
 
-def answer_problem(name: str, answer: AnswerKind, handed_in: AnswerKind) -> str | None:
+def answer_problem(name: str, answer: AnswerKind, handed_in: str) -> str | None:
     """What is wrong and what is allowed, where a metric does not score what a kernel hands in; else None.
 
     name, answer: of the metric; handed_in: the kind of the decision.

@@ -94,7 +94,7 @@ def array_view(spec: ArrayEnsemble | EnsembleSpec) -> ArrayEnsemble:
         name=spec.name,
         kind="exclusive" if stage.outputs.exclusive else "labels",
         metric=spec.metric,
-        blend=stage.fuse,
+        blend=stage.scores,
         classes=stage.outputs.names,
         members=members,
         level2=next(iter(stage.level2), None),
