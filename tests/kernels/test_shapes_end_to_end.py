@@ -15,7 +15,7 @@ from small_house import OWNER, PROJECT, competition_of, load_entry, tiny_config,
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import read_run
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.kernel import run as kernel_run
+from foldpack.kernel import stage as kernel_stage
 from foldpack.keyring.keyring import Keyring
 from foldpack.predict.room import Place
 from foldpack.search.runs import RunSearch, member_of, search_runs
@@ -94,7 +94,7 @@ def test_wherever_the_pixels_lie_the_kernel_gives_the_out_of_fold_numbers(
 ) -> None:
     room = {"in memory": [Place(None, 1 << 40)], "in files": [Place(tmp_path / "tmp", 1 << 40)],
             "in part": [Place(tmp_path / "tmp", 60_000)], "nowhere": []}[kept]
-    monkeypatch.setattr(kernel_run, "find_places", lambda *_: room)
+    monkeypatch.setattr(kernel_stage, "find_places", lambda *_: room)
     inputs = lay_out_inputs(tmp_path, ("foldpack-digits", shapes.data), {shapes.build.dataset: shapes.build.weights})
     keys = ast.literal_eval(shapes.build.script.read_text().split("\nKEYS: dict[str, str] = ")[1].split("\n")[0])
     probs = tmp_path / "probs.npy"
