@@ -9,9 +9,9 @@ from pathlib import Path
 from foldpack.errors import FoldpackError
 from foldpack.files import write_atomic
 from packer.build.pack import WheelSet, pack_entry, source_commit
-from packer.build.report import needs_lines, report_lines
+from packer.build.pack_report import needs_lines, report_lines
 from packer.errors import PackError
-from packer.flatten.keys import SIZE_LIMIT
+from packer.flatten.script_keys import SIZE_LIMIT
 from packer.image.image import kaggle_image
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from packer.errors import PackError
-from packer.flatten.keys import SIZE_LIMIT
+from packer.flatten.script_keys import SIZE_LIMIT
 from packer.flatten.header import read_contents
 
 FOLDER = "/tmp/packed_kernel"  # not the working folder, which Kaggle keeps as public output

@@ -16,13 +16,13 @@ from packer.errors import PackError
 from packer.flatten.first_part import has_first_part, script_roots
 from packer.flatten.graph import Graph, Layout, read_graph
 from packer.flatten.header import Provenance, how_lines, render_header
-from packer.flatten.keys import SIZE_LIMIT, inject_keys, refuse_secret_fields, refuse_secrets
+from packer.flatten.script_keys import SIZE_LIMIT, inject_keys, refuse_secret_fields, refuse_secrets
 from packer.flatten.render import Additions, render_script
 from packer.flatten.rules import check_graph
 from packer.flatten.runtime import RUNTIME_FILES, runtime_module
 from packer.flatten.shake import shake
 from packer.image.image import kaggle_image, normal_name
-from packer.build.report import PackReport, make_report, size_breakdown
+from packer.build.pack_report import PackReport, make_report, size_breakdown
 
 if TYPE_CHECKING:
     from packer.carry.vendor import Carried

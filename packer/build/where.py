@@ -8,8 +8,8 @@ from pathlib import Path
 
 from packer.errors import PackError
 from packer.flatten.header import read_header, read_provenance
-from packer.flatten.keys import remove_keys
-from packer.flatten.render import read_embedded_spec, read_line_table
+from packer.flatten.script_keys import remove_keys
+from packer.flatten.packed_script import read_embedded_spec, read_line_table
 from packer.build.pack import WheelSet, pack_entry
 
 SHOWN_LINES = 60

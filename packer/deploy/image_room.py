@@ -11,6 +11,7 @@ from foldpack.engine.units import plan_units
 from foldpack.predict.room import RAM_SHARE, SPARE_ROOM, TEMP_LIMIT, Place
 from foldpack.predict.scratch import canvas_bytes, plan_canvases
 from foldpack.settings.ensemble import EnsembleSpec
+from foldpack.settings.stages import StageSpec
 
 FREE_MEMORY = 29_000_000_000  # bytes of a GPU session
 WORKING_BYTES = 20_000_000_000  # below /kaggle/working
@@ -33,8 +34,17 @@ class ImageRoom:
 
 
 def room_on_kaggle(spec: EnsembleSpec, images: int, devices: int) -> ImageRoom:
-    """What a kernel with so many GPUs will do with so many images, by the rule that it follows itself."""
-    stage = spec.last
+    """What a kernel with so many GPUs will do with so many images, by the rule that it follows itself.
+
+    Stages come one after the other, and each makes room for the next.
+    """
+    rooms = [room_of_stage(stage, images, devices) for stage in spec.stages]
+    return ImageRoom(max(room.needed for room in rooms), [text for room in rooms for text in room.kept],
+                     sum(room.again for room in rooms))
+
+
+def room_of_stage(stage: StageSpec, images: int, devices: int) -> ImageRoom:
+    """The same of one stage."""
     units = plan_units(stage)
     uses = Counter(canvas_kind(unit.member) for unit in units)
     predictions = 4 * images * len(stage.outputs.names) * len(units)

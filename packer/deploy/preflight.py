@@ -16,16 +16,16 @@ from foldpack.files import sha256_file
 from foldpack.metrics.answers import answer_of, answer_problem
 from foldpack.predict.views import require_views
 from foldpack.sealed.container import SealedError, read_sealed_header
-from foldpack.sealed.keys import read_keys_file
-from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, fold_role, sealed_parts
+from foldpack.settings.ensemble import EnsembleSpec, fold_role, sealed_parts
 from packer.build.kernel_folder import Build, kaggle_slug, shares_slug
 from packer.build.stage import SealedStore, require_checkpoint
 from packer.deploy.hours import ACCELERATORS, RETIRED, predict_hours
 from packer.deploy.image_room import room_on_kaggle
-from packer.flatten.keys import SIZE_LIMIT, keys_in_script
+from packer.flatten.script_keys import SIZE_LIMIT
 from packer.image.image import Image
 from packer.kaggle.credentials import MAKE_TOKEN, NO_CREDENTIALS, Credentials
 from packer.kaggle.exits import DeployError, Exit
+from packer.rehearse.verdict import build_keys
 
 SESSION_HOURS = 12.0  # Kaggle ends every session then
 SPARE_BYTES = 200 * 10**6  # beside the sealed weights: scripts, logs, output
@@ -288,10 +288,7 @@ def check_sealed(build: Build) -> Iterator[Finding]:
 
 def check_keys(build: Build) -> Iterator[Finding]:
     """The kernel will have a key for each sealed file."""
-    if build.spec.keys == "dataset":
-        have = set(read_keys_file(build.folder / "keys" / KEYS_FILE))
-    else:
-        have = {Path(name).stem for name in keys_in_script(build.script.read_text(encoding="utf-8"))}
+    have = build_keys(build)
     missing = [part.role for part in sealed_parts(build.spec) if Path(part.file).stem not in have]
     if missing:
         yield Finding("error", f"no key for the weights of {', '.join(missing)}", "build again")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from packer.errors import Violation
 from packer.flatten.graph import Graph
-from packer.flatten.nodes import FunctionNode
-from packer.flatten.shake import Shaken, Symbol, shake
+from packer.flatten.nodes import FunctionNode, takes
+from packer.flatten.shake import Shaken, shake
 from packer.flatten.source import Import, Module, statement_imports
 from packer.image.image import is_stdlib
 
@@ -44,16 +44,14 @@ def first_part_violations(graph: Graph, with_spec: bool | None) -> Iterator[Viol
         yield Violation(graph.entry.shown, node.lineno, 7, "`begin` is no function", mend)
     elif with_spec is not None:
         given = ["SPEC, running"] if with_spec else ["running"]
-        count = 1 + with_spec
-        positional = [*node.args.posonlyargs, *node.args.args]
-        if not len(positional) - len(node.args.defaults) <= count <= len(positional) or None in node.args.kw_defaults:
+        if not takes(node, 1 + with_spec):
             found = f"the script will call `begin({', '.join(given)})`, which begin does not take"
             yield Violation(graph.entry.shown, node.lineno, 7, found, "change its arguments")
     for symbol in first.because:
         module = graph.by_name[symbol[0]]
         for each in outside_imports(module, symbol[1]):
             if not graph.layout.owns(each) and not is_stdlib(each.root):
-                found = f"`{each}` is needed by begin ({' -> '.join(chain(first, symbol))})"
+                found = f"`{each}` is needed by begin ({' -> '.join(name for _, name in first.chain(symbol))})"
                 yield Violation(module.shown, each.line, 7, found, MEND)
 
 
@@ -63,13 +61,3 @@ def outside_imports(module: Module, name: str) -> Iterator[Import]:
         yield from statement_imports(statement)
         for used in sorted(module.uses(statement)):
             yield from [] if used in module.defined else module.bindings.get(used, [])
-
-
-def chain(shaken: Shaken, symbol: Symbol) -> list[str]:
-    """The names from the root to a symbol."""
-    names: list[str] = []
-    step: Symbol | None = symbol
-    while step is not None:
-        names.insert(0, step[1])
-        step = shaken.because[step]
-    return names

@@ -19,7 +19,6 @@ class Layout:
     src: Path
     package: str
     entry: Path
-    listings: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
     paths: dict[str, Path | None] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -33,13 +32,6 @@ class Layout:
         path = Path(os.path.realpath(path))
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
-    def shown_module(self, name: str, path: Path) -> str:
-        """The same for the file of a module, without asking the disk."""
-        parts = name.split(".")
-        parts += ["__init__.py"] if path.name == "__init__.py" else []
-        shown = os.path.join(self.shown_src, *parts).removeprefix("./")
-        return shown if path.name == "__init__.py" else f"{shown}.py"
-
     @cached_property
     def shown_src(self) -> str:
         """The folder of the package relative to the project: "src", or "." when it is the project itself."""
@@ -48,31 +40,10 @@ class Layout:
     def module_path(self, name: str) -> Path | None:
         """The file of a dotted module of the package, None when there is none; looked for once."""
         if name not in self.paths:
-            self.paths[name] = self.find_module(name)
+            base = self.src.joinpath(*name.split("."))
+            places = (base.with_name(f"{base.name}.py"), base / "__init__.py")
+            self.paths[name] = next((path for path in places if path.is_file()), None)
         return self.paths[name]
-
-    def find_module(self, name: str) -> Path | None:
-        """The same, looked for now."""
-        folder, _, last = name.replace(".", "/").rpartition("/")
-        names = self.listing(folder)
-        if f"{last}.py" in names:
-            return self.src / folder / f"{last}.py"
-        if last in names and "__init__.py" in self.listing(os.path.join(folder, last)):
-            return self.src / folder / last / "__init__.py"
-        return None
-
-    def listing(self, folder: str) -> frozenset[str]:
-        """Names in a folder below `src`, read once; empty for what is no folder."""
-        known = self.listings.get(folder)
-        if known is None:
-            above, _, name = folder.rpartition("/")
-            there = not folder or name in self.listing(above)
-            try:
-                known = frozenset(os.listdir(self.src / folder)) if there else frozenset()
-            except OSError:
-                known = frozenset()
-            self.listings[folder] = known
-        return known
 
     def owns(self, each: Import) -> bool:
         """Whether an import is first-party: of the package, or relative."""
@@ -134,8 +105,7 @@ class GraphReader:
     def read(self, path: Path, name: str) -> Module | Violation:
         known = self.cache.get(path)
         if known is None:
-            shown = self.layout.shown_module(name, path) if name else self.layout.shown(path)
-            known = self.cache[path] = read_module(path, shown, name)
+            known = self.cache[path] = read_module(path, self.layout.shown(path), name)
         return known
 
     def read_entry(self) -> None:
@@ -163,9 +133,9 @@ class GraphReader:
             if package in self.packages:
                 continue
             self.packages.add(package)
-            if "__init__.py" not in self.layout.listing("/".join(parts[:length])):
-                continue
             path = self.layout.src.joinpath(*parts[:length], "__init__.py")
+            if not path.is_file():
+                continue
             found = self.read(path, package)
             if isinstance(found, Violation):
                 self.graph.violations.append(found)

@@ -17,6 +17,7 @@ from packer.errors import PackError
 WIDTH = 120
 LABEL_WIDTH = 15
 MAX_VALUE = 2000  # characters of one value; a header is for reading
+LIST_ITEM = r"[0-9]+\. |[-*] "
 HOW = "# How it works"
 CONTENTS = "# Contents, by line"
 ORDER = (
@@ -62,10 +63,13 @@ def how_lines(entry: ast.Module, begins: bool) -> list[str]:
 
     begins: whether the script has a first part.
     """
-    said = re.sub(r"(?<!\n)\n(?![\s*-]|[0-9]+\. )", " ", ast.get_docstring(entry) or "")  # one line a paragraph
+    said = re.sub(rf"(?<!\n)\n *(?!\n|{LIST_ITEM})", " ", ast.get_docstring(entry) or "")  # one line a paragraph
     lines = ["#", HOW, "#"]
     for paragraph in [*said.split("\n"), "", ORDER, *([BEGINS] if begins else [])]:
-        wrapped = textwrap.wrap(comment_text(paragraph), WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+        marker = re.match(LIST_ITEM, paragraph)
+        hanging = " " * len(marker[0]) if marker else ""
+        wrapped = textwrap.wrap(comment_text(paragraph), WIDTH - 4, subsequent_indent=hanging, break_long_words=False,
+                                break_on_hyphens=False)
         lines += [f"#   {line}" for line in wrapped or [""]]
     return [line.rstrip() for line in lines]
 

@@ -15,6 +15,14 @@ def all_arguments(arguments: ast.arguments) -> list[ast.arg]:
     return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *extra]
 
 
+def takes(function: FunctionNode, count: int) -> bool:
+    """Whether a function can be called with so many positional arguments and no others."""
+    arguments = function.args
+    most = len([*arguments.posonlyargs, *arguments.args])
+    enough = most - len(arguments.defaults) <= count and None not in arguments.kw_defaults
+    return enough and (count <= most or arguments.vararg is not None)
+
+
 def last_name(node: ast.expr) -> str:
     """`torch.no_grad` -> `no_grad`; empty for what is no dotted name."""
     if isinstance(node, ast.Attribute):

@@ -5,7 +5,6 @@ Where the entry has a `begin`, the slices that it reaches come first, and only t
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,19 +12,17 @@ from packer.errors import PackError
 from packer.flatten.first_part import BEGIN, first_part
 from packer.flatten.header import contents_lines, contents_size
 from packer.flatten.imports import render_imports
-from packer.flatten.keys import KEYS_LINE
 from packer.flatten.literal import literal_lines, render_literal
+from packer.flatten.packed_script import LINES_NAME, Run
 from packer.flatten.runtime import PACKAGES, TRACEBACKS, runtime_module
+from packer.flatten.script_keys import KEYS_LINE
 from packer.flatten.shake import Shaken
 from packer.flatten.source import Module, Statement
 from packer.image.image import is_stdlib
 
 SPEC_LEAD = "SPEC: dict = "
-LINES_NAME = "PACKED_LINES"
 RUNS_A_LINE = 4
 GUARD_HEAD = "# Above, only the standard library is imported. What follows takes seconds, and may fail."
-
-Run = tuple[int, int, int]  # line in the script, line in the source, number of lines
 
 
 @dataclass
@@ -102,8 +99,8 @@ def script_sections(shaken: Shaken, spec: dict[str, object] | None, additions: A
     if additions:
         yield runtime_section(PACKAGES)
     if first is not None or additions:
-        heads = with_lines([] if first is None else ['__name__ == "__main__"'] if spec is None else
-                           ["SPEC", '__name__ == "__main__"'], additions)
+        given = [*([] if spec is None else ["SPEC"]), '__name__ == "__main__"']
+        heads = with_lines([] if first is None else given, additions)
         body = [f"    {line}" if line else "" for line in render_imports(guarded)] or ["    pass"]
         yield Section("imports of other packages", ["", "", GUARD_HEAD, *heads, *body])
     yield from late
@@ -186,31 +183,3 @@ def table_lines(table: dict[str, list[Run]]) -> list[str]:
             lines.append("        " + ", ".join(map(str, runs[number : number + RUNS_A_LINE])) + ",")
         lines.append("    ],")
     return [*lines, "}"]
-
-
-def read_line_table(script: str) -> dict[str, list[Run]]:
-    """The line table of a packed script. Raises PackError for a text that has none."""
-    node = find_assignment(script, LINES_NAME)
-    if node is None:
-        raise PackError(f"not a packed script: it has no {LINES_NAME}; give the .py file that the packer wrote")
-    table: dict[str, list[Run]] = ast.literal_eval(node)
-    return table
-
-
-def read_embedded_spec(script: str) -> dict[str, object] | None:
-    """The spec inside a packed script, None when it was packed without one."""
-    node = find_assignment(script, "SPEC")
-    spec: dict[str, object] | None = None if node is None else ast.literal_eval(node)
-    return spec
-
-
-def find_assignment(script: str, name: str) -> ast.expr | None:
-    """The value that a script assigns to an annotated top-level name. Raises PackError for what is no Python."""
-    try:
-        tree = ast.parse(script)
-    except (SyntaxError, ValueError) as error:
-        raise PackError(f"not a packed script: {error}") from None
-    for node in tree.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
-            return node.value
-    return None

@@ -10,12 +10,13 @@ import ast
 import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from packer.errors import Violation
 from packer.flatten.first_part import first_part_violations
 from packer.flatten.graph import Graph, Layout, read_graph
-from packer.flatten.nodes import FunctionNode, all_arguments
+from packer.flatten.nodes import FunctionNode, takes
 from packer.flatten.rules_body import body_violations
 from packer.flatten.runtime import reserved_names, runtime_imports
 from packer.flatten.source import Import, Module, Statement
@@ -126,8 +127,6 @@ def missing_name(each: Import, target: Module) -> tuple[str, str]:
     """What is wrong with taking a name from a module that does not define it, and the mend."""
     if each.name in target.top_imports:
         return f"`{each}`: {each.module} only imports that name", f"write `{target.top_imports[each.name]}`"
-    from difflib import get_close_matches  # slow to import, and needed for this message only
-
     close = get_close_matches(each.name, target.defined, n=1)
     mend = f"did you mean {close[0]!r}?" if close else f"define it in {target.shown}, or import it from where it is"
     return f"`{each}`: {each.module} defines no {each.name!r}", mend
@@ -287,11 +286,7 @@ def main_violations(entry: Module, with_spec: bool | None) -> Iterator[Violation
         return
     if with_spec is None:
         return
-    arguments = node.args
-    positional = [*arguments.posonlyargs, *arguments.args]
-    needed = len(positional) - len(arguments.defaults)
-    room = len(positional) if arguments.vararg is None else len(all_arguments(arguments)) + len(given)
-    if needed > len(given) or room < len(given) or None in arguments.kw_defaults:
+    if not takes(node, len(given)):
         found = f"the script will call `main({', '.join(given)})`, which main does not take"
         mend = "change its arguments" if with_spec else "give its arguments defaults, or pack with a spec"
         yield Violation(entry.shown, node.lineno, 0, found, mend)

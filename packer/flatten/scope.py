@@ -6,7 +6,7 @@ import ast
 import symtable
 from collections.abc import Iterator
 
-from packer.flatten.nodes import FunctionNode, all_arguments, last_name
+from packer.flatten.nodes import FunctionNode, all_arguments, bound_names, last_name
 
 TYPED_CALLS = {"cast": slice(0, 1), "ForwardRef": slice(0, 1), "TypeVar": slice(1, None)}  # arguments that are types
 
@@ -33,6 +33,9 @@ def looked_up(node: ast.stmt, text: str) -> tuple[frozenset[str], frozenset[str]
         for each in table.get_symbols():
             if each.is_referenced() and not each.is_free():
                 (needed if each.is_global() else perhaps).add(each.get_name())
+    if perhaps:  # in a class, Python 3.12 and later list the variables of comprehensions too
+        classes = (each for each in ast.walk(node) if isinstance(each, ast.ClassDef))
+        perhaps &= {name for each in classes for inner in each.body for name in bound_names(inner)}
     return frozenset(needed), frozenset(perhaps)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from packer.errors import PackError
 from packer.flatten.graph import Graph
@@ -27,6 +28,11 @@ class Shaken:
         if statement.kind == "doc":
             return any((module.name, name) in self.because for name in module.defined)
         return statement.kind == "code" and any((module.name, name) in self.because for name in statement.names)
+
+    def chain(self, symbol: Symbol) -> list[Symbol]:
+        """The symbols from the root to this one, each named by the one before."""
+        first = self.because[symbol]
+        return [*([] if first is None else self.chain(first)), symbol]
 
     def kept_names(self, module: Module) -> list[str]:
         return [name for name in module.defined if (module.name, name) in self.because]
@@ -81,8 +87,6 @@ def explain(shaken: Shaken, name: str) -> str:
     owners = [module for module in shaken.graph.modules if name in module.defined]
     if not owners:
         every = [known for module in shaken.graph.modules for known in module.defined]
-        from difflib import get_close_matches  # slow to import, and needed for this message only
-
         close = get_close_matches(name, every, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise PackError(f"no module that the entry reaches defines {name!r}{hint}")
@@ -91,16 +95,13 @@ def explain(shaken: Shaken, name: str) -> str:
 
 def explain_symbol(shaken: Shaken, module: Module, name: str) -> str:
     """The chain of names that keeps one symbol in."""
-    symbol: Symbol | None = (module.name, name)
+    symbol = (module.name, name)
     if symbol not in shaken.because:
         users = sorted(symbol_users(shaken, module, name))
         who = f"only {', '.join(users)} name it, and they are left out too" if users else "nothing names it"
         return f"{place(module, name)} is left out: {who}"
-    chain: list[str] = []
-    while symbol is not None:
-        chain.append(place(shaken.graph.by_name[symbol[0]], symbol[1]))
-        symbol = shaken.because[symbol]
-    return "\n".join(f"{'  ' * depth}{'-> ' if depth else ''}{step}" for depth, step in enumerate(reversed(chain)))
+    steps = [place(shaken.graph.by_name[owner], each) for owner, each in shaken.chain(symbol)]
+    return "\n".join(f"{'  ' * depth}{'-> ' if depth else ''}{step}" for depth, step in enumerate(steps))
 
 
 def place(module: Module, name: str) -> str:

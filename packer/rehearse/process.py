@@ -28,15 +28,6 @@ class RehearsalError(FoldpackError):
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """What a rehearsal showed."""
-
-    submission: Path
-    log: str
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Ran:
     """What became of one run of a kernel."""
 
@@ -46,6 +37,7 @@ class Ran:
     peak: int  # bytes of memory, all its processes together, as far as looking at it five times a second shows
     late: bool  # killed at its limit
     begun: float  # seconds until the log of decisions lay there: what starting costs, imports included
+    submission: Path  # whether it is there or not
 
     def tail(self, lines: int = 15) -> str:
         """The end of the log."""
@@ -76,27 +68,16 @@ def copy_tree(source: Path, target: Path) -> None:
     shutil.copytree(source, target, copy_function=link_or_copy)
 
 
-def rehearse(script: Path, folder: Path, input_root: Path, hours: float | None = None,
-             extra_environment: dict[str, str] | None = None) -> Rehearsal:
-    """Run `script` on `input_root`; its output goes to `folder/output/`, its log to `folder/log.txt`.
-
-    The process starts in an empty folder with `python -I`, cannot import the project, cannot open a socket and sees
-    none of our environment variables. Raises RehearsalError with the end of the log when the exit code is not 0 or
-    when there is no submission.csv.
-    """
-    output, work = require_script(script, folder)
-    command = [sys.executable, "-I", str(SANDBOX), BLOCKED, str(script.resolve()),
-               "--input", str(input_root.resolve()), "--output", str(output)]
-    if hours is not None:
-        command += ["--hours", str(hours)]
-    ran = run_watched(command, work, clean_environment(work) | (extra_environment or {}), folder / "log.txt")
+def rehearse(script: Path, folder: Path, input_root: Path) -> Ran:
+    """Run `script` as `run_on_kaggle` does. Raises RehearsalError with the end of the log when the exit code is not 0
+    or when there is no submission.csv."""
+    ran = run_on_kaggle(script, folder, input_root)
     if ran.code != 0:
         raise RehearsalError(f"the kernel ended with exit code {ran.code} after {ran.seconds:.0f} s; "
                              f"its log is {folder / 'log.txt'} and ends:\n{ran.tail()}")
-    submission = folder / "output" / "submission.csv"
-    if not submission.is_file():
-        raise RehearsalError(f"the kernel ended well but wrote no {submission}; see {folder / 'log.txt'}")
-    return Rehearsal(submission, ran.log, ran.seconds)
+    if not ran.submission.is_file():
+        raise RehearsalError(f"the kernel ended well but wrote no {ran.submission}; see {folder / 'log.txt'}")
+    return ran
 
 
 def run_on_kaggle(script: Path, folder: Path, input_root: Path, environment: dict[str, str] | None = None,
@@ -112,8 +93,8 @@ def run_on_kaggle(script: Path, folder: Path, input_root: Path, environment: dic
     root.mkdir(exist_ok=True)
     command = [str(python or sys.executable), "-I", str(SANDBOX), "--kaggle", str(root), str(input_root.resolve()),
                str(output), BLOCKED, str(script.resolve())]
-    watched = clean_environment(work) | (environment or {})
-    return run_watched(command, work, watched, folder / "log.txt", limit, output / LOG_NAME)
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    return run_watched(command, work, {**kept, "HOME": str(work), **(environment or {})}, output, limit)
 
 
 def require_script(script: Path, folder: Path) -> tuple[Path, Path]:
@@ -128,18 +109,12 @@ def require_script(script: Path, folder: Path) -> tuple[Path, Path]:
     return made
 
 
-def clean_environment(home: Path) -> dict[str, str]:
-    """What a kernel may see of our variables."""
-    return {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {"HOME": str(home)}
+def run_watched(command: list[str], work: Path, environment: dict[str, str], output: Path, limit: float | None) -> Ran:
+    """Run a kernel's command in a session of its own and watch its memory. Whatever it started is ended with it.
 
-
-def run_watched(command: list[str], work: Path, environment: dict[str, str], log: Path,
-                limit: float | None = None, first: Path | None = None) -> Ran:
-    """Run a command in a session of its own and watch its memory. Whatever it started is ended with it.
-
-    limit: seconds; first: a file whose appearance is timed.
+    work: where it starts; limit: seconds.
     """
-    started = time.monotonic()
+    started, log = time.monotonic(), output.with_name("log.txt")
     with log.open("w+", encoding="utf-8", errors="replace") as file:
         process = subprocess.Popen(command, cwd=work, env=environment, stdout=file, stderr=subprocess.STDOUT,
                                    stdin=subprocess.DEVNULL, start_new_session=True)
@@ -151,7 +126,7 @@ def run_watched(command: list[str], work: Path, environment: dict[str, str], log
                     code = process.wait(pause)
                 pause = min(2 * pause, WATCH_SECONDS)
                 passed = time.monotonic() - started
-                if not begun and first is not None and first.exists():
+                if not begun and (output / LOG_NAME).exists():
                     begun = passed
                 late = code is None and limit is not None and passed > limit
         finally:
@@ -159,7 +134,7 @@ def run_watched(command: list[str], work: Path, environment: dict[str, str], log
                 os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
     text = log.read_text(encoding="utf-8", errors="replace")
-    return Ran(code, text, time.monotonic() - started, peak, late, begun)
+    return Ran(code, text, time.monotonic() - started, peak, late, begun, output / "submission.csv")
 
 
 def session_memory(session: int) -> int:
@@ -168,12 +143,9 @@ def session_memory(session: int) -> int:
     Pages that processes share are counted once where the system tells (PSS), else in each of them (RSS).
     """
     total = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[3]) == session:
-                total += process_memory(stat.parent)
-        except OSError:
-            continue  # it has just ended
+    for proc in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            total += process_memory(proc) if os.getsid(int(proc.name)) == session else 0
     return total
 
 

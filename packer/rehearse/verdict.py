@@ -17,7 +17,7 @@ from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec
 from foldpack.settings.network import height_width
 from packer.build.kernel_folder import Build
-from packer.flatten.keys import keys_in_script
+from packer.flatten.script_keys import keys_in_script
 from packer.rehearse.images import SampleImages, images_of, noise_images, write_competition
 from packer.rehearse.process import Ran, RehearsalError, lay_out_inputs, run_on_kaggle
 from packer.rehearse.sandbox import REFUSED
@@ -122,7 +122,7 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
 def make_report(scenes: list[Scene], build: Build, images: int, factor: float) -> RehearsalReport:
     """All checks of the two runs."""
     public, scoring = scenes
-    hours = predict_hours(public, scoring, images, factor)
+    hours = extrapolated_hours(public, scoring, images, factor)
     checks = [run_check(scene) for scene in scenes]
     checks += [hidden_check(scenes), corrupt_check(scoring), order_check(public, scoring)]
     checks += [key_check(scenes, build), left_check(scoring), memory_check(scoring)]
@@ -145,7 +145,7 @@ def dataset_folders(build: Build) -> dict[str, Path]:
 
 def judge_scene(scene: Scene, competition: Competition, spec: EnsembleSpec) -> Scene:
     """Fill in the answers, or what is wrong with them."""
-    submission = scene.folder / "output" / "submission.csv"
+    submission = scene.ran.submission
     if scene.ran.late:
         scene.problem = f"it did not end within {scene.ran.seconds:.0f} s and was killed"
     elif scene.ran.code != 0:
@@ -220,7 +220,7 @@ def same_answer(first: list[str], second: list[str]) -> bool:
 def key_check(scenes: list[Scene], build: Build) -> Check:
     """Whether a key stands in a log or in a file that the kernel left."""
     keys = build_keys(build)
-    forms = {form for key in keys for form in (key, key.hex().encode(), key.hex().upper().encode())}
+    forms = {form for key in keys.values() for form in (key, key.hex().encode(), key.hex().upper().encode())}
     places = []
     for scene in scenes:
         files = [scene.folder / "log.txt", *files_below(scene.folder / "output")]
@@ -229,12 +229,12 @@ def key_check(scenes: list[Scene], build: Build) -> Check:
     return Check("no key shown", not places, detail)
 
 
-def build_keys(build: Build) -> list[bytes]:
-    """The keys that the kernel gets, from its script or from the keys dataset."""
-    keys = [bytes.fromhex(key) for key in keys_in_script(build.script.read_text(encoding="utf-8")).values()]
+def build_keys(build: Build) -> dict[str, bytes]:
+    """The keys that the kernel gets, from its script or from the keys dataset, by the names of sealed files."""
     if build.spec.keys == "dataset":
-        keys += [bytes(key) for key in read_keys_file(build.folder / "keys" / KEYS_FILE).values()]
-    return keys
+        return {name: bytes(key) for name, key in read_keys_file(build.folder / "keys" / KEYS_FILE).items()}
+    found = keys_in_script(build.script.read_text(encoding="utf-8"))
+    return {Path(name).stem: bytes.fromhex(key) for name, key in found.items()}
 
 
 def left_check(scoring: Scene) -> Check:
@@ -261,7 +261,7 @@ def memory_check(scoring: Scene) -> Check:
                  f"at most {peak / 2**30:.2f} GiB at once in all its processes; Kaggle has {KAGGLE_MEMORY / 2**30:.1f}")
 
 
-def predict_hours(public: Scene, scoring: Scene, images: int, factor: float) -> float:
+def extrapolated_hours(public: Scene, scoring: Scene, images: int, factor: float) -> float:
     """Hours of the whole kernel on Kaggle: its start, and so many images at the pace of the larger run."""
     work = [scene.ran.seconds - scene.ran.begun for scene in (public, scoring)]
     more = len(scoring.answers) - len(public.answers)

@@ -12,7 +12,7 @@ import torch
 import typer
 from safetensors.torch import load_file, save_file
 
-from foldpack.commands.pack import verify
+from foldpack.commands.packed import verify
 from foldpack.commands.run_app import run_app
 from foldpack.commands.seal import register
 from foldpack.keyring.keyring import Keyring

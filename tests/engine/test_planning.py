@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from foldpack.competitions.digits import DIGITS
 from foldpack.engine.deadline import Deadline, OutOfTime, process_age
 from foldpack.engine.units import plan_units
 from foldpack.kernel.inputs import (
@@ -137,6 +136,9 @@ def test_a_plan_that_names_what_is_not_there(strange: tuple[str, int]) -> None:
     assert str(caught.value).endswith("run ./ensemble_search.py again")
 
 
+SAMPLE = ("sample_submission.csv", ["id", "label"])
+
+
 def write_sample(folder: Path, text: str = "id,label\n") -> Path:
     folder.mkdir(parents=True)
     (folder / "sample_submission.csv").write_text(text)
@@ -146,15 +148,15 @@ def write_sample(folder: Path, text: str = "id,label\n") -> Path:
 @pytest.mark.parametrize("place", ["competitions/foldpack-digits", "foldpack-digits", "", "a/b/c/d/e"])
 def test_the_competition_is_found_wherever_it_is_mounted(tmp_path: Path, place: str) -> None:
     folder = write_sample(tmp_path / "input" / place)
-    assert find_competition(tmp_path / "input", DIGITS, "foldpack-digits") == folder
+    assert find_competition(tmp_path / "input", *SAMPLE, "foldpack-digits") == folder
 
 
 def test_of_two_samples_the_one_below_the_slug_is_taken(tmp_path: Path) -> None:
     root = tmp_path / "the-slug" / "input"  # the slug above the root must not count
     write_sample(root / "a-dataset")
     folder = write_sample(root / "competitions" / "the-slug" / "data")
-    assert find_competition(root, DIGITS, "the-slug") == folder
-    assert find_competition(root, DIGITS, "other") == root / "a-dataset"
+    assert find_competition(root, *SAMPLE, "the-slug") == folder
+    assert find_competition(root, *SAMPLE, "other") == root / "a-dataset"
 
 
 def test_the_search_ends_at_the_right_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +170,7 @@ def test_the_search_ends_at_the_right_sample(tmp_path: Path, monkeypatch: pytest
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert find_competition(tmp_path, DIGITS, "the-slug") == folder
+    assert find_competition(tmp_path, *SAMPLE, "the-slug") == folder
     assert listed == [tmp_path, tmp_path / "competitions", folder]
 
 
@@ -180,12 +182,12 @@ def test_the_search_ends_at_the_right_sample(tmp_path: Path, monkeypatch: pytest
 def test_a_sample_of_another_competition_does_not_count(tmp_path: Path, text: str, told: str) -> None:
     sample = write_sample(tmp_path / "a", text) / "sample_submission.csv"
     with pytest.raises(InputError) as caught:
-        find_competition(tmp_path, DIGITS, "foldpack-digits")
+        find_competition(tmp_path, *SAMPLE, "foldpack-digits")
     assert str(caught.value) == (f"no sample_submission.csv with columns id, label below {tmp_path}; "
                                  f"{sample} {told}; attach the competition 'foldpack-digits' to the kernel")
     shutil.rmtree(tmp_path / "a")
     with pytest.raises(InputError, match="attach the competition"):
-        find_competition(tmp_path / "nothing", DIGITS, "foldpack-digits")
+        find_competition(tmp_path / "nothing", *SAMPLE, "foldpack-digits")
 
 
 def test_files_are_found_in_a_fixed_order_and_not_below_the_depth(tmp_path: Path) -> None:

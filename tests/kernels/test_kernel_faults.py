@@ -271,6 +271,18 @@ def test_when_every_unit_fails_the_prior_stands_and_the_log_says_why(kernel: Ker
     assert "no unit was finished in time (4 failed, see above)" in log
 
 
+def test_what_cannot_be_written_was_not_handed_in(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kernel_session.Submission, "write", full)
+    assert kernel.run() == 0
+    log = kernel.log()
+    assert "no unit was finished in time (4 failed, see above)" in log and "submission the training prior" in log
+
+
 def test_after_an_error_no_half_of_a_unit_and_no_decoded_image_is_left(kernel: Kernel,
                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", 1 << 30)])

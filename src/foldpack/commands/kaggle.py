@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from foldpack.commands.options import command_of
+from foldpack.commands.option_class import command_of
 from foldpack.commands.project import project_root
 from foldpack.commands.version import VersionOption
 from foldpack.errors import DataError

@@ -13,7 +13,8 @@ import typer
 
 from foldpack.commands.groups import register as register_groups_command
 from foldpack.commands.kaggle import register as register_deploy_commands
-from foldpack.commands.pack import register as register_pack_commands
+from foldpack.commands.packed import register as register_pack_commands
+from foldpack.commands.passphrase import KeyringOption
 from foldpack.commands.run_app import run_app
 from foldpack.commands.seal import register as register_sealed_commands
 from foldpack.commands.search import register as register_search_command
@@ -30,7 +31,6 @@ register_deploy_commands(app)
 register_groups_command(app)
 
 DataOption = Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")]
-KeyringOption = Annotated[Path | None, typer.Option(help="default: ~/.config/foldpack/keyring")]
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]
 
 

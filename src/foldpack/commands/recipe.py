@@ -28,7 +28,7 @@ from foldpack.settings.stages import Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import load_strict
 from foldpack.train.run import train_run
-from packer.rehearse.process import Rehearsal, lay_out_inputs, rehearse
+from packer.rehearse.process import Ran, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
 
@@ -71,7 +71,7 @@ class RecipeResult:
     metric: str
     oof: float
     submission: Path
-    rehearsal: Rehearsal
+    rehearsal: Ran
 
 
 def read_recipe(project: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]]:
@@ -170,7 +170,7 @@ def run_recipe(
     return RecipeResult(spec.metric.name, spec.metric.oof, rehearsal.submission, rehearsal)
 
 
-def rehearse_competition(build: Path, name: str, slug: str, data: Path) -> Rehearsal:
+def rehearse_competition(build: Path, name: str, slug: str, data: Path) -> Ran:
     """Run the kernel of `build/<name>/` once on the whole competition: its submission answers every test image.
 
     `packer.rehearse.verdict.rehearse_build` checks more, on a part. The inputs stay in `build/<name>/rehearsal/input/`.

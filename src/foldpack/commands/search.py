@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from foldpack.commands.options import command_of
+from foldpack.commands.option_class import command_of
 from foldpack.commands.version import VersionOption
 from foldpack.errors import INTERRUPTED, FoldpackError
 from foldpack.files import write_atomic

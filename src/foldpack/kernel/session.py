@@ -83,8 +83,8 @@ class KernelSession:
 
     def hand_in(self, rows: Rows, decision: Decision) -> None:
         """Replace the submission. rows: of the last stage."""
-        self.rows = rows
         self.submission.write(rows, decision)
+        self.rows = rows  # what could not be written was not handed in
 
     @property
     def answered(self) -> list[str]:

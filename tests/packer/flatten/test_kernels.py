@@ -15,8 +15,8 @@ from small_house import House, load_entry
 from foldpack.kernel.options import kernel_options
 from packer.build.pack import pack_entry
 from packer.build.where import verify_script
-from packer.flatten.keys import SIZE_LIMIT
 from packer.flatten.rules import check_project
+from packer.flatten.script_keys import SIZE_LIMIT
 from packer.image.image import kaggle_image
 from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs
 from packer.rehearse.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE

@@ -153,7 +153,8 @@ def test_the_header_says_what_the_script_is() -> None:
 HELLO = '''"""Say hello,
 in two lines: \u00e9.
 
-1. First this.
+1. First this,
+   at length.
 2. Then that.
 """
 
@@ -167,7 +168,7 @@ def main() -> int:
 
 def test_the_page_is_what_the_entry_says_of_itself_and_where_things_stand() -> None:
     lines = how_lines(ast.parse(HELLO), begins=True)
-    said = ["#   Say hello, in two lines: \\xe9.", "#", "#   1. First this.", "#   2. Then that."]
+    said = ["#   Say hello, in two lines: \\xe9.", "#", "#   1. First this, at length.", "#   2. Then that."]
     assert lines[:8] == ["#", HOW, "#", *said, "#"]
     text = "\n".join(lines)
     assert "KEYS (none, or those of its sealed" in text and "What `begin` reaches comes first." in text

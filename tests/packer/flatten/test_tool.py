@@ -20,8 +20,8 @@ from packer.build.notebook import FOLDER, render_notebook
 from packer.build.pack import source_commit
 from packer.build.where import verify_script
 from packer.errors import PackError
-from packer.flatten.keys import inject_keys, remove_keys
 from packer.flatten.rules import check_project
+from packer.flatten.script_keys import inject_keys, remove_keys
 from packer.image.image import is_stdlib, kaggle_image, normal_name
 
 CASES = Path(__file__).parents[1] / "cases"

@@ -14,7 +14,7 @@ from foldpack.errors import DataError
 from foldpack.settings.ensemble import read_spec, spec_to_dict
 from foldpack.settings.run import ConfigError, read_text
 from packer.build.pack import pack_entry
-from packer.build.report import needs_lines, report_lines
+from packer.build.pack_report import needs_lines, report_lines
 from packer.build.where import verify_script, where
 from packer.flatten.rules import check_project
 from packer.image.image import kaggle_image
@@ -53,14 +53,14 @@ def where_command(place: Annotated[str, typer.Argument(help="SCRIPT:LINE, as a t
 
 def explain(
     name: Annotated[str, typer.Argument(help="a top-level name")],
-    entry: Annotated[str, typer.Option(help="the entry in kernels/")] = "classify",
+    entry: Annotated[str, typer.Option(help="the entry in kernels/")] = "kernel",
 ) -> None:
     """Say which names keep NAME in the kernel, or that it is left out."""
     typer.echo(_pack(entry).report.explain(name))
 
 
 def image(
-    entry: Annotated[str, typer.Option(help="the entry in kernels/")] = "classify",
+    entry: Annotated[str, typer.Option(help="the entry in kernels/")] = "kernel",
     report: Annotated[bool, typer.Option("--report", help="also every module and what was left out of it")] = False,
 ) -> None:
     """Show what a kernel needs of the packages on the Kaggle image."""

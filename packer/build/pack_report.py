@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from packer.flatten.keys import SIZE_LIMIT
+from packer.flatten.script_keys import SIZE_LIMIT
 from packer.flatten.shake import Shaken, explain
 from packer.image.image import Image, is_stdlib
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
-from typing import TypeGuard
 
 from packer.errors import PackError
+from packer.flatten.packed_script import assigned_value, find_assignment
 
 KEYS_LINE = "KEYS: dict[str, str] = {}"
 SIZE_LIMIT = 1_000_000  # bytes; Kaggle refuses a kernel source of 1 MB
@@ -36,12 +35,15 @@ def inject_keys(text: str, keys: dict[str, str]) -> str:
     for name, key in keys.items():
         if type(name) is not str or type(key) is not str:
             raise PackError(f"keys are text by name; {name!r} holds a {type(key).__name__}")
-    lines = text.split("\n")
-    at = find_keys_line(text, lines)
+    node, lines = find_assignment(text, "KEYS"), text.split("\n")
+    if node is None:
+        raise PackError("the script has no KEYS line; only a pack with a spec takes keys")
+    if lines[node.lineno - 1] != KEYS_LINE:
+        raise PackError("the script already holds keys; give the keyless pack")
     for name, key in keys.items():
         if len(key) >= 8 and key in text:
             raise PackError(f"the key {name!r} already stands outside the script's KEYS line; take it out of the spec")
-    lines[at] = KEYS_LINE.removesuffix("{}") + ascii(keys)
+    lines[node.lineno - 1] = KEYS_LINE.removesuffix("{}") + ascii(keys)
     keyed = "\n".join(lines)
     if len(keyed) > SIZE_LIMIT:
         raise PackError(f"{len(keyed)} bytes with its keys; Kaggle takes at most {SIZE_LIMIT}")
@@ -50,35 +52,17 @@ def inject_keys(text: str, keys: dict[str, str]) -> str:
 
 def remove_keys(text: str) -> str:
     """The keyless pack of a script with keys; a keyless one, or one without a KEYS line, comes back as it is."""
-    for node in ast.parse(text).body:
-        if is_keys(node):
-            lines = text.split("\n")
-            lines[node.lineno - 1 : node.end_lineno] = [KEYS_LINE]
-            return "\n".join(lines)
-    return text
+    if (node := find_assignment(text, "KEYS")) is None:
+        return text
+    lines = text.split("\n")
+    lines[node.lineno - 1 : node.end_lineno] = [KEYS_LINE]
+    return "\n".join(lines)
 
 
 def keys_in_script(text: str) -> dict[str, str]:
     """The keys that stand in a script, hex by sealed file's name; none for a keyless one."""
-    for node in ast.parse(text).body:
-        if is_keys(node) and node.value is not None:
-            return ast.literal_eval(node.value)
-    return {}
-
-
-def find_keys_line(text: str, lines: list[str]) -> int:
-    """The index of the line that holds the empty KEYS; text that only looks like it (in a string) does not count."""
-    for node in ast.parse(text).body:
-        if is_keys(node):
-            if lines[node.lineno - 1] == KEYS_LINE:
-                return node.lineno - 1
-            raise PackError("the script already holds keys; give the keyless pack")
-    raise PackError("the script has no KEYS line; only a pack with a spec takes keys")
-
-
-def is_keys(node: ast.stmt) -> TypeGuard[ast.AnnAssign]:
-    """Whether a statement is the one that holds the keys."""
-    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "KEYS"
+    found: dict[str, str] | None = assigned_value(text, "KEYS")
+    return found or {}
 
 
 def refuse_secrets(text: str, what: str) -> None:
