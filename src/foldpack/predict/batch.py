@@ -23,6 +23,7 @@ class Batch:
     images: torch.Tensor  # (B, C, H, W) float32: a picture or page each, or a box of one
     config: NetConfig  # of the network that sees them
     grey: torch.Tensor | None = None  # the same without colour, where a view asks for it
+    frames: np.ndarray | None = None  # (B, 6): file height and width, scale and offset of the canvas
 
     def shown(self, views: list[View]) -> list[tuple[list[int], torch.Tensor]]:
         """What the network sees, stacked by shape: [(positions in `views`, (len(positions) * B, C, h, w)), ...]."""

@@ -72,31 +72,30 @@ class Forward:
                 check(at - start)
             rows = min(max(1, self.batch_size // len(self.views)), self.most_rows, stop - at)
             try:
-                parts.append(self._batch(pixels.take(at, at + rows)))
+                parts.append(self._batch(pixels.take(at, at + rows), pixels.frames(at, at + rows)))
             except RuntimeError as failure:
                 self._halve(failure, rows)
                 continue
             at += rows
         return [Rows.joined(view) for view in zip(*parts, strict=True)]
 
-    def _batch(self, pixels: np.ndarray | list[np.ndarray]) -> list[Rows]:
+    def _batch(self, pixels: np.ndarray | list[np.ndarray], frames: np.ndarray) -> list[Rows]:
         """(B, H, W, C) uint8, or B of (H, W, C): those of one shape at a time, none padded -> B rows of each view."""
         if isinstance(pixels, np.ndarray):
-            return self._stack(pixels)
+            return self._stack(pixels, frames)
         shapes = [canvas.shape for canvas in pixels]
         groups = [[row for row, own in enumerate(shapes) if own == shape] for shape in dict.fromkeys(shapes)]
-        parts = [self._stack(np.stack([pixels[row] for row in group])) for group in groups]
-        places = {row: (number, place) for number, group in enumerate(groups) for place, row in enumerate(group)}
-        order = [places[row] for row in range(len(pixels))]
-        return [Rows.joined([parts[number][view].take(slice(place, place + 1)) for number, place in order])
+        found = [self._stack(np.stack([pixels[row] for row in group]), frames[group]) for group in groups]
+        where = sorted((row, number, place) for number, group in enumerate(groups) for place, row in enumerate(group))
+        return [Rows.joined([found[number][view].take(slice(place, place + 1)) for _, number, place in where])
                 for view in range(len(self.views))]
 
-    def _stack(self, pixels: np.ndarray) -> list[Rows]:
+    def _stack(self, pixels: np.ndarray, frames: np.ndarray) -> list[Rows]:
         """(B, H, W, C) uint8 -> B rows of each view."""
         with torch.inference_mode(), reduced_precision(self.device, self.precision):
             batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device, non_blocking=True)
             grey = normalise(grey_pixels(batch), self.config) if any(view.grey for view in self.views) else None
-            shown = Batch(normalise(batch, self.config), self.config, grey)
+            shown = Batch(normalise(batch, self.config), self.config, grey, frames=frames)
             found: list[Rows] = []
             for first in range(0, len(self.views), self.together):
                 found += self.step(self.net, shown, self.views[first : first + self.together])
