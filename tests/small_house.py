@@ -16,8 +16,16 @@ import typer
 
 from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 from foldpack.competitions.digits_source import write_digits
-from foldpack.data.runs import read_run
+from foldpack.competitions.registry import get_competition
+from foldpack.data.geometry import CanvasKind
+from foldpack.data.runs import checkpoint_path, read_run
+from foldpack.ensemble.blend import blend_probs
+from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.keyring.keyring import Keyring
+from foldpack.models.checkpoint import read_checkpoint, restore_net
+from foldpack.predict.canvas import decode_items
+from foldpack.predict.device import pick_device
+from foldpack.predict.loop import predict_logits
 from foldpack.search.report.report import report_lines
 from foldpack.search.runs import RunSearch, member_of, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, spec_to_dict, write_spec
@@ -145,6 +153,20 @@ def load_entry() -> ModuleType:
     sys.modules[place.name] = module  # dataclasses look their module up
     place.loader.exec_module(module)
     return module
+
+
+def package_probs(house: House, spec: EnsembleSpec, folder: Path) -> np.ndarray:
+    """(n, C) of the test images in `folder`: what the source package computes from the plain checkpoints."""
+    canvas = decode_items(get_competition("digits").test(folder), CanvasKind(32), 2)
+    folds, weights_of = [], []
+    for member in spec.members:
+        for fold in member.folds:
+            weights, info = read_checkpoint(checkpoint_path(house.runs / member.run, fold.fold))
+            net = restore_net(weights, info, "here")
+            logits = predict_logits(net, info.net, canvas.pixels, member.views, pick_device(), 17)
+            folds.append(merge_view_probs(logits, "multiclass"))
+            weights_of.append(member.weight / len(member.folds))  # folds too are averaged in the blend space
+    return blend_probs(folds, weights_of, spec.last.fuse, spec.last.outputs.exclusive)
 
 
 def accuracy_of(probs: np.ndarray, targets: np.ndarray) -> float:

@@ -27,7 +27,7 @@ NEEDED = "needed"
 SETTINGS = {"Boxes": "settings/outputs.py", "RunConfig": "settings/run.py", "NetConfig": "settings/network.py",
             "RecipeConfig": "commands/recipe.py",
             "EnsembleSpec": "settings/ensemble.py", "StageSpec": "settings/stages.py",
-            "ArrayEnsemble": "search/array_spec.py"}
+            "FilesSpec": "settings/file_members.py"}
 # What is one of several kinds, and the section that has them.
 KINDS = {"Outputs": "Outputs", "Fuse": "Ways to fuse", "Decision": "Decisions"}
 WORDS = (
@@ -244,7 +244,7 @@ def documented_keys(title: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("name", "title"), [("RunConfig", "A run"), ("RecipeConfig", "A recipe"),
-                                             ("EnsembleSpec", "An ensemble"), ("ArrayEnsemble", "A blend of files")])
+                                             ("EnsembleSpec", "An ensemble")])
 def test_every_settings_key_is_documented_with_its_default(name: str, title: str) -> None:
     documented = {key: cell if cell == NEEDED else load_strict(f"x: {cell}", CONFIGURATION)["x"]
                   for key, cell in documented_keys(title).items()}

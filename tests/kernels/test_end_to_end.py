@@ -15,28 +15,21 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
-from small_house import OWNER, PROJECT, House, competition_of, load_entry, only
+from small_house import OWNER, PROJECT, House, competition_of, load_entry, only, package_probs
 
 from foldpack.competitions import answer_table
 from foldpack.competitions.registry import get_competition
-from foldpack.data.geometry import CanvasKind
 from foldpack.data.rows import Rows
-from foldpack.data.runs import checkpoint_path, read_run
+from foldpack.data.runs import read_run
 from foldpack.engine.deadline import OutOfTime, StageDeadline
 from foldpack.engine.runlog import LOG_NAME
 from foldpack.ensemble.answers import answers_of
-from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.kernel.fallback import make_fallback
+from foldpack.kernel.fallback import Fallback, make_fallback
 from foldpack.kernel.options import kernel_options
 from foldpack.kernel.stage import StageRunner
-from foldpack.kernel.submission import Submission
 from foldpack.keyring.keyring import Keyring
-from foldpack.models.checkpoint import read_checkpoint, restore_net
-from foldpack.predict.canvas import decode_items
-from foldpack.predict.device import pick_device
-from foldpack.predict.loop import predict_logits
-from foldpack.settings.ensemble import EnsembleSpec, parse_spec, spec_to_dict, write_spec
+from foldpack.settings.ensemble import parse_spec, spec_to_dict, write_spec
 from packer.build.kernel_folder import build_kernel
 from packer.build.stage import lay_out_keys
 from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs, rehearse
@@ -44,22 +37,6 @@ from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs, rehearse
 DIGITS = get_competition("digits")
 
 LONG = "20"  # hours; the process is that of all tests, and its age counts
-
-
-def package_probs(house: House, spec: EnsembleSpec, folder: Path) -> np.ndarray:
-    """(n, C) of the test images in `folder`: what the source package computes from the plain checkpoints."""
-    canvas = decode_items(DIGITS.test(folder), CanvasKind(32), 2)
-    members = []
-    for member in spec.members:
-        folds = []
-        for fold in member.folds:
-            weights, info = read_checkpoint(checkpoint_path(house.runs / member.run, fold.fold))
-            net = restore_net(weights, info, "here")
-            logits = predict_logits(net, info.net, canvas.pixels, member.views, pick_device(), 17)
-            folds.append(merge_view_probs(logits, "multiclass"))
-        members.append(np.mean(folds, axis=0))
-    weights_of = np.array([member.weight for member in spec.members])
-    return blend_probs(np.stack(members), weights_of, spec.last.fuse, spec.last.outputs.exclusive)
 
 
 def test_a_packed_kernel_gives_the_out_of_fold_numbers_of_its_fold(house: House, tmp_path: Path) -> None:
@@ -324,7 +301,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
 def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kernel, monkeypatch) -> None:
     """Cut off after two units: the next process must not put the prior in their place, unless the pack is another."""
-    finish, prior = StageRunner.finish, Submission.write_prior
+    finish, prior = StageRunner.finish, Fallback.write
     finished: list[int] = []
     priors: list[int] = []
 
@@ -343,7 +320,7 @@ def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kern
         with pytest.raises(RuntimeError, match="the power is gone"):
             kernel.run()
     half = kernel.submission
-    monkeypatch.setattr(Submission, "write_prior", count)
+    monkeypatch.setattr(Fallback, "write", count)
     with monkeypatch.context() as patch:
         patch.setattr(StageRunner, "work", lambda *_: None)
         assert kernel.run() == 0

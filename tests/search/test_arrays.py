@@ -9,16 +9,17 @@ import pytest
 from foldpack.errors import DataError, FoldpackError
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import get_metric
-from foldpack.search.array_spec import read_any_ensemble, write_array_ensemble
 from foldpack.search.files.array_inputs import read_arrays
 from foldpack.search.files.arrays import ArraySearch, search_arrays
 from foldpack.search.files.blend_files import blend_files
+from foldpack.search.files.blend_spec import read_blend
 from foldpack.search.files.fold_files import make_folds
 from foldpack.search.files.inputs import fold_siblings
 from foldpack.search.files.tables import read_raw
 from foldpack.search.find import SearchOptions
 from foldpack.search.level2.fit import Level2Options
 from foldpack.search.report.report import report_html, report_json, report_lines
+from foldpack.settings.ensemble import write_spec
 
 RNG = np.random.default_rng(91)
 N = 150
@@ -42,9 +43,9 @@ def members(folder):
 
 def test_the_search_of_files_and_its_yaml_give_the_reported_score(files):
     spec, numbers = search_arrays(files / "best.yml", ArraySearch(members(files), files / "y.npy", F2, options=LOGIT))
-    write_array_ensemble(files / "best.yml", spec)
-    assert read_any_ensemble(files / "best.yml") == spec
-    order = [files / f"{member.name}.npy" for member in spec.members]
+    write_spec(files / "best.yml", spec)
+    assert read_blend(files / "best.yml") == spec
+    order = [files / f"{member.name}.npy" for member in spec.last.files.members]
     assert blend_files(files / "best.yml", order, files / "out.npy", files / "decided.npy") == (N, 5)
     assert F2(LABELS, np.load(files / "decided.npy")) == pytest.approx(spec.metric.oof, abs=1e-6)
     assert numbers["scores"]["in_sample"] == pytest.approx(spec.metric.oof, abs=1e-6)
@@ -214,8 +215,8 @@ def test_values_and_grades_and_classes_are_searched_and_applied(tmp_path):
             np.save(paths[-1], one)
         metric = get_metric(name)
         spec, _ = search_arrays(tmp_path / "e.yml", ArraySearch(paths, tmp_path / "y.npy", metric))
-        write_array_ensemble(tmp_path / "e.yml", spec)
-        used = [tmp_path / f"{member.name}.npy" for member in spec.members]
+        write_spec(tmp_path / "e.yml", spec)
+        used = [tmp_path / f"{member.name}.npy" for member in spec.last.files.members]
         decided = tmp_path / "decided.npy" if name == "qwk" else None
         blend_files(tmp_path / "e.yml", used, tmp_path / "out.npy", decided)
         answer = np.load(decided or tmp_path / "out.npy")
@@ -237,12 +238,12 @@ def test_level_two_of_files_is_written_applied_and_refused_when_changed(tmp_path
     fast = Level2Options(settings={"lightgbm": {"num_leaves": 7, "learning_rate": 0.2}, "xgboost": {"eta": 0.3}})
     asked = ArraySearch(paths, tmp_path / "y.npy", get_metric("accuracy"), level2=fast)
     spec, numbers = search_arrays(tmp_path / "best.yml", asked)
-    assert numbers["level2"]["believed"] and spec.level2.nested > numbers["scores"]["nested"]
+    assert numbers["level2"]["believed"] and spec.last.level2[0].nested > numbers["scores"]["nested"]
     assert "it is used" in report_lines(numbers)[-1] and "What level 2 looks at" in report_html(numbers)
-    write_array_ensemble(tmp_path / "best.yml", spec)
-    used = [tmp_path / f"{member.name}.npy" for member in spec.members]
+    write_spec(tmp_path / "best.yml", spec)
+    used = [tmp_path / f"{member.name}.npy" for member in spec.last.files.members]
     blend_files(tmp_path / "best.yml", used, tmp_path / "out.npy")
     assert np.mean(np.load(tmp_path / "out.npy").argmax(axis=1) == y) > numbers["scores"]["in_sample"]
-    (tmp_path / "best" / spec.level2.boosters[0].file).write_text("other")
+    (tmp_path / "best" / spec.last.level2[0].boosters[0].file).write_text("other")
     with pytest.raises(DataError, match="missing or changed since the search"):
         blend_files(tmp_path / "best.yml", used, tmp_path / "out.npy")

@@ -126,9 +126,9 @@ def test_members_chosen_for_a_time_limit_do_not_flatter_the_nested_score():
 def test_the_choice_of_members_never_sees_the_scored_fold(monkeypatch):
     seen = []
 
-    def recorded(cells, solvers, metric, rule, hours, limit, rows):
+    def recorded(problem, hours, limit, rows):
         seen.append(rows)
-        return members_within(cells, solvers, metric, rule, hours, limit, rows)
+        return members_within(problem, hours, limit, rows)
 
     monkeypatch.setattr("foldpack.search.find.members_within", recorded)
     folds = np.arange(200) % 3

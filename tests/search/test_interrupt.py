@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldpack.search.array_spec import read_any_ensemble
+from foldpack.search.files.blend_spec import read_blend
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = (90, 80, 70)  # of the folds
@@ -68,7 +68,7 @@ def whole_files(folder):
     names = sorted(path.name for path in (folder / "out").iterdir() if path.is_file())
     assert names == ["best.report.html", "best.report.json", "best.yml"]
     assert (folder / "out/best.report.html").read_text().endswith("</html>\n")
-    spec = read_any_ensemble(folder / "out/best.yml")
+    spec = read_blend(folder / "out/best.yml")
     numbers = json.loads((folder / "out/best.report.json").read_text())
     assert spec.metric.oof == pytest.approx(numbers["scores"]["in_sample"], abs=1e-6) and numbers["interrupted"]
     return spec, numbers

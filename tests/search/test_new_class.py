@@ -9,14 +9,15 @@ from foldpack.ensemble.thresholds import with_new_score
 from foldpack.errors import DataError
 from foldpack.metrics.ranking import map_at_k
 from foldpack.metrics.registry import get_metric
-from foldpack.search.array_spec import read_any_ensemble, write_array_ensemble
 from foldpack.search.decide.decision import LabelRule
 from foldpack.search.decide.new_class import best_new_score
 from foldpack.search.files.arrays import ArraySearch, search_arrays
 from foldpack.search.files.blend_files import blend_files
+from foldpack.search.files.blend_spec import read_blend
 from foldpack.search.find import SearchOptions
 from foldpack.search.level2.fit import Level2Options
 from foldpack.search.report.report import report_lines
+from foldpack.settings.ensemble import write_spec
 
 NEW = LabelRule(new_class=True)
 
@@ -67,16 +68,16 @@ def test_the_search_fits_it_and_the_yaml_applies_it(tmp_path):
     map5 = get_metric("map5")
     asked = ArraySearch(paths, tmp_path / "y.npy", map5, options=SearchOptions(rule=NEW))
     spec, numbers = search_arrays(tmp_path / "best.yml", asked)
-    write_array_ensemble(tmp_path / "best.yml", spec)
-    assert read_any_ensemble(tmp_path / "best.yml") == spec and 0 < spec.new_score < 1
-    used = [tmp_path / f"{member.name}.npy" for member in spec.members]
+    write_spec(tmp_path / "best.yml", spec)
+    assert read_blend(tmp_path / "best.yml") == spec and 0 < spec.last.decision.none_score < 1
+    used = [tmp_path / f"{member.name}.npy" for member in spec.last.files.members]
     assert blend_files(tmp_path / "best.yml", used, tmp_path / "out.npy", tmp_path / "lists.npy") == (400, 21)
     lists = np.load(tmp_path / "lists.npy")
     assert lists.shape == (400, 5) and (lists == -1).sum(axis=1).max() == 1
     score = map_at_k(np.where(y == -1, 99, y), np.where(lists == -1, 99, lists))
     assert score == pytest.approx(spec.metric.oof, abs=1e-6)
     assert numbers["scores"]["nested"] == pytest.approx(spec.metric.oof, abs=0.05)
-    assert f"'in no class' scores {spec.new_score:.4f}" in "\n".join(report_lines(numbers))
+    assert f"'in no class' scores {spec.last.decision.none_score:.4f}" in "\n".join(report_lines(numbers))
     always_last = map5(np.where(y == -1, 20, y), with_new_score(np.load(tmp_path / "out.npy"), -1.0))
     assert spec.metric.oof > always_last + 0.1
 

@@ -10,7 +10,7 @@ from test_level2_runs import specialists
 from test_new_class import whales
 
 from foldpack.errors import FoldpackError
-from foldpack.search.array_spec import read_any_ensemble
+from foldpack.search.files.blend_spec import read_blend
 from foldpack.settings.ensemble import read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,7 @@ def test_files_with_items_in_no_class_and_test_predictions(cli, tmp_path, capsys
     np.save(tmp_path / "test_b.npy", np.load(paths[1])[:200] ** 3)
     cli("best", *paths, "--labels", tmp_path / "y.npy", "--metric", "map5", "--new-class", "--out", tmp_path,
         "--spaces", "probability", "--test", tmp_path / "test_a.npy", "--test", tmp_path / "test_b.npy")
-    assert read_any_ensemble(tmp_path / "best.yml").new_score > 0
+    assert read_blend(tmp_path / "best.yml").last.decision.none_score > 0
     said = capsys.readouterr().out
     assert "'in no class' scores" in said and "b: test and out-of-fold predictions can be told apart" in said
 

@@ -7,7 +7,7 @@ import pytest
 
 from foldpack.data.rows import Rows
 from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof_rows
-from foldpack.ensemble.answers import answers_of
+from foldpack.ensemble.answers import answers_of, decided_rows
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
@@ -84,27 +84,59 @@ def test_a_limit_of_hours_and_images_leaves_runs_out_and_the_plan_names_units(ru
     assert spec.last.plan.prefixes[-1].oof == pytest.approx(spec.metric.oof, abs=1e-6)
 
 
-ONE_CLASS = ["accuracy", "macro_f1", "map1", "recall1"]
-LABELS = ["f1", "f1_macro", "f1_micro", "f2", "f2_macro", "f2_micro"]
+ONE_CLASS = ["accuracy", "auc", "average_precision", "log_loss", "macro_f1", "map1", "map10", "map3", "map5", "recall1",
+             "recall10", "recall5", "top5_accuracy"]
+LABELS = ["auc", "average_precision", "f1", "f1_macro", "f1_micro", "f2", "f2_macro", "f2_micro", "log_loss", "map10",
+          "map3", "map5"]
+OF_ONE = ["recall10", "recall5", "top5_accuracy"]  # they know one right class an item
+
+
+def told(decision, blended):
+    """What a score is asked about, from nothing but what is handed in."""
+    decided = decided_rows(decision, blended)
+    if decided is None or decided.dtype == bool:
+        return blended if decided is None else decided
+    scores, ranked = np.zeros(blended.shape), decided.reshape(len(blended), -1)
+    np.put_along_axis(scores, ranked, np.arange(ranked.shape[1], 0, -1)[None] + np.zeros(ranked.shape), axis=1)
+    return scores
 
 
 @pytest.mark.parametrize(("task", "fitting"), [("multiclass", ONE_CLASS), ("multilabel", LABELS)])
-def test_only_metrics_of_what_the_kernel_hands_in_are_searched_for(runs, task, fitting):
+def test_what_is_handed_in_has_the_score_that_was_searched_for(runs, task, fitting):
+    folder, targets = runs
+    logits = {name: write_run(folder, name, task, targets[task], s, k)
+              for k, (name, s) in enumerate((("a", 1.5), ("b", 1.0)))}
+    kinds = {"multiclass": {"class", "probs", "ranking"}, "multilabel": {"labels", "probs", "ranking"}}[task]
+    for metric in fitting:
+        spec, _ = search_runs("best", [folder / "a", folder / "b"], RunSearch(metric=metric))
+        decision = spec.last.decision
+        assert decision.kind == METRICS[metric].answer and spec.metric.answer is None and decision.kind in kinds
+        probs = [merge_view_probs(logits[member.run], task) for member in spec.members]
+        blended = blend_probs(probs, [member.weight for member in spec.members], spec.last.fuse, task == "multiclass")
+        score = METRICS[metric](targets[task], told(decision, blended))
+        assert score == pytest.approx(spec.metric.oof, abs=1e-5), metric
+        kinds_before = {getattr(prefix.decision, "kind", None) for prefix in spec.last.plan.prefixes}
+        assert kinds_before == {"labels" if decision.kind == "labels" else None}
+
+
+@pytest.mark.parametrize(("task", "fitting"), [("multiclass", ONE_CLASS), ("multilabel", LABELS)])
+def test_a_metric_of_what_runs_do_not_predict_is_refused(runs, task, fitting):
     folder, targets = runs
     write_run(folder, "a", task, targets[task], 1.5, 0)
-    write_run(folder, "b", task, targets[task], 1.0, 1)
-    for metric in METRICS:
-        if metric in fitting:
-            spec, _ = search_runs("best", [folder / "a", folder / "b"], RunSearch(metric=metric))
-            assert spec.metric.name == metric and spec.metric.answer is None
-            continue
+    first = "one class an item" if task == "multiclass" else "a set of labels an item"
+    others = [metric for metric in METRICS if METRICS[metric].answer not in ("probs", "ranking")]
+    for metric in [metric for metric in others if metric not in fitting]:
         with pytest.raises(DataError) as failure:
-            search_runs("best", [folder / "a", folder / "b"], RunSearch(metric=metric))
-        hands = "one class an item" if task == "multiclass" else "a set of labels an item"
+            search_runs("best", [folder / "a"], RunSearch(metric=metric))
         said = str(failure.value)
         assert said.startswith(f"metric '{metric}' scores ") and "\n" not in said
-        assert f", but a kernel hands in {hands}; allowed: {', '.join(fitting)}" in said
+        hands = f"{first} or probabilities or a ranked list of classes an item"
+        allowed = sorted([*fitting, *(OF_ONE if task == "multilabel" else ())])
+        assert f", but a kernel hands in {hands}; allowed: {', '.join(allowed)}, or a .py file" in said
         assert said.endswith("; name one of them with --metric")
+    for metric in OF_ONE if task == "multilabel" else []:
+        with pytest.raises(DataError, match=f"metric '{metric}' knows one right class an item, .* such as map5"):
+            search_runs("best", [folder / "a"], RunSearch(metric=metric))
 
 
 def test_a_metric_of_ones_own_says_what_it_scores(runs):
@@ -116,7 +148,11 @@ def test_a_metric_of_ones_own_says_what_it_scores(runs):
     accuracy, _ = search_runs("best", [folder / "a"], RunSearch(metric="accuracy"))
     assert (spec.metric.name, spec.metric.answer) == ("mine", "class") and spec.metric.oof == accuracy.metric.oof
     (folder / "mine.py").write_text(body)
-    with pytest.raises(DataError, match="metric 'mine' scores probabilities.* or a .py file with needs = \"class\""):
+    (folder / "mine.py").write_text("def metric(y, p, groups):\n    return float(p[range(len(y)), y].mean())\n")
+    spec, _ = search_runs("best", [folder / "a"], RunSearch(metric=str(folder / "mine.py")))
+    assert spec.metric.answer == spec.last.decision.kind == "probs"
+    (folder / "mine.py").write_text('needs = "values"\n' + body)
+    with pytest.raises(DataError, match="metric 'mine' scores a value an item, but .* says what it `needs`"):
         search_runs("best", [folder / "a"], RunSearch(metric=str(folder / "mine.py")))
     (folder / "accuracy.py").write_text(body)
     with pytest.raises(FoldpackError, match="accuracy.py: 'accuracy' is the name of a built-in metric; rename"):

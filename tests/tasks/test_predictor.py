@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from foldpack.data.geometry import canvas_kind
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import whole_images
 from foldpack.data.rows import Rows
 from foldpack.engine.pool import InlinePool, ProcessPool
@@ -33,7 +33,7 @@ from foldpack.tasks.protocol import Task
 ROWS = 10
 NET = NetConfig(arch="test_resnet", size=32)
 OUTPUTS = Classes(link="softmax", names=["dark", "light"], prior=[0.5, 0.5])
-KIND = canvas_kind(NET)
+KIND = CanvasKind(32)
 VIEWS = ["identity", "hflip"]
 
 

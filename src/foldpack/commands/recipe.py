@@ -20,7 +20,7 @@ from foldpack.competitions.registry import get_competition
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
-from foldpack.metrics.answers import HANDED_IN, answer_problem
+from foldpack.metrics.answers import answer_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.settings.ensemble import read_spec
 from foldpack.settings.run import ConfigError, RunConfig, read_config, read_text
@@ -98,7 +98,7 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
     if name.endswith(".py"):
         name = str(folder / name)
     metric = find_metric(name)
-    if problem := answer_problem(metric.name, metric.answer, HANDED_IN[get_competition(recipe.competition).task]):
+    if problem := answer_problem(metric.name, metric.answer, task_answers(get_competition(recipe.competition).task)):
         where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
         raise ConfigError(f"{folder / where}: {problem}; name one of them as `metric` in recipe.yml, for the search; "
                           "the runs may keep theirs")

@@ -59,7 +59,6 @@ def search(wish: SearchWish, version: VersionOption = False) -> None:
     """Find the ensemble: write ensembles/NAME.yml and its report, and print what was found."""
     # The imports take seconds; other commands should not wait for them.
     from foldpack.metrics.plugin import find_metric
-    from foldpack.search.array_spec import write_array_ensemble
     from foldpack.search.decide.decision import LabelRule
     from foldpack.search.files.arrays import ArraySearch, search_arrays
     from foldpack.search.files.tables import is_prediction_file
@@ -86,8 +85,7 @@ def search(wish: SearchWish, version: VersionOption = False) -> None:
             wanted = ArraySearch(files=[Path(one) for one in wish.inputs], labels=wish.labels,
                                  metric=find_metric(wish.metric), groups=wish.groups, folds=wish.folds,
                                  options=options, level2=level2, tests=tuple(wish.test or ()), scores=wish.scores)
-            arrays, numbers = search_arrays(target, wanted, progress)
-            write_array_ensemble(target, arrays)
+            spec, numbers = search_arrays(target, wanted, progress)
         else:
             if wish.new_class or wish.test or wish.scores:
                 raise FoldpackError("--new-class, --test and --scores are for files of predictions, not for runs")
@@ -95,7 +93,7 @@ def search(wish: SearchWish, version: VersionOption = False) -> None:
                               device_factor=wish.device_factor, devices=wish.devices, slug=wish.slug, options=options,
                               level2=level2, boosters=booster_folder(target))
             spec, numbers = search_runs(wish.name, [wish.runs / one for one in wish.inputs], asked, progress)
-            write_spec(target, spec)
+        write_spec(target, spec)
     write_atomic(wish.out / f"{wish.name}.report.json", report_json(numbers))
     write_atomic(wish.out / f"{wish.name}.report.html", report_html(numbers))
     print("\n".join(report_lines(numbers)))

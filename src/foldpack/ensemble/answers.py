@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -25,29 +25,45 @@ from foldpack.settings.stages import (
 def answers_of(rows: Rows, decision: Decision, outputs: Outputs) -> Answers:
     """What the decision makes of rows: column `probs` (n, C) float32 of classes, or `value` (n, T) float32 of values.
 
-    Class: the likeliest, the first of equal ones; where items are boxes, that of each box of an image in their order.
-    Labels: those at or above the threshold, in column order. Ranking: the best k, equal ones in column order; with a
-    `none_score` the last class, "none of these", has that score. Probabilities and values: the numbers. Grades: how
-    many cuts lie at or below the value.
+    Names where classes are decided on, see `decided_rows`; else numbers. Where items are boxes, an image is answered
+    with the names of all its boxes, in their order.
     """
+    numbers = np.asarray(rows.columns["value" if isinstance(outputs, Values) else "probs"])
+    decided, names = decided_rows(decision, numbers), outputs.names
     if isinstance(outputs, Values):
-        values = np.asarray(rows.columns["value"])
-        if isinstance(decision, GradesDecision):
-            values = cut_grades(values, np.asarray(decision.cuts, dtype=values.dtype))
-        return Answers(numbers=values, columns=outputs.names)
-    probs, names = np.asarray(rows.columns["probs"]), outputs.names
+        return Answers(numbers=numbers if decided is None else decided, columns=names)
+    if decided is None:
+        columns = numbered(outputs, decision)
+        return Answers(numbers=numbers[:, [names.index(name) for name in columns]], columns=columns)
+    if decided.dtype == bool:
+        said = [[names[k] for k in np.flatnonzero(row)] for row in decided]
+    else:
+        said = [[names[k] for k in row] for row in (decided[:, None] if decided.ndim == 1 else decided)]
+    if rows.starts is not None:
+        said = [list(chain(*said[first:end])) for first, end in pairwise(rows.starts.tolist())]
+    return Answers(said)
+
+
+def decided_rows(decision: Decision, numbers: np.ndarray) -> np.ndarray | None:
+    """The decision in numbers, the same in search, kernel and `foldpack blend`; None: the numbers themselves.
+
+    numbers: (n, C) float32 probabilities or values, or (n,) where an item has one. Class: (n,) int64, the likeliest,
+    the first of equal ones. Labels: (n, C) bool. Ranking: (n, at most k) int64, equal ones in column order; with a
+    `none_score` the last column, "none of these", has that score and is -1. Grades: int64, how many cuts lie at or
+    below the value.
+    """
     if isinstance(decision, ClassDecision):
-        likeliest = [names[k] for k in probs.argmax(axis=1)]
-        starts = range(len(likeliest) + 1) if rows.starts is None else rows.starts.tolist()
-        return Answers([likeliest[first:end] for first, end in pairwise(starts)])
+        return numbers.argmax(axis=1)
     if isinstance(decision, LabelsDecision):
-        chosen = decide(probs, np.asarray(decision.threshold), decision.min_labels, decision.max_labels)
-        return Answers([[names[k] for k in np.flatnonzero(row)] for row in chosen])
+        table = numbers if numbers.ndim == 2 else numbers[:, None]
+        return decide(table, np.asarray(decision.threshold), decision.min_labels, decision.max_labels)
     if isinstance(decision, RankingDecision):
-        scores = probs if decision.none_score is None else with_new_score(probs, decision.none_score)
-        return Answers([[names[k] for k in row] for row in top_classes(scores, min(decision.k, len(names)))])
-    columns = numbered(outputs, decision)
-    return Answers(numbers=probs[:, [names.index(name) for name in columns]], columns=columns)
+        none = decision.none_score
+        ranked = top_classes(numbers if none is None else with_new_score(numbers, none), decision.k)[:, :decision.k]
+        return ranked if none is None else np.where(ranked == numbers.shape[1] - 1, -1, ranked)
+    if isinstance(decision, GradesDecision):
+        return cut_grades(numbers, np.asarray(decision.cuts, dtype=numbers.dtype))
+    return None
 
 
 def prior_rows(outputs: Outputs, count: int) -> Rows:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from foldpack.metrics.registry import METRICS
-from foldpack.settings.stages import AnswerKind
+from collections.abc import Sequence
 
-# What is decided of an item, by the task of the runs.
-HANDED_IN: dict[str, AnswerKind] = {"multiclass": "class", "multilabel": "labels", "regress": "values",
-                                    "embed": "ranking"}
-IN_WORDS: dict[str, str] = {
+from foldpack.metrics.registry import METRICS
+from foldpack.settings.stages import DECISIONS, LINKS, AnswerKind
+
+IN_WORDS: dict[AnswerKind, str] = {
     "class": "one class an item",
     "labels": "a set of labels an item",
     "grades": "a grade an item",
@@ -16,20 +15,25 @@ IN_WORDS: dict[str, str] = {
     "probs": "probabilities",
     "ranking": "a ranked list of classes an item",
     "pages": "boxes, points or masks",
-    "hand_on": "boxes for a later stage",
 }
 
 
-def answer_problem(name: str, answer: AnswerKind, handed_in: str) -> str | None:
-    """What is wrong and what is allowed, where a metric does not score what a kernel hands in; else None.
+def task_answers(task: str) -> tuple[AnswerKind, ...]:
+    """What can be handed in of what the runs of a task predict; a search chooses the one that its metric scores."""
+    others: dict[str, tuple[AnswerKind, ...]] = {"regress": DECISIONS["identity"], "embed": ("ranking",)}
+    return others[task] if task in others else DECISIONS[LINKS[task]]
 
-    name, answer: of the metric; handed_in: the kind of the decision.
+
+def answer_problem(name: str, answer: AnswerKind, handed_in: Sequence[AnswerKind]) -> str | None:
+    """What is wrong and what is allowed, where a metric scores none of what a kernel can hand in; else None.
+
+    name, answer: of the metric; handed_in: kinds of decisions.
     """
-    if answer == handed_in:
+    if answer in handed_in:
         return None
-    allowed = sorted(other for other, metric in METRICS.items() if metric.answer == handed_in)
-    return (f"metric '{name}' scores {IN_WORDS[answer]}, but a kernel hands in {IN_WORDS[handed_in]}; "
-            f"allowed: {', '.join(allowed)}")
+    allowed = sorted(other for other, metric in METRICS.items() if metric.answer in handed_in)
+    return (f"metric '{name}' scores {IN_WORDS[answer]}, but a kernel hands in "
+            f"{' or '.join(IN_WORDS[kind] for kind in handed_in)}; allowed: {', '.join(allowed)}")
 
 
 def answer_of(name: str, said: AnswerKind | None) -> AnswerKind | None:

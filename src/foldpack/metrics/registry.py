@@ -46,6 +46,7 @@ class Metric:
     average: Literal["samples", "micro", "macro"] = "samples"  # of an F-beta
     uses_groups: bool = False
     map_at: int = 0  # of a mean average precision at k: k
+    hit_at: int = 0  # of the share of items that are right among the best k: k
     scored: AnswerKind | None = None  # see `answer`; None: what `needs` says
 
     @property
@@ -79,7 +80,7 @@ def _fbeta(name: str, function: Any, beta: float, average: Literal["samples", "m
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric("accuracy", accuracy, scored="class"),
-    "top5_accuracy": Metric("top5_accuracy", partial(top_k_accuracy, k=5), scored="ranking"),
+    "top5_accuracy": Metric("top5_accuracy", partial(top_k_accuracy, k=5), scored="ranking", hit_at=5),
     "log_loss": Metric("log_loss", log_loss, greater_is_better=False),
     "macro_f1": Metric("macro_f1", macro_f1, scored="class"),
     "auc": Metric("auc", auc),
@@ -96,8 +97,8 @@ METRICS: dict[str, Metric] = {
     "map5": Metric("map5", partial(_ranked_map, 5), map_at=5, scored="ranking"),
     "map10": Metric("map10", partial(_ranked_map, 10), map_at=10, scored="ranking"),
     "recall1": Metric("recall1", partial(_ranked_recall, 1), scored="class"),
-    "recall5": Metric("recall5", partial(_ranked_recall, 5), scored="ranking"),
-    "recall10": Metric("recall10", partial(_ranked_recall, 10), scored="ranking"),
+    "recall5": Metric("recall5", partial(_ranked_recall, 5), scored="ranking", hit_at=5),
+    "recall10": Metric("recall10", partial(_ranked_recall, 10), scored="ranking", hit_at=10),
     "rmse": Metric("rmse", rmse, needs="values", greater_is_better=False),
     "mae": Metric("mae", mae, needs="values", greater_is_better=False),
     "pinball": Metric("pinball", pinball, needs="values", greater_is_better=False),

@@ -65,7 +65,7 @@ class CanvasFile:
         return self._handle
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_handle": None, "_lock": None}  # a worker opens the file for itself
+        return {**self.__dict__, "_handle": None, "_lock": None, "_put": set()}  # a worker opens the file for itself
 
     def __len__(self) -> int:
         return len(self.pages)

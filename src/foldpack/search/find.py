@@ -102,6 +102,46 @@ class Found:
         return replace(self.blend, weights=self.blend.weights[self.used])
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What one search works with. cells: in probability space."""
+
+    cells: Cells
+    solvers: list[Solver]
+    metric: Metric
+    folds: np.ndarray
+    options: SearchOptions
+    progress: Progress
+
+    @property
+    def rule(self) -> LabelRule:
+        return self.options.rule
+
+    @property
+    def hours(self) -> np.ndarray | None:
+        """(M,) of all folds and views of each member; None without costs."""
+        costs, machine = self.options.costs, self.options.machine
+        if costs is None or machine is None:
+            return None
+        assert len(costs) == self.cells.members
+        return np.array([member_hours(cost, machine) for cost in costs])
+
+    @property
+    def able(self) -> list[Solver]:
+        """The solvers that minimise a loss."""
+        return [solver for solver in self.solvers if solver.method in ("certified", "free")]
+
+    def certified(self, like: Solver | None = None) -> Solver:
+        """The solver whose loss stands for the metric: the one given if it has a loss, else the first that has."""
+        if like in self.able:
+            return like
+        return self.able[0] if self.able else Solver("probability", "certified")
+
+    def score(self, cells: Cells, blend: Blend) -> tuple[Decision, float]:
+        """The last step of a blend, fitted, and the score with it. cells: in the blend's space."""
+        return fit_decision(cells, blend.of(cells), self.metric, self.rule)
+
+
 def find_ensemble(
     cells: Cells,
     metric: Metric,
@@ -114,45 +154,45 @@ def find_ensemble(
     cells: probabilities (or values) of M members; folds: (items,) int. Same inputs give the same result for any
     number of threads: linear algebra runs in one.
     """
+    options = options or SearchOptions()
     with threadpool_limits(limits=1):
-        return _find(cells, metric, folds, options or SearchOptions(), progress or (lambda stage, share: None))
+        return _find(Problem(cells, default_solvers(cells, metric, options.spaces), metric, folds, options,
+                           progress or (lambda stage, share: None)))
 
 
-def _find(cells: Cells, metric: Metric, folds: np.ndarray, options: SearchOptions, progress: Progress) -> Found:
-    solvers = default_solvers(cells, metric, options.spaces)
-    hours = _hours(options, cells.members)
+def _find(problem: Problem) -> Found:
+    cells, hours, options = problem.cells, problem.hours, problem.options
     kept, front = np.ones(cells.members, dtype=bool), []
     members: MemberChoice | None = None
     if hours is not None and options.with_front:
-        progress("front", 0.0)
-        front = _scored_front(cells, solvers, metric, hours, options.rule, progress)
+        problem.progress("front", 0.0)
+        front = _scored_front(problem, hours)
         if options.limit_hours is not None and hours.sum() > options.limit_hours:
-            members = partial(members_within, cells, solvers, metric, options.rule, hours, options.limit_hours)
+            members = partial(members_within, problem, hours, options.limit_hours)
             kept = members(np.ones(cells.items, dtype=bool))
     part = cells if kept.all() else cells.take_members(kept)
-    choice, blend = _choose_blend(cells, solvers, metric, folds, options.rule, progress, members, int(kept.sum()))
+    choice, blend = _choose_blend(problem, members, int(kept.sum()))
     blend = rounded(blend)
     there = in_space(part, blend.solver)
-    decision, score = fit_decision(there, blend.of(there), metric, options.rule)
-    model = _model(part, blend, solvers, metric, options.rule)
-    everything = spread_blend(blend, kept)
-    plan, prefixes = _plan(part, blend, metric, options, kept, model)
-    progress("bootstrap", 0.0)
+    decision, score = problem.score(there, blend)
+    model = _model(problem, part, blend)
+    plan, prefixes = _plan(problem, part, blend, kept, model)
+    problem.progress("bootstrap", 0.0)
     return Found(
-        metric=metric,
+        metric=problem.metric,
         members=cells.members,
-        blend=everything,
+        blend=spread_blend(blend, kept),
         decision=decision,
-        rule=options.rule,
+        rule=problem.rule,
         score=score,
-        uniform_score=_plain_score(cells, cells.values.mean(axis=0), metric, options.rule),
-        single_scores=np.array([_plain_score(cells, member, metric, options.rule) for member in cells.values]),
+        uniform_score=_plain_score(problem, cells.values.mean(axis=0)),
+        single_scores=np.array([_plain_score(problem, member) for member in cells.values]),
         choice=choice,
-        solvers=solvers,
+        solvers=problem.solvers,
         uncertainty=_spread_uncertainty(bootstrap(model, share=0.0 if choice is None else choice.chosen.share), kept),
-        interval_solver=_certified(solvers, blend.solver),
+        interval_solver=problem.certified(blend.solver),
         correlation=member_correlation(cells),
-        curve=_threshold_curve(there, blend, decision, metric, options.rule),
+        curve=_threshold_curve(problem, there, blend, decision),
         front=front,
         hours=hours,
         plan=[replace(unit, member=int(np.flatnonzero(kept)[unit.member])) for unit in plan],
@@ -160,24 +200,23 @@ def _find(cells: Cells, metric: Metric, folds: np.ndarray, options: SearchOption
     )
 
 
-def members_within(
-    cells: Cells, solvers: list[Solver], metric: Metric, rule: LabelRule, hours: np.ndarray, limit: float,
-    rows: np.ndarray
-) -> np.ndarray:
+def members_within(problem: Problem, hours: np.ndarray, limit: float, rows: np.ndarray) -> np.ndarray:
     """(M,) bool: the best set of members that fits into the hours, by some rows alone; the cheapest if none does.
 
     rows: (items,) bool.
     """
-    points = _front(cells if rows.all() else cells.take_items(rows), solvers, metric, hours, rule)[0]
+    cells = problem.cells
+    points = _front(problem, cells if rows.all() else cells.take_items(rows), hours)[0]
     within = best_within(points, limit) or points[0]
     return np.isin(np.arange(cells.members), within.members)
 
 
-def _choose_blend(cells, solvers, metric, folds, rule, progress, members, kept) -> tuple[Choice | None, Blend]:
+def _choose_blend(problem: Problem, members: MemberChoice | None, kept: int) -> tuple[Choice | None, Blend]:
     """The nested choice; with a single fold there is none, and equal weights stand. kept: members that are blended."""
-    if len(np.unique(folds)) < 2:
-        return None, Blend(solvers[0], np.full(kept, 1 / kept))
-    choice, whole = choose(cells, solvers, metric, folds, rule, lambda share: progress("nested score", share), members)
+    if len(np.unique(problem.folds)) < 2:
+        return None, Blend(problem.solvers[0], np.full(kept, 1 / kept))
+    choice, whole = choose(problem.cells, problem.solvers, problem.metric, problem.folds, problem.rule,
+                           lambda share: problem.progress("nested score", share), members)
     return choice, whole[choice.chosen.solver].shrunk(choice.chosen.share)
 
 
@@ -192,19 +231,20 @@ def rounded(blend: Blend) -> Blend:
     return replace(blend, weights=weights, scale=round(blend.scale, DIGITS), bias=round(blend.bias, DIGITS))
 
 
-def _plain_score(cells: Cells, total: np.ndarray, metric: Metric, rule: LabelRule) -> float:
+def _plain_score(problem: Problem, total: np.ndarray) -> float:
     """In-sample score of probabilities (or values) as they are; what a compact store has dropped is not selected."""
+    cells = problem.cells
     plain = Solver("linear" if cells.kind == "values" else "probability", "certified")
-    return fit_decision(cells, finish_blend(cells, total, plain), metric, rule)[1]
+    return fit_decision(cells, finish_blend(cells, total, plain), problem.metric, problem.rule)[1]
 
 
-def _threshold_curve(cells, blend, decision, metric, rule) -> list[tuple[float, float]]:
+def _threshold_curve(problem: Problem, cells: Cells, blend: Blend, decision: Decision) -> list[tuple[float, float]]:
     """The score at thresholds from a quarter to four times the best one."""
-    if not isinstance(decision.threshold, float) or rule.per_class:
+    if not isinstance(decision.threshold, float) or problem.rule.per_class:
         return []
     blended = blend.of(cells)
     tried = decision.threshold * np.geomspace(0.25, 4, CURVE_POINTS)
-    return [(float(t), score_cells(cells, blended, metric, Decision(float(t)), rule)) for t in tried]
+    return [(float(t), score_cells(cells, blended, problem.metric, Decision(float(t)), problem.rule)) for t in tried]
 
 
 def member_correlation(cells: Cells) -> np.ndarray:
@@ -214,51 +254,39 @@ def member_correlation(cells: Cells) -> np.ndarray:
         return np.atleast_2d(np.corrcoef(cells.values[:, ::step].astype(np.float64)))
 
 
-def _hours(options: SearchOptions, members: int) -> np.ndarray | None:
-    if options.costs is None or options.machine is None:
-        return None
-    assert len(options.costs) == members
-    return np.array([member_hours(cost, options.machine) for cost in options.costs])
-
-
-def _certified(solvers: list[Solver], like: Solver | None = None) -> Solver:
-    """The solver whose loss stands for the metric: the one given if it has a loss, else the first that has."""
-    able = [solver for solver in solvers if solver.method in ("certified", "free")]
-    if like in able:
-        return like
-    return able[0] if able else Solver("probability", "certified")
-
-
-def _model(cells: Cells, blend: Blend, solvers: list[Solver], metric: Metric, rule: LabelRule) -> LocalModel:
-    solver = _certified(solvers, blend.solver)
+def _model(problem: Problem, cells: Cells, blend: Blend) -> LocalModel:
+    solver = problem.certified(blend.solver)
     there = in_space(cells, solver)
-    return local_model(there, fit_blend(there, solver, metric, rule))
+    return local_model(there, fit_blend(there, solver, problem.metric, problem.rule))
 
 
-def _front(cells, solvers, metric, hours, rule) -> tuple[list[FrontPoint], Cells, Solver]:
+def _front(problem: Problem, cells: Cells, hours: np.ndarray) -> tuple[list[FrontPoint], Cells, Solver]:
     """The front by the local model of the last certified solver (logit space where there is one), its cells, it."""
-    able = [solver for solver in solvers if solver.method in ("certified", "free")]
-    solver = able[-1] if able else _certified(solvers)
+    solver = problem.able[-1] if problem.able else problem.certified()
     stride = max(1, cells.values.shape[1] // FRONT_CELLS)
     part = cells if stride == 1 else cells.take_items(np.arange(cells.items) % stride == 0)
     there = in_space(part, solver)
-    return pareto_front(local_model(there, fit_blend(there, solver, metric, rule)), hours), there, solver
+    fitted = fit_blend(there, solver, problem.metric, problem.rule)
+    return pareto_front(local_model(there, fitted), hours), there, solver
 
 
-def _scored_front(cells, solvers, metric, hours, rule, progress) -> list[FrontEntry]:
+def _scored_front(problem: Problem, hours: np.ndarray) -> list[FrontEntry]:
     """The front, each set really fitted and scored."""
-    front, there, solver = _front(cells, solvers, metric, hours, rule)
+    front, there, solver = _front(problem, problem.cells, hours)
     entries = []
     for done, point in enumerate(front):
         some = there.take_members(np.array(point.members))
-        blend = fit_blend(some, solver, metric, rule)
-        entries.append(FrontEntry(point, fit_decision(some, blend.of(some), metric, rule)[1]))
-        progress("front", (done + 1) / len(front))
+        blend = fit_blend(some, solver, problem.metric, problem.rule)
+        entries.append(FrontEntry(point, problem.score(some, blend)[1]))
+        problem.progress("front", (done + 1) / len(front))
     return entries
 
 
-def _plan(cells, blend, metric, options, kept, model) -> tuple[list[PlannedUnit], list[Prefix]]:
-    """Order of units and refitted weights for every set of members that a prefix can have."""
+def _plan(
+    problem: Problem, cells: Cells, blend: Blend, kept: np.ndarray, model: LocalModel
+) -> tuple[list[PlannedUnit], list[Prefix]]:
+    """Order of units and refitted weights for every set of members that a prefix can have. cells: of those kept."""
+    options = problem.options
     if options.costs is None or options.machine is None:
         return [], []
     costs = [cost for cost, keep in zip(options.costs, kept, strict=True) if keep]
@@ -273,11 +301,10 @@ def _plan(cells, blend, metric, options, kept, model) -> tuple[list[PlannedUnit]
         elif blend.gap is None:  # uniform, shrunk or greedy: keep its proportions
             fitted = replace(blend, weights=blend.weights[members] / blend.weights[members].sum())
         else:
-            fitted = fit_blend(some, blend.solver, metric, options.rule)
+            fitted = fit_blend(some, blend.solver, problem.metric, problem.rule)
         fitted = replace(fitted, weights=np.round(fitted.weights, DIGITS), scale=round(fitted.scale, DIGITS),
                          bias=round(fitted.bias, DIGITS))
-        decision, score = fit_decision(some, fitted.of(some), metric, options.rule)
-        prefixes.append(Prefix([int(original[m]) for m in members], fitted, decision, score))
+        prefixes.append(Prefix([int(original[m]) for m in members], fitted, *problem.score(some, fitted)))
     return units, prefixes
 
 

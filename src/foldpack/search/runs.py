@@ -14,32 +14,30 @@ from foldpack.data.runs import Run, read_array, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
-from foldpack.metrics.answers import HANDED_IN, answer_problem
+from foldpack.metrics.answers import answer_problem, task_answers
 from foldpack.metrics.plugin import find_metric
-from foldpack.metrics.registry import METRICS, Metric
+from foldpack.metrics.registry import Metric
 from foldpack.search.cells.cells import Cells
 from foldpack.search.cells.compact import Stream, compact_cells
 from foldpack.search.checks.chance import Reader, check_chance
 from foldpack.search.checks.lint import duplicate_notes, score_notes
-from foldpack.search.decide.decision import LabelRule, labels_decision
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
 from foldpack.search.hours.cost import START_SECONDS, Machine, MemberCost
 from foldpack.search.level2.files import remove_boosters
 from foldpack.search.level2.fit import Level2Options, require_level2_fits
 from foldpack.search.level2.step import Level2Source, add_level2
 from foldpack.search.report.report import Report, report_numbers
+from foldpack.search.spec_parts import decision_spec, fitted_spec, fuse_spec, metric_spec
 from foldpack.search.weights.solvers import in_space
-from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
+from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec
 from foldpack.settings.stages import (
     LINKS,
-    ClassDecision,
     Classes,
     FoldSpec,
     MemberSpec,
     Name,
     PlanSpec,
     PrefixSpec,
-    ScoreBlend,
     ShareSpec,
     SpecError,
     StageSpec,
@@ -248,41 +246,34 @@ def same_targets(run: Run, other: Run) -> bool:
 
 
 def require_metric_fits(metric: Metric, task: str) -> None:
-    """Raises DataError for a metric that does not score what the kernel of this task hands in."""
+    """Raises DataError for a metric that scores nothing which a kernel can hand in of runs of this task."""
     if task not in LINKS:
         raise DataError(f"runs of task '{task}' have no kernel yet; allowed: {', '.join(LINKS)}")
-    if problem := answer_problem(metric.name, metric.answer, HANDED_IN[task]):
-        own = ', or a .py file with needs = "class"' if task == "multiclass" else ""
-        raise DataError(f"{problem}{own}; name one of them with --metric")
+    if problem := answer_problem(metric.name, metric.answer, task_answers(task)):
+        raise DataError(f"{problem}, or a .py file that says what it `needs`; name one of them with --metric")
+    if task == "multilabel" and metric.hit_at:
+        raise DataError(f"metric '{metric.name}' knows one right class an item, but these runs have any number of "
+                        "them; name a mean average precision with --metric, such as map5")
 
 
 def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:
     """The YAML of what was found. Runs without weight are left out."""
-    meta, blend = runs[0].meta, found.blend
-    nested = None if found.choice is None or np.isnan(found.choice.mean) else found.choice
+    meta = runs[0].meta
     return EnsembleSpec(
         name=name,
         competition=meta.competition,
         slug=asked.slug or get_competition(meta.competition).slug,
-        metric=MetricSpec(
-            name=found.metric.name,
-            oof=round(found.score, 6),
-            nested=None if nested is None else round(nested.mean, 6),
-            nested_se=None if nested is None else round(nested.se, 6),
-            uniform=round(found.uniform_score, 6),
-            answer=None if found.metric.name in METRICS else found.metric.answer,
-        ),
+        metric=metric_spec(found),
         budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
         stages=[StageSpec(
             name="classify",
             task="classify",
             outputs=Classes(link=LINKS[meta.task], names=meta.classes, prior=meta.prior),
-            members=[member_of(runs[m], float(blend.weights[m])) for m in found.used],
+            members=[member_of(runs[m], float(found.blend.weights[m])) for m in found.used],
             plan=_plan_spec(runs, found),
-            fuse=ScoreBlend.model_validate(
-                {"space": blend.solver.space, "power": blend.solver.power, "scale": blend.scale, "bias": blend.bias}
-            ),
-            decision=labels_decision(found.decision, found.rule) or ClassDecision(),
+            fuse=fuse_spec(found.blend),
+            decision=decision_spec(found.metric, "exclusive" if meta.task == "multiclass" else "labels",
+                                   found.decision, found.rule),
         )],
     )
 
@@ -308,16 +299,16 @@ def member_of(run: Run, weight: float) -> MemberSpec:
 def _plan_spec(runs: list[Run], found: Found) -> PlanSpec:
     units = [UnitSpec(run=runs[unit.member].meta.run, fold=runs[unit.member].meta.folds[unit.fold].fold)
              for unit in found.plan]
-    return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix, found.rule) for prefix in found.prefixes])
+    return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix, found) for prefix in found.prefixes])
 
 
-def _prefix_spec(runs: list[Run], prefix: Prefix, rule: LabelRule) -> PrefixSpec:
+def _prefix_spec(runs: list[Run], prefix: Prefix, found: Found) -> PrefixSpec:
     shares = [ShareSpec(run=runs[m].meta.run, weight=float(weight))
               for m, weight in zip(prefix.members, prefix.blend.weights, strict=True)]
     return PrefixSpec(
         members=shares,
         scale=prefix.blend.scale,
         bias=prefix.blend.bias,
-        decision=labels_decision(prefix.decision, rule),
+        decision=fitted_spec(found.metric, prefix.decision, found.rule),
         oof=round(prefix.score, 6),
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,13 +13,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from foldpack.files import write_atomic
-from foldpack.settings.stages import LINKS, AnswerKind, BoosterSpec, HexDigest, MemberSpec, Name, SpecError, StageSpec
+from foldpack.settings.stages import (
+    LINKS,
+    NAME_PATTERN,
+    AnswerKind,
+    BoosterSpec,
+    HexDigest,
+    MemberSpec,
+    Name,
+    SpecError,
+    StageSpec,
+)
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 
 KEYS_FILE = "foldpack-keys.json"  # in the private dataset of `keys: dataset`
-
-
 
 
 class MetricSpec(StrictModel):
@@ -73,8 +82,8 @@ class EnsembleSpec(StrictModel):
 
     version: Literal[2] = 2
     name: Name
-    competition: str  # the adapter in `competitions/` that lists the items and writes the submission
-    slug: Name  # the competition's name on Kaggle
+    competition: str = ""  # the adapter that lists the items and writes the submission; empty: files alone
+    slug: str = ""  # the competition's name on Kaggle; empty: files alone
     metric: MetricSpec
     budget: BudgetSpec = BudgetSpec()
     stages: Annotated[list[StageSpec], Field(min_length=1)]
@@ -91,6 +100,9 @@ class EnsembleSpec(StrictModel):
                             ("run", [member.run for member in self.members])):
             if len(set(names)) != len(names):
                 raise ValueError(f"a {what} is named twice: {', '.join(names)}")
+        if self.members and not (self.competition and re.fullmatch(NAME_PATTERN, self.slug)):
+            raise ValueError(f"an ensemble of runs needs competition and slug, got '{self.competition}' and "
+                             f"'{self.slug}'")
         return self
 
     @model_validator(mode="after")
@@ -193,17 +205,24 @@ def lift_threshold(part: Any, limits: dict[str, Any]) -> Any:
 
 
 def read_spec(path: Path) -> EnsembleSpec:
-    """Read and check `ensembles/<name>.yml`. Raises SpecError (also for a blend of files) or YamlError."""
+    """Read and check the YAML of an ensemble of runs. Raises SpecError (also for a blend of files) or YamlError."""
+    data = load_spec(path)
+    old = isinstance(data, dict) and "kind" in data and "competition" not in data
+    spec = None if old else parse_spec(data, path)
+    if spec is None or not spec.members:
+        raise SpecError(f"{path}: a blend of files, which has no runs; a deploy needs an ensemble of runs, and "
+                        "`foldpack blend` applies this one")
+    return spec
+
+
+def load_spec(path: Path) -> object:
+    """The plain data of `ensembles/<name>.yml`. Raises SpecError or YamlError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as failure:
         reason = (failure.strerror or "unreadable").lower() if isinstance(failure, OSError) else "not UTF-8"
         raise SpecError(f"{path}: cannot read the ensemble ({reason}); make it with ./ensemble_search.py") from None
-    data = load_strict(text, str(path))
-    if isinstance(data, dict) and "kind" in data and "competition" not in data:
-        raise SpecError(f"{path}: a blend of files, which has no runs; a deploy needs an ensemble of runs, and "
-                        "`foldpack blend` applies this one")
-    return parse_spec(data, path)
+    return load_strict(text, str(path))
 
 
 def spec_to_dict(spec: EnsembleSpec) -> dict:

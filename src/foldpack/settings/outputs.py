@@ -14,12 +14,12 @@ class NamedOutputs(StrictModel):
 
     kind: str
     link: str  # what becomes of a network's numbers
-    names: Annotated[list[str], Field(min_length=1)]  # column order of every table of predictions
-    prior: list[float]  # of each column, from the training labels; answers for a broken image
+    names: list[str]  # column order of every table of predictions; empty: of files that had none
+    prior: list[float]  # of each column, from the training labels; answers for a broken image; empty: of old files
 
     @model_validator(mode="after")
     def _columns_fit(self) -> NamedOutputs:
-        if len(self.prior) != len(self.names):
+        if self.prior and len(self.prior) != len(self.names):
             raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} names")
         if len(set(self.names)) != len(self.names):
             raise ValueError("a name stands there twice")

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from foldpack.errors import FoldpackError, did_you_mean
+from foldpack.settings.file_members import FilesSpec
 from foldpack.settings.network import Geometry, Sides, check_pixels
 from foldpack.settings.outputs import Boxes, BoxUnion, HandOnDecision, NamedOutputs
 from foldpack.settings.strict_model import StrictModel
@@ -24,7 +25,8 @@ AnswerKind = Literal["class", "labels", "grades", "values", "probs", "ranking", 
 # What a network's outputs become, by the task that its run was trained for.
 LINKS: dict[str, Literal["softmax", "sigmoid"]] = {"multiclass": "softmax", "multilabel": "sigmoid"}
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -97,7 +99,6 @@ class Classes(NamedOutputs):
 
     kind: Literal["classes"] = "classes"
     link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
-    names: Annotated[list[str], Field(min_length=2)]
 
     @property
     def exclusive(self) -> bool:
@@ -190,11 +191,10 @@ Decision = Annotated[
     Field(discriminator="kind"),
 ]
 
-DECISIONS: dict[str, tuple[str, ...]] = {  # of outputs with this link
+DECISIONS: dict[str, tuple[AnswerKind, ...]] = {  # of outputs with this link
     "softmax": ("class", "probs", "ranking"),
     "sigmoid": ("labels", "probs", "ranking"),
     "identity": ("values", "grades"),
-    "boxes": ("hand_on",),
 }
 
 
@@ -271,7 +271,8 @@ class StageSpec(StrictModel):
     items: Name = "test"  # the test images, or the boxes of an earlier stage
     share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the time left at its start; binds once a unit is finished
     outputs: Outputs
-    members: Annotated[list[MemberSpec], Field(min_length=1)]
+    members: list[MemberSpec] = []
+    files: FilesSpec | None = None  # in place of members: predictions that anyone made, for `foldpack blend`
     plan: PlanSpec | None = None
     fuse: Fuse
     level2: Annotated[list[Level2Spec], Field(max_length=1)] = []  # where members are missing the blend stands
@@ -286,8 +287,13 @@ class StageSpec(StrictModel):
 
     @model_validator(mode="after")
     def _members_fit(self) -> StageSpec:
-        if not sum(member.weight for member in self.members) > 0:
+        if bool(self.members) == (self.files is not None):
+            raise ValueError("members: a stage needs members that are runs, or files in place of them")
+        if self.members and not sum(member.weight for member in self.members) > 0:
             raise ValueError("the weights of the members sum to 0")
+        fewest = 2 if isinstance(self.outputs, Classes) else 1
+        if self.members and (len(self.outputs.names) < fewest or not self.outputs.prior):
+            raise ValueError(f"outputs: networks need {fewest} names or more, and a prior")
         return self
 
     @model_validator(mode="after")
@@ -306,7 +312,7 @@ class StageSpec(StrictModel):
             raise ValueError("level2 needs a decision of its own, as its probabilities are not those of the blend")
         if isinstance(self.fuse, BoxUnion) != isinstance(self.outputs, Boxes):
             raise ValueError(f"fuse '{self.fuse.kind}' does not fit outputs '{self.outputs.kind}': boxes go together")
-        allowed = DECISIONS[self.outputs.link]
+        allowed = ("hand_on",) if isinstance(self.outputs, Boxes) else DECISIONS[self.outputs.link]
         if self.decision.kind not in allowed:
             raise ValueError(f"decision '{self.decision.kind}' does not fit link '{self.outputs.link}'; allowed: "
                              f"{', '.join(allowed)}")
@@ -316,7 +322,9 @@ class StageSpec(StrictModel):
 
     @model_validator(mode="after")
     def _level2_fits(self) -> StageSpec:
-        weighted = [member.run for member in self.members if member.weight > 0]
+        weighted = [name for name, weight in self.shares.items() if weight]
+        if self.level2 and not (isinstance(self.outputs, Classes) and self.outputs.prior):
+            raise ValueError("level2 needs classes and their prior")
         for level2 in self.level2:
             if strange := [run for run in level2.members if run not in weighted]:
                 raise ValueError(f"level2.members names '{strange[0]}', which has no weight here; search again")
@@ -325,3 +333,10 @@ class StageSpec(StrictModel):
             if level2.reject is not None and level2.reject >= len(self.outputs.names):
                 raise ValueError(f"level2.reject is class {level2.reject} of {len(self.outputs.names)}, counted from 0")
         return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Name of a run or file -> its weight, in the order of the YAML."""
+        if self.files is not None:
+            return {member.name: member.weight for member in self.files.members}
+        return {member.run: member.weight for member in self.members}

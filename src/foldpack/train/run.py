@@ -28,7 +28,7 @@ from foldpack.data.runs import (
 )
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.metrics.answers import HANDED_IN, answer_problem
+from foldpack.metrics.answers import answer_problem, task_answers
 from foldpack.metrics.registry import METRICS, get_metric
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
@@ -99,7 +99,7 @@ def check_names(config: RunConfig, competition: Competition) -> None:
 
 def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
     """Before hours of training: the best epoch may follow a metric that no kernel can be scored by, the search not."""
-    handed_in = HANDED_IN[training_task(config, competition.task)]
+    handed_in = task_answers(training_task(config, competition.task))
     if problem := answer_problem(config.metric, get_metric(config.metric).answer, handed_in):
         say(f"warning: run '{config.run}': {problem}; the epochs follow it all the same, but the search will need "
             "--metric with one of these")

@@ -214,7 +214,7 @@ def test_with_one_image_none_is_broken(tmp_path: Path) -> None:
 
 def test_noise_has_the_channels_that_the_networks_ask_for(tmp_path: Path) -> None:
     """Whatever the files are called: what only a TIFF of so many pages can be is one."""
-    made = noise_images(DIGITS, 24, tmp_path / "a", 2, 5)
+    made = noise_images(DIGITS, ["label"], 24, tmp_path / "a", 2, 5)
     for path in made.images.values():
         assert decode_image(path, CanvasKind((16, 24), channels=5)).shape == (16, 24, 5)
 

@@ -15,7 +15,6 @@ from foldpack.search.decide.best_threshold import best_cell_threshold, forced_ce
 from foldpack.search.decide.class_thresholds import best_class_thresholds
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_score
-from foldpack.settings.stages import LabelsDecision
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,6 @@ class Decision:
     threshold: float | np.ndarray | None = None
     cuts: np.ndarray | None = None
     new_score: float | None = None
-
-
-def labels_decision(decision: Decision, rule: LabelRule) -> LabelsDecision | None:
-    """What the YAML says of thresholds; None where there are none."""
-    if decision.threshold is None:
-        return None
-    threshold = np.asarray(decision.threshold).tolist()
-    return LabelsDecision(threshold=threshold, min_labels=rule.min_labels, max_labels=rule.max_labels)
 
 
 def fit_decision(cells: Cells, blend: np.ndarray, metric: Metric, rule: LabelRule) -> tuple[Decision, float]:

@@ -32,29 +32,19 @@ from foldpack.search.files.member_scores import (
     zero_notes,
 )
 from foldpack.search.files.tables import RawTable, read_raw, split_array_name
-
-
-@dataclass(frozen=True)
-class MemberInput:
-    """What a later file of this member has to be like. column: of one number an item, the name in its file."""
-
-    name: str
-    digest: str
-    scores: Scores
-    temperature: float
-    column: str | None
+from foldpack.settings.file_members import FileMember
 
 
 @dataclass(frozen=True)
 class ArrayInputs:
-    """What was read: cells of all members, what each of them is, folds, and what was noticed.
+    """What was read: cells of all members, what each of them is (weights are not found yet), folds, what was noticed.
 
     classes: names of the columns, or of the answer where there is one number an item; id_column, label_column: what the
     files call ids and labels, None where they have none.
     """
 
     cells: Cells
-    members: list[MemberInput]
+    members: list[FileMember]
     folds: np.ndarray
     notes: list[str]
     classes: list[str] = field(default_factory=list)
@@ -108,7 +98,8 @@ def read_arrays(
         temperature = order_temperature(values, kind, scores, metric)
         probs, more = as_probs(values, kind, scores, name, temperature)
         stack.append(probs)
-        members.append(MemberInput(name, digest_of(table.raw.files), scores, temperature, column))
+        members.append(FileMember(name=name, weight=0, sha256=digest_of(table.raw.files), scores=scores,
+                                  temperature=temperature, column=column))
         notes += more
     predictions = np.stack(stack)
     if new_class:

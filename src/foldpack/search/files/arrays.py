@@ -9,61 +9,51 @@ import numpy as np
 
 from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
-from foldpack.search.array_spec import ArrayEnsemble, ArrayMember
 from foldpack.search.cells.cells import Cells
 from foldpack.search.checks.chance import check_chance
 from foldpack.search.checks.drift import Drift, member_drift
 from foldpack.search.checks.lint import duplicate_notes, score_notes
 from foldpack.search.decide.decision import LabelRule, fit_decision
-from foldpack.search.files.array_inputs import ArrayInputs, MemberInput, read_arrays
+from foldpack.search.files.array_inputs import ArrayInputs, read_arrays
+from foldpack.search.files.blend_spec import LINK_OF
 from foldpack.search.files.class_columns import by_name
 from foldpack.search.files.inputs import in_order, predictions_in
-from foldpack.search.files.member_scores import Scores, as_probs, require_finite, require_same_scores
+from foldpack.search.files.member_scores import Scores, as_probs, decide_scores, require_finite, require_same_scores
 from foldpack.search.files.tables import read_raw
 from foldpack.search.find import Found, Progress, SearchOptions, find_ensemble
 from foldpack.search.level2.files import booster_folder, remove_boosters
 from foldpack.search.level2.fit import Level2Options, class_prior, require_level2_fits
 from foldpack.search.level2.step import Level2Source, add_level2
 from foldpack.search.report.report import Report, report_numbers
+from foldpack.search.spec_parts import decision_spec, fuse_spec, metric_spec
 from foldpack.search.weights.solvers import in_space
-from foldpack.settings.ensemble import MetricSpec
-from foldpack.settings.stages import ScoreBlend
+from foldpack.settings.ensemble import EnsembleSpec
+from foldpack.settings.file_members import FilesSpec
+from foldpack.settings.stages import Classes, StageSpec, Values
 
 
-def array_ensemble(name: str, inputs: ArrayInputs, found: Found) -> ArrayEnsemble:
+def files_ensemble(name: str, inputs: ArrayInputs, found: Found) -> EnsembleSpec:
     """The YAML of what was found."""
-    blend, decision, choice = found.blend, found.decision, found.choice
-    threshold = decision.threshold.tolist() if isinstance(decision.threshold, np.ndarray) else decision.threshold
-    nested = None if choice is None or np.isnan(choice.mean) else choice
-    return ArrayEnsemble(
+    cells, weights = inputs.cells, found.blend.weights
+    members = [inputs.members[m].model_copy(update={"weight": float(weights[m])}) for m in found.used]
+    outputs: Classes | Values
+    if cells.kind == "values":
+        outputs = Values(names=inputs.classes, prior=[float(cells.targets.mean())])
+    else:
+        prior = class_prior(cells.targets, cells.classes)[: len(inputs.classes)].tolist()  # "in no class" is none
+        outputs = Classes(link=LINK_OF[cells.kind], names=inputs.classes, prior=prior)
+    return EnsembleSpec(
         name=name,
-        kind=inputs.cells.kind,
-        metric=MetricSpec(
-            name=found.metric.name,
-            oof=round(found.score, 6),
-            nested=None if nested is None else round(nested.mean, 6),
-            nested_se=None if nested is None else round(nested.se, 6),
-            uniform=round(found.uniform_score, 6),
-        ),
-        blend=ScoreBlend.model_validate(
-            {"space": blend.solver.space, "power": blend.solver.power, "scale": blend.scale, "bias": blend.bias}
-        ),
-        threshold=threshold,
-        min_labels=found.rule.min_labels,
-        max_labels=found.rule.max_labels,
-        cuts=None if decision.cuts is None else decision.cuts.tolist(),
-        new_score=decision.new_score,
-        classes=inputs.classes,
-        id_column=inputs.id_column,
-        label_column=inputs.label_column,
-        members=[array_member(inputs.members[m], float(blend.weights[m])) for m in found.used],
+        metric=metric_spec(found),
+        stages=[StageSpec(
+            name="blend",
+            task="blend",
+            outputs=outputs,
+            files=FilesSpec(members=members, id_column=inputs.id_column, label_column=inputs.label_column),
+            fuse=fuse_spec(found.blend),
+            decision=decision_spec(found.metric, cells.kind, found.decision, found.rule),
+        )],
     )
-
-
-def array_member(member: MemberInput, weight: float) -> ArrayMember:
-    """A member's entry in the YAML."""
-    return ArrayMember(name=member.name, weight=weight, sha256=member.digest, scores=member.scores,
-                       temperature=member.temperature, column=member.column)
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ class ArraySearch:
     scores: Scores | None = None
 
 
-def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = None) -> tuple[ArrayEnsemble, dict]:
+def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = None) -> tuple[EnsembleSpec, dict]:
     """Search the blend of files. target: the YAML to be written, whose stem is the ensemble's name.
 
     Returns the ensemble and the numbers of the report; boosters of a level 2 that is believed are written here.
@@ -109,7 +99,7 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
     notes += duplicate_notes(found.correlation, inputs.names)
     notes += score_notes(found.single_scores, inputs.names, metric)
     chance = check_chance(inputs.cells, inputs.names, metric, options.rule, inputs.folds)
-    spec = array_ensemble(name, inputs, found)
+    spec = files_ensemble(name, inputs, found)
     level2: dict = {}
     stopped = found.interrupted
     folder = booster_folder(target)
@@ -119,7 +109,7 @@ def search_arrays(target: Path, asked: ArraySearch, progress: Progress | None = 
         notes += more
         stopped = not level2  # Ctrl-C, during the choice or in level 2
         if part is not None:
-            spec = spec.model_copy(update={"level2": part, "prior": np.asarray(source.prior).tolist()})
+            spec = spec.with_last(level2=[part])
     else:
         remove_boosters(folder)
     return spec, report_numbers(Report(name, found, inputs.names, notes, None, level2, drift, chance, stopped))
@@ -147,8 +137,9 @@ def compare_tests(tests: tuple[Path, ...], inputs: ArrayInputs, new_class: bool)
         found = predictions_in(raw, None if ids is None else ids.name, known)[0]
         values = found.values if known is None else by_name(found, known, path, member.name)[0]
         require_finite(values, path)
-        require_same_scores(values, kind, member.scores, path, member.name)
-        test = as_probs(values, kind, member.scores, path, member.temperature)[0]
+        scores = member.scores or decide_scores(values, kind)
+        require_same_scores(values, kind, scores, path, member.name)
+        test = as_probs(values, kind, scores, path, member.temperature)[0]
         drifts.append(member_drift(member.name, table[:, :-1] if new_class else table, test))
     return drifts
 

@@ -11,10 +11,10 @@ from foldpack.ensemble.level2 import level2_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.registry import Metric
-from foldpack.search.array_spec import ArrayEnsemble
-from foldpack.search.decide.decision import LabelRule, labels_decision
+from foldpack.search.decide.decision import LabelRule
 from foldpack.search.level2.fit import Level2
-from foldpack.settings.stages import BoosterSpec, Level2Spec
+from foldpack.search.spec_parts import fitted_spec
+from foldpack.settings.stages import BoosterSpec, Level2Spec, StageSpec
 
 ENDINGS = {"lightgbm": "txt", "xgboost": "json"}
 BOOSTER_FILE = re.compile(r"(lightgbm|xgboost)\.f\d+\.s\d+\.(txt|json)")
@@ -38,7 +38,7 @@ def write_level2(folder: Path, level2: Level2, metric: Metric, members: list[str
         top=level2.options.top,
         reject=level2.options.reject,
         members=members,
-        decision=labels_decision(level2.decision, rule),
+        decision=fitted_spec(metric, level2.decision, rule),
         oof=round(level2.score, 6),
         nested=round(level2.mean, 6),
         nested_se=round(level2.se, 6),
@@ -66,17 +66,15 @@ def read_boosters(folder: Path, level2: Level2Spec) -> list[tuple[str, str]]:
     return texts
 
 
-def level2_of_arrays(yaml: Path, spec: ArrayEnsemble, members: list[np.ndarray], blended: np.ndarray) -> np.ndarray:
-    """(n, C) float32 of the level 2 of a YAML. members: (n, C) each, in its order. Raises DataError."""
-    level2 = spec.level2
-    assert level2 is not None and spec.prior is not None
-    names = [member.name for member in spec.members]
+def level2_of_files(yaml: Path, stage: StageSpec, members: list[np.ndarray], blended: np.ndarray) -> np.ndarray:
+    """(n, C) float32 of the level 2 of a stage. members: (n, C) each, in the order of the YAML. Raises DataError."""
+    level2, names = stage.level2[0], list(stage.shares)
     chosen = [members[names.index(one)] for one in level2.members]
     return level2_probs(
         read_boosters(booster_folder(yaml), level2),
         lambda first, end: np.stack([member[first:end] for member in chosen]),
         blended,
-        np.array(spec.prior, dtype=np.float32),
+        np.array(stage.outputs.prior, dtype=np.float32),
         level2.top,
         level2.reject,
     )

@@ -1,0 +1,66 @@
+"""What the YAML says of a search, whether of runs or of files: the metric, how members are fused, what is decided."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foldpack.metrics.registry import METRICS, Metric
+from foldpack.search.cells.cells import Kind
+from foldpack.search.decide.decision import Decision, LabelRule
+from foldpack.search.find import Found
+from foldpack.search.weights.solvers import Blend
+from foldpack.settings.ensemble import MetricSpec
+from foldpack.settings.stages import (
+    ClassDecision,
+    GradesDecision,
+    LabelsDecision,
+    ProbsDecision,
+    RankingDecision,
+    ScoreBlend,
+    ValuesDecision,
+)
+from foldpack.settings.stages import Decision as DecisionSpec
+
+TWO_CLASSES = LabelsDecision(threshold=0.5, min_labels=0)  # the likelier of two, by the probability of one
+
+
+def metric_spec(found: Found) -> MetricSpec:
+    """The metric and the scores that it gave."""
+    nested = None if found.choice is None or np.isnan(found.choice.mean) else found.choice
+    return MetricSpec(
+        name=found.metric.name,
+        oof=round(found.score, 6),
+        nested=None if nested is None else round(nested.mean, 6),
+        nested_se=None if nested is None else round(nested.se, 6),
+        uniform=round(found.uniform_score, 6),
+        answer=None if found.metric.name in METRICS else found.metric.answer,
+    )
+
+
+def fuse_spec(blend: Blend) -> ScoreBlend:
+    """The blend space and its numbers."""
+    solver = blend.solver
+    return ScoreBlend.model_validate(
+        {"space": solver.space, "power": solver.power, "scale": blend.scale, "bias": blend.bias})
+
+
+def decision_spec(metric: Metric, kind: Kind, fitted: Decision, rule: LabelRule) -> DecisionSpec:
+    """The decision that hands in what the metric scores. kind: of the truth."""
+    numbers = fitted_spec(metric, fitted, rule)
+    if numbers is not None:
+        return numbers
+    if metric.answer == "ranking":
+        return RankingDecision(k=metric.map_at or metric.hit_at)
+    if metric.answer == "class":
+        return ClassDecision() if kind == "exclusive" else TWO_CLASSES
+    return ValuesDecision() if kind == "values" else ProbsDecision()
+
+
+def fitted_spec(metric: Metric, fitted: Decision, rule: LabelRule) -> DecisionSpec | None:
+    """The decision of one blend, where its numbers were fitted to this blend; else None."""
+    if fitted.threshold is not None:
+        threshold = np.asarray(fitted.threshold).tolist()
+        return LabelsDecision(threshold=threshold, min_labels=rule.min_labels, max_labels=rule.max_labels)
+    if fitted.cuts is not None:
+        return GradesDecision(cuts=fitted.cuts.tolist())
+    return None if fitted.new_score is None else RankingDecision(k=metric.map_at, none_score=fitted.new_score)
