@@ -32,6 +32,7 @@ import torch
 from peers import find_peer
 from PIL import Image
 
+from foldpack.data.geometry import CanvasKind, canvas_kind
 from foldpack.data.items import whole_images
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, restore_net, save_checkpoint
 from foldpack.models.classifier import build_classifier, normalise
@@ -39,12 +40,13 @@ from foldpack.predict.batch import stacked_logits
 from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import Forward
-from foldpack.predict.page_stream import CanvasKind
+from foldpack.predict.page_stream import PageStream
+from foldpack.predict.pixel_source import HeldPixels
 from foldpack.predict.room import Place
 from foldpack.predict.scratch import keep_canvases
 from foldpack.sealed.container import new_data_key, seal_file
 from foldpack.settings.ensemble import fold_role
-from foldpack.settings.network import NetConfig
+from foldpack.settings.network import Geometry, NetConfig
 
 PROJECT = Path(__file__).resolve().parents[1]
 CLASSES = [str(k) for k in range(10)]
@@ -191,8 +193,8 @@ def bench_compute(images: int, rounds: int) -> None:
             logits = torch.cat([net(batch) for batch in ready]).numpy()
         return logits.reshape(2, images, -1)
 
-    forward = Forward(net, config, VIEWS, CPU, BATCH)
-    jobs = {"foldpack, from uint8 pixels": lambda: stacked_logits(forward.rows(pixels, 0, images)),
+    forward, held = Forward(net, config, VIEWS, CPU, BATCH), HeldPixels(canvas_kind(config), pixels)
+    jobs = {"foldpack, from uint8 pixels": lambda: stacked_logits(forward.rows(held, 0, images)),
             "model(x) over ready tensors": bare}
     report("compute-bound", f"resnet18 at 128 px, {images} images, 2 views", jobs, max(rounds, 5))
 
@@ -229,6 +231,24 @@ def bench_memory(images: int) -> None:
     """(c) Peak memory of decoding many images at 320 px, in a process of its own."""
     done = subprocess.run([sys.executable, __file__, "--peak", str(images)], capture_output=True, text=True, check=True)
     print(f"\nmemory: {images} images of 320x320 in a canvas: {done.stdout.strip()}")
+    done = subprocess.run([sys.executable, __file__, "--pages"], capture_output=True, text=True, check=True)
+    print(f"memory: 60 pages of 2480x2480, streamed: {done.stdout.strip()}")
+
+
+def peak_of_pages() -> None:
+    """Stream 60 pages of 18 MB, each decoded from a JPEG of 3000 x 3000 pixels; print what the peak grew by."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "page.jpg"
+        coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8))
+        coarse.resize((3000, 3000), Image.Resampling.BILINEAR).save(path)
+        kind = CanvasKind(2480, geometry=Geometry(kind="long"))
+        stream = PageStream([path] * 60, kind, os.cpu_count() or 1)
+        before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        stream.expect(0, 60)
+        total = sum(int(stream.take(row, row + 1)[0].sum(dtype=np.int64)) for row in range(60))
+        spent = time.perf_counter() - started
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(f"{60 * kind.most_bytes / 1e9:.2f} GB passed in {grown:.0f} MiB and {spent:.0f} s (sum {total})")
 
 
 def peak_of_canvas(images: int) -> None:
@@ -243,7 +263,7 @@ def peak_of_canvas(images: int) -> None:
         canvases.start(os.cpu_count() or 1)
         canvases.wait(images, 1e9)
         decoded = time.perf_counter() - started
-        total = sum(int(canvases.pixels[kind][at : at + 64].sum(dtype=np.int64)) for at in range(0, images, 64))
+        total = sum(int(canvases.pixels[kind].take(at, at + 64).sum(dtype=np.int64)) for at in range(0, images, 64))
         canvases.close()
         read = time.perf_counter() - started - decoded
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
@@ -259,6 +279,8 @@ def main() -> None:
         return
     if "--peak" in sys.argv:
         return peak_of_canvas(int(sys.argv[2]))
+    if "--pages" in sys.argv:
+        return peak_of_pages()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=240)
     parser.add_argument("--members", type=int, default=5)

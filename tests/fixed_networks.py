@@ -21,6 +21,7 @@ from small_house import PROJECT, competition_of, load_entry
 
 from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.registry import get_competition
+from foldpack.data.geometry import CanvasKind
 from foldpack.files import sha256_file
 from foldpack.keyring.keyring import Keyring
 from foldpack.models.checkpoint import CheckpointInfo, save_checkpoint
@@ -94,7 +95,7 @@ def make_run(folder: Path, run: str, pixels: torch.Tensor) -> dict:
 def make_kernel(root: Path) -> tuple[Build, dict[str, str]]:
     """Write images, checkpoints, ensemble and keyring, and pack -> the build, and its keys by sealed file."""
     write_digits(root / "data", root / "answers.csv", COUNT)
-    pixels = torch.from_numpy(decode_items(DIGITS.test(root / "data"), 32, 2).pixels)
+    pixels = torch.from_numpy(decode_items(DIGITS.test(root / "data"), CanvasKind(32), 2).pixels)
     members = [make_run(root / "runs", run, pixels) for run in RUNS]
     spec = {"version": 1, "name": "fixed", "competition": "digits", "slug": "foldpack-digits", "task": "multiclass",
             "metric": {"name": "accuracy", "oof": 0.5}, "blend": {"space": "logit"}, "classes": CLASSES,

@@ -17,6 +17,7 @@ import typer
 from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.registry import get_competition
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
@@ -156,7 +157,7 @@ def load_entry() -> ModuleType:
 
 def package_probs(house: House, spec: EnsembleSpec, folder: Path) -> np.ndarray:
     """(n, C) of the test images in `folder`: what the source package computes from the plain checkpoints."""
-    canvas = decode_items(get_competition("digits").test(folder), 32, 2)
+    canvas = decode_items(get_competition("digits").test(folder), CanvasKind(32), 2)
     folds, weights_of = [], []
     for member in spec.members:
         for fold in member.folds:

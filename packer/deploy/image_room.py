@@ -6,10 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from foldpack.engine.units import canvas_kind, plan_units
+from foldpack.data.geometry import canvas_kind
+from foldpack.engine.units import plan_units
 from foldpack.predict.room import RAM_SHARE, SPARE_ROOM, TEMP_LIMIT, Place
 from foldpack.predict.scratch import canvas_bytes, plan_canvases
 from foldpack.settings.ensemble import EnsembleSpec
+from foldpack.settings.stages import StageSpec
 
 FREE_MEMORY = 29_000_000_000  # bytes of a GPU session
 WORKING_BYTES = 20_000_000_000  # below /kaggle/working
@@ -32,10 +34,19 @@ class ImageRoom:
 
 
 def room_on_kaggle(spec: EnsembleSpec, images: int, devices: int) -> ImageRoom:
-    """What a kernel with so many GPUs will do with so many images, by the rule that it follows itself."""
-    stage = spec.last
+    """What a kernel with so many GPUs will do with so many images, by the rule that it follows itself.
+
+    Stages come one after the other, and each makes room for the next.
+    """
+    rooms = [room_of_stage(stage, images, devices) for stage in spec.stages]
+    return ImageRoom(max(room.needed for room in rooms), [text for room in rooms for text in room.kept],
+                     sum(room.again for room in rooms))
+
+
+def room_of_stage(stage: StageSpec, images: int, devices: int) -> ImageRoom:
+    """The same of one stage."""
     units = plan_units(stage)
-    uses = Counter(canvas_kind(unit) for unit in units)
+    uses = Counter(canvas_kind(unit.member) for unit in units)
     predictions = 4 * images * len(stage.outputs.names) * len(units)
     working = max(0, WORKING_BYTES - SPARE_ROOM - predictions)
     places = [Place(Path("/tmp"), TEMP_LIMIT), Place(Path("/kaggle/working"), working)]

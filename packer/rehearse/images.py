@@ -66,7 +66,7 @@ def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
 
 
 def noise_images(
-    competition: Competition, columns: list[str], side: int, folder: Path, count: int
+    competition: Competition, columns: list[str], side: int, folder: Path, count: int, channels: int = 3
 ) -> SampleImages:
     """A competition's folder with images that no network has seen, of about `side` pixels, where the adapter looks
     for those of made-up ids. columns: of the sample submission, to be answered.
@@ -85,7 +85,11 @@ def noise_images(
         coarse = Image.fromarray(dice.integers(0, 256, (8, 8, 3), dtype=np.uint8))
         buffer = io.BytesIO()
         kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")
-        coarse.resize((width, height), Image.Resampling.BICUBIC).save(buffer, format=kind)
+        image = coarse.resize((width, height), Image.Resampling.BICUBIC)
+        if channels in (1, 3, 4):
+            image.save(buffer, format=kind)
+        else:  # what only the pages of a TIFF can be
+            image.save(buffer, format="TIFF", save_all=True, append_images=[image] * (channels - 1))
         write_atomic(path, buffer.getvalue())
     return images_of(competition, folder)[0]
 

@@ -15,6 +15,7 @@ from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec
+from foldpack.settings.network import height_width
 from packer.build.kernel_folder import Build
 from packer.flatten.script_keys import keys_in_script
 from packer.rehearse.images import SampleImages, images_of, noise_images, write_competition
@@ -98,8 +99,10 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
     competition, spec = get_competition(build.spec.competition), build.spec
     assert spec.table is not None  # a build has it
     if data is None:
-        side = max(member.size for stage in spec.stages for member in stage.members)
-        tests, count = noise_images(competition, spec.table.columns, side, folder / "images", rows), images or IMAGES
+        side = max(max(height_width(member.size)) for member in spec.members)
+        channels = next((member.channels for member in spec.members if member.channels not in (1, 3, 4)), 3)
+        tests = noise_images(competition, spec.table.columns, side, folder / "images", rows, channels)
+        count = images or IMAGES
     else:
         tests, listed = images_of(competition, data)
         count = images or listed

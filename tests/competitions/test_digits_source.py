@@ -8,6 +8,7 @@ import pandas as pd
 
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.decode import decode_image
+from foldpack.data.geometry import CanvasKind
 
 
 def test_a_whole_competition_is_written(tmp_path: Path) -> None:
@@ -20,7 +21,7 @@ def test_a_whole_competition_is_written(tmp_path: Path) -> None:
     assert (sample["label"] == 0).all()  # the sample gives nothing away
     assert sorted(path.name for path in root.iterdir()) == ["sample_submission.csv", "test", "train", "train.csv"]
     assert sorted(path.stem for path in (root / "test").iterdir()) == sorted(sample["id"])
-    assert decode_image(root / "train" / f"{train['id'][0]}.png", 32).std() > 20
+    assert decode_image(root / "train" / f"{train['id'][0]}.png", CanvasKind(32)).std() > 20
 
 
 def test_writing_twice_gives_the_same_bytes_and_keeps_what_is_there(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_answers_are_joined_as_the_adapter_says(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "sample_submission.csv").write_text("id,labels\nx,Mass\ny,\n")
     spec = with_fallback(chest_spec(), adapter_of(layout))
     submission = Submission(spec, make_fallback(spec_to_dict(spec), tmp_path, tmp_path), adapter_of(layout))
-    submission.write_prior()
+    submission.fallback.write()
     quoted = f'"{cell}"' if "," in cell else cell
     assert submission.path.read_text() == f"id,labels\nx,{quoted}\ny,{quoted}\n"
     submission.write(Rows({"probs": np.array([[0.9, 0.1], [0.6, 0.7]], dtype=np.float32)}), spec.last.decision)

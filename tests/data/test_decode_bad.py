@@ -26,10 +26,12 @@ from PIL import Image
 
 from foldpack.data.decode import MAX_FILE_BYTES, Decoded, ImageError, decode_image, decode_item
 from foldpack.data.decode_bytes import check_image_bytes
+from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError
 
 LOOK_AHEAD = 12  # libjpeg reads so many bytes ahead; fewer left over go unnoticed, by it too
 LENIENT = ("jpeg_with_padding", "jpeg_with_a_trailer", "cut_jpeg_header")
+SQUARE = CanvasKind(SIDE)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def answers() -> list[Answer]:
         for file in make_bad_images(FILES):
             path = Path(folder, file.name)
             path.write_bytes(file.content)
-            found.append(Answer(file, decode_item(path, [file.side])))
+            found.append(Answer(file, decode_item(path, [CanvasKind(file.side)])))
     return found
 
 
@@ -58,7 +60,7 @@ def of_kinds(answers: list[Answer], *kinds: str) -> Iterator[Answer]:
 def test_a_thousand_files_of_many_kinds_are_each_answered(answers: list[Answer]) -> None:
     assert len(answers) == FILES and len({answer.file.kind for answer in answers}) == len(KINDS) + 1 >= 38
     for answer in answers:
-        pixels = answer.decoded.pixels[SIDE]
+        pixels = answer.decoded.pixels[SQUARE]
         assert pixels.shape == (SIDE, SIDE, 3) and pixels.dtype == np.uint8
         assert (answer.decoded.state == "decoded") == (answer.decoded.reason == "")
         if answer.decoded.state == "fallback":
@@ -78,7 +80,7 @@ def test_sound_files_have_the_pixels_that_were_saved(answers: list[Answer]) -> N
     compared = Counter()
     for answer in answers:
         if answer.decoded.state == "decoded" and answer.file.clean is not None:
-            assert (answer.decoded.pixels[SIDE] == answer.file.clean).all(), answer.file
+            assert (answer.decoded.pixels[SQUARE] == answer.file.clean).all(), answer.file
             compared[answer.file.kind] += 1
     assert len(compared) >= 12 and sum(compared.values()) > 150
 
@@ -99,7 +101,7 @@ def test_a_second_reader_agrees_which_jpegs_are_damaged(answers: list[Answer]) -
         verdicts[sound, answer.decoded.state] += 1
         if sound and not read.left_over and not read.strange_codes:
             assert answer.decoded.state == "decoded", answer
-            assert (answer.decoded.pixels[SIDE] == pixels_of(answer.file.content)).all()
+            assert (answer.decoded.pixels[SQUARE] == pixels_of(answer.file.content)).all()
         elif not sound:
             assert answer.decoded.state != "decoded", (answer.file.name, answer.file.kind, read)
     assert unseen <= 0.01 * (verdicts[False, "repaired"] + verdicts[False, "fallback"])
@@ -113,7 +115,7 @@ def rows_said(reason: str) -> int:
 
 def require_honest_rows(answer: Answer, rows: int) -> None:
     """The rows that are called decoded are those of the undamaged file, all others have one colour."""
-    pixels, clean = answer.decoded.pixels[SIDE], answer.file.clean
+    pixels, clean = answer.decoded.pixels[SQUARE], answer.file.clean
     assert clean is not None and (pixels[:rows] == clean[:rows]).all(), answer.file.name
     mean = clean[:rows].mean(axis=(0, 1))
     assert (np.abs(pixels[rows:] - mean) <= 0.5 + 1e-9).all()
@@ -131,7 +133,7 @@ def test_cut_jpegs_are_repaired_from_half_of_their_rows_on(answers: list[Answer]
             rows = int(sure[1]) if sure else rows_said(answer.decoded.reason)
             assert complete - read.mcu_height - 2 <= rows <= complete and 2 * rows >= SIDE, answer
             if sure:
-                assert (answer.decoded.pixels[SIDE][:rows] == answer.file.clean[:rows]).all()
+                assert (answer.decoded.pixels[SQUARE][:rows] == answer.file.clean[:rows]).all()
             else:
                 require_honest_rows(answer, rows)
         else:
@@ -172,13 +174,13 @@ def test_several_sizes_are_those_of_one(answers: list[Answer], tmp_path: Path, s
         path.write_bytes(answer.file.content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            both = decode_item(path, [size, 33])
+            both = decode_item(path, [CanvasKind(size), CanvasKind(33)])
             if both.state == "fallback":
                 with pytest.raises(ImageError) as caught:
-                    decode_image(path, size)
+                    decode_image(path, CanvasKind(size))
                 assert str(caught.value) == both.reason
             else:
-                assert (decode_image(path, size) == both.pixels[size]).all()
+                assert (decode_image(path, CanvasKind(size)) == both.pixels[CanvasKind(size)]).all()
 
 
 def test_memory_stays_bounded_by_the_largest_image_not_by_promises(answers: list[Answer], tmp_path: Path) -> None:
@@ -192,7 +194,7 @@ def test_memory_stays_bounded_by_the_largest_image_not_by_promises(answers: list
                 (tmp_path / file.name).write_bytes(file.content)
                 tracemalloc.reset_peak()
                 before = tracemalloc.get_traced_memory()[0]
-                assert decode_item(tmp_path / file.name, [SIDE]).state in file.states
+                assert decode_item(tmp_path / file.name, [SQUARE]).state in file.states
                 assert tracemalloc.get_traced_memory()[1] - before < 24 * 2**20, file.kind
     finally:
         tracemalloc.stop()
@@ -205,7 +207,7 @@ def peak_of(path: Path) -> int:
         try:
             Path("/proc/self/clear_refs").write_text("5")
             before = resident("VmRSS")
-            decode_item(path, [64])
+            decode_item(path, [CanvasKind(64)])
             os.write(writer, str(resident("VmHWM") - before).encode())
         finally:
             os._exit(0)
@@ -228,7 +230,7 @@ def test_promised_pixels_are_not_allocated(tmp_path: Path) -> None:
     bomb.write_bytes(png_of([(b"IHDR", header), (b"IDAT", zlib.compress(bytes(10**6))), (b"IEND", b"")]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        decoded = decode_item(bomb, [64])
+        decoded = decode_item(bomb, [CanvasKind(64)])
         assert "9500 x 9500 pixels; the limit is 89,000,000" in decoded.reason
         assert 0 <= peak_of(bomb) < 30 * 2**20
 
@@ -238,7 +240,7 @@ def test_big_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch) -> No
     running, most = 0, 0
     from foldpack.data import decode
 
-    real = decode.decode_rgb
+    real = decode.decode_planes
 
     def watched(*args: object) -> object:
         nonlocal running, most
@@ -248,10 +250,10 @@ def test_big_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch) -> No
         running -= 1
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(decode, "decode_rgb", watched)
+    monkeypatch.setattr(decode, "decode_planes", watched)
     path = tmp_path / "a.png"
     path.write_bytes(png(random.Random(0)))
-    threads = [threading.Thread(target=decode_item, args=(path, [8])) for _ in range(5)]
+    threads = [threading.Thread(target=decode_item, args=(path, [CanvasKind(8)])) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -266,7 +268,7 @@ def test_what_is_no_ordinary_file_is_not_read(tmp_path: Path) -> None:
         file.truncate(MAX_FILE_BYTES + 1)
     for name, reason in (("pipe", "(not a file)"), ("folder", "(not a file)"), ("missing", "No such file"),
                          ("large", "a file of 536,870,913 bytes; the limit is 536,870,912")):
-        decoded = decode_item(tmp_path / f"{name}.png", [8])
+        decoded = decode_item(tmp_path / f"{name}.png", [CanvasKind(8)])
         assert decoded.state == "fallback" and reason in decoded.reason
 
 
@@ -277,7 +279,7 @@ def test_what_is_no_ordinary_file_is_not_read(tmp_path: Path) -> None:
 ])
 def test_reasons_say_what_the_file_is(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
-    assert reason in decode_item(tmp_path / "a.jpg", [8]).reason
+    assert reason in decode_item(tmp_path / "a.jpg", [CanvasKind(8)]).reason
 
 
 def test_a_file_is_read_once_and_decoded_once_for_all_sizes(tmp_path: Path, monkeypatch) -> None:
@@ -289,8 +291,9 @@ def test_a_file_is_read_once_and_decoded_once_for_all_sizes(tmp_path: Path, monk
 
     real = ImageFile.ImageFile.load
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: (self.tile and loads.append(1)) or real(self))
-    decoded = decode_item(path, [8, 16, 48, 100])
-    assert reads == [path] and len(loads) == 1 and list(decoded.pixels) == [8, 16, 48, 100] and real_load is not None
+    kinds = [CanvasKind(size) for size in (8, 16, 48, 100)]
+    decoded = decode_item(path, kinds)
+    assert reads == [path] and len(loads) == 1 and list(decoded.pixels) == kinds and real_load is not None
 
 
 def photo(width: int, height: int) -> bytes:
@@ -302,30 +305,32 @@ def photo(width: int, height: int) -> bytes:
 def test_draft_decodes_at_the_smallest_scale_that_covers_the_size(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(photo(800, 400))
-    full = decode_item(path, [50, 100, 201, 400], "pillow")
-    draft = decode_item(path, [50, 100, 201, 400], "pillow-draft")
+    full, draft = (decode_item(path, [CanvasKind(size, decoder) for size in (50, 100, 201, 400)])
+                   for decoder in ("pillow", "pillow-draft"))
     assert full.state == draft.state == "decoded"
-    shift = {size: np.abs(full.pixels[size].astype(int) - draft.pixels[size]).mean() for size in full.pixels}
+    shift = {size: np.abs(full.pixels[CanvasKind(size)].astype(int)
+                          - draft.pixels[CanvasKind(size, "pillow-draft")]).mean() for size in (50, 100, 201, 400)}
     assert shift[201] == shift[400] == 0 and 0 < shift[50] < 6 and 0 < shift[100] < 6
     for size in (50, 100):  # the pixels of a size are the same alone and among others
-        assert (decode_image(path, size, "pillow-draft") == draft.pixels[size]).all()
+        kind = CanvasKind(size, "pillow-draft")
+        assert (decode_image(path, kind) == draft.pixels[kind]).all()
 
 
 def test_draft_leaves_other_formats_alone_and_judges_damage_as_ever(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png(random.Random(1)))
-    assert (decode_image(path, 6, "pillow-draft") == decode_image(path, 6)).all()
+    assert (decode_image(path, CanvasKind(6, "pillow-draft")) == decode_image(path, CanvasKind(6))).all()
     content = photo(640, 640)
     path.write_bytes(content[: int(len(content) * 0.8)])
-    cut = decode_item(path, [64], "pillow-draft")
+    cut = decode_item(path, [CanvasKind(64, "pillow-draft")])
     assert cut.state == "repaired" and "of 80 rows were decoded" in cut.reason
     path.write_bytes(content[: int(len(content) * 0.3)])
-    assert decode_item(path, [64], "pillow-draft").state == "fallback"
+    assert decode_item(path, [CanvasKind(64, "pillow-draft")]).state == "fallback"
 
 
 def test_an_unknown_decoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="unknown decoder 'pilow': did you mean 'pillow'. Allowed: pillow, pillow-"):
-        decode_item(tmp_path / "a.png", [8], "pilow")
+        decode_item(tmp_path / "a.png", [CanvasKind(8, "pilow")])
 
 
 def test_the_second_reader_knows_a_sound_jpeg_and_a_cut_one() -> None:
@@ -358,9 +363,9 @@ def test_exif_that_cannot_be_read_leaves_the_image_upright(tmp_path: Path, monke
         raise SyntaxError("not a TIFF file")
 
     monkeypatch.setattr(Image.Image, "getexif", fail)
-    decoded = decode_item(path, [SIDE])
+    decoded = decode_item(path, [SQUARE])
     assert decoded.state == "repaired" and "its EXIF data cannot be read, taken as upright" in decoded.reason
-    assert (decoded.pixels[SIDE] == pixels_of(path.read_bytes())).all()
+    assert (decoded.pixels[SQUARE] == pixels_of(path.read_bytes())).all()
 
 
 def test_the_corpus_is_the_same_every_time() -> None:

@@ -13,6 +13,7 @@ from small_house import tiny_config
 from foldpack.competitions.registry import get_competition
 from foldpack.data.decode import decode_item
 from foldpack.data.depth import depth_warning
+from foldpack.data.geometry import CanvasKind
 from foldpack.train.run import load_training_set
 
 DIGITS = get_competition("digits")
@@ -31,7 +32,7 @@ def deep_image(path: Path, top: int, channels: int = 1) -> Path:
 @pytest.mark.parametrize("top", [0, 255, 1023, 4095, 65535])
 @pytest.mark.parametrize(("suffix", "channels"), [(".png", 1), (".tif", 1), (".png", 3)])
 def test_the_largest_value_is_seen(tmp_path: Path, suffix: str, channels: int, top: int) -> None:
-    decoded = decode_item(deep_image(tmp_path / f"x{suffix}", top, channels), [16, 32])
+    decoded = decode_item(deep_image(tmp_path / f"x{suffix}", top, channels), [CanvasKind(16), CanvasKind(32)])
     assert decoded.state == "decoded" and decoded.largest == (top if channels == 1 else max(255, top))
 
 
@@ -39,15 +40,15 @@ def test_the_largest_value_is_seen(tmp_path: Path, suffix: str, channels: int, t
 def test_images_of_8_bits_have_none(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     Image.new(mode, (8, 8)).save(path)
-    assert decode_item(path, [8]).largest == -1
-    assert decode_item(tmp_path / "none.png", [8]).largest == -1
+    assert decode_item(path, [CanvasKind(8)]).largest == -1
+    assert decode_item(tmp_path / "none.png", [CanvasKind(8)]).largest == -1
 
 
 def test_an_upright_image_keeps_its_largest_value(tmp_path: Path) -> None:
     path, exif = tmp_path / "x.png", Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(np.full((4, 8), 4095, np.uint16)).save(path, exif=exif)
-    assert decode_item(path, [8]).largest == 4095
+    assert decode_item(path, [CanvasKind(8)]).largest == 4095
 
 
 @pytest.mark.parametrize(("largest", "bits", "levels"), [([0], 1, 1), ([255, 1], 8, 2), ([1023, 900], 10, 5),

@@ -25,10 +25,9 @@ from foldpack.engine.deadline import OutOfTime, StageDeadline
 from foldpack.engine.runlog import LOG_NAME
 from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.kernel.fallback import make_fallback
+from foldpack.kernel.fallback import Fallback, make_fallback
 from foldpack.kernel.options import kernel_options
 from foldpack.kernel.stage import StageRunner
-from foldpack.kernel.submission import Submission
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import parse_spec, spec_to_dict, write_spec
 from packer.build.kernel_folder import build_kernel
@@ -302,7 +301,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
 def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kernel, monkeypatch) -> None:
     """Cut off after two units: the next process must not put the prior in their place, unless the pack is another."""
-    finish, prior = StageRunner.finish, Submission.write_prior
+    finish, prior = StageRunner.finish, Fallback.write
     finished: list[int] = []
     priors: list[int] = []
 
@@ -321,7 +320,7 @@ def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kern
         with pytest.raises(RuntimeError, match="the power is gone"):
             kernel.run()
     half = kernel.submission
-    monkeypatch.setattr(Submission, "write_prior", count)
+    monkeypatch.setattr(Fallback, "write", count)
     with monkeypatch.context() as patch:
         patch.setattr(StageRunner, "work", lambda *_: None)
         assert kernel.run() == 0

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 from small_house import House, load_entry
 
-from foldpack.data.decode import Decoded
+from foldpack.data.decode import Decoded, black_canvas
+from foldpack.data.geometry import CanvasKind
 from foldpack.engine.runlog import LOG_NAME
 from foldpack.ensemble import score_fuser
 from foldpack.kernel import session as kernel_session
@@ -83,7 +84,7 @@ def test_with_room_for_some_images_the_others_are_decoded_again(kernel: Kernel,
     break_two_images(kernel)
     assert kernel.run("whole") == 0
     kernel.log()
-    monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", 30 * 3073)])
+    monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", 72 * 16 + 30 * 3072)])
     assert kernel.run("part") == 0
     assert kernel.answer("part") == kernel.answer("whole")
     log = kernel.log()
@@ -95,15 +96,15 @@ def test_a_disk_that_fills_while_images_are_written_costs_nothing_but_time(kerne
                                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel.run("whole") == 0
     kernel.log()
-    real, rows = canvas_file.CanvasFile.__setitem__, []
+    real, rows = canvas_file.CanvasFile.put, []
 
-    def fill(self: canvas_file.CanvasFile, row: int, pixels: np.ndarray) -> None:
+    def fill(self: canvas_file.CanvasFile, row: int, canvas: np.ndarray, size: tuple[int, int]) -> bool:
         rows.append(row)
         if len(rows) > 20:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(self, row, pixels)
+        return real(self, row, canvas, size)
 
-    monkeypatch.setattr(canvas_file.CanvasFile, "__setitem__", fill)
+    monkeypatch.setattr(canvas_file.CanvasFile, "put", fill)
     monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", 1 << 40)])
     assert kernel.run("full") == 0
     assert kernel.answer("full") == kernel.answer("whole")
@@ -117,10 +118,10 @@ def test_an_image_that_fails_only_when_it_is_read_again_gets_the_prior(kernel: K
     lost = folder / "test" / f"{pd.read_csv(folder / 'sample_submission.csv')['id'][5]}.png"
     real = page_stream.decode_item
 
-    def stumble(path: Path, sizes: list[int], decoder: str) -> Decoded:
+    def stumble(path: Path, kinds: list[CanvasKind]) -> Decoded:
         if path != lost:
-            return real(path, sizes, decoder)
-        return Decoded({size: np.zeros((size, size, 3), np.uint8) for size in sizes}, "fallback", "no answer")
+            return real(path, kinds)
+        return Decoded({kind: black_canvas(kind) for kind in kinds}, "fallback", "no answer")
 
     monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [])
     monkeypatch.setattr(page_stream, "decode_item", stumble)
@@ -268,6 +269,18 @@ def test_when_every_unit_fails_the_prior_stands_and_the_log_says_why(kernel: Ker
     log = kernel.log()
     assert log.count("unit failed: unit") == 4 and "units 0 of 4" in log and "the training prior" in log
     assert "no unit was finished in time (4 failed, see above)" in log
+
+
+def test_what_cannot_be_written_was_not_handed_in(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel.spec["budget"] = {**kernel.spec.get("budget", {}), "on_error": "stand"}
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kernel_session.Submission, "write", full)
+    assert kernel.run() == 0
+    log = kernel.log()
+    assert "no unit was finished in time (4 failed, see above)" in log and "submission the training prior" in log
 
 
 def test_after_an_error_no_half_of_a_unit_and_no_decoded_image_is_left(kernel: Kernel,

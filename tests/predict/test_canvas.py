@@ -17,13 +17,16 @@ import pytest
 from PIL import Image
 
 from foldpack.data import decode
-from foldpack.data.decode import Decoded, decode_image
+from foldpack.data.decode import Decoded, black_canvas, decode_image
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import Items, whole_images
 from foldpack.predict.canvas import CanvasSet
-from foldpack.predict.canvas_file import CanvasError, CanvasFile, Pixels
-from foldpack.predict.page_stream import STALL_SECONDS, CanvasKind, PageStream
+from foldpack.predict.canvas_file import PLACE, CanvasError, CanvasFile
+from foldpack.predict.page_stream import STALL_SECONDS, PageStream
+from foldpack.predict.pixel_source import HeldPixels, PixelSource
 from foldpack.predict.room import Place, cgroup_left, free_memory, meminfo_available
 from foldpack.predict.scratch import canvas_bytes, keep_canvases
+from foldpack.settings.network import Geometry
 
 KINDS = [CanvasKind(16, "pillow"), CanvasKind(24, "pillow"), CanvasKind(16, "pillow-draft")]
 MADE_UP = "foldpack.predict.canvas.decode_item"  # of the background pass
@@ -40,7 +43,7 @@ def items(tmp_path: Path) -> Items:
     return whole_images([path.stem for path in paths], paths)
 
 
-def in_files(items: Items, kinds: list[CanvasKind], folder: Path) -> dict[CanvasKind, Pixels]:
+def in_files(items: Items, kinds: list[CanvasKind], folder: Path) -> dict[CanvasKind, PixelSource]:
     """A file for each kind, with room for everything."""
     return keep_canvases(items.images, dict.fromkeys(kinds, 1), [Place(folder, 1 << 40)], 2, print)[0]
 
@@ -61,54 +64,73 @@ def canvas_file(folder: Path) -> CanvasFile:
 
 def test_a_file_holds_the_same_pixels_as_ram(items: Items, tmp_path: Path) -> None:
     ram, file = decoded(items, KINDS, None), decoded(items, KINDS, tmp_path / "scratch")
-    assert isinstance(ram.pixels[KINDS[0]], np.ndarray) and isinstance(file.pixels[KINDS[0]], CanvasFile)
+    assert isinstance(ram.pixels[KINDS[0]], HeldPixels) and isinstance(file.pixels[KINDS[0]], CanvasFile)
     for kind in KINDS:
-        whole = np.asarray(ram.pixels[kind])
-        assert np.array_equal(file.pixels[kind][0:12], whole) and len(file.pixels[kind]) == 12
-        assert np.array_equal(file.pixels[kind][3:9], whole[3:9])
-        assert file.pixels[kind][5:5].shape == (0, kind.size, kind.size, 3)
+        whole = ram.pixels[kind].take(0, 12)
+        assert np.array_equal(file.pixels[kind].take(0, 12), whole) and len(file.pixels[kind]) == 12
+        assert np.array_equal(file.pixels[kind].take(3, 9), whole[3:9])
+        assert file.pixels[kind].take(5, 5).shape == (0, *kind.sides, 3)
         for row in (0, 7):
-            assert np.array_equal(whole[row], decode_image(items.images[row], kind.size, kind.decoder))
+            assert np.array_equal(whole[row], decode_image(items.images[row], kind))
+        assert np.array_equal(ram.pixels[kind].frames(2, 9), file.pixels[kind].frames(2, 9))
     assert ram.broken.tolist() == file.broken.tolist() == [row in (4, 11) for row in range(12)]
-    assert not np.asarray(ram.pixels[KINDS[0]])[[4, 11]].any()
+    assert not ram.pixels[KINDS[0]].take(0, 12)[[4, 11]].any()
     paths = [each.path for each in file.pixels.values() if isinstance(each, CanvasFile)]
     assert [stat.S_IMODE(path.stat().st_mode) for path in paths] == [0o600] * 3
     file.close()
     assert not any(path.exists() for path in paths)
 
 
-def test_several_sizes_come_from_one_decode(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two sizes and two decoders: each file is decoded once a decoder, not once a canvas."""
-    seen: Counter[tuple[str, str]] = Counter()
+def test_all_kinds_come_from_one_reading(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes, decoders, channels: each file is asked for once, not once a canvas."""
+    seen: Counter[str] = Counter()
     real = decode.decode_item
 
-    def count(path: Path, sizes: list[int], decoder: str) -> Decoded:
-        seen[path.name, decoder] += 1
-        return real(path, sizes, decoder)
+    def count(path: Path, kinds: list[CanvasKind]) -> Decoded:
+        seen[path.name] += 1
+        return real(path, kinds)
 
     monkeypatch.setattr(MADE_UP, count)
-    decoded(items, [*KINDS, KINDS[0], CanvasKind(20, "pillow")], None)
-    assert set(seen.values()) == {1} and len(seen) == 2 * 12
+    decoded(items, [*KINDS, KINDS[0], CanvasKind(20), CanvasKind(20, channels=1)], None)
+    assert set(seen.values()) == {1} and len(seen) == 12
 
 
 def test_a_canvas_goes_to_other_processes_by_its_path(tmp_path: Path) -> None:
     file = canvas_file(tmp_path)
     pixels = np.full((8, 8, 3), 7, dtype=np.uint8)
-    file[2] = pixels
+    assert file.put(2, pixels, (40, 30))
     there = pickle.loads(pickle.dumps(file))
-    assert there.handle() != file.handle() and np.array_equal(there[2:3][0], pixels)
-    there[3] = pixels
-    assert np.array_equal(file[0:4][3], pixels) and not file[0:2].any()
+    assert there.handle() != file.handle() and np.array_equal(there.take(2, 3)[0], pixels)
+    assert file.put(3, pixels + 1, (8, 8)) and file.put(3, pixels, (8, 8))  # the first stays
+    assert np.array_equal(there.take(0, 4)[3], pixels + 1) and not there.take(0, 2).any()
+    assert there.frames(2, 4).tolist() == [[40, 30, 0.2, 8 / 30, 0, 0], [8, 8, 1, 1, 0, 0]]
+
+
+def test_canvases_that_vary_lie_behind_each_other_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    """Where three of the largest fit, six of half their size do, and a seventh does not."""
+    kind = CanvasKind(8, geometry=Geometry(kind="long"))
+    file = CanvasFile(tmp_path / "own" / "canvas", PageStream([tmp_path / "missing"] * 9, kind, 1), 3)
+    file.create()
+    for row in (5, 0, 7, 1, 2, 3):
+        assert file.put(row, np.full((8, 4, 3), row, np.uint8), (80, 40))
+    assert not file.put(4, np.full((8, 4, 3), 4, np.uint8), (80, 40))
+    assert file.path.stat().st_size == 9 * PLACE.itemsize + 3 * 192
+    there = pickle.loads(pickle.dumps(file))
+    canvases = there.take(0, 9)
+    assert [canvas.shape for canvas in canvases] == [(8, 8 if row in (4, 6, 8) else 4, 3) for row in range(9)]
+    assert [int(canvas.max()) for canvas in canvases] == [0, 1, 2, 3, 0, 5, 0, 7, 0]
+    assert there.lost_rows(0, 9) == [4, 6, 8]
+    assert there.frames(4, 6).tolist() == [[0, 0, 1, 1, 0, 0], [80, 40, 0.1, 0.1, 0, 0]]
 
 
 def test_a_file_that_was_cut_is_noticed(tmp_path: Path) -> None:
     file = canvas_file(tmp_path)
     for row in range(4):
-        file[row] = np.full((8, 8, 3), row, dtype=np.uint8)
-    os.truncate(file.path, 4 + 192 * 2 + 5)
-    assert file[0:2].shape == (2, 8, 8, 3)
+        file.put(row, np.full((8, 8, 3), row, dtype=np.uint8), (8, 8))
+    os.truncate(file.path, 4 * PLACE.itemsize + 192 * 2 + 5)
+    assert file.take(0, 2).shape == (2, 8, 8, 3)
     with pytest.raises(CanvasError, match="the file of decoded images ends too early"):
-        file[1:3]
+        file.take(1, 3)
 
 
 @pytest.mark.parametrize("short", [False, True])
@@ -136,9 +158,9 @@ def test_a_full_disk_in_the_midst_costs_only_the_keeping_of_that_kind(items: Ite
     assert said and all(line.count("no more decoded images can be kept") == 1 for line in said) and len(said) <= 3
     monkeypatch.undo()
     for kind in KINDS:
-        whole = np.asarray(ram.pixels[kind])
-        assert np.array_equal(made.pixels[kind][0:12], whole)
-        assert np.array_equal(pickle.loads(pickle.dumps(made.pixels[kind]))[3:11], whole[3:11])
+        whole = ram.pixels[kind].take(0, 12)
+        assert np.array_equal(made.pixels[kind].take(0, 12), whole)
+        assert np.array_equal(pickle.loads(pickle.dumps(made.pixels[kind])).take(3, 11), whole[3:11])
     made.close()
 
 
@@ -148,11 +170,11 @@ def test_an_image_that_stalls_is_given_up_and_the_others_go_on(items: Items, thr
     now = [0.0]
     stalled, let_go = threading.Event(), threading.Event()
 
-    def slow(path: Path, sizes: list[int], decoder: str) -> Decoded:
+    def slow(path: Path, kinds: list[CanvasKind]) -> Decoded:
         if path.stem in ("2", "6"):
             stalled.set()
             let_go.wait(60)
-        return Decoded({size: np.full((size, size, 3), 9, np.uint8) for size in sizes}, "decoded", "")
+        return Decoded({kind: black_canvas(kind) + 9 for kind in kinds}, "decoded", "")
 
     monkeypatch.setattr(MADE_UP, slow)
     made = CanvasSet(items, KINDS[:1], clock=lambda: now[0])
@@ -169,10 +191,10 @@ def test_an_image_that_stalls_is_given_up_and_the_others_go_on(items: Items, thr
 
 
 def test_an_image_for_which_there_is_no_memory_is_given_up_alone(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hungry(path: Path, sizes: list[int], decoder: str) -> Decoded:
+    def hungry(path: Path, kinds: list[CanvasKind]) -> Decoded:
         if path.stem == "2":
             raise MemoryError
-        return Decoded({size: np.full((size, size, 3), 9, np.uint8) for size in sizes}, "decoded", "")
+        return Decoded({kind: black_canvas(kind) + 9 for kind in kinds}, "decoded", "")
 
     monkeypatch.setattr(MADE_UP, hungry)
     made = decoded(items, KINDS[:1], None)
@@ -182,10 +204,10 @@ def test_an_image_for_which_there_is_no_memory_is_given_up_alone(items: Items, m
 def test_rows_are_ready_from_the_first_on(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
     let_go = threading.Event()
 
-    def gated(path: Path, sizes: list[int], decoder: str) -> Decoded:
+    def gated(path: Path, kinds: list[CanvasKind]) -> Decoded:
         if path.stem == "3":
             let_go.wait(60)
-        return Decoded({size: np.zeros((size, size, 3), np.uint8) for size in sizes}, "repaired", f"{path}: mended")
+        return Decoded({kind: black_canvas(kind) for kind in kinds}, "repaired", f"{path}: mended")
 
     monkeypatch.setattr(MADE_UP, gated)
     made = CanvasSet(items, KINDS[:1], None)
@@ -201,10 +223,10 @@ def test_decoding_stops_when_it_is_closed(items: Items, monkeypatch: pytest.Monk
     let_go = threading.Event()
     seen: list[str] = []
 
-    def gated(path: Path, sizes: list[int], decoder: str) -> Decoded:
+    def gated(path: Path, kinds: list[CanvasKind]) -> Decoded:
         seen.append(path.stem)
         let_go.wait(60)
-        return Decoded({size: np.zeros((size, size, 3), np.uint8) for size in sizes}, "decoded", "")
+        return Decoded({kind: black_canvas(kind) for kind in kinds}, "decoded", "")
 
     monkeypatch.setattr(MADE_UP, gated)
     before = set(threading.enumerate())
@@ -249,9 +271,9 @@ from foldpack.data.items import whole_images
 from foldpack.predict import canvas, scratch as keeping
 from foldpack.predict.room import Place
 count, size, scratch = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-def made_up(path, sizes, decoder):
+def made_up(path, kinds):
     value = int(path.name) % 251
-    return Decoded({side: np.full((side, side, 3), value, np.uint8) for side in sizes}, "decoded", "")
+    return Decoded({kind: np.full((*kind.sides, 3), value, np.uint8) for kind in kinds}, "decoded", "")
 canvas.decode_item = made_up
 names = [str(row) for row in range(count)]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -264,7 +286,7 @@ for start in range(0, count, 64):
     stop = min(count, start + 64)
     while not made.wait(stop, 1.0):
         pass
-    assert np.array_equal(pixels[start:stop][:, 0, 0, 0], np.arange(start, stop) % 251)
+    assert np.array_equal(pixels.take(start, stop)[:, 0, 0, 0], np.arange(start, stop) % 251)
 made.close()
 print(before * 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from foldpack.data.decode import Decoded
+from foldpack.data.decode import Decoded, black_canvas
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import Items, whole_images
 from foldpack.engine.deadline import OutOfTime
 from foldpack.models.classifier import build_classifier
@@ -125,7 +126,7 @@ def test_items_are_decoded_in_order_and_broken_ones_are_told(tmp_path: Path, thr
     items.images[3].write_bytes(b"broken")
     items.images[7].unlink()
     done: list[int] = []
-    canvas = decode_items(items, 4, threads, done.append)
+    canvas = decode_items(items, CanvasKind(4), threads, done.append)
     assert canvas.pixels.shape == (9, 4, 4, 3) and canvas.pixels.dtype == np.uint8
     assert canvas.pixels[:, 0, 0, 0].tolist() == [0, 10, 20, 0, 40, 50, 60, 0, 80]
     assert np.flatnonzero(canvas.broken).tolist() == [3, 7]
@@ -136,10 +137,10 @@ def test_items_are_decoded_in_order_and_broken_ones_are_told(tmp_path: Path, thr
 def test_a_deadline_stops_the_decoding_without_doing_the_rest(tmp_path: Path, monkeypatch) -> None:
     decoded: list[Path] = []
 
-    def slow(path: Path, sizes: list[int], decoder: str) -> Decoded:
+    def slow(path: Path, kinds: list[CanvasKind]) -> Decoded:
         decoded.append(path)
         time.sleep(0.01)
-        return Decoded({size: np.zeros((size, size, 3), dtype=np.uint8) for size in sizes}, "decoded", "")
+        return Decoded({kind: black_canvas(kind) for kind in kinds}, "decoded", "")
 
     def stop(done: int) -> None:
         raise OutOfTime
@@ -147,9 +148,9 @@ def test_a_deadline_stops_the_decoding_without_doing_the_rest(tmp_path: Path, mo
     monkeypatch.setattr("foldpack.predict.canvas.decode_item", slow)
     items = whole_images([str(k) for k in range(20_000)], [Path(str(k)) for k in range(20_000)])
     with pytest.raises(OutOfTime):
-        decode_items(items, 1, 2, stop)
+        decode_items(items, CanvasKind(1), 2, stop)
     assert len(decoded) < 20_000
 
 
 def test_nothing_to_decode() -> None:
-    assert decode_items(whole_images([], []), 8, 2).pixels.shape == (0, 8, 8, 3)
+    assert decode_items(whole_images([], []), CanvasKind(8), 2).pixels.shape == (0, 8, 8, 3)

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from foldpack.data.geometry import CanvasKind, image_frames, input_shape, place_image, to_canvas, to_file
 from foldpack.predict.view_pixels import (
     apply_boxes,
     apply_points,
     apply_view,
     apply_views,
+    grey_pixels,
     output_size,
     show_window,
     split_views,
@@ -33,8 +35,10 @@ from foldpack.predict.views import (
     Window,
     expand_views,
     parse_view,
+    require_inputs,
     require_views,
 )
+from foldpack.settings.network import Geometry, NetConfig
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 
 TURNS = list(VIEW_TURNS)
@@ -179,6 +183,24 @@ def test_groups_are_spelled_out() -> None:
         expand_views(["identity", "seven-crop:0.8"])
     with pytest.raises(ViewError, match="a view is named twice"):
         expand_views(["d4", "hflip"])
+
+
+def test_a_side_and_grey_are_steps_that_move_nothing() -> None:
+    view = parse_view("hflip+side:640+grey+crop:centre:0.5")
+    plain = parse_view("hflip+crop:centre:0.5")
+    assert (view.turn, view.window, view.side, view.grey) == (plain.turn, plain.window, 640, True)
+    assert (plain.side, plain.grey) == (None, False) and view != plain
+    require_views(["identity", "side:640", "grey", "side:320", "grey+side:320"])
+    with pytest.raises(ViewError, match="views 'grey\\+hflip' and 'hflip\\+grey' show the same; keep one of them"):
+        require_views(["grey+hflip", "hflip+grey"])
+
+
+def test_a_view_must_fit_the_network_s_images() -> None:
+    require_inputs(["side:64", "grey", "hflip"], NetConfig(arch="a", size=32, canvas=64))
+    with pytest.raises(ViewError, match="view 'hflip\\+side:65' is larger than the canvas of 64 px; set net.canvas to"):
+        require_inputs(["hflip+side:65"], NetConfig(arch="a", size=32, canvas=64))
+    with pytest.raises(ViewError, match="view 'grey' needs images of 3 channels, and net.channels is 1"):
+        require_inputs(["grey"], NetConfig(arch="a", size=32, channels=1, mean=[0.5], std=[0.2]))
 
 
 def test_random_crops_depend_on_their_seed_alone() -> None:
@@ -344,6 +366,31 @@ def test_points_and_boxes_come_back(
     assert undo_boxes(view, shown, image_size, size) == pytest.approx(boxes, abs=1e-9)
 
 
+geometries = st.sampled_from(["squash", "letterbox", "centre-crop", "long", "short"])
+
+
+@LAW
+@given(view_names, geometries, st.tuples(st.integers(1, 4000), st.integers(1, 4000)), st.integers(8, 900),
+       st.none() | st.integers(8, 1200), st.data())
+def test_what_is_found_in_a_view_lies_in_the_file_where_it_was_drawn(
+    name: str, geometry: str, file_size: tuple[int, int], size: int, side: int | None, data: st.DataObject
+) -> None:
+    """From a page to its canvas, to a view of any side, and back: to a millionth of a pixel of the upright file."""
+    settings = Geometry(kind=geometry, most=2 * size if geometry == "short" else None)
+    config = NetConfig(arch="a", size=size, geometry=settings)
+    kind = CanvasKind(size, geometry=settings)
+    frame = image_frames(kind, np.array([file_size]))[0]
+    canvas, view = place_image(kind, *file_size).shape, parse_view(name)
+    shown = input_shape(config, canvas, side)
+    corners = st.tuples(*[st.floats(0, length) for length in (*file_size[::-1], *file_size[::-1])])
+    box = np.array(data.draw(corners))
+    box = np.concatenate([np.minimum(box[:2], box[2:]), np.maximum(box[:2], box[2:])])
+    there = apply_boxes(view, to_canvas(frame, box), canvas, shown)
+    assert np.abs(to_file(frame, undo_boxes(view, there, canvas, shown)) - box).max() <= 1e-6
+    points = apply_points(view, to_canvas(frame, box[:2]), canvas, shown)
+    assert np.abs(to_file(frame, undo_points(view, points, canvas, shown)) - box[:2]).max() <= 1e-6
+
+
 @LAW
 @given(view_names, st.tuples(st.integers(8, 23), st.integers(8, 23)), st.none() | st.integers(8, 40))
 def test_what_a_view_saw_of_a_mask_comes_back(name: str, image_size: tuple[int, int], size: int | None) -> None:
@@ -422,3 +469,13 @@ def test_every_views_answer_is_in_its_own_row_once() -> None:
     theirs = toolbelt_merge_order(outputs)
     assert theirs[:, 0, 0].tolist() == [0, 1, 2, 3, 4, 6, 6, 7]  # the test above would fail
     assert ours.mean(0)[0, 0] == 3.5 != theirs.mean(0)[0, 0]
+
+
+def test_grey_is_the_brightness_in_all_channels() -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8))
+    grey = grey_pixels(pixels)
+    expected = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in pixels.numpy()])
+    assert grey.shape == pixels.shape and (grey == grey[..., :1]).all()
+    assert np.abs(grey[..., 0].numpy() - expected).max() <= 0.6
+    even = torch.full((1, 2, 2, 3), 77, dtype=torch.uint8)
+    assert torch.allclose(grey_pixels(even), even.float())

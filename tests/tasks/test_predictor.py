@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import whole_images
 from foldpack.data.rows import Rows
 from foldpack.engine.pool import InlinePool, ProcessPool
@@ -18,7 +19,8 @@ from foldpack.engine.work import Shard, ShardDone, ShardFailed, WorkEvent, WorkP
 from foldpack.models.checkpoint import CheckpointInfo, save_checkpoint
 from foldpack.models.classifier import build_classifier
 from foldpack.predict.batch import Batch
-from foldpack.predict.page_stream import CanvasKind, PageStream
+from foldpack.predict.page_stream import PageStream
+from foldpack.predict.pixel_source import HeldPixels
 from foldpack.predict.views import View
 from foldpack.sealed.container import new_data_key, seal_file
 from foldpack.settings.ensemble import fold_role
@@ -62,8 +64,8 @@ def predictor(tmp_path: Path) -> StagePredictor:
     fold = FoldSpec(fold=0, sha256="3" * 64, file="a.sealed", header=header)
     member = MemberSpec(run="a", weight=1.0, views=VIEWS, size=32, seconds_per_image=1e-3, folds=[fold])
     pixels = np.repeat(np.linspace(0, 255, ROWS).astype(np.uint8), 32 * 32 * 3).reshape(ROWS, 32, 32, 3)
-    return StagePredictor(Brightness(), OUTPUTS, [Unit(member, fold)], {header: sealed}, {"a": key}, {KIND: pixels},
-                          {})
+    return StagePredictor(Brightness(), OUTPUTS, [Unit(member, fold)], {header: sealed}, {"a": key},
+                          {KIND: HeldPixels(KIND, pixels)}, {})
 
 
 def run(predictor: StagePredictor, kind: str, store: UnitStore) -> list[WorkEvent]:

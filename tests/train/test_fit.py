@@ -237,7 +237,8 @@ def pictures_of(config: RunConfig, epochs: int) -> list[list[bytes]]:
     shown: list[list[bytes]] = []
     for epoch in range(epochs):
         training.order.epoch = epoch
-        shown.append([picture.numpy().tobytes() for pixels, _ in training.loader for picture in pixels.cpu()])
+        shown.append([picture.numpy().tobytes() for groups in training.loader for pixels, _ in groups
+                      for picture in pixels.cpu()])
     return shown
 
 

@@ -1,19 +1,21 @@
 """The one decoder: training, OOF and the kernel see the same pixels, and a damaged file is never taken for a sound one.
 
 Colours, the same for every decoder: EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to
-8 bit, palettes, 1-bit and CMYK images become RGB, the first frame of an animation counts.
+8 bit, palettes, 1-bit and CMYK images become RGB, the first frame of an animation counts. Other numbers of channels:
+`to_planes`.
 """
 
 from __future__ import annotations
 
 import stat
 import threading
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from foldpack.data.decode_bytes import (
     GuardedBytes,
@@ -24,6 +26,7 @@ from foldpack.data.decode_bytes import (
     restart_jpegs,
 )
 from foldpack.data.depth import has_16_bits, largest_value
+from foldpack.data.geometry import CanvasKind, fit_planes, place_image
 from foldpack.errors import DataError, did_you_mean
 
 WHITE = (255, 255, 255)
@@ -44,6 +47,7 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+LYING = [ORIENTATIONS[tag] for tag in (5, 6, 7, 8)]  # height and width change places
 ONE_BIG_IMAGE = threading.Lock()
 
 
@@ -53,47 +57,53 @@ class ImageError(DataError):
 
 @dataclass(frozen=True)
 class Decoded:
-    """One file, decoded once. pixels: size -> (size, size, 3) uint8 RGB, black for a fallback.
+    """One file, decoded once. pixels: the canvas of each kind, (H, W, C) uint8, black for a fallback.
 
     state: "decoded": sound; "repaired": something was wrong, at least half of the rows are the file's own; "fallback":
     no pixels. reason: one line with the path, "" where all was well. largest: the largest value of a file that has
-    16 bits a channel, before they became 8; -1 for others.
+    16 bits a channel, before they became 8; -1 for others. size: height and width, upright; 0 for a fallback.
     """
 
-    pixels: dict[int, np.ndarray]
+    pixels: dict[CanvasKind, np.ndarray]
     state: str
     reason: str
     largest: int = -1
+    size: tuple[int, int] = (0, 0)
 
 
-def decode_item(path: Path, sizes: list[int], decoder: str = "pillow") -> Decoded:
-    """Read a file once and decode it once, stretched to a square of each size with an antialiased bilinear filter.
+def decode_item(path: Path, kinds: Sequence[CanvasKind]) -> Decoded:
+    """Read a file once and make its canvas of each kind.
 
-    decoder: a name from DECODERS. Whatever is wrong with the file is told in the answer, never raised. The pixels of a
-    size do not depend on the other sizes: "pillow-draft" decodes again where sizes want different reductions.
+    Whatever is wrong with the file is told in the answer, never raised; an unknown decoder is a DataError. The pixels
+    of a kind do not depend on the other kinds: the file is decoded once for each reduction that they want, which differ
+    for "pillow-draft" only.
     """
-    if decoder not in DECODERS:
-        raise DataError(f"unknown decoder '{decoder}': {did_you_mean(decoder, list(DECODERS))}")
+    for kind in kinds:
+        if kind.decoder not in DECODERS:
+            raise DataError(f"unknown decoder '{kind.decoder}': {did_you_mean(kind.decoder, list(DECODERS))}")
     try:
-        source = check_image_bytes(read_image_bytes(path))
-        pixels, notes, largest = decode_sizes(source, sizes, decoder)
+        pixels, notes, largest, size = decode_kinds(check_image_bytes(read_image_bytes(path)), kinds)
     except Exception as failure:  # readers raise whatever their format's code stumbles over, MemoryError too
-        black = {size: np.zeros((size, size, 3), dtype=np.uint8) for size in sizes}
         what = str(failure) or type(failure).__name__
         if isinstance(failure, UnidentifiedImageError):  # its own message names an object in memory
             what = "it begins like no image that can be read"
-        return Decoded(black, "fallback", f"{path}: cannot decode the image ({what.splitlines()[0]})")
-    if notes:
-        return Decoded(pixels, "repaired", f"{path}: repaired ({'; '.join(notes)})", largest)
-    return Decoded(pixels, "decoded", "", largest)
+        return Decoded({kind: black_canvas(kind) for kind in kinds}, "fallback",
+                       f"{path}: cannot decode the image ({what.splitlines()[0]})")
+    state, reason = ("repaired", f"{path}: repaired ({'; '.join(notes)})") if notes else ("decoded", "")
+    return Decoded(pixels, state, reason, largest, size)
 
 
-def decode_image(path: Path, size: int, decoder: str = "pillow") -> np.ndarray:
-    """`decode_item` for one size: (size, size, 3) uint8 RGB. Raises ImageError where it has no pixels."""
-    decoded = decode_item(path, [size], decoder)
+def black_canvas(kind: CanvasKind) -> np.ndarray:
+    """(H, W, C) uint8 of an image without pixels."""
+    return np.zeros((*kind.sides, kind.channels), dtype=np.uint8)
+
+
+def decode_image(path: Path, kind: CanvasKind) -> np.ndarray:
+    """`decode_item` for one kind: (H, W, C) uint8. Raises ImageError where it has no pixels."""
+    decoded = decode_item(path, [kind])
     if decoded.state == "fallback":
         raise ImageError(decoded.reason)
-    return decoded.pixels[size]
+    return decoded.pixels[kind]
 
 
 def read_image_bytes(path: Path) -> bytes:
@@ -106,43 +116,59 @@ def read_image_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def decode_sizes(source: ImageBytes, sizes: list[int], decoder: str) -> tuple[dict[int, np.ndarray], list[str], int]:
-    """Pixels by size, what had to be mended, and `Decoded.largest`. Raises what Pillow raises, and UnfitBytes."""
-    pixels: dict[int, np.ndarray] = {}
+def decode_kinds(source: ImageBytes, kinds: Sequence[CanvasKind]) \
+        -> tuple[dict[CanvasKind, np.ndarray], list[str], int, tuple[int, int]]:
+    """Canvases, what had to be mended, and `Decoded.largest` and `size`. Raises what Pillow raises, and UnfitBytes."""
+    pixels: dict[CanvasKind, np.ndarray] = {}
     notes: list[str] = []
     largest = -1
     with Image.open(GuardedBytes(source.content, None)) as image:
         width, height = image.size
         deep = has_16_bits(image)
-        reducible = decoder == "pillow-draft" and image.format in ("JPEG", "MPO")
-    if width * height > MAX_PIXELS:
-        raise UnfitBytes(f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}")
-    scales = {size: jpeg_reduction(width, height, size) if reducible else 1 for size in sizes}
+        reducible = image.format in ("JPEG", "MPO") and any(kind.decoder == "pillow-draft" for kind in kinds)
+        lying = reducible and upright_turn(image)[0] in LYING  # a JPEG's header says it; others must be decoded first
+    limit = MAX_PIXELS * 3 // max(3, *(kind.channels for kind in kinds))
+    if width * height > limit:
+        raise UnfitBytes(f"{width} x {height} pixels; the limit is {limit:,}")
+    upright = (width, height) if lying else (height, width)
+    scales = {kind: jpeg_reduction(kind, *upright) if reducible and kind.decoder == "pillow-draft" else 1
+              for kind in kinds}
     with ONE_BIG_IMAGE if width * height > BIG_IMAGE else nullcontext():
         for scale in dict.fromkeys(scales.values()):
-            rgb, said = decode_rgb(source, scale)
+            chosen = [kind for kind in kinds if scales[kind] == scale]
+            planes, said, turn = decode_planes(source, scale, {kind.channels for kind in chosen})
             notes += [note for note in said if note not in notes]
-            largest = largest_value(rgb) if deep else -1
-            for size in [size for size in sizes if scales[size] == scale]:
-                same = rgb.size == (size, size)
-                pixels[size] = np.asarray(rgb if same else rgb.resize((size, size), Image.Resampling.BILINEAR))
-    return pixels, notes, largest
+            upright = (width, height) if turn in LYING else (height, width)
+            for kind in chosen:
+                pixels[kind] = fit_planes(planes[kind.channels], kind, *upright)
+            if deep:
+                largest = max(largest_value(plane) for plane in next(iter(planes.values())))
+    return pixels, notes, largest, upright
 
 
-def jpeg_reduction(width: int, height: int, size: int) -> int:
-    """The largest of 1, 2, 4, 8 by which both sides can be divided and still be at least `size`."""
-    return next((scale for scale in (8, 4, 2) if min(width, height) // size >= scale), 1)
+def jpeg_reduction(kind: CanvasKind, height: int, width: int) -> int:
+    """The largest of 1, 2, 4, 8 by which both sides can be divided and still hold all pixels that the canvas shows."""
+    tall, broad = place_image(kind, height, width).extent
+    return next((scale for scale in (8, 4, 2) if tall * scale <= height and broad * scale <= width), 1)
 
 
-def decode_rgb(source: ImageBytes, scale: int = 1) -> tuple[Image.Image, list[str]]:
-    """The whole image in RGB, upright, missing rows filled, and what had to be mended."""
-    image, rows, notes = load_rows(source, scale)
-    rgb = fill_rows(to_rgb(image), rows)
+def upright_turn(image: Image.Image) -> tuple[Image.Transpose | None, list[str]]:
+    """What turns an image upright, None for nothing; and a note where its EXIF data cannot be read."""
     try:
-        turn = ORIENTATIONS.get(image.getexif().get(ORIENTATION_TAG, 1))
+        return ORIENTATIONS.get(image.getexif().get(ORIENTATION_TAG, 1)), []
     except Exception:  # whatever a damaged EXIF block makes Pillow raise
-        return rgb, [*notes, "its EXIF data cannot be read, taken as upright"]
-    return rgb if turn is None else rgb.transpose(turn), notes
+        return None, ["its EXIF data cannot be read, taken as upright"]
+
+
+def decode_planes(source: ImageBytes, scale: int, channels: set[int]) \
+        -> tuple[dict[int, list[Image.Image]], list[str], Image.Transpose | None]:
+    """Planes for each number of channels, upright, missing rows filled; what had to be mended; the turn."""
+    image, rows, notes = load_rows(source, scale)
+    turn, said = upright_turn(image)
+    planes = {count: [fill_rows(plane, rows) for plane in to_planes(image, count)] for count in channels}
+    if turn is not None:
+        planes = {count: [plane.transpose(turn) for plane in several] for count, several in planes.items()}
+    return planes, [*notes, *said], turn
 
 
 def load_rows(source: ImageBytes, scale: int) -> tuple[Image.Image, int, list[str]]:
@@ -207,13 +233,32 @@ def _rows_with_pixels(image: Image.Image) -> int:
     return int(used[-1]) + 1 if len(used) else 0
 
 
-def fill_rows(rgb: Image.Image, rows: int) -> Image.Image:
+def fill_rows(plane: Image.Image, rows: int) -> Image.Image:
     """Give the rows from `rows` on the mean colour of those above."""
-    if rows >= rgb.height:
-        return rgb
-    mean = np.asarray(rgb.crop((0, 0, rgb.width, rows))).mean(axis=(0, 1), dtype=np.float64)
-    rgb.paste(tuple(int(value) for value in mean.round()), (0, rows, rgb.width, rgb.height))
-    return rgb
+    if rows >= plane.height:
+        return plane
+    mean = np.atleast_1d(np.asarray(plane.crop((0, 0, plane.width, rows))).mean(axis=(0, 1), dtype=np.float64))
+    plane.paste(tuple(int(value) for value in mean.round()), (0, rows, plane.width, plane.height))
+    return plane
+
+
+def to_planes(image: Image.Image, channels: int) -> list[Image.Image]:
+    """A decoded image -> one image of 1 or 3 channels, or one a channel, so that each is resampled on its own.
+
+    1: grey; 3: RGB; any other number: the pages of a TIFF of so many, each grey; 4: else RGBA, opaque where the file
+    has no alpha. Raises UnfitBytes for a file of another number of channels.
+    """
+    if channels in (1, 3):
+        rgb = image if channels == 1 and image.mode == "L" and "transparency" not in image.info else to_rgb(image)
+        return [rgb if channels == 3 else rgb.convert("L")]
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if pages == channels:
+        return [to_rgb(page).convert("L") for page in ImageSequence.Iterator(image)]
+    if channels == 4 and pages == 1:
+        alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+        return list((image if alpha else to_rgb(image)).convert("RGBA").split())
+    raise UnfitBytes(f"{pages} {'page' if pages == 1 else 'pages'}, and {channels} channels are asked for: a TIFF of "
+                     f"{channels} pages")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -10,11 +10,12 @@ import numpy as np
 from PIL import Image
 
 from foldpack.data.decode import decode_item
+from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError
 
 HASH_SIDE = 16  # a hash has HASH_SIDE ** 2 bits
 HASH_BITS = HASH_SIDE**2
-DECODED_SIDE = 128  # pixels; the hash looks at 64x64 of it
+DECODED = CanvasKind(128)  # the hash looks at 64x64 of it
 AT_ONCE = 256  # images in flight
 
 
@@ -29,10 +30,10 @@ def hash_images(paths: list[Path], threads: int, report: Callable[[float], None]
     image_hash = _load_phash()
 
     def hash_one(path: Path) -> tuple[np.ndarray, str]:
-        decoded = decode_item(path, [DECODED_SIDE])
+        decoded = decode_item(path, [DECODED])
         if decoded.state == "fallback":
             return np.zeros(HASH_BITS // 64, dtype=np.uint64), decoded.reason
-        bits = image_hash(Image.fromarray(decoded.pixels[DECODED_SIDE]), HASH_SIDE).hash
+        bits = image_hash(Image.fromarray(decoded.pixels[DECODED]), HASH_SIDE).hash
         return np.packbits(bits.ravel()).view(np.uint64), ""
 
     hashes = np.zeros((len(paths), HASH_BITS // 64), dtype=np.uint64)

@@ -25,6 +25,7 @@ from pydantic import Field
 
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
+from foldpack.settings.network import Geometry, Sides
 from foldpack.settings.run import EmbedConfig
 from foldpack.settings.stages import HexDigest, MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
@@ -52,9 +53,11 @@ class RunMeta(StrictModel):
     prior: list[float]  # share of each class in the training labels; of values their mean
     none: bool = False  # embed: the last class stands for items that are of no identity
     embed: EmbedConfig | None = None  # of task embed
-    size: int  # side of the network's input, pixels
-    canvas: int | None = None  # side of the decoded image; `size` when None
+    size: Sides  # of the network's input, pixels: as in its NetConfig, like the next four
+    canvas: Sides | None = None
     decoder: Literal["pillow", "pillow-draft"] = "pillow"
+    geometry: Geometry | None = None
+    channels: int = 3
     views: list[str]  # first axis of oof.npy
     merge: MergeName = "mean"  # how the views become one answer; runs from before it could be chosen took the mean
     metric: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foldpack.predict.page_stream import CanvasKind
 from foldpack.settings.ensemble import fold_role
 from foldpack.settings.stages import FoldSpec, MemberSpec, SpecError, StageSpec
 
@@ -38,8 +37,3 @@ def plan_units(stage: StageSpec) -> list[Unit]:
     depth = max(len(member.folds) for member in by_weight)
     rounds = [(m.run, m.folds[k].fold) for k in range(depth) for m in by_weight if k < len(m.folds)]
     return [folds[key] for key in dict.fromkeys([*planned, *rounds])]
-
-
-def canvas_kind(unit: Unit) -> CanvasKind:
-    """Which decoded images a unit's network sees."""
-    return CanvasKind(unit.member.canvas or unit.member.size, unit.member.decoder)

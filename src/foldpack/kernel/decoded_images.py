@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import Items
 from foldpack.engine.runlog import RunLog
 from foldpack.predict.canvas import CanvasSet
-from foldpack.predict.page_stream import CanvasKind
 from foldpack.predict.room import Place
 from foldpack.predict.scratch import keep_canvases
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from foldpack.competitions.protocol import Competition
 from foldpack.data.rows import Rows
 from foldpack.engine.deadline import Deadline
-from foldpack.engine.store import has_finished_units
 from foldpack.engine.units import plan_units
 from foldpack.kernel.fallback import Fallback
 from foldpack.kernel.inputs import InputError, find_keys, find_sealed, missing_text
@@ -54,17 +53,14 @@ class KernelSession:
 
         The first part of a packed script has done so already, but for the look at what is answered.
         """
-        self.kept = has_finished_units(self.units / self.spec.last.name) and self.submission.is_valid()
-        self.submission.fallback.remove_halves()
-        if not self.kept:
-            self.submission.write_prior()
+        self.kept = self.submission.fallback.stand(self.units / self.spec.last.name, self.submission.is_valid)
         for note in self.items.notes:
             self.log.say(f"warning: {note}")
 
     def forget_kept(self) -> None:
         """The submission that was kept is not of these very weights."""
         if self.kept:
-            self.submission.write_prior()
+            self.submission.fallback.write()
 
     def find_inputs(self) -> None:
         """Keys and sealed files. What is missing is named before any work; then the rest goes on only if it may."""
@@ -83,8 +79,8 @@ class KernelSession:
 
     def hand_in(self, rows: Rows, decision: Decision) -> None:
         """Replace the submission. rows: of the last stage."""
-        self.rows = rows
         self.submission.write(rows, decision)
+        self.rows = rows  # what could not be written was not handed in
 
     @property
     def answered(self) -> list[str]:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 import torch
 
 from foldpack.data.depth import depth_warning
+from foldpack.data.geometry import canvas_kind
 from foldpack.data.items import Items
 from foldpack.data.rows import Rows
 from foldpack.engine.cost import CostModel
@@ -18,7 +19,7 @@ from foldpack.engine.deadline import OutOfTime
 from foldpack.engine.engine import Engine, EngineHooks, UnitError, UnitWork
 from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool
 from foldpack.engine.store import UnitStore, unit_key
-from foldpack.engine.units import Unit, canvas_kind, plan_units
+from foldpack.engine.units import Unit, plan_units
 from foldpack.engine.work import Begun, ShardFailed, WorkPool, failure_reason
 from foldpack.ensemble.finished_units import FinishedUnits
 from foldpack.ensemble.level2 import read_booster_texts
@@ -67,7 +68,7 @@ class StageRunner:
                   "device": [self.kernel.devices[0].title, self.kernel.devices[0].precision],
                   "stage": [self.stage.name, self.stage.task, self.stage.outputs.link]}
         return [unit_key({**common, "role": unit.role, "header": unit.fold.header, "views": unit.member.views,
-                          "merge": unit.member.merge, "canvas": [canvas_kind(unit).size, canvas_kind(unit).decoder]})
+                          "merge": unit.member.merge, "canvas": str(canvas_kind(unit.member))})
                 for unit in self.units]
 
     def run(self) -> Rows | None:
@@ -84,7 +85,7 @@ class StageRunner:
         self.log.say(f"{self.stage.name}: {self.images} items, {len(self.units)} units ({len(earlier)} finished "
                      f"before) on {where}")
         shared = self.kernel.workers > 0 or len(devices) > 1
-        kinds = Counter(map(canvas_kind, self.units))
+        kinds = Counter(canvas_kind(unit.member) for unit in self.units)
         places = find_places(self.kernel.scratch, shared, self.store.bytes_of(len(self.units)))
         self.canvases = open_canvases(self.items, kinds, places, len(devices), self.log)
         with ExitStack() as closing:

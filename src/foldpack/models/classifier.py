@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from foldpack.errors import FoldpackError
-from foldpack.settings.network import NetConfig
+from foldpack.settings.network import NetConfig, height_width
 
 
 class ModelError(FoldpackError):
@@ -18,14 +18,14 @@ class ModelError(FoldpackError):
 
 
 def build_classifier(net: NetConfig, n_classes: int, pretrained: bool = False) -> nn.Module:
-    """A network (B, 3, size, size) float32 normalised -> (B, n_classes) float32 logits.
+    """A network (B, C, H, W) float32 normalised -> (B, n_classes) float32 logits.
 
     Raises ModelError for an architecture that timm does not know or keyword arguments it does not take.
     """
     known = timm.list_models()
     if net.arch.split(".")[0] not in known:
         raise ModelError(f"unknown network '{net.arch}': {_nearest_archs(net.arch, known)}")
-    kwargs: dict[str, Any] = dict(net.kwargs)
+    kwargs: dict[str, Any] = {**({} if net.channels == 3 else {"in_chans": net.channels}), **net.kwargs}
     try:
         built = timm.create_model(net.arch, pretrained=pretrained, num_classes=n_classes, **kwargs)
         return built.to(memory_format=torch.channels_last)  # the order in which decoded pixels lie in memory
@@ -34,16 +34,21 @@ def build_classifier(net: NetConfig, n_classes: int, pretrained: bool = False) -
         raise ModelError(f"network '{net.arch}' with {dict(net.kwargs)} cannot be built: {reason}") from None
 
 
-def require_output(config: NetConfig, net: nn.Module, n_classes: int) -> None:
-    """Try one black image. Raises ModelError when the network does not take this size or gives no logit a class."""
+def require_output(config: NetConfig, net: nn.Module, n_classes: int, size: tuple[int, int] | None = None) -> None:
+    """Try one black image. Raises ModelError when the network does not take this size or gives no logit a class.
+
+    size: height and width, of a view; None: the network's own.
+    """
     net.eval()
+    height, width = size or height_width(config.size)
     try:
         with torch.inference_mode():
-            shape = tuple(net(torch.zeros(1, 3, config.size, config.size)).shape)
+            shape = tuple(net(torch.zeros(1, config.channels, height, width)).shape)
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as failure:
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
-        raise ModelError(f"network '{config.arch}' does not take images of {config.size} px: {reason}; change "
-                         "net.size, or name the size in net.kwargs where the network has such an argument") from None
+        shown = str(height) if height == width else f"{height} x {width}"
+        raise ModelError(f"network '{config.arch}' does not take images of {shown} px: {reason}; change net.size, or "
+                         "name the size in net.kwargs where the network has such an argument") from None
     if shape != (1, n_classes):
         raise ModelError(f"network '{config.arch}' gives {shape} for one image, not {(1, n_classes)}; it is no "
                          "classifier")
@@ -56,7 +61,7 @@ def _nearest_archs(arch: str, known: list[str]) -> str:
 
 
 def normalise(pixels: torch.Tensor, net: NetConfig) -> torch.Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in channels-last order, in the range the network was trained on."""
+    """(B, H, W, C) uint8 -> (B, C, H, W) float32 in channels-last order, in the range the network was trained on."""
     mean = torch.tensor(net.mean, device=pixels.device) * 255.0
     std = torch.tensor(net.std, device=pixels.device) * 255.0
     scaled = (pixels.float() - mean) / std

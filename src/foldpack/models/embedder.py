@@ -19,7 +19,7 @@ class UnitLength(nn.Module):
 
 
 def build_embedder(net: NetConfig, dim: int, pretrained: bool = False) -> nn.Module:
-    """A network (B, 3, size, size) float32 normalised -> (B, dim) float32 of length 1.
+    """A network (B, C, H, W) float32 normalised -> (B, dim) float32 of length 1.
 
     Its first part is the timm network: backbone, pooling and a linear layer. Raises ModelError as `build_classifier`
     does.

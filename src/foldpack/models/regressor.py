@@ -41,7 +41,7 @@ class TargetUnits(nn.Module):
 
 
 def build_regressor(net: NetConfig, targets: int, pretrained: bool = False) -> nn.Module:
-    """A network (B, 3, size, size) float32 normalised -> (B, targets) float32 values.
+    """A network (B, C, H, W) float32 normalised -> (B, targets) float32 values.
 
     Its first part is the timm network, its last the `TargetUnits`. Raises ModelError as `build_classifier` does.
     """

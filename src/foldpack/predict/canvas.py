@@ -1,6 +1,6 @@
 """Decode every item once, for all members together, while the first networks are already at work.
 
-Each file is read and decoded once; every side that some member asks for is cut from that one decoded image, so the
+Each file is read and decoded once; every canvas that some member asks for is made of that one decoded image, so the
 pixels are those of the training to the last bit. Pixels lie in RAM, or in a file that is read back by the batch: a
 memory map would count as memory of the process. What fits into neither (`predict.scratch`) is decoded once here all the
 same, so that every image is counted once and a broken one is known; `PageStream` decodes it again when it is read.
@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foldpack.data.decode import decode_item
+from foldpack.data.decode import black_canvas, decode_item
 from foldpack.data.depth import depth_warning
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import Items
-from foldpack.predict.canvas_file import CanvasError, CanvasFile, Pixels
-from foldpack.predict.page_stream import PIXEL_BYTES, STALL_SECONDS, CanvasKind, PageStream
+from foldpack.predict.canvas_file import CanvasError, CanvasFile
+from foldpack.predict.page_stream import STALL_SECONDS
+from foldpack.predict.pixel_source import HeldPixels, PixelSource, hold_pixels
 
 
 @dataclass
@@ -34,14 +36,15 @@ class DecodeReport:
 class CanvasSet:
     """All items at every kind of canvas, decoded by threads in the background, row after row."""
 
-    def __init__(self, items: Items, kinds: Iterable[CanvasKind], pixels: Mapping[CanvasKind, Pixels] | None = None,
+    def __init__(self, items: Items, kinds: Iterable[CanvasKind],
+                 pixels: Mapping[CanvasKind, PixelSource] | None = None,
                  clock: Callable[[], float] = time.monotonic, say: Callable[[str], None] = print) -> None:
         """pixels: where each kind lies, from `keep_canvases`; None: all in RAM. say: gets a line when room runs out."""
         self.items = items
-        self.kinds = sorted(set(kinds), key=lambda kind: (kind.decoder, kind.size))
+        self.kinds = sorted(set(kinds), key=str)
         self.report = DecodeReport()
-        self.pixels: dict[CanvasKind, Pixels] = {kind: self._in_ram(kind) for kind in self.kinds} if pixels is None \
-            else dict(pixels)
+        self.pixels: dict[CanvasKind, PixelSource] = \
+            {kind: hold_pixels(kind, len(items)) for kind in self.kinds} if pixels is None else dict(pixels)
         self._full: set[CanvasKind] = set()  # kinds whose file takes no more rows
         self._say = say
         self._clock = clock
@@ -53,9 +56,6 @@ class CanvasSet:
         self._failure: BaseException | None = None
         self._stop = False
         self._changed = threading.Condition()
-
-    def _in_ram(self, kind: CanvasKind) -> np.ndarray:
-        return np.zeros((len(self.items), kind.size, kind.size, PIXEL_BYTES), dtype=np.uint8)
 
     def start(self, threads: int) -> None:
         """Begin to decode with this many threads (the decoder releases the interpreter lock)."""
@@ -86,33 +86,24 @@ class CanvasSet:
             self._finish(row, repaired, fallback)
 
     def _decode(self, row: int) -> tuple[str, str]:
-        repaired = fallback = ""
-        for decoder in dict.fromkeys(kind.decoder for kind in self.kinds):
-            kinds = [kind for kind in self.kinds if kind.decoder == decoder]
-            kept = [kind for kind in kinds if self._keeps(kind, row)]
-            sizes = [kind.size for kind in kept] or [kinds[0].size]  # how the image is must be known in any case
-            decoded = decode_item(self.items.images[row], sizes, decoder)
-            if decoded.state == "fallback":
-                fallback = decoded.reason
-            elif decoded.largest >= 0:
-                self.report.largest[row] = decoded.largest
-            repaired = decoded.reason if decoded.state == "repaired" else repaired
-            for kind in kept:
-                self._keep(kind, row, decoded.pixels[kind.size])
-        return repaired, fallback
+        kept = [kind for kind in self.kinds if self._keeps(kind)]
+        decoded = decode_item(self.items.images[row], kept or self.kinds[:1])  # how it is must be known in any case
+        if decoded.largest >= 0:
+            self.report.largest[row] = decoded.largest
+        for kind in kept:
+            self._keep(kind, row, decoded.pixels[kind], decoded.size)
+        return ("", decoded.reason) if decoded.state == "fallback" else (decoded.reason, "")
 
-    def _keeps(self, kind: CanvasKind, row: int) -> bool:
-        pixels = self.pixels[kind]
-        if isinstance(pixels, CanvasFile):
-            return row < pixels.rows and kind not in self._full
-        return isinstance(pixels, np.ndarray)
+    def _keeps(self, kind: CanvasKind) -> bool:
+        return isinstance(self.pixels[kind], (HeldPixels, CanvasFile)) and kind not in self._full
 
-    def _keep(self, kind: CanvasKind, row: int, canvas: np.ndarray) -> None:
+    def _keep(self, kind: CanvasKind, row: int, canvas: np.ndarray, size: tuple[int, int] = (0, 0)) -> None:
         """Put a row in its place. A full disk ends the keeping of this kind: readers decode its other rows again."""
         pixels = self.pixels[kind]
-        assert not isinstance(pixels, PageStream)
+        assert isinstance(pixels, (HeldPixels, CanvasFile))
         try:
-            pixels[row] = canvas
+            if not pixels.put(row, canvas, size):
+                self._full.add(kind)
         except OSError as failure:
             if kind not in self._full and not self._stop:  # after the end the files are gone
                 self._full.add(kind)
@@ -178,8 +169,8 @@ class CanvasSet:
         for row in stalled:
             del self._since[row]
             self.report.fallback[row] = f"{self.items.images[row]}: not decoded after {STALL_SECONDS:.0f} s, given up"
-            for kind in [kind for kind in self.kinds if self._keeps(kind, row)]:
-                self._keep(kind, row, np.zeros((kind.size, kind.size, PIXEL_BYTES), dtype=np.uint8))
+            for kind in [kind for kind in self.kinds if self._keeps(kind)]:
+                self._keep(kind, row, black_canvas(kind))
             self._settle(row)
         if stalled and not self._since and self._next < len(self.items):
             self._add_thread()
@@ -189,8 +180,7 @@ class CanvasSet:
         with self._changed:
             self._stop = True
         for pixels in self.pixels.values():
-            if not isinstance(pixels, np.ndarray):
-                pixels.close()
+            pixels.close()
 
     @property
     def broken(self) -> np.ndarray:
@@ -204,22 +194,20 @@ class CanvasSet:
 class Canvas:
     """Decoded items of one kind, row by row."""
 
-    pixels: np.ndarray  # (n, size, size, 3) uint8 RGB; a broken item is black
+    pixels: np.ndarray | list[np.ndarray]  # (n, H, W, C) uint8, or n of them where they vary; a broken item is black
     broken: np.ndarray  # (n,) bool: could not be decoded
     reasons: list[str]  # one line for each broken item
     repaired: list[str]  # one line for each item that was damaged and repaired
     warning: str = ""  # on 16-bit images that use few of their bits
 
 
-def decode_items(
-    items: Items, size: int, threads: int, on_item: Callable[[int], None] | None = None, decoder: str = "pillow"
-) -> Canvas:
+def decode_items(items: Items, kind: CanvasKind, threads: int, on_item: Callable[[int], None] | None = None) -> Canvas:
     """Decode all items to RAM with `threads` threads.
 
     `on_item` is called now and then with the number of items done. Broken images are recorded, never raised.
     """
-    kind = CanvasKind(size, decoder)
-    canvases = CanvasSet(items, [kind])
+    held = hold_pixels(kind, len(items))
+    canvases = CanvasSet(items, [kind], {kind: held})
     canvases.start(threads)
     try:
         while not canvases.wait(len(items), 0.25):
@@ -231,5 +219,4 @@ def decode_items(
         canvases.close()
     report = canvases.report
     reasons, repaired = ([found[row] for row in sorted(found)] for found in (report.fallback, report.repaired))
-    return Canvas(np.asarray(canvases.pixels[kind]), canvases.broken, reasons, repaired,
-                  depth_warning(report.largest.values()))
+    return Canvas(held.canvases, canvases.broken, reasons, repaired, depth_warning(report.largest.values()))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import threading
 from pathlib import Path
 
 import numpy as np
 
+from foldpack.data.geometry import image_frames, place_image
 from foldpack.errors import FoldpackError
 from foldpack.files import reserve_bytes
-from foldpack.predict.page_stream import PIXEL_BYTES, PageStream
+from foldpack.predict.page_stream import PageStream
+from foldpack.predict.pixel_source import gather_canvases
 from foldpack.predict.room import make_own_folder
 
 
@@ -19,19 +21,27 @@ class CanvasError(FoldpackError):
     """Decoded images cannot be read back, or were not decoded in time."""
 
 
-class CanvasFile:
-    """(n, size, size, 3) uint8; slices are read, rows are written. Safe in several threads and processes.
+PLACE = np.dtype([("at", np.int64), ("size", np.int32, 2)])  # of a row: where its canvas begins, the file's size
 
-    The file has a byte for each row that it has room for, 1 once the row is written, and then the pixels. A row that
-    is not there, because it found no room or writing it failed, comes from the stream.
+
+class CanvasFile:
+    """Canvases of all rows, in the order in which they came, as far as there is room. Safe in several threads.
+
+    One process puts rows in, several take them. The file has a `PLACE` for each row, all 0 until the row is there, and
+    then the pixels: what shape they have follows from the size of the image's own file. A row that is not there comes
+    from the stream.
     """
 
     def __init__(self, path: Path, pages: PageStream, rows: int) -> None:
-        """rows: so many, from the first on, have room in the file."""
+        """rows: for so many there is room, whatever their shape; of a kind whose canvases vary there may be more."""
         self.path = path
         self.pages = pages
-        self.rows = rows
+        self.kind = pages.kind
+        self.end = len(pages) * PLACE.itemsize + rows * self.kind.most_bytes
+        self._free = len(pages) * PLACE.itemsize
+        self._put: set[int] = set()
         self._handle: int | None = None
+        self._lock: threading.Lock | None = threading.Lock()
 
     def create(self) -> None:
         """Make the file and reserve its room, readable by its owner only. Raises OSError, leaving no file."""
@@ -39,7 +49,7 @@ class CanvasFile:
         self.path.unlink(missing_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            reserve_bytes(handle, self.rows * (1 + self.pages.kind.row_bytes))
+            reserve_bytes(handle, self.end)
         except OSError:
             self.path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
@@ -55,37 +65,45 @@ class CanvasFile:
         return self._handle
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_handle": None}  # a worker opens the file for itself
+        return {**self.__dict__, "_handle": None, "_lock": None, "_put": set()}  # a worker opens the file for itself
 
     def __len__(self) -> int:
         return len(self.pages)
 
-    def __setitem__(self, row: int, pixels: np.ndarray) -> None:
-        data = np.ascontiguousarray(pixels, dtype=np.uint8)
-        if os.pwrite(self.handle(), data.data, self._place(row)) != self.pages.kind.row_bytes:
-            raise OSError(28, "no space left for decoded images", str(self.path))
-        os.pwrite(self.handle(), b"\1", row)
+    def put(self, row: int, canvas: np.ndarray, size: tuple[int, int]) -> bool:
+        """Keep a row; False where there is no room for it. Raises OSError where the disk is full before it should be.
 
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        start, stop, _ = rows.indices(len(self))
-        there = self._there(start, stop)
-        shape = (max(0, stop - start), self.pages.kind.size, self.pages.kind.size, PIXEL_BYTES)
-        if there.all():
-            return np.frombuffer(self._read(start, stop), dtype=np.uint8).reshape(shape)
-        pixels = np.empty(shape, dtype=np.uint8)
-        for first, end in _stretches(there):
-            if there[first]:
-                pixels[first:end] = np.frombuffer(self._read(start + first, start + end),
-                                                  dtype=np.uint8).reshape(-1, *shape[1:])
-            else:
-                for row in range(first, end):
-                    pixels[row] = self.pages.row(start + row)
-        return pixels
+        size: height and width of the image's file, 0 for a black canvas. A row is kept once.
+        """
+        assert self._lock is not None, "only the process that made the file puts rows in"
+        data = np.ascontiguousarray(canvas, dtype=np.uint8)
+        with self._lock:
+            if row in self._put or self._free + data.nbytes > self.end:
+                return row in self._put
+            at, self._free = self._free, self._free + data.nbytes
+            self._put.add(row)
+        if os.pwrite(self.handle(), data.data, at) != data.nbytes:
+            raise OSError(28, "no space left for decoded images", str(self.path))
+        place = np.array([(at, size)], dtype=PLACE)
+        os.pwrite(self.handle(), place.tobytes(), row * PLACE.itemsize)
+        return True
+
+    def take(self, start: int, stop: int) -> np.ndarray | list[np.ndarray]:
+        """`PixelSource.take`."""
+        places = self._places(start, stop)
+        return gather_canvases(self.kind, len(places), (self._read(place) if place["at"] else self.pages.row(row)
+                                                        for row, place in enumerate(places, start)))
+
+    def frames(self, start: int, stop: int) -> np.ndarray:
+        """`PixelSource.frames`."""
+        places = self._places(start, stop)
+        here = image_frames(self.kind, places["size"])
+        return np.where((places["at"] > 0)[:, None], here, self.pages.frames(start, stop))
 
     def expect(self, start: int, stop: int) -> None:
         """These rows will be asked for next, in order: those that are not in the file are decoded ahead."""
         stop = min(stop, len(self))
-        self.pages.expect_rows([start + int(row) for row in np.flatnonzero(~self._there(start, stop))])
+        self.pages.expect_rows([start + int(row) for row in np.flatnonzero(self._places(start, stop)["at"] == 0)])
 
     def lost_rows(self, start: int, stop: int) -> list[int]:
         """Rows that came from the stream and have no pixels."""
@@ -98,32 +116,18 @@ class CanvasFile:
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()
 
-    def _place(self, row: int) -> int:
-        return self.rows + row * self.pages.kind.row_bytes
+    def _places(self, start: int, stop: int) -> np.ndarray:
+        """(k,) `PLACE` of rows."""
+        found = os.pread(self.handle(), PLACE.itemsize * max(0, min(stop, len(self)) - start), start * PLACE.itemsize)
+        return np.frombuffer(found, dtype=PLACE)
 
-    def _there(self, start: int, stop: int) -> np.ndarray:
-        """(stop - start,) bool: whether the file has these rows."""
-        flags = np.zeros(max(0, stop - start), dtype=bool)
-        inside = max(0, min(stop, self.rows) - start)
-        found = os.pread(self.handle(), inside, start) if inside else b""
-        flags[: len(found)] = np.frombuffer(found, dtype=np.uint8) == 1
-        return flags
-
-    def _read(self, start: int, stop: int) -> bytearray:
-        data = bytearray(self.pages.kind.row_bytes * max(0, stop - start))
-        done = 0
+    def _read(self, place: np.ndarray) -> np.ndarray:
+        height, width = place["size"].tolist()
+        canvas = np.empty((*place_image(self.kind, height, width).shape, self.kind.channels), dtype=np.uint8)
+        data, done = canvas.reshape(-1).data, 0
         while done < len(data):
-            got = os.preadv(self.handle(), [memoryview(data)[done:]], self._place(start) + done)
+            got = os.preadv(self.handle(), [data[done:]], int(place["at"]) + done)
             if not got:
                 raise CanvasError(f"{self.path}: the file of decoded images ends too early; was it changed?")
             done += got
-        return data
-
-
-def _stretches(there: np.ndarray) -> Sequence[tuple[int, int]]:
-    """Where flags of one value begin and end."""
-    edges = [0, *(np.flatnonzero(np.diff(there)) + 1).tolist(), len(there)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
-
-
-Pixels = np.ndarray | CanvasFile | PageStream
+        return canvas

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from foldpack.data.decode import decode_item
+from foldpack.data.geometry import CanvasKind, canvas_kind
 from foldpack.models.classifier import ModelError, build_classifier, normalise, require_output
 from foldpack.predict.device import probe_devices
 from foldpack.settings.network import NetConfig
@@ -66,7 +67,7 @@ def embed_images(paths: list[Path], net: nn.Module, config: NetConfig, threads: 
     """
     parts = []
     device = torch.device(probe_devices(1)[0].name)
-    read = partial(_pixels, size=config.size)
+    read = partial(_pixels, kind=canvas_kind(config))
     with ThreadPoolExecutor(max(1, threads)) as pool, torch.inference_mode():
         net = net.to(device)
         for start in range(0, len(paths), EMBED_BATCH):
@@ -77,5 +78,5 @@ def embed_images(paths: list[Path], net: nn.Module, config: NetConfig, threads: 
     return np.concatenate(parts)
 
 
-def _pixels(path: Path, size: int) -> np.ndarray:
-    return decode_item(path, [size]).pixels[size]
+def _pixels(path: Path, kind: CanvasKind) -> np.ndarray:
+    return decode_item(path, [kind]).pixels[kind]

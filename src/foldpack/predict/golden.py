@@ -16,7 +16,7 @@ from torch import nn
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, GoldenLogits
 from foldpack.models.classifier import normalise
-from foldpack.settings.network import NetConfig
+from foldpack.settings.network import NetConfig, height_width
 
 GOLDEN_CLASSES = 32  # the first so many logits are remembered
 Probe = Callable[[nn.Module, torch.Tensor], torch.Tensor]  # (net, normalised pixels) -> raw numbers
@@ -27,13 +27,13 @@ class GoldenError(FoldpackError):
     """A network that no longer computes what it computed in training."""
 
 
-def golden_pixels(size: int) -> torch.Tensor:
-    """(2, size, size, 3) uint8: a smooth picture with edges, and its mirror image. The same on every machine."""
-    ramp = torch.arange(size, dtype=torch.int64)
-    rows, columns = ramp[:, None], ramp[None, :]
-    planes = [(rows * 5 + columns * 3) % 256, (rows * columns // max(1, size // 8)) % 256,
+def golden_pixels(net: NetConfig) -> torch.Tensor:
+    """(2, H, W, C) uint8: a smooth picture with edges, and its mirror image. The same on every machine."""
+    height, width = height_width(net.size)
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None, :]
+    planes = [(rows * 5 + columns * 3) % 256, (rows * columns // max(1, height // 8)) % 256,
               ((rows // 4 + columns // 4) % 2) * 160 + 40]
-    picture = torch.stack([plane.expand(size, size) for plane in planes], dim=-1).to(torch.uint8)
+    picture = torch.stack([planes[channel % 3] for channel in range(net.channels)], dim=-1).to(torch.uint8)
     return torch.stack([picture, picture.flip(1)])
 
 
@@ -48,7 +48,7 @@ def golden_logits(net: nn.Module, config: NetConfig, device: torch.device, probe
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-            outputs = probe(net, normalise(golden_pixels(config.size).to(device), config))
+            outputs = probe(net, normalise(golden_pixels(config).to(device), config))
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = exact
     return outputs[:, :GOLDEN_CLASSES].float().cpu().numpy()

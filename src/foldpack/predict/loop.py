@@ -8,15 +8,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from foldpack.data.geometry import canvas_kind
 from foldpack.data.rows import Rows
 from foldpack.errors import FoldpackError
 from foldpack.models.classifier import normalise
 from foldpack.predict.batch import Batch, Step, logit_rows, stacked_logits
-from foldpack.predict.canvas_file import CanvasFile, Pixels
 from foldpack.predict.device import Precision
-from foldpack.predict.page_stream import PageStream
-from foldpack.predict.views import View, parse_view, require_views
+from foldpack.predict.pixel_source import HeldPixels, PixelSource
+from foldpack.predict.view_pixels import grey_pixels
+from foldpack.predict.views import View, parse_view, require_inputs, require_views
 from foldpack.settings.network import NetConfig
+
+BATCH_BYTES = 64 * 2**20  # of canvases that are taken at a time, or one
 
 
 class PredictError(FoldpackError):
@@ -40,6 +43,7 @@ class Forward:
         self.device = device
         self.batch_size = batch_size
         self.precision: Precision = precision
+        self.most_rows = max(1, BATCH_BYTES // canvas_kind(config).most_bytes)
         self.views: list[View] = []
         self.together = 0
         self.use_views(views)
@@ -49,10 +53,12 @@ class Forward:
         if [view.name for view in self.views] == names:
             return
         require_views(names)
+        require_inputs(names, self.config)
         self.views = [parse_view(name) for name in names]
         self.together = len(names)  # views in one forward; fewer only where one image under all is too much
 
-    def rows(self, pixels: Pixels, start: int, stop: int, check: Callable[[int], None] | None = None) -> list[Rows]:
+    def rows(self, pixels: PixelSource, start: int, stop: int,
+             check: Callable[[int], None] | None = None) -> list[Rows]:
         """Rows `start` to `stop` of each view. `check` gets the rows done before each batch; what it raises goes
         through.
 
@@ -60,25 +66,36 @@ class Forward:
         """
         parts: list[list[Rows]] = []
         at = start
-        if isinstance(pixels, (CanvasFile, PageStream)):
-            pixels.expect(start, stop)
+        pixels.expect(start, stop)
         while at < stop:
             if check is not None:
                 check(at - start)
-            rows = min(max(1, self.batch_size // len(self.views)), stop - at)
+            rows = min(max(1, self.batch_size // len(self.views)), self.most_rows, stop - at)
             try:
-                parts.append(self._batch(pixels[at : at + rows]))
+                parts.append(self._batch(pixels.take(at, at + rows), pixels.frames(at, at + rows)))
             except RuntimeError as failure:
                 self._halve(failure, rows)
                 continue
             at += rows
         return [Rows.joined(view) for view in zip(*parts, strict=True)]
 
-    def _batch(self, pixels: np.ndarray) -> list[Rows]:
-        """(B, S, S, 3) uint8 -> B rows of each view."""
+    def _batch(self, pixels: np.ndarray | list[np.ndarray], frames: np.ndarray) -> list[Rows]:
+        """(B, H, W, C) uint8, or B of (H, W, C): those of one shape at a time, none padded -> B rows of each view."""
+        if isinstance(pixels, np.ndarray):
+            return self._stack(pixels, frames)
+        shapes = [canvas.shape for canvas in pixels]
+        groups = [[row for row, own in enumerate(shapes) if own == shape] for shape in dict.fromkeys(shapes)]
+        found = [self._stack(np.stack([pixels[row] for row in group]), frames[group]) for group in groups]
+        where = sorted((row, number, place) for number, group in enumerate(groups) for place, row in enumerate(group))
+        return [Rows.joined([found[number][view].take(slice(place, place + 1)) for _, number, place in where])
+                for view in range(len(self.views))]
+
+    def _stack(self, pixels: np.ndarray, frames: np.ndarray) -> list[Rows]:
+        """(B, H, W, C) uint8 -> B rows of each view."""
         with torch.inference_mode(), reduced_precision(self.device, self.precision):
             batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device, non_blocking=True)
-            shown = Batch(normalise(batch, self.config), self.config)
+            grey = normalise(grey_pixels(batch), self.config) if any(view.grey for view in self.views) else None
+            shown = Batch(normalise(batch, self.config), self.config, grey, frames=frames)
             found: list[Rows] = []
             for first in range(0, len(self.views), self.together):
                 found += self.step(self.net, shown, self.views[first : first + self.together])
@@ -128,7 +145,7 @@ def is_out_of_memory(failure: RuntimeError) -> bool:
 def predict_logits(
     net: nn.Module,
     config: NetConfig,
-    pixels: Pixels,
+    pixels: np.ndarray | list[np.ndarray],
     views: list[str],
     device: torch.device,
     batch_size: int,
@@ -137,7 +154,8 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits of every item under every view, (V, n, C) float32.
 
-    net: on `device`, in eval mode. pixels: (n, S, S, 3) uint8, S being `config.canvas_size`. precision: by default fp16
+    net: on `device`, in eval mode. pixels: canvases of the kind that `config` asks for, as `PixelSource.take` gives
+    them. precision: by default fp16
     on a GPU and fp32 on the CPU; what overflows in half precision is done again in fp32. `on_batch` is called with the
     number of items done before each batch; what it raises (a deadline) ends the loop. Raises PredictError.
     """
@@ -145,11 +163,11 @@ def predict_logits(
         raise ValueError("predict_logits needs at least one item; the caller answers an empty test set itself")
     chosen: Precision = precision or ("fp16" if device.type == "cuda" else "fp32")
     forward = Forward(net, config, views, device, batch_size, chosen)
-    return stacked_logits(finite_rows(forward, pixels, 0, len(pixels), on_batch))
+    return stacked_logits(finite_rows(forward, HeldPixels(canvas_kind(config), pixels), 0, len(pixels), on_batch))
 
 
-def finite_rows(forward: Forward, pixels: Pixels, start: int, stop: int, check: Callable[[int], None] | None = None,
-                source: str = "the network") -> list[Rows]:
+def finite_rows(forward: Forward, pixels: PixelSource, start: int, stop: int,
+                check: Callable[[int], None] | None = None, source: str = "the network") -> list[Rows]:
     """`forward.rows`; once more in float32, and from then on, when half precision overflows. Raises PredictError."""
     try:
         return forward.rows(pixels, start, stop, check)

@@ -10,40 +10,23 @@ import threading
 from bisect import bisect_left
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
 
-from foldpack.data.decode import Decoded, decode_item
+from foldpack.data.decode import Decoded, black_canvas, decode_item
+from foldpack.data.geometry import CanvasKind, image_frames
+from foldpack.predict.pixel_source import gather_canvases
 
-PIXEL_BYTES = 3
-AHEAD_ROWS = 64  # rows that may be decoded or in work before they are asked for: a batch on a GPU
+AHEAD_BYTES = 256 * 2**20  # of canvases that may be decoded or in work before they are asked for; at least one
 STALL_SECONDS = 60.0  # one image may take so long; then its row is given up
 
 
-@dataclass(frozen=True)
-class CanvasKind:
-    """What decides the pixels of an item."""
-
-    size: int  # side, pixels
-    decoder: str
-
-    def __str__(self) -> str:
-        return f"{self.size} px" + ("" if self.decoder == "pillow" else f" by {self.decoder}")
-
-    @property
-    def row_bytes(self) -> int:
-        """Of one item."""
-        return self.size * self.size * PIXEL_BYTES
-
-
 class PageStream:
-    """(n, size, size, 3) uint8 RGB of some files; slices are decoded. For one reader, which may be another process.
+    """The canvases of some files, decoded when they are taken. For one reader, which may be another process.
 
-    At most `AHEAD_ROWS` rows are held besides the slice that is being read. A row without pixels is black and named by
-    `lost_rows`.
+    At most `AHEAD_BYTES` are held besides what is being taken. A row without pixels is black and named by `lost_rows`.
     """
 
     def __init__(self, paths: Sequence[Path], kind: CanvasKind, threads: int) -> None:
@@ -51,7 +34,11 @@ class PageStream:
         self.paths = paths
         self.kind = kind
         self.threads = max(1, threads)
+        self._reset()
+
+    def _reset(self) -> None:
         self._lost: set[int] = set()
+        self._sizes = np.zeros((len(self.paths), 2), dtype=np.int32)  # of the files, once they are decoded
         self._forget()
 
     def _forget(self) -> None:
@@ -61,11 +48,11 @@ class PageStream:
         self._running = 0
 
     def __getstate__(self) -> dict[str, object]:
-        return {"paths": self.paths, "kind": self.kind, "threads": self.threads, "_lost": set()}
+        return {"paths": self.paths, "kind": self.kind, "threads": self.threads}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self._reset()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -81,15 +68,13 @@ class PageStream:
         for row in [row for row in self._ahead if row not in wanted]:
             self._ahead.pop(row).cancel()
 
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        start, stop, _ = rows.indices(len(self))
-        pixels = np.empty((max(0, stop - start), self.kind.size, self.kind.size, PIXEL_BYTES), dtype=np.uint8)
-        for row in range(start, stop):
-            pixels[row - start] = self.row(row)
-        return pixels
+    def take(self, start: int, stop: int) -> np.ndarray | list[np.ndarray]:
+        """Canvases of some rows: `PixelSource.take`."""
+        rows = range(start, min(stop, len(self)))
+        return gather_canvases(self.kind, len(rows), map(self.row, rows))
 
     def row(self, row: int) -> np.ndarray:
-        """(size, size, 3) of one row; black where there are no pixels."""
+        """(H, W, C) of one row; black where there are no pixels."""
         if row not in self._lost:
             self._look_ahead(row)
             try:
@@ -98,9 +83,14 @@ class PageStream:
                 self._add_thread()  # the one that hangs is lost
             else:
                 if decoded.state != "fallback":
-                    return decoded.pixels[self.kind.size]
+                    self._sizes[row] = decoded.size
+                    return decoded.pixels[self.kind]
             self._lost.add(row)
-        return np.zeros((self.kind.size, self.kind.size, PIXEL_BYTES), dtype=np.uint8)
+        return black_canvas(self.kind)
+
+    def frames(self, start: int, stop: int) -> np.ndarray:
+        """`PixelSource.frames`."""
+        return image_frames(self.kind, self._sizes[start:stop])
 
     def lost_rows(self, start: int, stop: int) -> list[int]:
         """Rows from `start` on that were asked for and have no pixels. They are not tried again."""
@@ -108,10 +98,11 @@ class PageStream:
 
     def _look_ahead(self, row: int) -> None:
         """Give this row and those behind it to the threads, as far as they are expected and there is room."""
-        first = bisect_left(self._expected, row)
-        window = [each for each in self._expected[first : first + AHEAD_ROWS] if each not in self._lost]
-        for each in dict.fromkeys([row, *window]):
-            if each not in self._ahead and (each == row or len(self._ahead) < AHEAD_ROWS):
+        most = max(1, AHEAD_BYTES // self.kind.most_bytes)
+        for each in [row, *self._expected[bisect_left(self._expected, row) :][:most]]:
+            if len(self._ahead) >= most and row in self._ahead:
+                break
+            if each not in self._ahead and each not in self._lost:
                 self._ahead[each] = Future()
                 self._jobs.put((each, self._ahead[each]))
         while self._running < min(self.threads, len(self._ahead)):
@@ -127,7 +118,7 @@ class PageStream:
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(decode_item(self.paths[row], [self.kind.size], self.kind.decoder))
+                future.set_result(decode_item(self.paths[row], [self.kind]))
             except BaseException as failure:  # the reader must hear of it
                 future.set_exception(failure)
 

@@ -10,26 +10,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from foldpack.predict.canvas_file import CanvasFile, Pixels
-from foldpack.predict.page_stream import PIXEL_BYTES, CanvasKind, PageStream
+from foldpack.data.geometry import CanvasKind
+from foldpack.predict.canvas_file import PLACE, CanvasFile
+from foldpack.predict.page_stream import PageStream
+from foldpack.predict.pixel_source import HeldPixels, PixelSource, hold_pixels
 from foldpack.predict.room import CANVAS_NAME, Place
 
 
 @dataclass(frozen=True)
 class Kept:
-    """How much of a kind is kept, and where. rows: from the first on; 0: all are streamed."""
+    """How much of a kind is kept, and where. rows: surely, by the most that a canvas takes; 0: all are streamed."""
 
     kind: CanvasKind
     place: Place | None
     rows: int
     count: int
 
+    @property
+    def bytes(self) -> int:
+        """That are taken of the place, at most."""
+        return self.rows * self.kind.most_bytes + (self.count * PLACE.itemsize if self.rows else 0)
+
     def text(self) -> str:
         """For people: what is kept where, and what is decoded again."""
         where = "memory" if self.place is None or self.place.folder is None else str(self.place.folder)
-        size = f"{self.rows * self.kind.row_bytes / 1e9:.1f} GB in {where}"
+        size = f"{self.bytes / 1e9:.1f} GB in {where}"
         if self.rows == self.count:
             return f"{self.kind}: {size}"
         again = f"{self.count - self.rows:,} of {self.count:,} images are decoded again for each unit"
@@ -45,7 +50,7 @@ class Rooms:
 
     def offer(self, kind: CanvasKind, count: int) -> Kept:
         """Where a kind of so many images goes, and how many of them fit."""
-        fits = [min(count, left // (kind.row_bytes + 1)) for left in self.left]
+        fits = [max(0, min(count, (left - count * PLACE.itemsize) // kind.most_bytes)) for left in self.left]
         for number, rows in enumerate(fits):
             if self.places[number].folder is None and rows < count:
                 fits[number] = 0  # memory takes a kind as a whole or not at all
@@ -57,7 +62,7 @@ class Rooms:
     def take(self, kept: Kept) -> None:
         """What was offered is used."""
         if kept.place is not None:
-            self.left[self.places.index(kept.place)] -= kept.rows * (kept.kind.row_bytes + 1)
+            self.left[self.places.index(kept.place)] -= kept.bytes
 
     def spoil(self, kept: Kept) -> None:
         """A place has less than it said: it is used no more."""
@@ -67,7 +72,7 @@ class Rooms:
 
 def keeping_order(uses: Mapping[CanvasKind, int]) -> list[CanvasKind]:
     """Kinds, those first that save most decodes for a byte. uses: units that read each kind."""
-    return sorted(uses, key=lambda kind: (-uses[kind] / kind.row_bytes, kind.size, kind.decoder))
+    return sorted(uses, key=lambda kind: (-uses[kind] / kind.most_bytes, str(kind)))
 
 
 def plan_canvases(count: int, uses: Mapping[CanvasKind, int], places: Sequence[Place]) -> list[Kept]:
@@ -80,13 +85,13 @@ def plan_canvases(count: int, uses: Mapping[CanvasKind, int], places: Sequence[P
 
 
 def keep_canvases(paths: Sequence[Path], uses: Mapping[CanvasKind, int], places: Sequence[Place], threads: int,
-                  say: Callable[[str], None]) -> tuple[dict[CanvasKind, Pixels], list[Kept]]:
+                  say: Callable[[str], None]) -> tuple[dict[CanvasKind, PixelSource], list[Kept]]:
     """Room for the images at `paths`, reserved: where there is none after all, the next place is asked.
 
     threads: that decode what is streamed, in each process.
     """
     rooms = Rooms(places)
-    pixels: dict[CanvasKind, Pixels] = {}
+    pixels: dict[CanvasKind, PixelSource] = {}
     plan = []
     for kind in keeping_order(uses):
         pages = PageStream(paths, kind, threads)
@@ -105,15 +110,15 @@ def keep_canvases(paths: Sequence[Path], uses: Mapping[CanvasKind, int], places:
     return pixels, plan
 
 
-def room_for(kept: Kept, pages: PageStream) -> Pixels:
+def room_for(kept: Kept, pages: PageStream) -> HeldPixels | CanvasFile:
     """The room itself. Raises OSError or MemoryError where there is none."""
     if kept.place is None or kept.place.folder is None:
-        return np.zeros((kept.count, kept.kind.size, kept.kind.size, PIXEL_BYTES), dtype=np.uint8)
-    file = CanvasFile(kept.place.folder / f"{CANVAS_NAME}{kept.kind.decoder}-{kept.kind.size}.u8", pages, kept.rows)
+        return hold_pixels(kept.kind, kept.count)
+    file = CanvasFile(kept.place.folder / f"{CANVAS_NAME}{kept.kind.file_name}.u8", pages, kept.rows)
     file.create()
     return file
 
 
 def canvas_bytes(count: int, kinds: Sequence[CanvasKind]) -> int:
-    """What the decoded images of `count` items take."""
-    return count * sum(kind.row_bytes for kind in set(kinds))
+    """What the decoded images of `count` items take, at most."""
+    return count * sum(kind.most_bytes for kind in set(kinds))

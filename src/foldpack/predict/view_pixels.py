@@ -15,26 +15,31 @@ import torch
 
 from foldpack.predict.views import View, ViewError, Window
 
+Size = int | tuple[int, int]  # pixels: side of a square, or height and width
 TAP_FLOOR = 1e-6  # weights below it are rounding: without them a crop along pixel borders copies pixels exactly
 
 
 def stack_views(
-    views: list[View], images: torch.Tensor, size: int | None = None
+    views: list[View], images: torch.Tensor, size: Size | list[tuple[int, int]] | None = None,
+    grey: torch.Tensor | None = None
 ) -> list[tuple[list[int], torch.Tensor]]:
     """All views of a batch, stacked by shape: [(positions in `views`, (len(positions) * B, C, h, w)), ...].
 
-    images: (B, C, H, W) float. size: side of the square that every view is brought to, then there is one stack; None
-    keeps H x W (W x H where the view lies on its side: two stacks for an image that is not square). Views of a stack
-    follow each other, each with its whole batch: `split_views` takes the network's answer apart again. A window that
-    several views share is resampled once; the rest are mirrored copies.
+    images: (B, C, H, W) float; grey: the same without colour, for the views that ask for it. size: what every view is
+    brought to before its turn, a side or (height, width), or a list with one for each view; None keeps H x W. A view
+    that lies on its side is W x H: two stacks where that is no square. Views of a stack follow each other, each with
+    its whole batch: `split_views` takes the network's answer apart again. A window that several views share is
+    resampled once; the rest are mirrored copies.
     """
-    shown: dict[Window, torch.Tensor] = {}
+    shown: dict[tuple[Window, tuple[int, int], bool], torch.Tensor] = {}
     groups: dict[tuple[int, int], list[int]] = {}
     turned: list[torch.Tensor] = []
     for position, view in enumerate(views):
-        if view.window not in shown:
-            shown[view.window] = show_window(view.window, images, output_size(view, images.shape[-2:], size, False))
-        turned.append(turn_pixels(view.turn, shown[view.window]))
+        wanted = output_size(view, images.shape[-2:], size[position] if isinstance(size, list) else size, False)
+        key = view.window, wanted, view.grey
+        if key not in shown:
+            shown[key] = show_window(view.window, images if grey is None or not view.grey else grey, wanted)
+        turned.append(turn_pixels(view.turn, shown[key]))
         groups.setdefault(tuple(turned[-1].shape[-2:]), []).append(position)  # type: ignore[arg-type]
     last = images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)
     order = torch.channels_last if last else torch.contiguous_format  # of the batch: what the network likes best
@@ -52,6 +57,12 @@ def apply_views(views: list[View], images: torch.Tensor, size: int) -> torch.Ten
     return stacked
 
 
+def grey_pixels(pixels: torch.Tensor) -> torch.Tensor:
+    """(..., 3) RGB, 0 to 255 -> the same shape, float32: the brightness (ITU-R 601-2) in all three channels."""
+    weights = torch.tensor([0.299, 0.587, 0.114], device=pixels.device)
+    return (pixels.float() * weights).sum(-1, keepdim=True).expand(pixels.shape)
+
+
 def split_views(outputs: torch.Tensor, count: int) -> torch.Tensor:
     """(V * B, ...) of a stack of `count` views -> (V, B, ...): row v is what the network said to view v."""
     if count < 1 or len(outputs) % count:
@@ -59,8 +70,8 @@ def split_views(outputs: torch.Tensor, count: int) -> torch.Tensor:
     return outputs.unflatten(0, (count, len(outputs) // count))
 
 
-def apply_view(view: View, images: torch.Tensor, size: int | None = None) -> torch.Tensor:
-    """One view of (..., H, W) -> (..., size, size); size None: H x W, or W x H where the view lies on its side.
+def apply_view(view: View, images: torch.Tensor, size: Size | None = None) -> torch.Tensor:
+    """One view of (..., H, W) -> (..., *size); size None: H x W. Where the view lies on its side both change places.
 
     Where no resampling is needed, pixels are moved as they are, any dtype; else floats are interpolated, and other
     dtypes (masks, label maps) take the nearest pixel.
@@ -69,9 +80,10 @@ def apply_view(view: View, images: torch.Tensor, size: int | None = None) -> tor
     return turn_pixels(view.turn, show_window(view.window, images, before))
 
 
-def output_size(view: View, image_size: tuple[int, ...], size: int | None, turned: bool = True) -> tuple[int, int]:
+def output_size(view: View, image_size: tuple[int, ...], size: Size | None, turned: bool = True) -> tuple[int, int]:
     """(height, width) of what a view shows of an image (H, W), before or after its turn."""
-    height, width = (size, size) if size is not None else (int(image_size[-2]), int(image_size[-1]))
+    chosen = (int(image_size[-2]), int(image_size[-1])) if size is None else size
+    height, width = (chosen, chosen) if isinstance(chosen, int) else chosen
     return (width, height) if turned and view.turn[0] else (height, width)
 
 
@@ -144,7 +156,7 @@ def window_taps(start: float, end: float, length: int, count: int, smooth: bool)
 
 
 def apply_points(
-    view: View, points: np.ndarray, image_size: tuple[int, int], size: int | None = None
+    view: View, points: np.ndarray, image_size: tuple[int, int], size: Size | None = None
 ) -> np.ndarray:
     """(..., 2) x, y in pixels of an image (H, W) -> float64, in pixels of its view (see `apply_view` for `size`)."""
     height, width = output_size(view, image_size, size, False)
@@ -157,7 +169,7 @@ def apply_points(
 
 
 def undo_points(
-    view: View, points: np.ndarray, image_size: tuple[int, int], size: int | None = None
+    view: View, points: np.ndarray, image_size: tuple[int, int], size: Size | None = None
 ) -> np.ndarray:
     """The inverse of `apply_points`: (..., 2) in pixels of the view -> in pixels of the image (H, W), float64."""
     height, width = output_size(view, image_size, size, False)
@@ -181,13 +193,13 @@ def _back_along(values: np.ndarray, start: Fraction, scale: Fraction) -> np.ndar
     return values * scale.denominator / scale.numerator + float(start)
 
 
-def apply_boxes(view: View, boxes: np.ndarray, image_size: tuple[int, int], size: int | None = None) -> np.ndarray:
+def apply_boxes(view: View, boxes: np.ndarray, image_size: tuple[int, int], size: Size | None = None) -> np.ndarray:
     """(..., 4) xyxy in pixels of an image (H, W) -> float64 xyxy in pixels of its view, not clipped."""
     corners = np.stack([boxes[..., :2], boxes[..., 2:]], axis=-2)
     return _boxes_around(apply_points(view, corners, image_size, size))
 
 
-def undo_boxes(view: View, boxes: np.ndarray, image_size: tuple[int, int], size: int | None = None) -> np.ndarray:
+def undo_boxes(view: View, boxes: np.ndarray, image_size: tuple[int, int], size: Size | None = None) -> np.ndarray:
     """The inverse of `apply_boxes`: (..., 4) xyxy in pixels of the view -> in pixels of the image, not clipped."""
     corners = np.stack([boxes[..., :2], boxes[..., 2:]], axis=-2)
     return _boxes_around(undo_points(view, corners, image_size, size))

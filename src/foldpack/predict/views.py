@@ -1,6 +1,7 @@
 """Test-time views by name: what is cut out of the image, and how it is turned. Pixels: `predict/view_pixels.py`.
 
-A view is a window of the image, in shares of its sides, and one of the eight turns of the square. A name is a step, or
+A view is a window of the image, in shares of its sides, and one of the eight turns of the square; it may be shown at
+another side than the network's own, and in grey. A name is a step, or
 several joined by `+` and done from left to right: `hflip`, `scale:1.25`, `transpose+crop:top-left:0.875`. However many
 steps, there is one window and one turn, so pixels are resampled once at most. A group is a name that stands for several
 views: `d4`, `five-crop:0.875`.
@@ -11,11 +12,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fractions import Fraction
 
 from foldpack.errors import FoldpackError, did_you_mean
+from foldpack.settings.network import SIDE_LIMITS, NetConfig, height_width
 
 # (transpose, then mirror left to right, then mirror top to bottom); rot90 is counter-clockwise
 VIEW_TURNS: dict[str, tuple[bool, bool, bool]] = {
@@ -39,7 +41,7 @@ CROP_PLACES: dict[str, tuple[Fraction, Fraction]] = {
     "inner": (Fraction(1, 2), Fraction(1, 2)),
 }
 VIEW_FORMS = (
-    "scale:FACTOR", "shift:RIGHT:DOWN", "crop:PLACE:SHARE", "crop:LEFT:TOP:SHARE", "crop:full",
+    "scale:FACTOR", "shift:RIGHT:DOWN", "crop:PLACE:SHARE", "crop:LEFT:TOP:SHARE", "crop:full", "side:PIXELS", "grey",
 )
 VIEW_GROUPS = ("d4", "five-crop:SHARE", "seven-crop:SHARE", "random-crop:COUNT:seedN:SHARE")
 SCALE_LIMITS = (Fraction(1, 4), Fraction(4))
@@ -63,20 +65,36 @@ class View:
     name: str = field(compare=False)
     turn: tuple[bool, bool, bool] = (False, False, False)  # transpose, mirror left to right, mirror top to bottom
     window: Window = (Fraction(0), Fraction(0), Fraction(1), Fraction(1))
+    side: int | None = None  # pixels, in place of the network's own: `input_shape`
+    grey: bool = False
 
 
 def parse_view(name: str) -> View:
     """A name -> its view. Raises ViewError: what is wrong, what is allowed, what was probably meant."""
     view = View(name)
     for step in name.split("+"):
-        turn, window = _view_step(step, name)
-        view = View(name, join_turns(view.turn, turn), inner_window(view.window, undo_turn(view.turn, window)))
+        if step == "grey":
+            view = replace(view, grey=True)
+        elif step.startswith("side:"):
+            view = replace(view, side=_view_side(step, name, view.side))
+        else:
+            turn, window = _view_step(step, name)
+            view = replace(view, turn=join_turns(view.turn, turn),
+                           window=inner_window(view.window, undo_turn(view.turn, window)))
     smallest, largest = WINDOW_LIMITS
     left, top, right, bottom = view.window
     if not (smallest <= right - left <= largest and smallest <= bottom - top <= largest):
         raise ViewError(f"view '{name}' shows {float(right - left):g} of the image's width; "
                         f"allowed: {float(smallest):g} to {float(largest):g}")
     return view
+
+
+def _view_side(step: str, name: str, before: int | None) -> int:
+    pixels = step.removeprefix("side:")
+    if before is not None or not re.fullmatch("[0-9]{1,4}", pixels) or not (
+            SIDE_LIMITS[0] <= int(pixels) <= SIDE_LIMITS[1]):
+        raise ViewError(f"view '{name}': write side:PIXELS once, from {SIDE_LIMITS[0]} to {SIDE_LIMITS[1]}")
+    return int(pixels)
 
 
 def _view_step(step: str, name: str) -> tuple[tuple[bool, bool, bool], Window]:
@@ -162,6 +180,17 @@ def inner_window(outer: Window, inner: Window) -> Window:
     left, top, right, bottom = outer
     wide, high = right - left, bottom - top
     return left + inner[0] * wide, top + inner[1] * high, left + inner[2] * wide, top + inner[3] * high
+
+
+def require_inputs(names: list[str], net: NetConfig) -> None:
+    """Raises ViewError for a view that a network with these settings cannot be shown."""
+    whole = max(height_width(net.canvas or net.size))
+    for view in map(parse_view, names):
+        if view.grey and net.channels != 3:
+            raise ViewError(f"view '{view.name}' needs images of 3 channels, and net.channels is {net.channels}")
+        if view.side is not None and view.side > whole:
+            raise ViewError(f"view '{view.name}' is larger than the canvas of {whole} px; set net.canvas to the "
+                            "largest side, or leave the view out")
 
 
 def require_views(names: list[str]) -> None:

@@ -289,6 +289,8 @@ def member_of(run: Run, weight: float) -> MemberSpec:
         size=meta.size,
         canvas=meta.canvas,
         decoder=meta.decoder,
+        geometry=meta.geometry,
+        channels=meta.channels,
         seconds_per_image=float(f"{meta.seconds_per_image:.3g}"),
         folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256) for fold in meta.folds],
     )

@@ -2,37 +2,100 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from foldpack.settings.strict_model import StrictModel
+
+SIDE_LIMITS = (8, 8192)  # pixels, of a network's input and of a canvas
+SIDES_THAT_VARY = ("long", "short")  # kinds of geometry that keep an image's proportions, so that canvases differ
+GEOMETRIES_READING = {"most": ("short",), "multiple": SIDES_THAT_VARY, "pad": ("letterbox",)}
+
+
+def check_sides(value: Any) -> int | list[int]:
+    """For settings: a side of a square, or [height, width], in pixels. Raises ValueError."""
+    sides = value if isinstance(value, list) and len(value) == 2 else [value]
+    smallest, largest = SIDE_LIMITS
+    if not all(type(side) is int and smallest <= side <= largest for side in sides):
+        raise ValueError(f"write a side in pixels, {smallest} to {largest}, or [height, width]")
+    return value
+
+
+Sides = Annotated[int | list[int], PlainValidator(check_sides)]
+
+
+def height_width(sides: int | list[int]) -> tuple[int, int]:
+    """Both sides, pixels."""
+    return (sides, sides) if isinstance(sides, int) else (sides[0], sides[1])
+
+
+class Geometry(StrictModel):
+    """How a whole image, upright, is brought to its canvas. `place_image` says it in numbers."""
+
+    kind: Literal["squash", "letterbox", "centre-crop", "long", "short"]
+    most: Annotated[int, Field(ge=SIDE_LIMITS[0], le=2 * SIDE_LIMITS[1])] | None = None  # short: of the longer side
+    multiple: Annotated[int, Field(ge=1, le=256)] = 1  # long, short: both sides are rounded to multiples of it
+    pad: Annotated[int, Field(ge=0, le=255)] = 0  # letterbox: value of all channels beside the image
+
+    @model_validator(mode="after")
+    def _the_kind_reads_it(self) -> Geometry:
+        given = {"most": self.most is not None, "multiple": self.multiple != 1, "pad": self.pad != 0}
+        for name, kinds in GEOMETRIES_READING.items():
+            if given[name] and self.kind not in kinds:
+                raise ValueError(f"geometry '{self.kind}' does not read {name}; it is read by {', '.join(kinds)}")
+        if self.kind == "short" and self.most is None:
+            raise ValueError("geometry 'short' needs most, the longest side in pixels that the other side may have")
+        return self
+
+
+SQUASH = Geometry(kind="squash")
+
+
+def check_pixels(size: int | list[int], canvas: int | list[int] | None, geometry: Geometry | None) -> None:
+    """Whether sides, canvas and geometry fit each other. Raises ValueError."""
+    whole, wanted = height_width(canvas or size), height_width(size)
+    if whole[0] < wanted[0] or whole[1] < wanted[1]:
+        raise ValueError(f"a canvas of {canvas} px is smaller than the network's input of {size} px")
+    kind, geometry = (geometry or SQUASH).kind, geometry or SQUASH
+    if kind in ("letterbox", "centre-crop") and whole[0] * wanted[1] != whole[1] * wanted[0]:
+        raise ValueError(f"a canvas of {canvas} px has other proportions than the network's input of {size} px, so "
+                         f"'{kind}' would stretch images after all")
+    if kind not in SIDES_THAT_VARY:
+        return
+    if isinstance(size, list) or isinstance(canvas, list):
+        raise ValueError(f"geometry '{kind}' needs one side as size and canvas, not [height, width]")
+    for name, side in (("size", size), ("canvas", canvas or size), ("most", geometry.most or size)):
+        if side % geometry.multiple:
+            raise ValueError(f"{name} is {side} px, no multiple of geometry.multiple, which is {geometry.multiple}")
+    if geometry.most is not None and geometry.most < whole[0]:
+        raise ValueError(f"geometry.most is {geometry.most} px, less than the short side of {whole[0]} px")
 
 
 class NetConfig(StrictModel):
     """How to build one network and what pixels it expects. Travels inside every checkpoint."""
 
     arch: str  # a name that `timm.create_model` knows
-    size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
+    size: Sides  # the network's input, pixels: side of a square or [height, width]; long, short: that side
     kwargs: dict[str, str | int | float | bool | None | list[int]] = {}  # passed on to `timm.create_model`
     pretrained: bool = False  # start training from timm's weights; never used when a checkpoint is loaded
-    canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # decode at this side, resize from it; default: size
+    canvas: Sides | None = None  # decode at these sides, resize from them; default: size
     decoder: Literal["pillow", "pillow-draft"] = "pillow"  # draft: JPEGs decoded at a reduced scale, so other pixels
+    geometry: Geometry | None = None  # how an image is brought to the canvas; None: squash
+    channels: Annotated[int, Field(ge=1, le=64)] = 3  # of an image: 1 grey, 3 RGB, 4 RGBA, n the pages of a TIFF
     mean: list[float] = [0.485, 0.456, 0.406]  # per channel, of pixels in [0, 1]
     std: list[float] = [0.229, 0.224, 0.225]
 
     @model_validator(mode="after")
-    def _three_channels(self) -> NetConfig:
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError("mean and std need three numbers each, as all images become RGB, and std above 0")
-        if self.kwargs.get("in_chans", 3) != 3:
-            raise ValueError(f"kwargs.in_chans is {self.kwargs['in_chans']}, but all images become RGB, grey ones with "
-                             "3 equal channels; leave in_chans out")
-        if self.canvas is not None and self.canvas < self.size:
-            raise ValueError(f"a canvas of {self.canvas} px is smaller than the network's input of {self.size} px")
+    def _channels_fit(self) -> NetConfig:
+        if (len(self.mean), len(self.std)) != (self.channels, self.channels) or min(self.std) <= 0:
+            raise ValueError(f"mean and std need a number for each channel, {self.channels}, and std above 0")
+        if self.kwargs.get("in_chans", self.channels) != self.channels:
+            raise ValueError(f"kwargs.in_chans is {self.kwargs['in_chans']}, but images have {self.channels} channels; "
+                             "leave in_chans out, it follows from channels")
         return self
 
-    @property
-    def canvas_size(self) -> int:
-        """Side of the decoded image, pixels."""
-        return self.canvas or self.size
+    @model_validator(mode="after")
+    def _pixels_fit(self) -> NetConfig:
+        check_pixels(self.size, self.canvas, self.geometry)
+        return self

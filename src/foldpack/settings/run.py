@@ -160,6 +160,10 @@ class RunConfig(StrictModel):
     def _steps_fit(self) -> RunConfig:
         if "num_classes" in self.net.kwargs:
             raise ValueError("num_classes follows from the labels; leave it out of net.kwargs")
+        coloured = [name for name in ("colour", "grey") if getattr(self.augment, name)]
+        if coloured and self.net.channels != 3:
+            raise ValueError(f"augment.{coloured[0]} needs images of 3 channels, and net.channels is "
+                             f"{self.net.channels}; set it to 0")
         if self.task != "embed" and self.embed != EmbedConfig():
             raise ValueError(f"task '{self.task}' does not read embed; it is read by embed")
         if self.task != "classify" and self.merge != "mean":
@@ -198,13 +202,14 @@ def config_hash(config: RunConfig) -> str:
 
     The list of folds and the number of workers are left out: they choose how much is computed and how fast, not what.
     Settings that came later are left out at their usual value, so that older runs keep their hash: the merge of views,
-    canvas, decoder, task and embed, what steers the decay of a schedule, and the settings of losses other than those of
-    classes.
+    canvas, decoder, geometry, channels, task and embed, what steers the decay of a schedule, and the settings of
+    losses other than those of classes.
     """
     data = config.model_dump(mode="json", exclude={"folds", "workers"})
     net, optim = data["net"], data["optim"]
     later: list[tuple[dict, str, object]]
-    later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow"), (data, "task", "classify"),
+    later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow"), (net, "geometry", None),
+             (net, "channels", 3), (data, "task", "classify"),
              (data, "embed", EmbedConfig().model_dump())]
     later += [(data["loss"], name, usual) for name, usual in LATER_LOSS_SETTINGS.items()]
     for settings, name, usual in [*later, *((optim, name, None) for name in DECAY_SETTINGS)]:

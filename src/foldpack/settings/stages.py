@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.settings.file_members import FilesSpec
+from foldpack.settings.network import Geometry, Sides, check_pixels
 from foldpack.settings.strict_model import StrictModel
 
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
@@ -71,11 +72,18 @@ class MemberSpec(StrictModel):
     weight: Annotated[float, Field(ge=0)]
     views: Annotated[list[str], Field(min_length=1)]
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
-    size: Annotated[int, Field(ge=8, le=4096)]  # side of the square input, pixels
+    size: Sides  # of the network's input, pixels: as in its NetConfig, like the next four
     seconds_per_image: Annotated[float, Field(ge=0)]  # one fold, one view, measured where the OOF was made
-    canvas: Annotated[int, Field(ge=8, le=8192)] | None = None  # side of the decoded image; `size` if left out
+    canvas: Sides | None = None
     decoder: Literal["pillow", "pillow-draft"] = "pillow"
+    geometry: Geometry | None = None
+    channels: Annotated[int, Field(ge=1, le=64)] = 3
     folds: Annotated[list[FoldSpec], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _pixels_fit(self) -> MemberSpec:
+        check_pixels(self.size, self.canvas, self.geometry)
+        return self
 
     @model_validator(mode="after")
     def _each_fold_once(self) -> MemberSpec:

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from foldpack.data.geometry import CanvasKind, canvas_kind
 from foldpack.data.rows import Rows
-from foldpack.engine.units import Unit, canvas_kind
+from foldpack.engine.units import Unit
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
 from foldpack.models.classifier import normalise
-from foldpack.predict.canvas_file import CanvasFile, Pixels
 from foldpack.predict.device import BATCH_IMAGES, Precision
 from foldpack.predict.golden import check_golden, golden_pixels
 from foldpack.predict.loop import Forward, finite_rows, reduced_precision
 from foldpack.predict.net_forms import TunedNet, tune_net
-from foldpack.predict.page_stream import CanvasKind, PageStream
+from foldpack.predict.pixel_source import PixelSource
 from foldpack.sealed.container import load_sealed_tensors
 from foldpack.sealed.format import DataKey
 from foldpack.settings.network import NetConfig
@@ -44,7 +44,7 @@ class StagePredictor:
     units: list[Unit]
     files: dict[str, Path]  # sealed weights by header hash
     keys: dict[str, DataKey]  # by file id
-    pixels: dict[CanvasKind, Pixels]
+    pixels: dict[CanvasKind, PixelSource]
     precisions: dict[str, Precision]  # by device
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     net: nn.Module | None = None
@@ -71,10 +71,9 @@ class StagePredictor:
         weights, metadata = loaded
         asked = self.units[unit]
         info = parse_checkpoint_info(metadata, asked.role)
-        if canvas_kind(asked) != CanvasKind(info.net.canvas_size, info.net.decoder):
-            raise CanvasMismatchError(f"{asked.role}: trained on images decoded at {info.net.canvas_size} px by "
-                                      f"'{info.net.decoder}', but the ensemble says {canvas_kind(asked).size} px by "
-                                      f"'{canvas_kind(asked).decoder}'; run ./ensemble_search.py again")
+        if canvas_kind(asked.member) != canvas_kind(info.net):
+            raise CanvasMismatchError(f"{asked.role}: trained on images decoded as '{canvas_kind(info.net)}', but the "
+                                      f"ensemble says '{canvas_kind(asked.member)}'; run ./ensemble_search.py again")
         if self.net is not None and self.info is not None and same_shape(self.info, info):
             self.net.load_state_dict(weights)
         else:
@@ -95,9 +94,9 @@ class StagePredictor:
         if self.device.type == "cpu":
             return self.net
         units = sum(other.member.run == asked.member.run for other in self.units)
-        batches = units * len(asked.member.views) * len(self.pixels[canvas_kind(asked)]) / size
+        batches = units * len(asked.member.views) * len(self.pixels[canvas_kind(asked.member)]) / size
         with reduced_precision(self.device, precision):
-            sample = normalise(golden_pixels(config.size).to(self.device), config)
+            sample = normalise(golden_pixels(config).to(self.device), config)
             chosen = tune_net(self.net, sample[:1].expand(size, -1, -1, -1).clone(), batches)
         print(f"{asked.role} on {self.device}: {chosen.text()}", flush=True)
         return TunedNet(self.net, chosen.form)
@@ -106,14 +105,13 @@ class StagePredictor:
         """The first `views` views, merged; a streamed image that has no pixels is lost. Raises PredictError."""
         assert self.forward is not None and self.info is not None
         asked = self.units[unit]
-        pixels = self.pixels[canvas_kind(asked)]
+        pixels = self.pixels[canvas_kind(asked.member)]
         self.forward.use_views(asked.member.views[:views])
         found = finite_rows(self.forward, pixels, start, stop, lambda done: check(), asked.role)
         self.batch_sizes[self.info.run] = self.forward.batch_size
         rows = self.task.merge_views(found, asked.member.merge, self.outputs)
         lost = np.zeros(stop - start, dtype=bool)
-        if isinstance(pixels, (CanvasFile, PageStream)):
-            lost[[row - start for row in pixels.lost_rows(start, stop)]] = True
+        lost[[row - start for row in pixels.lost_rows(start, stop)]] = True
         return replace(rows, lost=lost)
 
 

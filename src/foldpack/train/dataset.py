@@ -15,15 +15,19 @@ from foldpack.train.augment import Augmentation
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """All labelled items of a competition, decoded at one side."""
+    """All labelled items of a competition, as canvases of one kind."""
 
     ids: list[str]
-    pixels: np.ndarray  # (n, size, size, 3) uint8
+    pixels: np.ndarray | list[np.ndarray]  # (n, H, W, C) uint8, or n of (H, W, C) where a kind's canvases vary
     targets: np.ndarray  # (n,) int64 classes or identities, (n, C) bool labels, or (n, T) float64 values
     fold: np.ndarray  # (n,) int64
     classes: list[str]  # of classes, identities, or columns of values
     task: str  # "multiclass", "multilabel", "regress" or "embed"
     none: bool = False  # embed: the last class stands for items that are of no identity
+
+    def canvases(self, rows: np.ndarray) -> np.ndarray | list[np.ndarray]:
+        """Those of some rows."""
+        return self.pixels[rows] if isinstance(self.pixels, np.ndarray) else [self.pixels[row] for row in rows]
 
     @property
     def identities(self) -> int:
@@ -50,7 +54,7 @@ class TrainingSet:
 
 
 class AugmentedRows(Dataset):
-    """Some rows of a training set: (epoch, position) -> ((size, size, 3) uint8 tensor, a row of `target_rows`).
+    """Some rows of a training set: (epoch, position) -> ((H, W, C) uint8 tensor, a row of `target_rows`).
 
     The epoch comes with every item, since worker processes that live on would never hear of a new one.
     """
@@ -69,7 +73,7 @@ class AugmentedRows(Dataset):
         epoch, position = key
         row = int(self.rows[position])
         image = self.augmentation(self.pixels[row], (self.seed, epoch, row))
-        return torch.from_numpy(np.ascontiguousarray(image)), torch.as_tensor(self.targets[row])
+        return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.as_tensor(self.targets[row])
 
 
 class ShuffledEpochs(Sampler[tuple[int, int]]):
@@ -88,13 +92,25 @@ class ShuffledEpochs(Sampler[tuple[int, int]]):
         return iter([(self.epoch, int(position)) for position in order])
 
 
+Group = tuple[torch.Tensor, torch.Tensor]  # (b, H, W, C) uint8 and b of `target_rows`
+
+
+def group_shapes(items: list[Group]) -> list[Group]:
+    """A batch -> its images and targets, stacked by shape: one group where all images have the same."""
+    groups: dict[torch.Size, list[Group]] = {}
+    for item in items:
+        groups.setdefault(item[0].shape, []).append(item)
+    return [(torch.stack([image for image, _ in group]), torch.stack([target for _, target in group]))
+            for group in groups.values()]
+
+
 def training_batches(data: TrainingSet, rows: np.ndarray, config: RunConfig, seed: int) -> DataLoader:
-    """Batches of augmented rows, shuffled anew in every epoch; set `.sampler.epoch` before each pass.
+    """Batches of augmented rows as `group_shapes`, shuffled anew in every epoch; set `.sampler.epoch` before each pass.
 
     The same to the bit for every number of workers. The loader has a generator of its own, so that it takes nothing
     from the numbers that dropout and mixing draw from.
     """
     items = AugmentedRows(data, rows, Augmentation(config.augment), seed)
     return DataLoader(items, config.batch_size, sampler=ShuffledEpochs(len(rows), seed),
-                      drop_last=len(rows) > config.batch_size, num_workers=config.workers,
+                      drop_last=len(rows) > config.batch_size, num_workers=config.workers, collate_fn=group_shapes,
                       persistent_workers=config.workers > 0, generator=torch.Generator().manual_seed(seed))

@@ -17,6 +17,7 @@ from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import nn
 
+from foldpack.data.geometry import input_shape
 from foldpack.errors import FoldpackError
 from foldpack.metrics.registry import Metric, get_metric
 from foldpack.models.checkpoint import GoldenLogits
@@ -126,15 +127,17 @@ class FoldTraining:
         self.net.train()
         self.order.epoch = epoch
         total, count = 0.0, 0
-        for pixels, targets in self.loader:
-            images, mixed = self.mixer(self.net_input(pixels), targets)
+        for groups in self.loader:
+            rows = sum(len(pixels) for pixels, _ in groups)
             with self.accelerator.accumulate(self.net):
-                with self.accelerator.autocast():
-                    outputs = self.net(images)
-                loss = self.task.losses(outputs, mixed)
-                self.accelerator.backward(loss)
+                for pixels, targets in groups:
+                    images, mixed = self.mixer(self.net_input(pixels), targets)
+                    with self.accelerator.autocast():
+                        outputs = self.net(images)
+                    loss = self.task.losses(outputs, mixed)
+                    self.accelerator.backward(loss * (len(images) / rows))
+                    total, count = total + loss.item() * len(images), count + len(images)
                 self.step()
-            total, count = total + loss.item() * len(images), count + len(images)
         mean = total / max(count, 1)
         if not math.isfinite(mean):
             raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; {CALMER}")
@@ -154,8 +157,9 @@ class FoldTraining:
         return self.task.loss
 
     def net_input(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, S, S, 3) uint8 of the canvas -> (B, 3, size, size) float32, resampled as the predict loop does."""
-        return apply_view(View("identity"), normalise(pixels, self.config.net), self.config.net.size)
+        """(B, H, W, C) uint8 canvases -> (B, C, h, w) float32, resampled as the predict loop does."""
+        size = input_shape(self.config.net, (pixels.shape[1], pixels.shape[2]))
+        return apply_view(View("identity"), normalise(pixels, self.config.net), size)
 
     def step(self) -> None:
         """Update the weights once the gradient is complete."""
@@ -186,7 +190,7 @@ class FoldTraining:
         net.eval()
 
         def predict(rows: np.ndarray) -> np.ndarray:
-            return predict_logits(net, self.config.net, self.data.pixels[rows], self.config.views,
+            return predict_logits(net, self.config.net, self.data.canvases(rows), self.config.views,
                                   self.accelerator.device, PREDICT_BATCH)
 
         started = time.monotonic()

@@ -57,7 +57,7 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     net = restore_net(rounded, info, str(path), trainer.task.builder).to(device)
 
     def predict(rows: np.ndarray) -> np.ndarray:
-        return predict_logits(net, info.net, data.pixels[rows], config.views, device, config.batch_size)
+        return predict_logits(net, info.net, data.canvases(rows), config.views, device, config.batch_size)
 
     rows, others = np.flatnonzero(data.fold == fold), np.flatnonzero(data.fold != fold)
     outputs = predict(rows)

@@ -15,6 +15,7 @@ import torch
 from foldpack.competitions.protocol import Competition, require_images
 from foldpack.competitions.registry import get_competition
 from foldpack.data.folds import read_folds
+from foldpack.data.geometry import canvas_kind, input_shape
 from foldpack.data.runs import (
     FoldMeta,
     RunMeta,
@@ -33,7 +34,8 @@ from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_che
 from foldpack.models.classifier import ModelError, build_classifier, require_output
 from foldpack.models.gallery import Gallery, GalleryInfo, gallery_path, read_gallery, save_gallery
 from foldpack.predict.canvas import decode_items
-from foldpack.predict.views import expand_views
+from foldpack.predict.views import expand_views, parse_view, require_inputs
+from foldpack.settings.network import height_width
 from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import is_defined
@@ -84,11 +86,13 @@ def check_names(config: RunConfig, competition: Competition) -> None:
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
     require_loss(config.loss, task)
-    expand_views(config.views)
+    require_inputs(expand_views(config.views), config.net)
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
     net = build_classifier(config.net, 2)
-    require_output(config.net, net, 2)
+    for view in map(parse_view, expand_views(config.views)):
+        shape = input_shape(config.net, height_width(config.net.canvas or config.net.size), view.side)
+        require_output(config.net, net, 2, shape[::-1] if view.turn[0] else shape)
     build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
     check_schedule(config)
 
@@ -118,7 +122,7 @@ def load_training_set(
     require_images(items, folds_csv)
     for note in items.notes:
         say(f"warning: {note}")
-    canvas = decode_items(items, config.net.canvas_size, os.cpu_count() or 1, decoder=config.net.decoder)
+    canvas = decode_items(items, canvas_kind(config.net), os.cpu_count() or 1)
     if canvas.reasons:
         raise DataError(f"{canvas.reasons[0]}; {len(canvas.reasons)} training images are broken: mend them or drop "
                         f"their rows from {folds_csv}")
@@ -252,7 +256,8 @@ class RunTrainer:
             run=self.config.run, competition=self.config.competition, task=self.data.task,  # type: ignore[arg-type]
             classes=self.data.classes, prior=self.data.prior(), none=self.data.none,
             embed=self.config.embed if self.task.has_gallery else None, size=self.config.net.size,
-            canvas=self.config.net.canvas, decoder=self.config.net.decoder, views=self.config.views,
+            canvas=self.config.net.canvas, decoder=self.config.net.decoder, geometry=self.config.net.geometry,
+            channels=self.config.net.channels, views=self.config.views,
             merge=self.config.merge, metric=metric.name, score=self.task.score(metric, targets, answers), folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
             config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,

@@ -13,6 +13,8 @@ from PIL import Image
 from rich.console import Console
 
 from foldpack.competitions.registry import get_competition
+from foldpack.data.decode import decode_image
+from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
 from foldpack.settings.stages import ClassDecision, Classes, FoldSpec, MemberSpec, ScoreBlend, StageSpec
@@ -208,6 +210,13 @@ def test_with_one_image_none_is_broken(tmp_path: Path) -> None:
     (data / "sample_submission.csv").write_text("id,label\nx,7\nx,7\n")
     done = rehearse_build(make_build(tmp_path / "build"), data, tmp_path / "out")
     assert done.ok and check_of(done, "corrupt image").detail == "not tried: there are only 1 images"
+
+
+def test_noise_has_the_channels_that_the_networks_ask_for(tmp_path: Path) -> None:
+    """Whatever the files are called: what only a TIFF of so many pages can be is one."""
+    made = noise_images(DIGITS, ["label"], 24, tmp_path / "a", 2, 5)
+    for path in made.images.values():
+        assert decode_image(path, CanvasKind((16, 24), channels=5)).shape == (16, 24, 5)
 
 
 PYTHON_WITHOUT_NAMESPACES = f"""#!{sys.executable}
