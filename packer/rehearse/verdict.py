@@ -99,10 +99,11 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
     competition, spec = find_adapter(build.spec.competition), build.spec
     assert spec.table is not None  # a build has it
     if data is None:
-        side = max(max(height_width(member.size)) for member in spec.members)
-        channels = next((member.channels for member in spec.members if member.channels not in (1, 3, 4)), 3)
-        tests = noise_images(competition, spec.table.columns, side, folder / "images", rows, channels)
-        count = images or IMAGES
+        members = [member for stage in spec.stages for member in stage.members]
+        side = max(max(height_width(member.size)) for member in members)
+        channels = next((member.channels for member in members if member.channels not in (1, 3, 4)), 3)
+        columns = spec.table.columns
+        tests, count = noise_images(competition, columns, side, folder / "images", rows, channels), images or IMAGES
     else:
         tests, listed = images_of(competition, data)
         count = images or listed

@@ -180,7 +180,7 @@ def test_a_run_must_belong_to_the_recipe(tmp_path: Path, run: str, competition: 
         read_recipe(tmp_path / "configs", "museum")
 
 
-AUC_RUN = TINY_RUN.replace("f2", "auc").replace("bce", "cross_entropy").format(run="one", competition="digits")
+F2_RUN = TINY_RUN.replace("bce", "cross_entropy").format(run="one", competition="digits")
 
 
 def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_trained(
@@ -189,14 +189,15 @@ def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_
     folder = tmp_path / "configs" / "museum"
     text = "name: other\ncompetition: digits\nfolds: {kind: stratified, count: 3}\nruns: [one]\n"
     (folder / "recipe.yml").write_text(text)
-    (folder / "one.yml").write_text(AUC_RUN)
+    (folder / "one.yml").write_text(F2_RUN)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         run_recipe("museum", tmp_path / "data", tmp_path / "work")
     assert str(caught.value) == (
-        "configs/museum/one.yml: metric 'auc' scores probabilities, but a kernel hands in one class an item; "
-        "allowed: accuracy, macro_f1, map1, recall1; name one of them as `metric` in recipe.yml, for the "
-        "search; the runs may keep theirs")
+        "configs/museum/one.yml: metric 'f2' scores a set of labels an item, but a kernel hands in one class an item or "
+        "probabilities or a ranked list of classes an item; allowed: accuracy, auc, average_precision, log_loss, "
+        "macro_f1, map1, map10, map3, map5, recall1, recall10, recall5, top5_accuracy; name one of them as `metric` in "
+        "recipe.yml, for the search; the runs may keep theirs")
     assert not (tmp_path / "work").exists()
     (tmp_path / "mine.py").write_text('needs = "class"\ndef metric(y, p):\n    return float((y == p).mean())\n')
     for metric in ("macro_f1", "mine.py"):  # with these it goes on, to data that are not there

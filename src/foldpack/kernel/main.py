@@ -30,6 +30,7 @@ from functools import partial
 from typing import Any
 
 from foldpack.competitions.protocol import Competition
+from foldpack.data.items import boxes_of
 from foldpack.engine.deadline import Deadline, process_age
 from foldpack.errors import FoldpackError
 from foldpack.kernel.policy import EXIT_INPUT, EXIT_LATE, EXIT_NOTHING, EXIT_OK, exit_code
@@ -40,6 +41,7 @@ from foldpack.kernel.submission import save_probs
 from foldpack.kernel.watchdog import Terminated, Watchdog
 from foldpack.models.classifier import MakeNet
 from foldpack.settings.ensemble import EnsembleSpec
+from foldpack.settings.outputs import HandOnDecision
 from foldpack.settings.stages import SpecError
 from foldpack.settings.strict_model import parse_strict
 from foldpack.tasks.protocol import Task
@@ -87,10 +89,17 @@ def run_stages(kernel: KernelSession, tasks: dict[str, Task]) -> None:
     kernel.find_inputs()
     kernel.find_devices()
     for stage in kernel.spec.stages:
-        runner = StageRunner(kernel, stage, tasks[stage.task], items, kernel.hand_in)
+        task = tasks[stage.task]
+        if not len(items):  # every page is empty: that is the answer
+            return kernel.hand_in(task.fallback(stage.outputs, items), stage.decision)
+        runner = StageRunner(kernel, stage, task, items, kernel.hand_in)
         runner.read_level2()
-        if runner.run() is None:
+        rows = runner.run()
+        if rows is None:
             return
+        if isinstance(stage.decision, HandOnDecision):
+            items = boxes_of(items, rows, stage.decision.most)
+            kernel.log.say(f"{stage.name}: {len(items)} boxes in {len(items.ids)} images")
 
 
 def end_well(kernel: KernelSession, hours: float) -> int:
@@ -98,7 +107,7 @@ def end_well(kernel: KernelSession, hours: float) -> int:
     kernel.tidy()
     kernel.close()
     path, asked = kernel.submission.path, len(kernel.items.ids)
-    if asked and not kernel.answered:
+    if asked and kernel.rows is None:
         why = f"{kernel.failed} failed, see above" if kernel.failed else "too slow"
         kernel.log.say(f"no unit was finished in time ({why}): work began after {kernel.began:.0f} s of "
                        f"{3600 * hours:.0f} s; {path} holds the training prior")

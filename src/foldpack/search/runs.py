@@ -129,11 +129,11 @@ def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) 
         return np.stack([stream(first, end) for stream in used])
 
     def blend(first: int, end: int) -> np.ndarray:
-        if stage.fuse.space == "rank":  # a rank among all items, not among these rows
+        if stage.scores.space == "rank":  # a rank among all items, not among these rows
             return cells.dense(blended)[first:end]
-        return blend_probs(members(first, end), weights, stage.fuse, stage.outputs.exclusive)
+        return blend_probs(members(first, end), weights, stage.scores, stage.outputs.exclusive)
 
-    if stage.fuse.space == "rank" and not cells.full:
+    if stage.scores.space == "rank" and not cells.full:
         raise DataError("level 2 on a blend of ranks needs all predictions in memory; leave rank out of --spaces")
     return Level2Source([member.run for member in stage.members], members, blend, part.with_values(blended[None]),
                         np.asarray(stage.outputs.prior, dtype=np.float32), tuple(floor_notes(cells, found)))

@@ -33,7 +33,7 @@ def height_width(sides: int | list[int]) -> tuple[int, int]:
 class Geometry(StrictModel):
     """How a whole image, upright, is brought to its canvas. `place_image` says it in numbers."""
 
-    kind: Literal["squash", "letterbox", "centre-crop", "long", "short"]
+    kind: Literal["squash", "letterbox", "centre-crop", "long", "short", "box"]  # box: each known box, squashed
     most: Annotated[int, Field(ge=SIDE_LIMITS[0], le=2 * SIDE_LIMITS[1])] | None = None  # short: of the longer side
     multiple: Annotated[int, Field(ge=1, le=256)] = 1  # long, short: both sides are rounded to multiples of it
     pad: Annotated[int, Field(ge=0, le=255)] = 0  # letterbox: value of all channels beside the image

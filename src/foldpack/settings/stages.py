@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.settings.file_members import FilesSpec
 from foldpack.settings.network import Geometry, Sides, check_pixels
+from foldpack.settings.outputs import Boxes, BoxUnion, HandOnDecision, NamedOutputs
 from foldpack.settings.strict_model import StrictModel
 
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
@@ -91,23 +92,6 @@ class MemberSpec(StrictModel):
         numbers = [fold.fold for fold in self.folds]
         if len(set(numbers)) != len(numbers):
             raise ValueError(f"run '{self.run}' names a fold twice: {numbers}")
-        return self
-
-
-class NamedOutputs(StrictModel):
-    """Outputs of a column each, and what is known of an item before it was seen."""
-
-    kind: str
-    link: str  # what becomes of a network's numbers
-    names: list[str]  # column order of every table of predictions; empty: of files that had none
-    prior: list[float]  # of each column, from the training labels; answers for a broken image; empty: of old files
-
-    @model_validator(mode="after")
-    def _columns_fit(self) -> NamedOutputs:
-        if self.prior and len(self.prior) != len(self.names):
-            raise ValueError(f"prior has {len(self.prior)} numbers for {len(self.names)} names")
-        if len(set(self.names)) != len(self.names):
-            raise ValueError("a name stands there twice")
         return self
 
 
@@ -200,10 +184,11 @@ class GradesDecision(StrictModel):
         return self
 
 
-Outputs = Annotated[Classes | Values, Field(discriminator="kind")]
-Fuse = ScoreBlend
+Outputs = Annotated[Classes | Values | Boxes, Field(discriminator="kind")]
+Fuse = Annotated[ScoreBlend | BoxUnion, Field(discriminator="kind")]
 Decision = Annotated[
-    ClassDecision | LabelsDecision | ProbsDecision | RankingDecision | ValuesDecision | GradesDecision,
+    ClassDecision | LabelsDecision | ProbsDecision | RankingDecision | ValuesDecision | GradesDecision
+    | HandOnDecision,
     Field(discriminator="kind"),
 ]
 
@@ -284,6 +269,7 @@ class StageSpec(StrictModel):
 
     name: Name
     task: str  # a name that `kernels/kernel.py` knows
+    items: Name = "test"  # the test images, or the boxes of an earlier stage
     share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the time left at its start; binds once a unit is finished
     outputs: Outputs
     members: list[MemberSpec] = []
@@ -292,6 +278,13 @@ class StageSpec(StrictModel):
     fuse: Fuse
     level2: Annotated[list[Level2Spec], Field(max_length=1)] = []  # where members are missing the blend stands
     decision: Decision
+
+    @property
+    def scores(self) -> ScoreBlend:
+        """How scores are fused. Raises SpecError for a stage of boxes."""
+        if not isinstance(self.fuse, ScoreBlend):
+            raise SpecError(f"stage '{self.name}' fuses '{self.fuse.kind}', not scores")
+        return self.fuse
 
     @model_validator(mode="after")
     def _members_fit(self) -> StageSpec:
@@ -318,7 +311,9 @@ class StageSpec(StrictModel):
                 raise ValueError(f"{len(decision.threshold)} thresholds for {len(self.outputs.names)} classes: {where}")
         if isinstance(self.decision, LabelsDecision) and any(one.decision is None for one in self.level2):
             raise ValueError("level2 needs a decision of its own, as its probabilities are not those of the blend")
-        allowed = DECISIONS[self.outputs.link]
+        if isinstance(self.fuse, BoxUnion) != isinstance(self.outputs, Boxes):
+            raise ValueError(f"fuse '{self.fuse.kind}' does not fit outputs '{self.outputs.kind}': boxes go together")
+        allowed = ("hand_on",) if isinstance(self.outputs, Boxes) else DECISIONS[self.outputs.link]
         if self.decision.kind not in allowed:
             raise ValueError(f"decision '{self.decision.kind}' does not fit link '{self.outputs.link}'; allowed: "
                              f"{', '.join(allowed)}")

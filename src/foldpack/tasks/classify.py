@@ -47,7 +47,7 @@ class ClassifyTask:
 
     def fuser(self, stage: StageSpec, items: Items) -> ScoreFuser:
         """A blend of scores, then level 2."""
-        return ScoreFuser(stage, len(items))
+        return ScoreFuser(stage, len(items), None if items.box is None else items.starts)
 
     def fallback(self, outputs: Classes, items: Items) -> Rows:
         """The training prior for every item."""
