@@ -24,7 +24,8 @@ COMMANDS = "docs/commands.md"
 CONFIGURATION = "docs/configuration.md"
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
 NEEDED = "needed"
-SETTINGS = {"RunConfig": "settings/run.py", "NetConfig": "settings/network.py", "RecipeConfig": "commands/recipe.py",
+SETTINGS = {"Boxes": "settings/outputs.py", "RunConfig": "settings/run.py", "NetConfig": "settings/network.py",
+            "RecipeConfig": "commands/recipe.py",
             "EnsembleSpec": "settings/ensemble.py", "StageSpec": "settings/stages.py",
             "FilesSpec": "settings/file_members.py", "NamedOutputs": "settings/outputs.py"}
 # What is one of several kinds, and the section that has them.

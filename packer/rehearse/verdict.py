@@ -9,9 +9,9 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.answer_table import read_answer_table
 from foldpack.competitions.protocol import Competition
-from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec
@@ -96,13 +96,14 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
     many times slower Kaggle's machine is than this one; limit: seconds of one run.
     Raises RehearsalError or DataError when there is nothing to rehearse with; what the kernel does is in the report.
     """
-    competition, spec = get_competition(build.spec.competition), build.spec
+    competition, spec = find_adapter(build.spec.competition), build.spec
     assert spec.table is not None  # a build has it
     if data is None:
-        side = max(max(height_width(member.size)) for member in spec.members)
-        channels = next((member.channels for member in spec.members if member.channels not in (1, 3, 4)), 3)
-        tests = noise_images(competition, spec.table.columns, side, folder / "images", rows, channels)
-        count = images or IMAGES
+        members = [member for stage in spec.stages for member in stage.members]
+        side = max(max(height_width(member.size)) for member in members)
+        channels = next((member.channels for member in members if member.channels not in (1, 3, 4)), 3)
+        columns = spec.table.columns
+        tests, count = noise_images(competition, columns, side, folder / "images", rows, channels), images or IMAGES
     else:
         tests, listed = images_of(competition, data)
         count = images or listed

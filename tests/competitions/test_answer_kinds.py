@@ -11,7 +11,7 @@ import pytest
 
 from foldpack.competitions.digits import DIGITS, DIGITS_RETRIEVAL, DIGITS_VALUES
 from foldpack.competitions.digits_source import digits_score, write_digits
-from foldpack.competitions.image_table import ImageTable, adapter_of
+from foldpack.competitions.image_table import ImageTable
 from foldpack.errors import DataError
 
 
@@ -23,7 +23,7 @@ def place(root: Path, train: str, sample: str = "id,label\nx,0\ny,0\n") -> Path:
 
 
 def test_numbers_are_read_as_numbers(tmp_path: Path) -> None:
-    labelled = adapter_of(DIGITS_VALUES).train(place(tmp_path, "id,label\na,1.5\nb,-2e1\nc,0\n"))
+    labelled = DIGITS_VALUES.train(place(tmp_path, "id,label\na,1.5\nb,-2e1\nc,0\n"))
     assert labelled.targets.tolist() == [[1.5], [-20.0], [0.0]] and labelled.classes == ["label"]
     assert labelled.labels == {"label": ["1.5", "-2e1", "0"]} and not labelled.none
 
@@ -31,16 +31,16 @@ def test_numbers_are_read_as_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["three", "nan", "inf", "1,5"])
 def test_a_label_that_is_no_number_is_named(tmp_path: Path, cell: str) -> None:
     with pytest.raises(DataError, match=f"train.csv: label of id 'b' is '{cell}'; needed: a finite number"):
-        adapter_of(DIGITS_VALUES).train(place(tmp_path, f'id,label\na,1\nb,"{cell}"\n'))
+        DIGITS_VALUES.train(place(tmp_path, f'id,label\na,1\nb,"{cell}"\n'))
 
 
 def test_the_class_of_none_is_the_last(tmp_path: Path) -> None:
     train = place(tmp_path, "id,label\na,new\nb,3\nc,zoe\nd,new\n")
-    labelled = adapter_of(DIGITS_RETRIEVAL).train(train)
+    labelled = DIGITS_RETRIEVAL.train(train)
     assert labelled.classes == ["3", "zoe", "new"] and labelled.none
     assert labelled.targets.tolist() == [2, 0, 1, 2]
     assert labelled.take(["d", "b"], train).none
-    assert not adapter_of(DIGITS_RETRIEVAL).train(place(tmp_path, "id,label\na,1\nb,3\n")).none
+    assert not DIGITS_RETRIEVAL.train(place(tmp_path, "id,label\na,1\nb,3\n")).none
 
 
 @pytest.mark.parametrize(("changes", "words"), [
@@ -62,7 +62,7 @@ def test_the_digits_as_three_competitions(tmp_path: Path, layout: ImageTable, sa
     write_digits(tmp_path / "data", answers, 120, layout)
     asked = pd.read_csv(tmp_path / "data/sample_submission.csv", dtype=str)
     assert set(asked["label"]) == {sample} and len(asked) == 24
-    labelled = adapter_of(layout).train(tmp_path / "data")
+    labelled = layout.train(tmp_path / "data")
     assert len(labelled.classes) == {"multiclass": 10, "values": 1, "ranking": 9}[layout.task]
     assert digits_score(answers, answers, layout) == best
     name, score = digits_score(tmp_path / "data/sample_submission.csv", answers, layout)

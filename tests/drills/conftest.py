@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from drilling import Drill
 from small_house import House
 
 from foldpack.competitions.digits import DIGITS
-from packer.rehearse.process import clean_environment, lay_out_inputs
+from packer.rehearse.process import KEPT_VARIABLES, lay_out_inputs
 
 SERVER = Path(__file__).with_name("fork_server.py")
 
@@ -24,8 +25,9 @@ def drill(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dr
     root = tmp_path_factory.mktemp("drills")
     inputs = lay_out_inputs(root, (DIGITS.slug, house.data), {house.build.dataset: house.build.weights})
     command = [sys.executable, "-I", str(SERVER), str(house.build.script)]
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root,
-                              env=clean_environment(root) | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""})
+                              env=kept | {"HOME": str(root), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""})
     try:
         assert server.stdout is not None and server.stdout.readline() == "ready\n"
         made = Drill(house, server, inputs, root)

@@ -72,12 +72,12 @@ def hang_at_batch(kernel: types.ModuleType, number: int) -> None:
     kernel.FIRST_SECONDS = kernel.HANG_SECONDS = 3.0
     kernel.HANG_FACTOR, kernel.UNKNOWN_SHARE = 1.0, 0.0
 
-    def batch(self: object, pixels: object) -> object:
+    def batch(self: object, pixels: object, *rest: object) -> object:
         seen[0] += 1
         if seen[0] == number and not os.path.exists(once):
             open(once, "w").close()
             time.sleep(3600)
-        return real(self, pixels)
+        return real(self, pixels, *rest)
 
     kernel.Forward._batch = batch
 
@@ -86,9 +86,9 @@ def slow_batches(kernel: types.ModuleType, seconds: float) -> None:
     """Every batch takes so much longer."""
     real = kernel.Forward._batch
 
-    def batch(self: object, pixels: object) -> object:
+    def batch(self: object, pixels: object, *rest: object) -> object:
         time.sleep(seconds)
-        return real(self, pixels)
+        return real(self, pixels, *rest)
 
     kernel.Forward._batch = batch
 
@@ -97,10 +97,10 @@ def out_of_memory(kernel: types.ModuleType, most: int) -> None:
     """More than `most` images do not go through a network at a time."""
     real = kernel.Forward._batch
 
-    def batch(self: object, pixels: list) -> object:
+    def batch(self: object, pixels: list, *rest: object) -> object:
         if len(pixels) > most:
             raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB (made up)")
-        return real(self, pixels)
+        return real(self, pixels, *rest)
 
     kernel.Forward._batch = batch
 

@@ -18,24 +18,23 @@ import pytest
 from small_house import OWNER, PROJECT, House, competition_of, load_entry, only, package_probs
 
 from foldpack.competitions import answer_table
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.rows import Rows
 from foldpack.data.runs import read_run
 from foldpack.engine.deadline import OutOfTime, StageDeadline
 from foldpack.engine.runlog import LOG_NAME
 from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.kernel.fallback import make_fallback
+from foldpack.kernel.fallback import Fallback, make_fallback
 from foldpack.kernel.options import kernel_options
 from foldpack.kernel.stage import StageRunner
-from foldpack.kernel.submission import Submission
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import parse_spec, spec_to_dict, write_spec
 from packer.build.kernel_folder import build_kernel
 from packer.build.stage import lay_out_keys
 from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs, rehearse
 
-DIGITS = get_competition("digits")
+DIGITS = find_adapter("digits")
 
 LONG = "20"  # hours; the process is that of all tests, and its age counts
 
@@ -47,7 +46,7 @@ def test_a_packed_kernel_gives_the_out_of_fold_numbers_of_its_fold(house: House,
     data = competition_of(tmp_path / "data", house.data / "train", [run.ids[row] for row in rows])
     write_spec(tmp_path / "one.yml", only(house.spec, "tiny_efficientnet", fold))
     with Keyring.editing(tmp_path / "keyring") as ring:
-        build = build_kernel(tmp_path / "one.yml", PROJECT, house.runs, tmp_path / "build", OWNER, ring)
+        build = build_kernel(tmp_path / "one.yml", PROJECT / "src", house.runs, tmp_path / "build", OWNER, ring)
     inputs = lay_out_inputs(tmp_path, ("foldpack-digits", data), {build.dataset: build.weights})
     command = [sys.executable, "-I", str(SANDBOX), BLOCKED, str(build.script), "--input", str(inputs),
                "--output", str(tmp_path / "output"), "--probs", str(tmp_path / "probs.npy")]
@@ -302,7 +301,7 @@ def test_every_submission_on_the_way_is_whole(kernel: Kernel, monkeypatch) -> No
 
 def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kernel, monkeypatch) -> None:
     """Cut off after two units: the next process must not put the prior in their place, unless the pack is another."""
-    finish, prior = StageRunner.finish, Submission.write_prior
+    finish, prior = StageRunner.finish, Fallback.write
     finished: list[int] = []
     priors: list[int] = []
 
@@ -321,7 +320,7 @@ def test_a_restart_keeps_the_better_submission_until_it_has_its_own(kernel: Kern
         with pytest.raises(RuntimeError, match="the power is gone"):
             kernel.run()
     half = kernel.submission
-    monkeypatch.setattr(Submission, "write_prior", count)
+    monkeypatch.setattr(Fallback, "write", count)
     with monkeypatch.context() as patch:
         patch.setattr(StageRunner, "work", lambda *_: None)
         assert kernel.run() == 0

@@ -132,7 +132,7 @@ def test_what_is_not_finite_in_float32_is_an_error() -> None:
         network.layer.bias[2] = float("nan")
     forward = Forward(network, CONFIG, ["identity"], CPU, 8, "fp32")
     with pytest.raises(NotFinite):
-        stacked_logits(forward.rows(HELD, 0, 8))
+        forward.rows(HELD, 0, 8)
     with pytest.raises(PredictError, match="resnet/fold1: 8 of 32 outputs are not finite in float32; the weights are"):
         finite_rows(forward, HELD, 0, 8, source="resnet/fold1")
 

@@ -65,11 +65,34 @@ def test_every_configuration_of_the_project_reads() -> None:
         ({"run": "a b"}, "run: string should match pattern"),
         ({"run": "../x"}, "run: string should match pattern"),
         ({"run": ""}, "run: string should match pattern"),
-        ({"net": {"arch": "a", "size": 32, "std": [1.0, 1.0]}}, "net: mean and std need three numbers each, as all"),
-        ({"net": {"arch": "a", "size": 32, "std": [1.0, 0.0, 1.0]}}, "net: mean and std need three numbers each"),
+        ({"net": {"arch": "a", "size": 32, "std": [1.0, 1.0]}},
+         "net: mean and std need a number for each channel, 3, and std above 0"),
+        ({"net": {"arch": "a", "size": 32, "std": [1.0, 0.0, 1.0]}}, "net: mean and std need a number for each"),
         ({"net": {"arch": "a", "size": 32, "kwargs": {"num_classes": 3}}}, "num_classes follows from the labels"),
         ({"net": {"arch": "a", "size": 32, "kwargs": {"in_chans": 1}}},
-         "net: kwargs.in_chans is 1, but all images become RGB, grey ones with 3 equal channels; leave in_chans out"),
+         "net: kwargs.in_chans is 1, but images have 3 channels; leave in_chans out, it follows from channels"),
+        ({"net": {"arch": "a", "size": 32, "channels": 1}}, "net: mean and std need a number for each channel, 1"),
+        ({"net": {"arch": "a", "size": "32"}},
+         "net.size: write a side in pixels, 8 to 8192, or [height, width], got '32'"),
+        ({"net": {"arch": "a", "size": [32, 48, 3]}}, "net.size: write a side in pixels, 8 to 8192, or"),
+        ({"net": {"arch": "a", "size": [32, 4]}}, "net.size: write a side in pixels, 8 to 8192, or"),
+        ({"net": {"arch": "a", "size": 32, "canvas": True}}, "net.canvas: write a side in pixels, 8 to 8192, or"),
+        ({"net": {"arch": "a", "size": [32, 48], "canvas": 40}},
+         "net: a canvas of 40 px is smaller than the network's input of [32, 48] px"),
+        ({"net": {"arch": "a", "size": 32, "geometry": {"kind": "long", "pad": 3}}},
+         "net.geometry: geometry 'long' does not read pad; it is read by letterbox"),
+        ({"net": {"arch": "a", "size": 32, "geometry": {"kind": "short"}}},
+         "net.geometry: geometry 'short' needs most, the longest side in pixels that the other side may have"),
+        ({"net": {"arch": "a", "size": [32, 48], "geometry": {"kind": "long"}}},
+         "net: geometry 'long' needs one side as size and canvas, not [height, width]"),
+        ({"net": {"arch": "a", "size": 40, "geometry": {"kind": "long", "multiple": 16}}},
+         "net: size is 40 px, no multiple of geometry.multiple, which is 16"),
+        ({"net": {"arch": "a", "size": 32, "geometry": {"kind": "short", "most": 16}}},
+         "net: geometry.most is 16 px, less than the short side of 32 px"),
+        ({"net": {"arch": "a", "size": [32, 48], "canvas": [64, 64], "geometry": {"kind": "letterbox"}}},
+         "net: a canvas of [64, 64] px has other proportions than the network's input of [32, 48] px, so 'letterbox'"),
+        ({"net": {"arch": "a", "size": 32, "channels": 1, "mean": [0.5], "std": [0.2]}, "augment": {"colour": 0.5}},
+         "augment.colour needs images of 3 channels, and net.channels is 1; set it to 0"),
         ({"augment": {"hflip": 1.5}}, "augment.hflip: input should be less than or equal to 1, got 1.5"),
     ],
 )
@@ -161,18 +184,19 @@ def test_a_config_that_names_its_yaml_line(tmp_path: Path) -> None:
 
 
 def test_settings_at_their_usual_value_keep_the_hash_of_older_runs() -> None:
-    """As it was before net.canvas, net.decoder, merge, task, embed, the decay of a schedule and what only the losses of
-    other tasks than classify read could be chosen."""
+    """As it was before canvas, decoder, geometry, channels, merge, task, embed, the decay of a schedule and what only
+    the losses of other tasks than classify read could be chosen."""
     old = parse_config({**GOOD}, "x")
     dumped = old.model_dump(mode="json", exclude={"folds", "workers", "merge", "task", "embed"})
     for name in ("delta", "margin", "scale", "lr"):
         del dumped["loss"][name]
-    del dumped["net"]["canvas"], dumped["net"]["decoder"]
+    for name in ("canvas", "decoder", "geometry", "channels"):
+        del dumped["net"][name]
     for name in ("decay_epochs", "decay_milestones", "decay_rate", "patience_epochs"):
         del dumped["optim"][name]
     assert config_hash(old) == hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()
-    other = parse_config({**GOOD, "net": {**GOOD["net"], "canvas": 64}}, "x")
-    assert config_hash(other) != config_hash(old)
+    for change in ({"canvas": 64}, {"geometry": {"kind": "letterbox"}}, {"size": [32, 48]}):
+        assert config_hash(parse_config({**GOOD, "net": {**GOOD["net"], **change}}, "x")) != config_hash(old)
     steps = [parse_config({**GOOD, "optim": {"schedule": "step", "decay_epochs": every}}, "x") for every in (5, 6)]
     assert len({config_hash(one) for one in [old, *steps]}) == 3
     # Computed by the version before the decay of a schedule could be chosen.

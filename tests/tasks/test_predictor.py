@@ -34,7 +34,7 @@ from foldpack.tasks.protocol import Task
 ROWS = 10
 NET = NetConfig(arch="test_resnet", size=32)
 OUTPUTS = Classes(link="softmax", names=["dark", "light"], prior=[0.5, 0.5])
-KIND = CanvasKind(32, "pillow")
+KIND = CanvasKind(32)
 VIEWS = ["identity", "hflip"]
 
 
@@ -66,7 +66,7 @@ def predictor(tmp_path: Path) -> StagePredictor:
     member = MemberSpec(run="a", weight=1.0, views=VIEWS, size=32, seconds_per_image=1e-3, folds=[fold])
     pixels = np.repeat(np.linspace(0, 255, ROWS).astype(np.uint8), 32 * 32 * 3).reshape(ROWS, 32, 32, 3)
     return StagePredictor(Brightness(), OUTPUTS, [Unit(member, fold)], {header: sealed}, {"a": key},
-                          {KIND: HeldPixels(KIND, pixels)}, {})
+                          {KIND: HeldPixels(KIND, pixels)}, None, {})
 
 
 def run(predictor: StagePredictor, kind: str, store: UnitStore) -> list[WorkEvent]:

@@ -14,9 +14,9 @@ from small_house import tiny_config, write_small_folds
 
 from foldpack.commands.main import app as foldpack
 from foldpack.commands.run_app import run_app
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.imet import IMET
-from foldpack.competitions.registry import get_competition
 from foldpack.data.runs import read_array, read_run
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
@@ -24,9 +24,9 @@ from foldpack.models.checkpoint import read_checkpoint
 from foldpack.models.classifier import ModelError
 from foldpack.predict.views import ViewError
 from foldpack.settings.run import ConfigError, RunConfig, config_text, read_config
-from foldpack.train.run import check_names, chosen_folds, load_training_set, train_run
+from foldpack.train.run import check_names, chosen_folds, load_training_set, tell_metric, train_run
 
-DIGITS = get_competition("digits")
+DIGITS = find_adapter("digits")
 
 
 @pytest.fixture(scope="module")
@@ -214,14 +214,21 @@ def test_names_are_checked_before_a_finished_run_is_touched(place, monkeypatch, 
     assert sorted((path.name, path.stat().st_mtime_ns) for path in (place / "runs/tiny").iterdir()) == before
 
 
-def test_a_run_may_follow_a_metric_that_no_kernel_is_scored_by_and_says_so_first(place: Path, tmp_path: Path) -> None:
+def test_a_run_may_follow_a_metric_of_probabilities_which_its_kernel_hands_in(place: Path, tmp_path: Path) -> None:
     said, folder = again(place, tmp_path, quick(metric="auc"))
-    assert said[0] == (
-        "warning: run 'tiny': metric 'auc' scores probabilities, but a kernel hands in one class an item; "
-        "allowed: accuracy, macro_f1, map1, recall1; the epochs follow it all the same, but the search will need "
-        "--metric with one of these")
-    assert not [line for line in again(place, tmp_path, quick(epochs=1))[0] if "warning" in line]
-    assert (folder / "meta.json").exists()
+    assert not [line for line in said if "warning" in line] and (folder / "meta.json").exists()
+
+
+def test_a_metric_that_no_kernel_is_scored_by_is_told_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldpack.train.run.training_task", lambda config, task: "embed")
+    said: list[str] = []
+    tell_metric(quick(metric="log_loss"), DIGITS, said.append)
+    tell_metric(quick(metric="map5"), DIGITS, said.append)
+    assert said == [
+        "warning: run 'tiny': metric 'log_loss' scores probabilities, but a kernel hands in a ranked list of classes "
+        "an item; allowed: map10, map3, map5, recall10, recall5, top5_accuracy; the epochs follow it all the same, but "
+        "the search will need --metric with one of these"]
+
 
 
 def test_a_multilabel_competition_takes_metrics_of_labels() -> None:

@@ -20,3 +20,9 @@ DIGITS_VALUES = replace(DIGITS, name="digits-values", slug="foldpack-digits-valu
 # Which of eight identities, likeliest first; eights and nines are of none of them.
 DIGITS_RETRIEVAL = replace(DIGITS, name="digits-retrieval", slug="foldpack-digits-retrieval", task="ranking",
                            none_class="new")
+
+DIGITS_LAYOUTS: dict[str, ImageTable] = {
+    "digits": DIGITS,
+    "digits-retrieval": DIGITS_RETRIEVAL,
+    "digits-values": DIGITS_VALUES,
+}

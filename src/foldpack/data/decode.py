@@ -26,7 +26,7 @@ from foldpack.data.decode_bytes import (
     restart_jpegs,
 )
 from foldpack.data.depth import has_16_bits, largest_value
-from foldpack.data.geometry import CanvasKind, fit_planes, place_image
+from foldpack.data.geometry import CanvasKind, crop_planes, fit_planes, place_image
 from foldpack.errors import DataError, did_you_mean
 
 WHITE = (255, 255, 255)
@@ -91,6 +91,18 @@ def decode_item(path: Path, kinds: Sequence[CanvasKind]) -> Decoded:
                        f"{path}: cannot decode the image ({what.splitlines()[0]})")
     state, reason = ("repaired", f"{path}: repaired ({'; '.join(notes)})") if notes else ("decoded", "")
     return Decoded(pixels, state, reason, largest, size)
+
+
+def decode_crops(path: Path, kind: CanvasKind, boxes: np.ndarray) -> np.ndarray | None:
+    """(k, H, W, C) uint8: the canvases of k boxes of one file, which is decoded once; None where it has no pixels.
+
+    boxes: (k, 4) xyxy, pixels of the upright file.
+    """
+    try:
+        planes, _, _ = decode_planes(check_image_bytes(read_image_bytes(path)), 1, {kind.channels})
+        return crop_planes(planes[kind.channels], kind, boxes)
+    except Exception:  # as in `decode_item`; the background pass says what is wrong with the file
+        return None
 
 
 def black_canvas(kind: CanvasKind) -> np.ndarray:

@@ -105,7 +105,7 @@ def place_image(kind: CanvasKind, height: int, width: int) -> Placed:
     """The canvas of an image of so many pixels. One of 0 pixels, which could not be read, fills the canvas."""
     high, wide = kind.sides
     chosen = kind.geometry
-    if chosen.kind == "squash" or not (height and width):
+    if chosen.kind in ("squash", "box") or not (height and width):
         return Placed((high, wide), (high, wide), (0, 0))
     if kind.varies:
         side, before = high, max(height, width) if chosen.kind == "long" else min(height, width)
@@ -120,6 +120,21 @@ def place_image(kind: CanvasKind, height: int, width: int) -> Placed:
         extent = (max(1, round(extent[0])), max(1, round(extent[1])))
         return Placed((high, wide), extent, (round((high - extent[0]) / 2), round((wide - extent[1]) / 2)))
     return Placed((high, wide), extent, ((high - extent[0]) / 2, (wide - extent[1]) / 2))
+
+
+def crop_planes(planes: list[Image.Image], kind: CanvasKind, boxes: np.ndarray) -> np.ndarray:
+    """(k, H, W, C) uint8: what lies in k boxes of an image, each squashed to the canvas of its kind.
+
+    planes: as for `fit_planes`, of the file's own size; boxes: (k, 4) xyxy in its pixels. A box is widened to whole
+    pixels and to one at least; what lies outside of the image is left out.
+    """
+    width, height = planes[0].size
+    corners = np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])], axis=1)
+    first = np.clip(corners[:, :2], 0, (width - 1, height - 1)).astype(int)
+    last = np.clip(corners[:, 2:], first + 1, (width, height)).astype(int)
+    crops = [fit_planes([plane.crop((*start, *end)) for plane in planes], kind, end[1] - start[1], end[0] - start[0])
+             for start, end in zip(first.tolist(), last.tolist(), strict=True)]
+    return np.stack(crops) if crops else np.zeros((0, *kind.sides, kind.channels), dtype=np.uint8)
 
 
 def fit_planes(planes: list[Image.Image], kind: CanvasKind, height: int, width: int) -> np.ndarray:

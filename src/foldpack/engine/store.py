@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from foldpack.data.rows import Rows, open_rows
+from foldpack.data.rows import Rows, open_rows, save_rows
 from foldpack.engine.halves import DenseHalf, RaggedHalf
 from foldpack.engine.layout import Dense, Layout
 from foldpack.engine.work import Begun, Shard
 from foldpack.errors import FoldpackError
 from foldpack.predict.room import make_own_folder
 
-WHOLE, HALF = ".rows", ".part"
+WHOLE, HALF, FROZEN = ".rows", ".part", ".frozen"
 
 
 class StoreError(FoldpackError):
@@ -168,6 +168,18 @@ class UnitStore:
             return half.rows()  # no room to join them: from its shards, and not for the next process
         self._drop_halves(key)
         return self.read(key)
+
+    def freeze(self, key: str, rows: Rows) -> None:
+        """Keep the result of a whole stage, which is never continued. A full disk costs only the keeping."""
+        with contextlib.suppress(OSError):
+            save_rows(self.folder / f"{key}{FROZEN}", rows)
+
+    def frozen(self, key: str) -> Rows | None:
+        """The result of the stage that an earlier process has frozen, if it has."""
+        try:
+            return open_rows(self.folder / f"{key}{FROZEN}")
+        except FoldpackError:
+            return None
 
     def drop(self, key: str) -> None:
         """Forget a unit, finished or not."""

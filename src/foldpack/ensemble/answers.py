@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
+
 import numpy as np
 
 from foldpack.data.answers import Answers
@@ -23,7 +25,8 @@ from foldpack.settings.stages import (
 def answers_of(rows: Rows, decision: Decision, outputs: Outputs) -> Answers:
     """What the decision makes of rows: column `probs` (n, C) float32 of classes, or `value` (n, T) float32 of values.
 
-    Names where classes are decided on, see `decided_rows`; else numbers.
+    Names where classes are decided on, see `decided_rows`; else numbers. Where items are boxes, an image is answered
+    with the names of all its boxes, in their order.
     """
     numbers = np.asarray(rows.columns["value" if isinstance(outputs, Values) else "probs"])
     decided, names = decided_rows(decision, numbers), outputs.names
@@ -33,8 +36,12 @@ def answers_of(rows: Rows, decision: Decision, outputs: Outputs) -> Answers:
         columns = numbered(outputs, decision)
         return Answers(numbers=numbers[:, [names.index(name) for name in columns]], columns=columns)
     if decided.dtype == bool:
-        return Answers([[names[k] for k in np.flatnonzero(row)] for row in decided])
-    return Answers([[names[k] for k in row] for row in (decided[:, None] if decided.ndim == 1 else decided)])
+        said = [[names[k] for k in np.flatnonzero(row)] for row in decided]
+    else:
+        said = [[names[k] for k in row] for row in (decided[:, None] if decided.ndim == 1 else decided)]
+    if rows.starts is not None:
+        said = [list(chain(*said[first:end])) for first, end in pairwise(rows.starts.tolist())]
+    return Answers(said)
 
 
 def decided_rows(decision: Decision, numbers: np.ndarray) -> np.ndarray | None:

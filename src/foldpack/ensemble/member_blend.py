@@ -40,7 +40,7 @@ class MemberBlend:
 
     def add(self, run: str, probs: np.ndarray) -> None:
         """Add one finished unit. probs: (n, C) float32 in [0, 1]. What is raised leaves the sums as they were."""
-        values = to_blend_space(probs, self._stage.fuse.space, self._stage.fuse.power, self._exclusive)
+        values = to_blend_space(probs, self._stage.scores.space, self._stage.scores.power, self._exclusive)
         kept = self._probs.get(run)
         level2 = any(run in one.members for one in self._stage.level2)
         probs = np.asarray(probs, dtype=np.float32) if kept is None or not level2 else kept + probs
@@ -78,7 +78,7 @@ class MemberBlend:
         shares = {run: weight for run, weight in rule.shares.items() if run in self._sums}
         if not sum(shares.values()) > 0:
             raise ValueError("no finished unit has any weight")
-        form = self._stage.fuse.model_copy(update={"scale": rule.scale, "bias": rule.bias})
+        form = self._stage.scores.model_copy(update={"scale": rule.scale, "bias": rule.bias})
         sums, folds = (self._sums[run] for run in shares), [self._folds[run] for run in shares]
         return blend_sums(sums, list(shares.values()), form, self._exclusive, folds)
 
@@ -92,4 +92,4 @@ def rule_for(stage: StageSpec, present: set[str]) -> BlendRule:
                 shares = {share.run: share.weight for share in prefix.members}
                 return BlendRule(shares, prefix.scale, prefix.bias, prefix.decision or stage.decision)
     shares = {member.run: member.weight for member in stage.members if member.run in present or not present}
-    return BlendRule(shares, stage.fuse.scale, stage.fuse.bias, stage.decision)
+    return BlendRule(shares, stage.scores.scale, stage.scores.bias, stage.decision)

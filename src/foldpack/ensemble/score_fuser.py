@@ -18,8 +18,10 @@ LEVEL2_SHARE = 0.02  # of the time left that level 2 may take after a unit; afte
 class ScoreFuser:
     """Fuses one column (n, C) float32 of units: `tasks.protocol.Fuser`."""
 
-    def __init__(self, stage: StageSpec, n_items: int, column: str = "probs") -> None:
+    def __init__(self, stage: StageSpec, n_items: int, starts: np.ndarray | None = None, column: str = "probs") -> None:
+        """starts: where the items of each image begin; None: an item an image."""
         self.stage = stage
+        self.starts = starts
         self.column = column
         self.booster_texts: list[str] = []
         self.level2_seconds = 0.0
@@ -44,7 +46,7 @@ class ScoreFuser:
 
     def result(self) -> tuple[Rows, Decision]:
         """The blend of the members that are there, and what to decide of it. Raises ValueError before the first."""
-        return Rows({self.column: self.blended()}), self._blend.rule().decision
+        return Rows({self.column: self.blended()}, self.starts), self._blend.rule().decision
 
     def level2(self, seconds_left: float, last: bool) -> tuple[Rows, Decision] | None:
         """Level 2's answer; None where there is none, or while it would take too much of the time."""
@@ -56,4 +58,4 @@ class ScoreFuser:
         started = time.monotonic()
         probs = apply_level2(self.stage, self.booster_texts, self._blend.member_rows, self.blended())
         self.level2_seconds = time.monotonic() - started
-        return Rows({"probs": probs}), self.stage.level2[0].decision or self.stage.decision
+        return Rows({"probs": probs}, self.starts), self.stage.level2[0].decision or self.stage.decision

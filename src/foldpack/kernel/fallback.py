@@ -5,6 +5,7 @@ Standard library only, and from the spec as plain data: it is written before the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,13 @@ class Fallback:
         rows = len(self.table.rows)
         write_answers(self.path, self.table, {name: [cell] * rows for name, cell in self.cells.items()})
 
-    def stand(self, units: Path) -> bool:
+    def stand(self, units: Path, is_valid: Callable[[], bool] | None = None) -> bool:
         """Write it, unless a process before this one was cut off and left what may be better. Returns whether it has.
 
-        units: where finished units lie. Only columns and ids are looked at; the answers come later, with the rest.
+        units: where finished units of the last stage lie; is_valid: of the submission that is there. Without it only
+        columns and ids are looked at.
         """
-        kept = has_finished_units(units) and self.is_answered()
+        kept = has_finished_units(units) and (is_valid or self.is_answered)()
         self.remove_halves()
         if not kept:
             self.write()

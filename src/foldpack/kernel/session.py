@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import torch
 from foldpack.competitions.protocol import Competition
 from foldpack.data.rows import Rows
 from foldpack.engine.deadline import Deadline
-from foldpack.engine.store import has_finished_units
 from foldpack.engine.units import plan_units
 from foldpack.kernel.fallback import Fallback
 from foldpack.kernel.inputs import InputError, find_keys, find_sealed, missing_text
 from foldpack.kernel.start import KernelStart
 from foldpack.kernel.submission import Submission
+from foldpack.models.classifier import MakeNet
 from foldpack.predict.device import ProbedDevice, cpu_device, probe_devices
 from foldpack.sealed.container import load_sealed_tensors
 from foldpack.sealed.format import DataKey
@@ -28,10 +29,12 @@ class KernelSession:
     """One run of the kernel: what was found, what is finished, and the submission so far."""
 
     def __init__(self, spec: EnsembleSpec, keys: dict[str, str], start: KernelStart, deadline: Deadline,
-                 fallback: Fallback, adapter: Competition) -> None:
-        """start: options and log; fallback: the submission until there is a better one; adapter: of the competition."""
+                 fallback: Fallback, adapter: Competition, networks: Mapping[str, MakeNet]) -> None:
+        """start: options and log; fallback: the submission until there is a better one; adapter: of the competition;
+        networks: of the project's own, by `arch`."""
         self.spec = spec
         self.keys = keys
+        self.networks = networks
         self.input: Path = start.options.input
         self.scratch: Path = start.options.scratch
         self.units = self.scratch / "units"  # finished units, a folder a stage
@@ -57,17 +60,14 @@ class KernelSession:
 
         The first part of a packed script has done so already, but for the look at what is answered.
         """
-        self.kept = has_finished_units(self.units / self.spec.last.name) and self.submission.is_valid()
-        self.submission.fallback.remove_halves()
-        if not self.kept:
-            self.submission.write_prior()
+        self.kept = self.submission.fallback.stand(self.units / self.spec.last.name, self.submission.is_valid)
         for note in self.items.notes:
             self.log.say(f"warning: {note}")
 
     def forget_kept(self) -> None:
         """The submission that was kept is not of these very weights."""
         if self.kept:
-            self.submission.write_prior()
+            self.submission.fallback.write()
 
     def find_inputs(self) -> None:
         """Keys and sealed files. What is missing is named before any work; then the rest goes on only if it may."""
@@ -113,7 +113,7 @@ class KernelSession:
     def close(self) -> None:
         """The last words: what is in the submission, and what is not."""
         done = {role for roles in self.done.values() for role in roles}
-        holds = "the blend of what is finished" if self.answered else self.submission.fallback.holds()
+        holds = "the blend of what is finished" if self.rows is not None else self.submission.fallback.holds()
         self.log.note("end", rows=len(self.items.ids), **self.counts, units=f"{len(done)} of {len(self.planned)}",
                       submission=holds, left_out=[role for role in self.planned if role not in done],
                       warnings=self.items.notes)

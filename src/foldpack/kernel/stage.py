@@ -11,8 +11,8 @@ from contextlib import ExitStack, suppress
 import torch
 
 from foldpack.data.depth import depth_warning
-from foldpack.data.geometry import canvas_kind
-from foldpack.data.items import Items
+from foldpack.data.geometry import CanvasKind, canvas_kind
+from foldpack.data.items import Items, whole_images
 from foldpack.data.rows import Rows
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import OutOfTime
@@ -28,8 +28,10 @@ from foldpack.kernel.decoded_images import open_canvases
 from foldpack.kernel.policy import items_digest, script_digest
 from foldpack.kernel.session import KernelSession
 from foldpack.predict.canvas import CanvasSet
+from foldpack.predict.crops import CropStream
 from foldpack.predict.device import BATCH_IMAGES
 from foldpack.predict.golden import library_versions
+from foldpack.predict.pixel_source import PixelSource
 from foldpack.predict.room import find_places, own_folder, temp_parents
 from foldpack.settings.stages import Decision, StageSpec
 from foldpack.tasks.predictor import StagePredictor
@@ -59,14 +61,24 @@ class StageRunner:
         spare = next((own_folder(parent, kernel.scratch) / "units" for parent in temp_parents()), None)
         self.store = UnitStore(kernel.units / stage.name, task.layout(stage.outputs, items), spare)
         self.unit_keys: list[str] = []
-        self.canvases = CanvasSet(items, [])  # `run` knows the kinds
+        self.pages = whole_images(items.ids, items.images)  # the engine counts images
+        self.canvases = CanvasSet(self.pages, [])  # `run` knows the kinds
         self.answer: Rows | None = None  # as handed in
+
+    @property
+    def is_last(self) -> bool:
+        """Whether its answer is handed in."""
+        return self.stage is self.kernel.spec.last
+
+    def identity(self) -> dict[str, object]:
+        """What decides the predictions of all units."""
+        return {"code": script_digest(), "items": items_digest(self.items), "versions": library_versions(),
+                  "device": [self.kernel.devices[0].title, self.kernel.devices[0].precision],
+                  "stage": [self.stage.name, self.stage.task, self.stage.outputs.model_dump(mode="json")]}
 
     def identities(self) -> list[str]:
         """What every unit's predictions are kept under: everything that decides them."""
-        common = {"code": script_digest(), "items": items_digest(self.items), "versions": library_versions(),
-                  "device": [self.kernel.devices[0].title, self.kernel.devices[0].precision],
-                  "stage": [self.stage.name, self.stage.task, self.stage.outputs.link]}
+        common = self.identity()
         return [unit_key({**common, "role": unit.role, "header": unit.fold.header, "views": unit.member.views,
                           "merge": unit.member.merge, "canvas": str(canvas_kind(unit.member))})
                 for unit in self.units]
@@ -76,10 +88,14 @@ class StageRunner:
         if not self.images:
             return None
         devices = self.kernel.devices
+        frozen_key = unit_key({**self.identity(), "frozen": self.stage.model_dump(mode="json")})
+        if not self.is_last and (frozen := self.store.frozen(frozen_key)) is not None:
+            self.log.say(f"{self.stage.name}: finished by a process before this one")
+            return frozen
         self.unit_keys = self.identities()
         self.store.remove_halves(self.unit_keys)
         earlier = [index for index, key in enumerate(self.unit_keys) if self.store.finished(key)]
-        if not earlier and self.stage is self.kernel.spec.last:
+        if not earlier and self.is_last:
             self.kernel.forget_kept()
         where = ", ".join(device.title for device in devices)
         self.log.say(f"{self.stage.name}: {self.images} items, {len(self.units)} units ({len(earlier)} finished "
@@ -87,7 +103,7 @@ class StageRunner:
         shared = self.kernel.workers > 0 or len(devices) > 1
         kinds = Counter(canvas_kind(unit.member) for unit in self.units)
         places = find_places(self.kernel.scratch, shared, self.store.bytes_of(len(self.units)))
-        self.canvases = open_canvases(self.items, kinds, places, len(devices), self.log)
+        self.canvases = open_canvases(self.pages, kinds, places, len(devices), self.log)
         with ExitStack() as closing:
             closing.callback(self.kernel.remove_empty)
             closing.callback(self.store.remove_halves, self.unit_keys)
@@ -96,6 +112,9 @@ class StageRunner:
             closing.callback(pool.close)
             self.canvases.start(os.cpu_count() or 1)
             self.work(pool, self.take_earlier(earlier))
+        if not self.is_last and self.finished.added:
+            self.answer = self.finished.fuser.result()[0]
+            self.store.freeze(frozen_key, self.answer)
         if self.finished.fuser.booster_texts and self.finished.level2_units < len(self.finished.added):
             self.deadline.reserve(0.0)  # it was too slow to answer after every unit
             self.hand_in(last=True)
@@ -125,12 +144,22 @@ class StageRunner:
         """A process for each device, or this one."""
         names = [device.name for device in self.kernel.devices]
         predictor = StagePredictor(self.task, self.stage.outputs, self.units, self.kernel.files,
-                                   self.kernel.found_keys, self.canvases.pixels,
-                                   {device.name: device.precision for device in self.kernel.devices})
+                                   self.kernel.found_keys, self.pixels(),
+                                   None if self.items.box is None else self.items.starts,
+                                   {device.name: device.precision for device in self.kernel.devices},
+                                   self.kernel.networks)
         if not with_processes:
             return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)
         threads = max(1, torch.get_num_threads() // len(names))
         return ProcessPool(predictor, self.store, self.unit_keys, names, START_METHOD, threads, self.log.say)
+
+    def pixels(self) -> dict[CanvasKind, PixelSource]:
+        """What the units read: canvases of whole images, or crops of boxes."""
+        items, pixels = self.items, dict(self.canvases.pixels)
+        for kind in [kind for kind in pixels if kind.geometry.kind == "box"]:
+            assert items.box is not None
+            pixels[kind] = CropStream(items.images, items.image, items.box, kind)
+        return pixels
 
     def work(self, pool: WorkPool, earlier: set[int]) -> None:
         """Let the engine run over the units."""
@@ -217,8 +246,8 @@ class StageRunner:
                      f"{time.monotonic() - started:.1f} s, {self.deadline.left():.0f} s left")
 
     def hand_in(self, last: bool) -> None:
-        """Hand in the blend, then by level 2's answer where it is ready and there is time for it."""
-        if not self.finished.added:
+        """Hand in the blend, then level 2's answer where it is ready and there is time for it; of the last stage."""
+        if not self.finished.added or not self.is_last:
             return
         self.answer, decision = self.finished.fuser.result()
         self.hand_answer_in(self.answer, decision)

@@ -45,10 +45,6 @@ class Submission:
         answers = answers_of(rows, decision, self.stage.outputs)
         write_answers(self.path, self.fallback.table, self.adapter.table(answers))
 
-    def write_prior(self) -> None:
-        """The training prior for every item."""
-        self.fallback.write()
-
     def check(self) -> None:
         """Raises DataError unless the file answers exactly what is asked."""
         self.adapter.check(self.path, self.stage, self.fallback.root)

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.runs import Run, RunMeta, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import DataError
@@ -129,11 +129,11 @@ def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) 
         return np.stack([stream(first, end) for stream in used])
 
     def blend(first: int, end: int) -> np.ndarray:
-        if stage.fuse.space == "rank":  # a rank among all items, not among these rows
+        if stage.scores.space == "rank":  # a rank among all items, not among these rows
             return cells.dense(blended)[first:end]
-        return blend_probs(members(first, end), weights, stage.fuse, stage.outputs.exclusive)
+        return blend_probs(members(first, end), weights, stage.scores, stage.outputs.exclusive)
 
-    if stage.fuse.space == "rank" and not cells.full:
+    if stage.scores.space == "rank" and not cells.full:
         raise DataError("level 2 on a blend of ranks needs all predictions in memory; leave rank out of --spaces")
     return Level2Source([member.run for member in stage.members], members, blend, part.with_values(blended[None]),
                         np.asarray(stage.outputs.prior, dtype=np.float32), tuple(floor_notes(cells, found)))
@@ -252,7 +252,7 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
     return EnsembleSpec(
         name=name,
         competition=meta.competition,
-        slug=asked.slug or get_competition(meta.competition).slug,
+        slug=asked.slug or find_adapter(meta.competition).slug,
         metric=metric_spec(found),
         budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
         stages=[StageSpec(
@@ -275,6 +275,7 @@ def member_of(run: Run, weight: float) -> MemberSpec:
         weight=weight,
         views=meta.views,
         merge=meta.merge,
+        network=meta.network,
         size=meta.size,
         canvas=meta.canvas,
         decoder=meta.decoder,

@@ -105,6 +105,19 @@ class EnsembleSpec(StrictModel):
                              f"'{self.slug}'")
         return self
 
+    @model_validator(mode="after")
+    def _stages_follow(self) -> EnsembleSpec:
+        before = "test"
+        for stage in self.stages:
+            if stage.items not in ("test", before):
+                raise ValueError(f"stage '{stage.name}' takes items '{stage.items}'; allowed: test, the stage before")
+            before = stage.name
+        for stage, after in zip(self.stages, [*self.stages[1:], None], strict=True):
+            if (stage.decision.kind == "hand_on") != (after is not None and after.items == stage.name):
+                raise ValueError(f"stage '{stage.name}' decides '{stage.decision.kind}'; hand_on goes with a next "
+                                 "stage whose items are its boxes, and only with such")
+        return self
+
     @property
     def last(self) -> StageSpec:
         """The stage that answers."""

@@ -1,4 +1,4 @@
-"""What the networks of a stage give for an item: columns with names, of one of several kinds."""
+"""What the networks of a stage give: named columns, or boxes that a later stage takes as its items."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ class NamedOutputs(StrictModel):
         if len(set(self.names)) != len(self.names):
             raise ValueError("a name stands there twice")
         return self
+
+
+class Boxes(NamedOutputs):
+    """Outputs: boxes in an image, each with a score and a label. The prior is the share of each label."""
+
+    kind: Literal["boxes"] = "boxes"
+    link: Literal["boxes"] = "boxes"
+    most: Annotated[int, Field(ge=1)] = 1000  # boxes of an image that a unit may keep
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one column an item is right: a box has one label."""
+        return True
 
 
 class Classes(NamedOutputs):
@@ -55,7 +68,6 @@ class Vectors(NamedOutputs):
 
     kind: Literal["vectors"] = "vectors"
     link: Literal["softmax"] = "softmax"  # one identity an item is right
-    names: Annotated[list[str], Field(min_length=2)]
     dim: Annotated[int, Field(ge=2)]  # numbers of a vector
     none: bool = False  # the last class is no identity: it stands for items that are like no other
 
@@ -63,3 +75,18 @@ class Vectors(NamedOutputs):
     def exclusive(self) -> bool:
         """Whether one class an item is right: always."""
         return True
+
+
+class BoxUnion(StrictModel):
+    """Fuse: all boxes of all units; of those that overlap by more than `nms`, a label at a time, the best score."""
+
+    kind: Literal["boxes"] = "boxes"
+    nms: Annotated[float, Field(gt=0, le=1)] = 0.5  # intersection over union
+
+
+class HandOnDecision(StrictModel):
+    """Decision: the boxes are the items of a later stage."""
+
+    kind: Literal["hand_on"] = "hand_on"
+    min_score: float = 0.0  # of a box
+    most: Annotated[int, Field(ge=1)] = 1000  # boxes of an image, the best ones

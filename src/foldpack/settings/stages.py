@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.settings.file_members import FilesSpec
 from foldpack.settings.network import Geometry, Sides, check_pixels
-from foldpack.settings.outputs import Classes, Values, Vectors
+from foldpack.settings.outputs import Boxes, BoxUnion, Classes, HandOnDecision, Values, Vectors
 from foldpack.settings.strict_model import StrictModel
 
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
@@ -82,6 +82,7 @@ class MemberSpec(StrictModel):
     weight: Annotated[float, Field(ge=0)]
     views: Annotated[list[str], Field(min_length=1)]
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
+    network: str | None = None  # FILE.py:NAME of one of the project's own, which the kernel takes along
     size: Sides  # of the network's input, pixels: as in its NetConfig, like the next four
     seconds_per_image: Annotated[float, Field(ge=0)]  # one fold, one view, measured where the OOF was made
     canvas: Sides | None = None
@@ -175,10 +176,11 @@ class GradesDecision(StrictModel):
         return self
 
 
-Outputs = Annotated[Classes | Values | Vectors, Field(discriminator="kind")]
-Fuse = Annotated[ScoreBlend | Neighbours, Field(discriminator="kind")]
+Outputs = Annotated[Classes | Values | Vectors | Boxes, Field(discriminator="kind")]
+Fuse = Annotated[ScoreBlend | Neighbours | BoxUnion, Field(discriminator="kind")]
 Decision = Annotated[
-    ClassDecision | LabelsDecision | ProbsDecision | RankingDecision | ValuesDecision | GradesDecision,
+    ClassDecision | LabelsDecision | ProbsDecision | RankingDecision | ValuesDecision | GradesDecision
+    | HandOnDecision,
     Field(discriminator="kind"),
 ]
 
@@ -259,6 +261,7 @@ class StageSpec(StrictModel):
 
     name: Name
     task: str  # a name that `kernels/kernel.py` knows
+    items: Name = "test"  # the test images, or the boxes of an earlier stage
     share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the time left at its start; binds once a unit is finished
     outputs: Outputs
     members: list[MemberSpec] = []
@@ -267,6 +270,13 @@ class StageSpec(StrictModel):
     fuse: Fuse
     level2: Annotated[list[Level2Spec], Field(max_length=1)] = []  # where members are missing the blend stands
     decision: Decision
+
+    @property
+    def scores(self) -> ScoreBlend:
+        """How scores are fused. Raises SpecError for a stage of boxes."""
+        if not isinstance(self.fuse, ScoreBlend):
+            raise SpecError(f"stage '{self.name}' fuses '{self.fuse.kind}', not scores")
+        return self.fuse
 
     @model_validator(mode="after")
     def _members_fit(self) -> StageSpec:
@@ -293,7 +303,9 @@ class StageSpec(StrictModel):
                 raise ValueError(f"{len(decision.threshold)} thresholds for {len(self.outputs.names)} classes: {where}")
         if isinstance(self.decision, LabelsDecision) and any(one.decision is None for one in self.level2):
             raise ValueError("level2 needs a decision of its own, as its probabilities are not those of the blend")
-        allowed = DECISIONS[self.outputs.link]
+        if isinstance(self.fuse, BoxUnion) != isinstance(self.outputs, Boxes):
+            raise ValueError(f"fuse '{self.fuse.kind}' does not fit outputs '{self.outputs.kind}': boxes go together")
+        allowed = ("hand_on",) if isinstance(self.outputs, Boxes) else DECISIONS[self.outputs.link]
         if self.decision.kind not in allowed:
             raise ValueError(f"decision '{self.decision.kind}' does not fit link '{self.outputs.link}'; allowed: "
                              f"{', '.join(allowed)}")

@@ -13,6 +13,7 @@ from foldpack.engine.units import Unit
 from foldpack.ensemble.neighbours import identity_scores
 from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.ensemble.view_merge import merge_view_vectors
+from foldpack.models.classifier import MakeNet
 from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import parse_gallery
 from foldpack.predict.batch import Batch, view_outputs
@@ -34,9 +35,9 @@ class EmbedTask:
         starts = None if items.box is None else items.starts
         return Dense(len(items.ids), {"vector": ColumnKind("float32", (outputs.dim,))}, starts)
 
-    def build(self, net: NetConfig, width: int) -> nn.Module:
+    def build(self, net: NetConfig, width: int, make: MakeNet | None = None) -> nn.Module:
         """A timm network whose last layer is the vector. Raises ModelError."""
-        return build_embedder(net, width)
+        return build_embedder(net, width, make=make)
 
     def probe(self, net: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
         """Vectors."""
@@ -44,7 +45,7 @@ class EmbedTask:
 
     def predict(self, net: nn.Module, batch: Batch, views: list[View]) -> list[Rows]:
         """Column `vector` for each view."""
-        return [Rows({"vector": vectors}, batch.starts) for vectors in view_outputs(net, batch, views)]
+        return [Rows({"vector": vectors}) for vectors in view_outputs(net, batch, views)]
 
     def merge_views(self, views: list[Rows], how: str, outputs: Vectors) -> Rows:
         """The direction of the mean of the views."""
@@ -53,7 +54,7 @@ class EmbedTask:
 
     def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> NeighbourFuser:
         """Scores of identities by each checkpoint's gallery, then a blend of them."""
-        return NeighbourFuser(stage, len(items), sealed)
+        return NeighbourFuser(stage, items, sealed)
 
     def fallback(self, outputs: Vectors, items: Items) -> Rows:
         """No vector: NaN, which the fuser answers by the prior."""
@@ -64,9 +65,9 @@ class EmbedTask:
 class NeighbourFuser(ScoreFuser):
     """Fuses column `vector` (n, D) float32 of units: `tasks.protocol.Fuser`."""
 
-    def __init__(self, stage: StageSpec, n_items: int, sealed: OpenSealed) -> None:
+    def __init__(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> None:
         """sealed: opens the galleries."""
-        super().__init__(stage, n_items)
+        super().__init__(stage, len(items), None if items.box is None else items.starts)
         assert isinstance(stage.fuse, Neighbours) and isinstance(stage.outputs, Vectors)  # as every spec is checked
         self._neighbours, self._none = stage.fuse.neighbours, stage.outputs.none
         self._sealed = sealed

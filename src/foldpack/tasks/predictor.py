@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from foldpack.data.geometry import CanvasKind, canvas_kind
+from foldpack.data.items import whole_images
 from foldpack.data.rows import Rows
 from foldpack.engine.units import Unit
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
-from foldpack.models.classifier import normalise
+from foldpack.models.classifier import MakeNet, normalise
 from foldpack.predict.device import BATCH_IMAGES, Precision
 from foldpack.predict.golden import check_golden, golden_pixels
 from foldpack.predict.loop import Forward, finite_rows, reduced_precision
@@ -45,7 +46,9 @@ class StagePredictor:
     files: dict[str, Path]  # sealed weights by header hash
     keys: dict[str, DataKey]  # by file id
     pixels: dict[CanvasKind, PixelSource]
+    starts: np.ndarray | None  # (images + 1,) where the boxes of each image begin; None: items are whole images
     precisions: dict[str, Precision]  # by device
+    networks: Mapping[str, MakeNet] = field(default_factory=dict)  # of a project's own, by FILE.py:NAME
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     net: nn.Module | None = None
     info: CheckpointInfo | None = None
@@ -77,7 +80,8 @@ class StagePredictor:
         if self.net is not None and self.info is not None and same_shape(self.info, info):
             self.net.load_state_dict(weights)
         else:
-            self.net = restore_net(weights, info, asked.role, self.task.build).to(self.device)
+            self.net = restore_net(weights, info, asked.role, self.task.build,
+                                   self.networks.get(info.net.arch)).to(self.device)
             self.tuned = None
         self.info = info
         check_golden(self.net, info, self.device, self.task.probe)
@@ -107,12 +111,25 @@ class StagePredictor:
         asked = self.units[unit]
         pixels = self.pixels[canvas_kind(asked.member)]
         self.forward.use_views(asked.member.views[:views])
-        found = finite_rows(self.forward, pixels, start, stop, lambda done: check(), asked.role)
+        first, end = (start, stop) if self.starts is None else map(int, self.starts[[start, stop]])
+        if first == end:  # empty pages
+            return self.no_boxes(stop - start)
+        found = finite_rows(self.forward, pixels, first, end, lambda done: check(), asked.role)
         self.batch_sizes[self.info.run] = self.forward.batch_size
         rows = self.task.merge_views(found, asked.member.merge, self.outputs)
-        lost = np.zeros(stop - start, dtype=bool)
-        lost[[row - start for row in pixels.lost_rows(start, stop)]] = True
-        return replace(rows, lost=lost)
+        lost = np.zeros(end - first, dtype=bool)
+        lost[[row - first for row in pixels.lost_rows(first, end)]] = True
+        if self.starts is None:
+            return replace(rows, lost=lost)
+        starts = self.starts[start : stop + 1] - first
+        pages = np.repeat(np.arange(stop - start), np.diff(starts))
+        return replace(rows, starts=starts, lost=np.bincount(pages, lost, stop - start) > 0)
+
+    def no_boxes(self, pages: int) -> Rows:
+        """The rows of pages that have no box."""
+        empty = whole_images([], [])
+        columns = self.task.fallback(self.outputs, empty).columns
+        return Rows(columns, np.zeros(pages + 1, dtype=np.int64), lost=np.zeros(pages, dtype=bool))
 
 
 def same_shape(first: CheckpointInfo, second: CheckpointInfo) -> bool:

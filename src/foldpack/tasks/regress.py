@@ -11,6 +11,7 @@ from foldpack.data.rows import Rows
 from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.ensemble.view_merge import merge_view_values
+from foldpack.models.classifier import MakeNet
 from foldpack.models.regressor import build_regressor
 from foldpack.predict.batch import Batch, view_outputs
 from foldpack.predict.views import View
@@ -30,9 +31,9 @@ class RegressTask:
         starts = None if items.box is None else items.starts
         return Dense(len(items.ids), {"value": ColumnKind("float32", (len(outputs.names),))}, starts)
 
-    def build(self, net: NetConfig, width: int) -> nn.Module:
+    def build(self, net: NetConfig, width: int, make: MakeNet | None = None) -> nn.Module:
         """A timm network and the units of its targets. Raises ModelError."""
-        return build_regressor(net, width)
+        return build_regressor(net, width, make=make)
 
     def probe(self, net: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
         """Values."""
@@ -40,7 +41,7 @@ class RegressTask:
 
     def predict(self, net: nn.Module, batch: Batch, views: list[View]) -> list[Rows]:
         """Column `value` for each view."""
-        return [Rows({"value": values}, batch.starts) for values in view_outputs(net, batch, views)]
+        return [Rows({"value": values}) for values in view_outputs(net, batch, views)]
 
     def merge_views(self, views: list[Rows], how: str, outputs: Values) -> Rows:
         """The mean of the views."""
@@ -49,7 +50,7 @@ class RegressTask:
 
     def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> ScoreFuser:
         """A blend of values."""
-        return ScoreFuser(stage, len(items), "value")
+        return ScoreFuser(stage, len(items), None if items.box is None else items.starts, "value")
 
     def fallback(self, outputs: Values, items: Items) -> Rows:
         """The mean of the training targets for every item."""

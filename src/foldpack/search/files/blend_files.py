@@ -83,7 +83,7 @@ def blend_members(stage: StageSpec, predictions: list[np.ndarray]) -> np.ndarray
     if none_score is not None:
         column = new_column(*predictions[0].shape)
         predictions = [np.hstack([probs, column]) for probs in predictions]
-    blended = blend_probs(predictions, list(stage.shares.values()), stage.fuse, stage.outputs.exclusive)
+    blended = blend_probs(predictions, list(stage.shares.values()), stage.scores, stage.outputs.exclusive)
     return blended if none_score is None else with_new_score(blended, none_score)
 
 
