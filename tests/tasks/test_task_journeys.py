@@ -60,7 +60,7 @@ class Place:
             yaml = folder / "other.yml"
             write_spec(yaml, spec)
         with Keyring.editing(folder / "keyring") as ring:
-            build = build_kernel(yaml, PROJECT, self.runs, folder / "build", OWNER, ring)
+            build = build_kernel(yaml, PROJECT / "src", self.runs, folder / "build", OWNER, ring)
             files = [str(part) for member in build.spec.members for fold in member.folds
                      for part in (fold.file, fold.gallery.file if fold.gallery is not None else None) if part]
             return build, {name: bytes(ring.data_key(name.removesuffix(".sealed"))).hex() for name in files}
