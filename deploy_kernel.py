@@ -16,7 +16,7 @@ from foldpack.commands.kaggle import deploy  # noqa: E402
 from foldpack.commands.run_app import run_app  # noqa: E402
 
 # What is packed is the source of the checkout that this script lies in.
-app = typer.Typer(add_completion=False, help=__doc__, context_settings={"obj": Path(__file__).resolve().parent})
+app = typer.Typer(add_completion=False, help=__doc__, context_settings={"obj": Path(__file__).resolve().parent / "src"})
 app.command()(deploy)
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def run_verify(options: argparse.Namespace) -> int:
     from packer.build.where import verify_script
 
     spec = None if options.spec is None else read_spec_data(options.spec)
-    verdict = verify_script(read_text(options.entry), options.src.resolve().parent, spec)
+    verdict = verify_script(read_text(options.entry), options.src, spec)
     print("identical" if verdict.identical else verdict.difference)
     return 0 if verdict.identical else 1
 

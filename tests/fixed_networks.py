@@ -102,7 +102,8 @@ def make_kernel(root: Path) -> tuple[Build, dict[str, str]]:
             "prior": [0.1] * 10, "members": members}
     write_spec(root / "ensembles" / "fixed.yml", parse_spec(spec))
     with Keyring.editing(root / "keys") as ring:
-        build = build_kernel(root / "ensembles" / "fixed.yml", PROJECT, root / "runs", root / "build", "someone", ring)
+        build = build_kernel(root / "ensembles" / "fixed.yml", PROJECT / "src", root / "runs", root / "build",
+                             "someone", ring)
         entries = json.loads((root / "build" / "sealed" / "index.json").read_text())["files"].values()
         return build, {each["file"]: bytes(ring.data_key(each["file_id"])).hex() for each in entries}
 

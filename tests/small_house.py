@@ -116,7 +116,7 @@ def make_house(root: Path) -> House:
     write_spec(ensemble, spec)
     code, keyring = copy_code(root / "code"), root / "keys" / "keyring"
     with Keyring.editing(keyring) as ring:
-        build = build_kernel(ensemble, code, runs, root / "build", OWNER, ring)
+        build = build_kernel(ensemble, code / "src", runs, root / "build", OWNER, ring)
     return House(root, code, data, answers, folds_csv, runs, ensemble, spec, report_lines(numbers), build,
                  keyring, said)
 

@@ -8,8 +8,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Competition
-from foldpack.competitions.registry import get_competition
 from foldpack.ensemble.answers import answers_of, prior_rows
 from foldpack.files import write_atomic
 from foldpack.keyring.keyring import Keyring
@@ -17,10 +17,10 @@ from foldpack.predict.views import require_views
 from foldpack.settings.ensemble import AnswerTableSpec, EnsembleSpec, read_spec, spec_to_dict, write_spec
 from packer.build.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset
 from packer.build.notebook import render_notebook
-from packer.build.pack import inject_keys, pack_entry, source_commit
+from packer.build.entry import ensemble_layout
+from packer.build.pack import inject_keys, pack_layout, source_commit
 from packer.build.stage import SealedStore, lay_out_keys, lay_out_weights, seal_boosters, seal_members
 
-ENTRY = "kernel.py"
 NO_OWNER = "your-kaggle-name"
 DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
 HASH_DIGITS = 8  # of the hash in a name that was cut
@@ -56,25 +56,26 @@ class Build:
         return self.datasets[0]
 
 
-def build_kernel(spec_path: Path, project: Path, runs: Path, build: Path, owner: str, keyring: Keyring,
+def build_kernel(spec_path: Path, src: Path, runs: Path, build: Path, owner: str, keyring: Keyring,
                  target: Target | None = None) -> Build:
     """Seal, pack and write everything. Nothing of an earlier build is touched before the pack has succeeded.
 
-    project: the folder with `src/` and `kernels/`. Raises SpecError, DataError, StageError, PackError, SealedError.
+    src: the folder that holds `foldpack`; what the ensemble names as FILE.py:NAME is taken from the folder that we stand
+    in. Raises SpecError, DataError, StageError, PackError, SealedError.
     """
     target = target or Target()
     spec = read_spec(spec_path).model_copy(update={"history": None})  # scores must not change the pack
-    spec = with_fallback(spec, get_competition(spec.competition))
+    spec = with_fallback(spec, find_adapter(spec.competition))
     for member in spec.members:
         require_views(member.views)
     store = SealedStore(build / "sealed", keyring)
     sealed_spec, keys = seal_members(spec, runs, store)
     sealed_spec, booster_keys = seal_boosters(sealed_spec, spec_path.with_suffix(""), store)
     keys |= booster_keys
-    entry = project / "kernels" / ENTRY
-    packed = pack_entry(entry, project / "src", "foldpack", spec=spec_to_dict(sealed_spec),
-                        command=f"./deploy_kernel.py {Path(*spec_path.parts[-2:]).as_posix()}",
-                        commit=source_commit(project, [project / "src", project / "kernels"]))
+    data = spec_to_dict(sealed_spec)
+    packed = pack_layout(ensemble_layout(data, src, Path()), spec=data,
+                         command=f"./deploy_kernel.py {Path(*spec_path.parts[-2:]).as_posix()}",
+                         commit=source_commit(src.parent, [src]) if (src.parent / ".git").exists() else "")
     folder = build / spec.name
     script, keyless = folder / f"{spec.name}.py", folder / f"{spec.name}.keyless.py"
     keyed = inject_keys(packed.text, keys if spec.keys == "inline" else {})

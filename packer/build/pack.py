@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packer.errors import PackError
 from packer.flatten.first_part import has_first_part, script_roots
@@ -55,10 +55,13 @@ class PackResult:
     report: PackReport
 
 
-def pack_entry(
-    entry: Path,
-    src: Path,
-    package: str,
+def pack_entry(entry: Path, src: Path, package: str, **options: Any) -> PackResult:
+    """Pack `entry` with all it reaches in `src/package` into one script. options, raises: see `pack_layout`."""
+    return pack_layout(Layout(src, package, entry), **options)
+
+
+def pack_layout(
+    layout: Layout,
     *,
     spec: dict[str, object] | None = None,
     command: str = "",
@@ -66,7 +69,7 @@ def pack_entry(
     vendor: Sequence[str] = (),
     wheels: WheelSet | None = None,
 ) -> PackResult:
-    """Pack `entry` with all it reaches in `src/package` into one script.
+    """Pack a layout's entry with all it reaches into one script.
 
     spec: plain data; given, the script calls `main(SPEC, KEYS)`, else `main()`. Its keys `vendor` (a list of
     distributions) and `wheels` ({dataset, packages}) mean the same as the arguments. command: what to say made the
@@ -86,12 +89,12 @@ def pack_entry(
         archive = archive_lines(carried)
     provided = frozenset().union(*(each.roots for each in carried), wheels.roots if wheels else ())
     with uncollected():
-        graph = read_graph(Layout(src, package, entry))
+        graph = read_graph(layout)
         if violations := check_graph(graph, provided, with_spec=spec is not None):
             raise PackError.from_violations(violations)
         shaken = shake(graph, script_roots(graph))
         pack_id = compute_pack_id(graph, spec, carried, wheels)
-        made = Provenance(graph.layout.shown(entry), package, graph.layout.shown_src, " ".join(command.split()), commit)
+        made = Provenance(layout.shown(layout.entry), layout.package, layout.shown_src, " ".join(command.split()), commit)
         wheel_row = f"{wheels.dataset}: {', '.join(wheels.packages)}" if wheels else ""
         header = render_header(made, len(graph.modules), pack_id, spec, [str(each) for each in carried], wheel_row)
         assert graph.entry is not None  # else there were violations

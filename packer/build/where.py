@@ -8,9 +8,11 @@ from pathlib import Path
 
 from packer.errors import PackError
 from packer.flatten.header import read_header, read_provenance
-from packer.flatten.script_keys import remove_keys
+from packer.build.entry import ENTRY, ensemble_layout
+from packer.build.pack import WheelSet, pack_layout
+from packer.flatten.graph import Layout
 from packer.flatten.packed_script import read_embedded_spec, read_line_table
-from packer.build.pack import WheelSet, pack_entry
+from packer.flatten.script_keys import remove_keys
 
 SHOWN_LINES = 60
 
@@ -38,10 +40,11 @@ class Verdict:
     difference: str
 
 
-def verify_script(script: str, project: Path, spec: dict[str, object] | None = None) -> Verdict:
+def verify_script(script: str, src: Path, spec: dict[str, object] | None = None, project: Path = Path()) -> Verdict:
     """Pack again as the script's header says and compare; keys are left out of the comparison.
 
-    project: the folder that the header's paths start from. spec: compare with this one instead of the embedded one.
+    src: the folder that holds the package. spec: compare with this one instead of the embedded one. project: the
+    folder of the user's own files, for the kernel of an ensemble.
     Raises PackError when the text is no packed script or its sources cannot be packed.
     """
     made, rows = read_provenance(script), read_header(script)
@@ -50,9 +53,12 @@ def verify_script(script: str, project: Path, spec: dict[str, object] | None = N
     added = {"vendor", "wheels"} & set(used or {})
     vendor = [row.split(" ")[0] for row in rows.get("Carries", [])] if "vendor" not in added else []
     wheels = read_wheel_row(rows["Wheels"][0]) if "Wheels" in rows and "wheels" not in added else None
-    again = pack_entry(
-        project / made.entry, project / made.src, made.package,
-        spec=used, command=made.command, commit=made.commit, vendor=vendor, wheels=wheels,
+    if made.entry == ENTRY.name and used is not None:
+        layout = ensemble_layout(used, src, project)
+    else:
+        layout = Layout(src, made.package, (src if made.src == "." else src.resolve().parent) / made.entry)
+    again = pack_layout(
+        layout, spec=used, command=made.command, commit=made.commit, vendor=vendor, wheels=wheels,
     )
     keyless = remove_keys(script)
     if keyless == again.text:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, ScoreSpec, read_spec
 from packer.build.kernel_folder import DEFAULT_ACCELERATOR, NO_OWNER, Build, Target, build_kernel
@@ -42,11 +42,11 @@ Say = Callable[[str], None]
 
 
 class Journey:
-    """One deploy. project: the folder with `src/` and `kernels/`; say: a line for the user; show: a table."""
+    """One deploy. source: the folder that holds `foldpack`; say: a line for the user; show: a table."""
 
-    def __init__(self, wish: Wish, project: Path, say: Say, show: Callable[[Table], None],
+    def __init__(self, wish: Wish, source: Path, say: Say, show: Callable[[Table], None],
                  passphrase: Callable[[], str]) -> None:
-        self.wish, self.project, self.say, self.show, self.passphrase = wish, project, say, show, passphrase
+        self.wish, self.source, self.say, self.show, self.passphrase = wish, source, say, show, passphrase
         self.spec: EnsembleSpec = read_spec(wish.ensemble)
         self.pace = Pace(wish.poll)
         self.target = Target(wish.accelerator or DEFAULT_ACCELERATOR, wish.notebook)
@@ -91,7 +91,7 @@ class Journey:
                                     find_credentials())
             self.tell([*findings, *check_test_images(self.spec, wish.rehearse)])
             lock = held.enter_context(only_one(wish.build, self.spec.name))
-            build = build_kernel(wish.ensemble, self.project, wish.runs, wish.build, self.owner(), ring,
+            build = build_kernel(wish.ensemble, self.source, wish.runs, wish.build, self.owner(), ring,
                                  self.target)
         self.describe(build)
         request = build_request(build.folder)
@@ -102,7 +102,7 @@ class Journey:
         """How many images the hours are predicted for."""
         if self.wish.images is not None or self.wish.rehearse is None:
             return self.wish.images
-        return len(get_competition(self.spec.competition).test(self.wish.rehearse))
+        return len(find_adapter(self.spec.competition).test(self.wish.rehearse))
 
     def tell(self, findings: list[Finding]) -> None:
         """Say notes and warnings; stop at errors."""

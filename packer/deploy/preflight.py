@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
 from foldpack.metrics.answers import answer_of, answer_problem
@@ -115,7 +115,7 @@ def check_accelerator(name: str) -> Iterator[Finding]:
 def check_words(spec: EnsembleSpec) -> Iterator[Finding]:
     """The competition and the views are those that kernels know."""
     try:
-        get_competition(spec.competition)
+        find_adapter(spec.competition)
         for member in spec.members:
             require_views(member.views)
     except FoldpackError as failure:
@@ -148,7 +148,7 @@ def check_slugs(spec: EnsembleSpec, build: Path) -> Iterator[Finding]:
 def check_test_images(spec: EnsembleSpec, data: Path | None) -> Iterator[Finding]:
     """What is odd about the test images of the competition's folder, such as more of them than the sample asks for."""
     if data is not None:
-        for note in get_competition(spec.competition).test(data).notes:
+        for note in find_adapter(spec.competition).test(data).notes:
             yield Finding("warning", note, "")
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from packer.errors import Violation
-from packer.flatten.source import Import, Module, read_module
+from packer.flatten.source import Import, Module, parse_module, read_module
 
 
 @dataclass(frozen=True)
@@ -19,35 +19,49 @@ class Layout:
     src: Path
     package: str
     entry: Path
+    text: str | None = None  # of an entry that is no file
+    project: Path | None = None  # folder of a user's own modules, which are packed like the package's
+    shown_src: str = ""  # how `src` is shown: "src", or "." where the entry lies in it; "": as it is called
     paths: dict[str, Path | None] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.shown_src:
+            object.__setattr__(self, "shown_src", os.path.relpath(os.path.realpath(self.src), self.root))
 
     @cached_property
     def root(self) -> Path:
-        """The project's folder: that of `src`, or `src` itself when the entry lies in it."""
+        """The folder that paths are shown from: that of `src`, or `src` itself when the entry lies in it."""
         src = self.src.resolve()
-        return src if self.entry.resolve().is_relative_to(src) else src.parent
+        return src if self.text is None and self.entry.resolve().is_relative_to(src) else src.parent
 
     def shown(self, path: Path) -> str:
         """A path that does not depend on the machine or the working folder."""
+        if self.text is not None and path == self.entry:
+            return path.name
         path = Path(os.path.realpath(path))
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+        for folder, name in ((self.src, self.shown_src), (self.project, ""), (self.root, "")):
+            here = Path(os.path.realpath(folder or self.root))
+            if path.is_relative_to(here):
+                return Path(name, path.relative_to(here)).as_posix()
+        return path.name
 
-    @cached_property
-    def shown_src(self) -> str:
-        """The folder of the package relative to the project: "src", or "." when it is the project itself."""
-        return os.path.relpath(os.path.realpath(self.src), self.root)
+    def base(self, name: str) -> Path:
+        """The folder that a dotted module is looked for in."""
+        return self.src if self.project is None or name.partition(".")[0] == self.package else self.project
 
     def module_path(self, name: str) -> Path | None:
-        """The file of a dotted module of the package, None when there is none; looked for once."""
+        """The file of a dotted module of the package or the project, None when there is none; looked for once."""
         if name not in self.paths:
-            base = self.src.joinpath(*name.split("."))
+            base = self.base(name).joinpath(*name.split("."))
             places = (base.with_name(f"{base.name}.py"), base / "__init__.py")
             self.paths[name] = next((path for path in places if path.is_file()), None)
         return self.paths[name]
 
     def owns(self, each: Import) -> bool:
-        """Whether an import is first-party: of the package, or relative."""
-        return bool(each.level) or each.root == self.package
+        """Whether an import is first-party: of the package, of the project, or relative."""
+        if each.level or each.root == self.package:
+            return True
+        return self.project is not None and any(map(self.module_path, (each.root, each.module)))
 
 
 @dataclass
@@ -105,7 +119,9 @@ class GraphReader:
     def read(self, path: Path, name: str) -> Module | Violation:
         known = self.cache.get(path)
         if known is None:
-            known = self.cache[path] = read_module(path, self.layout.shown(path), name)
+            text, shown = self.layout.text, self.layout.shown(path)
+            known = parse_module(text, shown, name) if text and not name else read_module(path, shown, name)
+            self.cache[path] = known
         return known
 
     def read_entry(self) -> None:
@@ -133,7 +149,7 @@ class GraphReader:
             if package in self.packages:
                 continue
             self.packages.add(package)
-            path = self.layout.src.joinpath(*parts[:length], "__init__.py")
+            path = self.layout.base(name).joinpath(*parts[:length], "__init__.py")
             if not path.is_file():
                 continue
             found = self.read(path, package)
@@ -174,7 +190,7 @@ def followed_imports(module: Module, layout: Layout) -> Iterator[Import]:
     What stands in the entry's main guard is not packed, so it is not followed.
     """
     for each in module.imports:
-        if each.level or each.root != layout.package or each.place == "the main guard":
+        if each.level or not layout.owns(each) or each.place == "the main guard":
             continue
         if each.name and each.name != "*" and layout.module_path(f"{each.module}.{each.name}") is not None:
             continue  # imports a module, not a name: rule 1 reports it

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import requests
 
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.answer_table import read_answer_table
-from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.files import atomic_path, write_atomic
 from foldpack.settings.ensemble import EnsembleSpec
@@ -134,7 +134,7 @@ def check_output(folder: Path, spec: EnsembleSpec, data: Path | None) -> int:
 
     Raises DeployError.
     """
-    path, competition = folder / "submission.csv", get_competition(spec.competition)
+    path, competition = folder / "submission.csv", find_adapter(spec.competition)
     if not path.is_file():
         raise DeployError(f"the kernel ended well but left no submission.csv; {folder / 'log.txt'} is its log",
                           Exit.OUTPUT)

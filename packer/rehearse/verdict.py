@@ -9,9 +9,9 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.answer_table import read_answer_table
 from foldpack.competitions.protocol import Competition
-from foldpack.competitions.registry import get_competition
 from foldpack.errors import DataError
 from foldpack.sealed.keys import read_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec
@@ -96,7 +96,7 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
     many times slower Kaggle's machine is than this one; limit: seconds of one run.
     Raises RehearsalError or DataError when there is nothing to rehearse with; what the kernel does is in the report.
     """
-    competition, spec = get_competition(build.spec.competition), build.spec
+    competition, spec = find_adapter(build.spec.competition), build.spec
     assert spec.table is not None  # a build has it
     if data is None:
         members = [member for stage in spec.stages for member in stage.members]

@@ -19,11 +19,11 @@ from foldpack.commands.recipe import (
     read_groups,
     read_recipe,
     run_recipe,
-    run_script,
+    run_step,
 )
 from foldpack.commands.run_app import run_app
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.digits_source import write_digits
-from foldpack.competitions.registry import get_competition
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
 from foldpack.settings.run import ConfigError
@@ -112,7 +112,7 @@ def test_each_fault_of_a_file_of_groups_is_named(museum: Path, tmp_path: Path, t
 
 def test_groups_are_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("id,label,artist\na,1,007\nb,2,\n")
-    assert read_groups(get_competition("digits").train(tmp_path), "artist") == ["007", ""]
+    assert read_groups(find_adapter("digits").train(tmp_path), "artist") == ["007", ""]
 
 
 def test_the_command_gives_an_item_without_a_group_one_of_its_own_and_says_so(tmp_path: Path, capsys) -> None:
@@ -141,7 +141,7 @@ def test_folds_that_would_split_the_groups_are_refused(tmp_path: Path, capsys) -
 
 def test_a_missing_group_column_is_named(museum: Path) -> None:
     with pytest.raises(DataError, match=r"train.csv: group column 'artist' is missing, got: id, attribute_ids, subj"):
-        read_groups(get_competition("imet").train(museum), "artist")
+        read_groups(find_adapter("imet").train(museum), "artist")
 
 
 def write_recipe(project: Path, run: str = "one", competition: str = "imet", extra: str = "",
@@ -155,21 +155,21 @@ def write_recipe(project: Path, run: str = "one", competition: str = "imet", ext
 
 def test_a_recipe_comes_with_its_runs(tmp_path: Path) -> None:
     write_recipe(tmp_path, extra=", groups: groups.csv", kind="multilabel_grouped")
-    recipe, configs = read_recipe(tmp_path, "museum")
+    recipe, configs = read_recipe(tmp_path / "configs", "museum")
     assert recipe.folds.groups == "groups.csv" and recipe.hours == 9.0 and recipe.slug is None
     assert [config.run for config in configs] == ["one"]
 
 
 @pytest.mark.parametrize("name", [path.parent.name for path in sorted(PROJECT.glob("configs/*/recipe.yml"))])
 def test_the_recipes_of_the_project_are_sound(name: str) -> None:
-    recipe, configs = read_recipe(PROJECT, name)
+    recipe, configs = read_recipe(PROJECT / "configs", name)
     assert len(configs) == len(recipe.runs)
 
 
 def test_an_unknown_recipe_is_met_with_the_nearest(tmp_path: Path) -> None:
     write_recipe(tmp_path)
     with pytest.raises(ConfigError, match="unknown recipe 'musem': did you mean 'museum'"):
-        read_recipe(tmp_path, "musem")
+        read_recipe(tmp_path / "configs", "musem")
 
 
 @pytest.mark.parametrize(("run", "competition"), [("one", "digits"), ("two", "imet")])
@@ -177,7 +177,7 @@ def test_a_run_must_belong_to_the_recipe(tmp_path: Path, run: str, competition: 
     write_recipe(tmp_path, run, competition)
     with pytest.raises(ConfigError, match=f"one.yml: run '{run}' of competition '{competition}'; "
                                           "expected run 'one' of 'imet'"):
-        read_recipe(tmp_path, "museum")
+        read_recipe(tmp_path / "configs", "museum")
 
 
 F2_RUN = TINY_RUN.replace("bce", "cross_entropy").format(run="one", competition="digits")
@@ -190,16 +190,16 @@ def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_
     text = "name: other\ncompetition: digits\nfolds: {kind: stratified, count: 3}\nruns: [one]\n"
     (folder / "recipe.yml").write_text(text)
     (folder / "one.yml").write_text(F2_RUN)
-    monkeypatch.setattr("foldpack.commands.recipe.project_root", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         run_recipe("museum", tmp_path / "data", tmp_path / "work")
     assert str(caught.value) == (
-        f"{folder / 'one.yml'}: metric 'f2' scores a set of labels an item, but a kernel hands in one class an item or "
-        "probabilities or a ranked list of classes an item; allowed: accuracy, auc, average_precision, log_loss, "
+        "configs/museum/one.yml: metric 'f2' scores a set of labels an item, but a kernel hands in one class an item "
+        "or probabilities or a ranked list of classes an item; allowed: accuracy, auc, average_precision, log_loss, "
         "macro_f1, map1, map10, map3, map5, recall1, recall10, recall5, top5_accuracy; name one of them as `metric` in "
         "recipe.yml, for the search; the runs may keep theirs")
     assert not (tmp_path / "work").exists()
-    (folder / "mine.py").write_text('needs = "class"\ndef metric(y, p):\n    return float((y == p).mean())\n')
+    (tmp_path / "mine.py").write_text('needs = "class"\ndef metric(y, p):\n    return float((y == p).mean())\n')
     for metric in ("macro_f1", "mine.py"):  # with these it goes on, to data that are not there
         (folder / "recipe.yml").write_text(f"{text}metric: {metric}\n")
         with pytest.raises(DataError, match="data"):
@@ -210,10 +210,10 @@ def test_a_step_that_was_stopped_with_ctrl_c_stops_the_recipe(tmp_path: Path) ->
     script = tmp_path / "step.py"
     script.write_text("raise SystemExit(130)\n")
     with pytest.raises(KeyboardInterrupt):
-        run_script(script, [], tmp_path)
+        run_step([str(script)])
     script.write_text("raise SystemExit(2)\n")
     with pytest.raises(RecipeError, match="step.py -x ended with exit code 2; see above"):
-        run_script(script, ["-x"], tmp_path)
+        run_step([str(script), "-x"])
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_step_that_was_stopped_with_ctrl_c_stops_the_recipe(tmp_path: Path) ->
 def test_each_fault_of_a_recipe_is_named(tmp_path: Path, extra: str, message: str) -> None:
     write_recipe(tmp_path, extra=extra)
     with pytest.raises(ConfigError) as caught:
-        read_recipe(tmp_path, "museum")
+        read_recipe(tmp_path / "configs", "museum")
     assert message in str(caught.value) and "recipe.yml" in str(caught.value)
 
 

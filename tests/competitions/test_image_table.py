@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from made_stages import stage_of
 
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.answer_table import read_answer_table, write_answers
 from foldpack.competitions.image_table import ImageTable, class_names, encode_labels, read_table
 from foldpack.competitions.protocol import require_images
-from foldpack.competitions.registry import COMPETITIONS, get_competition
+from foldpack.competitions.registry import COMPETITIONS
 from foldpack.errors import DataError
 from foldpack.settings.stages import LabelsDecision
 
 LABELS = LabelsDecision(threshold=0.5)
-DIGITS, IMET = get_competition("digits"), get_competition("imet")
+DIGITS, IMET = find_adapter("digits"), find_adapter("imet")
 
 
 def make_digits(root: Path, train: str = "id,label\na,1\nb,0\n", sample: str = "id,label\nx,0\ny,0\n") -> Path:
@@ -305,6 +306,6 @@ def test_without_the_folder_a_submission_is_checked_by_itself(tmp_path: Path) ->
 
 
 def test_the_registry_knows_its_competitions_by_their_names() -> None:
-    assert all(get_competition(name).name == name for name in COMPETITIONS)
+    assert all(find_adapter(name).name == name for name in COMPETITIONS)
     with pytest.raises(DataError, match="unknown competition 'digit': did you mean 'digits'. Allowed: digits, imet"):
-        get_competition("digit")
+        find_adapter("digit")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from foldpack.commands.main import app
 from foldpack.competitions.digits import DIGITS
-from foldpack.competitions.image_table import ImageTable, adapter_of, class_names, encode_labels
+from foldpack.competitions.image_table import ImageTable, class_names, encode_labels
 from foldpack.competitions.imet import IMET
 from foldpack.competitions.registry import COMPETITIONS
 from foldpack.data.rows import Rows
@@ -118,10 +118,10 @@ def test_two_words_that_are_never_apart_are_told(tmp_path: Path, cells: list[str
     for row in range(len(cells)):
         (tmp_path / "train" / f"{row}.png").touch()
     (tmp_path / "train.csv").write_text("id,labels\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
-    notes = adapter_of(CHEST).train(tmp_path).items.notes
+    notes = CHEST.train(tmp_path).items.notes
     begin = f"{tmp_path / 'train.csv'}: {twins} are two classes, as white space separates them, but never stand apart;"
     assert bool(notes) == bool(twins) and all(note.startswith(begin) for note in notes)
-    assert adapter_of(replace(CHEST, separator=" ")).train(tmp_path).items.notes == []
+    assert replace(CHEST, separator=" ").train(tmp_path).items.notes == []
 
 
 def test_answers_that_could_not_be_read_back_are_refused() -> None:
@@ -181,8 +181,8 @@ def test_answers_are_joined_as_the_adapter_says(tmp_path: Path, monkeypatch: pyt
     layout = replace(CHEST, separator=train, answer_separator=answer)
     monkeypatch.setitem(COMPETITIONS, "chest", layout)
     (tmp_path / "sample_submission.csv").write_text("id,labels\nx,Mass\ny,\n")
-    spec = with_fallback(chest_spec(), adapter_of(layout))
-    submission = Submission(spec, make_fallback(spec_to_dict(spec), tmp_path, tmp_path), adapter_of(layout))
+    spec = with_fallback(chest_spec(), layout)
+    submission = Submission(spec, make_fallback(spec_to_dict(spec), tmp_path, tmp_path), layout)
     submission.fallback.write()
     quoted = f'"{cell}"' if "," in cell else cell
     assert submission.path.read_text() == f"id,labels\nx,{quoted}\ny,{quoted}\n"
@@ -191,7 +191,7 @@ def test_answers_are_joined_as_the_adapter_says(tmp_path: Path, monkeypatch: pyt
     submission.check()
     submission.path.write_text("id,labels\nx,Mass No Finding\ny,Mass\n")
     with pytest.raises(DataError, match="id 'x' is answered with 'Mass No Finding', which is not a class"):
-        adapter_of(layout).check(submission.path, spec.last, tmp_path)
+        layout.check(submission.path, spec.last, tmp_path)
 
 
 def test_folds_refuse_joined_labels_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

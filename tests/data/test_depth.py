@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from small_house import tiny_config
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.decode import decode_item
 from foldpack.data.depth import depth_warning
 from foldpack.data.geometry import CanvasKind
 from foldpack.train.run import load_training_set
 
-DIGITS = get_competition("digits")
+DIGITS = find_adapter("digits")
 
 
 def deep_image(path: Path, top: int, channels: int = 1) -> Path:

@@ -64,7 +64,7 @@ def prepare(folder: Path, house: House, spec: EnsembleSpec, code: Path) -> Prepa
     path = folder / "ensembles" / f"{NAME}.yml"
     write_spec(path, spec)
     with Keyring.editing(folder / "keys" / "keyring") as ring:
-        build_kernel(path, code, house.runs, folder / "build", OWNER, ring)
+        build_kernel(path, code / "src", house.runs, folder / "build", OWNER, ring)
     shutil.rmtree(folder / "build" / NAME)
     return Prepared(folder, code, house, spec)
 

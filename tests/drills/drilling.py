@@ -15,9 +15,9 @@ import numpy as np
 from made_stages import stage_of
 from small_house import House
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import find_adapter
 
-DIGITS = get_competition("digits")
+DIGITS = find_adapter("digits")
 
 HOURS = "1"
 

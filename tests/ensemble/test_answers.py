@@ -11,7 +11,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_stages import classes_of, stage_of
 
-from foldpack.competitions.image_table import adapter_of
 from foldpack.competitions.registry import COMPETITIONS
 from foldpack.data.answers import number_texts
 from foldpack.data.rows import Rows
@@ -33,7 +32,7 @@ CLASSES = ["10", "9", "b"]
 PROBS = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.1], [0.9, 0.9, 0.9]], dtype=np.float32)
 ONE_VALUE = Values(names=["age"], prior=[4.5])
 TWO_VALUES = Values(names=["x", "y"], prior=[0.25, -1.0])
-MANY = adapter_of(replace(COMPETITIONS["digits"], task="multilabel"))  # several classes in a cell
+MANY = replace(COMPETITIONS["digits"], task="multilabel")  # several classes in a cell
 
 
 def labels(threshold: float | list[float], least: int = 1, most: int | None = None) -> LabelsDecision:
@@ -157,7 +156,7 @@ def test_what_is_said_of_an_unknown_item_passes_the_check(tmp_path: Path, output
 def test_a_cell_that_is_no_answer_is_refused(tmp_path: Path, outputs: Outputs, decision: Decision, cell: str,
                                              message: str) -> None:
     (tmp_path / "s.csv").write_text(f"id,label\nu,{cell}\n")
-    adapter = MANY if isinstance(decision, RankingDecision) else adapter_of(COMPETITIONS["digits"])
+    adapter = MANY if isinstance(decision, RankingDecision) else COMPETITIONS["digits"]
     with pytest.raises(DataError) as caught:
         adapter.check(tmp_path / "s.csv", stage_of(outputs, decision))
     assert str(caught.value) == f"{tmp_path / 's.csv'}: id 'u' is answered with {message}"

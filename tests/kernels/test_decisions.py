@@ -72,7 +72,7 @@ def test_a_kernel_hands_in_what_is_decided(house: House, tmp_path: Path, decisio
 def test_it_passes_the_rehearsal(house: House, tmp_path: Path, decision: Decision, columns: list[str]) -> None:
     write_spec(tmp_path / "small.yml", house.spec.with_last(decision=decision))
     with Keyring.editing(tmp_path / "keyring") as ring:
-        build = build_kernel(tmp_path / "small.yml", house.code, house.runs, tmp_path / "build", OWNER, ring)
+        build = build_kernel(tmp_path / "small.yml", house.code / "src", house.runs, tmp_path / "build", OWNER, ring)
     assert build.spec.table is not None and build.spec.table.columns == columns
     done = rehearse_build(build, None, tmp_path / "out", rows=12)
     assert done.ok, [check for check in done.checks if not check.ok]

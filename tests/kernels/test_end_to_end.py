@@ -18,7 +18,7 @@ import pytest
 from small_house import OWNER, PROJECT, House, competition_of, load_entry, only, package_probs
 
 from foldpack.competitions import answer_table
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.rows import Rows
 from foldpack.data.runs import read_run
 from foldpack.engine.deadline import OutOfTime, StageDeadline
@@ -34,7 +34,7 @@ from packer.build.kernel_folder import build_kernel
 from packer.build.stage import lay_out_keys
 from packer.rehearse.process import BLOCKED, SANDBOX, lay_out_inputs, rehearse
 
-DIGITS = get_competition("digits")
+DIGITS = find_adapter("digits")
 
 LONG = "20"  # hours; the process is that of all tests, and its age counts
 
@@ -46,7 +46,7 @@ def test_a_packed_kernel_gives_the_out_of_fold_numbers_of_its_fold(house: House,
     data = competition_of(tmp_path / "data", house.data / "train", [run.ids[row] for row in rows])
     write_spec(tmp_path / "one.yml", only(house.spec, "tiny_efficientnet", fold))
     with Keyring.editing(tmp_path / "keyring") as ring:
-        build = build_kernel(tmp_path / "one.yml", PROJECT, house.runs, tmp_path / "build", OWNER, ring)
+        build = build_kernel(tmp_path / "one.yml", PROJECT / "src", house.runs, tmp_path / "build", OWNER, ring)
     inputs = lay_out_inputs(tmp_path, ("foldpack-digits", data), {build.dataset: build.weights})
     command = [sys.executable, "-I", str(SANDBOX), BLOCKED, str(build.script), "--input", str(inputs),
                "--output", str(tmp_path / "output"), "--probs", str(tmp_path / "probs.npy")]

@@ -54,7 +54,7 @@ def test_the_yaml_makes_the_score_that_it_claims(place: Path) -> None:
 
 def test_the_kernel_writes_labels(place: Path, tmp_path: Path) -> None:
     with Keyring.editing(tmp_path / "keyring") as ring:
-        build = build_kernel(place / "multi.yml", PROJECT, place / "runs", tmp_path / "build", OWNER, ring)
+        build = build_kernel(place / "multi.yml", PROJECT / "src", place / "runs", tmp_path / "build", OWNER, ring)
         keys = {str(fold.file): bytes(ring.data_key(str(fold.file).removesuffix(".sealed"))).hex()
                 for member in build.spec.members for fold in member.folds}
     shutil.copytree(place / "data", tmp_path / "input" / "my-imet")

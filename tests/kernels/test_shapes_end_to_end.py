@@ -64,7 +64,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
     members = [one.model_copy(update={"folds": [fold for fold in one.folds if fold.fold == FOLD]}) for one in members]
     write_spec(root / "shapes.yml", spec.with_last(members=members, fuse=ScoreBlend(), plan=None))
     with Keyring.editing(root / "keyring") as ring:
-        build = build_kernel(root / "shapes.yml", PROJECT, runs, root / "build", OWNER, ring)
+        build = build_kernel(root / "shapes.yml", PROJECT / "src", runs, root / "build", OWNER, ring)
     rows = np.flatnonzero(trained["boxed"].fold == FOLD)
     asked = competition_of(root / "asked", data / "train", [trained["boxed"].ids[row] for row in rows])
     expected = {name: merge_view_probs(run.logits[:, rows], "multiclass") for name, run in trained.items()}

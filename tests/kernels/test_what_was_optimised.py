@@ -28,7 +28,7 @@ def test_the_kernel_hands_in_what_was_optimised(house: House, tmp_path: Path, me
         sample.to_csv(data / "sample_submission.csv", index=False)
     write_spec(tmp_path / "asked.yml", spec)
     with Keyring.editing(tmp_path / "keyring") as ring:
-        build = build_kernel(tmp_path / "asked.yml", PROJECT, house.runs, tmp_path / "build", OWNER, ring)
+        build = build_kernel(tmp_path / "asked.yml", PROJECT / "src", house.runs, tmp_path / "build", OWNER, ring)
     done = rehearse(build.script, tmp_path, lay_out_inputs(tmp_path, (spec.slug, data), {build.dataset: build.weights}))
     table, expected = pd.read_csv(done.submission, dtype=str), package_probs(house, spec, data)
     assert table["id"].tolist() == sample["id"].tolist() and list(table) == list(sample)

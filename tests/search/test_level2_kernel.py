@@ -53,7 +53,7 @@ def kernel_answer(root, spec, runs, fold, folder):
     part = spec.with_last(members=members, level2=[spec.last.level2[0].model_copy(update={"boosters": boosters})])
     write_spec(root / "small.yml", part)
     with Keyring.editing(folder / "keyring") as ring:
-        build = build_kernel(root / "small.yml", PROJECT, root / "runs", folder / "build", OWNER, ring)
+        build = build_kernel(root / "small.yml", PROJECT / "src", root / "runs", folder / "build", OWNER, ring)
     ids = [runs[0].ids[row] for row in np.flatnonzero(runs[0].fold == fold)]
     data = competition_of(folder / "data", root / "competition" / "train", ids)
     inputs = lay_out_inputs(folder, ("foldpack-digits", data), {build.dataset: build.weights})

@@ -14,9 +14,9 @@ from small_house import tiny_config, write_small_folds
 
 from foldpack.commands.main import app as foldpack
 from foldpack.commands.run_app import run_app
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.imet import IMET
-from foldpack.competitions.registry import get_competition
 from foldpack.data.runs import read_array, read_run
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
@@ -26,7 +26,7 @@ from foldpack.predict.views import ViewError
 from foldpack.settings.run import ConfigError, RunConfig, config_text, read_config
 from foldpack.train.run import check_names, chosen_folds, load_training_set, tell_metric, train_run
 
-DIGITS = get_competition("digits")
+DIGITS = find_adapter("digits")
 
 
 @pytest.fixture(scope="module")

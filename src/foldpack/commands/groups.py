@@ -33,14 +33,14 @@ def groups(
 ) -> None:
     """Find images that are nearly the same and write the group of each, for `foldpack folds --groups`."""
     from foldpack.commands.image_groups import group_images, group_lines
+    from foldpack.competitions.adapters import find_adapter
     from foldpack.competitions.protocol import require_images
-    from foldpack.competitions.registry import get_competition
     from foldpack.data.group_file import write_group_file
     from foldpack.data.items import whole_images
     from foldpack.search.report.progress import stage_bars
 
     embedder = chosen_embedder(net, weights, similarity)
-    adapter = get_competition(competition)
+    adapter = find_adapter(competition)
     labelled = adapter.train(data)
     train = labelled.items
     require_images(train, labelled.source)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from foldpack.commands.option_class import command_of
-from foldpack.commands.project import project_root
+from foldpack.commands.project import tool_source
 from foldpack.commands.version import VersionOption
 from foldpack.errors import DataError
 from packer.deploy.board import board_rows, board_table
@@ -34,7 +34,7 @@ def deploy(context: typer.Context, wish: Wish, version: VersionOption = False) -
         raise typer.BadParameter("-m is the message of a submission: add --submit")
     from packer.deploy.journey import Journey  # brings pandas and requests
 
-    Journey(wish, context.obj or project_root(), typer.echo, Console().print,
+    Journey(wish, context.obj or tool_source(), typer.echo, Console().print,
             lambda: typer.prompt("Passphrase of the keyring", hide_input=True)).run()
 
 

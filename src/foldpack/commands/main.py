@@ -42,12 +42,13 @@ def program(version: VersionOption = False) -> None:
 @app.command()
 def demo(work: WorkOption = Path("."), keyring: KeyringOption = None) -> None:
     """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
+    from foldpack.commands.project import tool_configs
     from foldpack.commands.recipe import run_recipe
     from foldpack.competitions.digits_source import share_right, write_digits
 
     data, answers = work / "build/digits/competition", work / "build/digits/answers.csv"
     write_digits(data, answers)
-    result = run_recipe("digits", data, work, keyring=keyring)
+    result = run_recipe("digits", data, work, keyring=keyring, configs_folder=tool_configs())
     print(f"oof accuracy {result.oof:.4f}")
     print(f"kernel accuracy {share_right(result.submission, answers):.4f}")
     print(f"submission {result.submission}")

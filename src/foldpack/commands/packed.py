@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foldpack.commands.project import project_root
+from foldpack.commands.project import kernels_folder, tool_source
 from foldpack.commands.seal import KeyringOption, PassphraseOption
 from foldpack.commands.seal import verify as verify_sealed_files
 from foldpack.errors import DataError
@@ -33,9 +33,8 @@ def register(app: typer.Typer) -> None:
 
 def check() -> None:
     """Hold all code that may be packed against the packing rules. Exit code 1 when one is broken."""
-    project = project_root()
-    entries = sorted((project / "kernels").glob("*.py"))
-    violations = check_project(project / "src", PACKAGE, entries)
+    entries = sorted(kernels_folder().glob("*.py"))
+    violations = check_project(tool_source(), PACKAGE, entries)
     for violation in violations:
         typer.echo(str(violation))
     typer.echo(f"{', '.join(entry.stem for entry in entries)}: {len(violations)} violations of the packing rules")
@@ -69,12 +68,11 @@ def image(
 
 
 def _pack(entry: str):
-    project = project_root()
-    path = project / "kernels" / f"{entry}.py"
+    path = kernels_folder() / f"{entry}.py"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in (project / "kernels").glob("*.py")))
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.py")))
         raise ConfigError(f"{path}: there is no such entry; allowed: {known}")
-    return pack_entry(path, project / "src", PACKAGE, spec={})
+    return pack_entry(path, tool_source(), PACKAGE, spec={})
 
 
 def verify(
@@ -93,7 +91,7 @@ def verify(
         verify_sealed_files(source, keyring, passphrase_file)
         return
     wanted = None if spec is None else spec_to_dict(read_spec(spec))
-    verdict = verify_script(read_text(source), project_root(), wanted)
+    verdict = verify_script(read_text(source), tool_source(), wanted)
     typer.echo("identical" if verdict.identical else verdict.difference)
     if not verdict.identical:
         raise typer.Exit(1)

@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from foldpack.commands.project import project_root
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Labelled, require_images
-from foldpack.competitions.registry import get_competition
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
@@ -31,6 +30,8 @@ from foldpack.train.run import train_run
 from packer.rehearse.process import Ran, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
+FOLDPACK = ("-P", "-m", "foldpack.commands.main")  # for Python; -P: nothing is imported from the folder we are in
+
 
 class RecipeError(FoldpackError):
     """A step of a recipe that failed."""
@@ -61,7 +62,7 @@ class RecipeConfig(StrictModel):
     folds: FoldsConfig
     runs: Annotated[list[str], Field(min_length=1)]  # configurations beside the recipe, without .yml
     hours: Annotated[float, Field(gt=0)] = 9.0
-    metric: str | None = None  # of the search: a name, or a .py file beside the recipe; default: the first run's
+    metric: str | None = None  # of the search: a name, or FILE.py:NAME; default: the first run's
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,13 @@ class RecipeResult:
     rehearsal: Ran
 
 
-def read_recipe(project: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]]:
+def read_recipe(configs_folder: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]]:
     """A recipe and the configurations of its runs. Raises ConfigError, with "did you mean" for an unknown name."""
-    known = sorted(path.parent.name for path in (project / "configs").glob("*/recipe.yml"))
+    known = sorted(path.parent.name for path in configs_folder.glob("*/recipe.yml"))
     if name not in known:
-        raise ConfigError(f"unknown recipe '{name}': {did_you_mean(name, known)}")
-    path = project / "configs" / name / "recipe.yml"
+        raise ConfigError(f"unknown recipe '{name}': {did_you_mean(name, known)}; these are in "
+                          f"{configs_folder.resolve()}: run the command in the folder of your project")
+    path = configs_folder / name / "recipe.yml"
     recipe = parse_strict(RecipeConfig, load_strict(read_text(path), str(path)), path, ConfigError)
     configs = [read_config(path.parent / f"{run}.yml") for run in recipe.runs]
     for file, config in zip(recipe.runs, configs, strict=True):
@@ -95,10 +97,8 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
     Asked before anything is trained: runs may follow another metric, the search may not. folder: of the recipe.
     """
     name = recipe.metric or configs[0].metric
-    if name.endswith(".py"):
-        name = str(folder / name)
     metric = find_metric(name)
-    if problem := answer_problem(metric.name, metric.answer, task_answers(get_competition(recipe.competition).task)):
+    if problem := answer_problem(metric.name, metric.answer, task_answers(find_adapter(recipe.competition).task)):
         where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
         raise ConfigError(f"{folder / where}: {problem}; name one of them as `metric` in recipe.yml, for the search; "
                           "the runs may keep theirs")
@@ -107,7 +107,7 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
 
 def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say, here: Path = Path()) -> None:
     """Read the training table, split it, write folds.csv. here: the folder that a file of groups is named from."""
-    labelled = get_competition(recipe.competition).train(data)
+    labelled = find_adapter(recipe.competition).train(data)
     items = labelled.items
     require_images(items, labelled.source)
     for note in items.notes:
@@ -141,27 +141,28 @@ def read_groups(labelled: Labelled, column: str, say: Say = print) -> list[str]:
 
 
 def run_recipe(
-    name: str, data: Path, work: Path, say: Say = print, keyring: Path | None = None
+    name: str, data: Path, work: Path, say: Say = print, keyring: Path | None = None, configs_folder: Path | None = None
 ) -> RecipeResult:
     """Everything from images to a rehearsed kernel, below `work`. Finished folds of a run are not trained again.
 
-    data: the competition's folder; keyring: where the keys of the sealed weights go, by default the user's own.
-    Raises FoldpackError.
+    data: the competition's folder; keyring: where the keys of the sealed weights go, by default the user's own;
+    configs_folder: that of the recipes, `configs/` by default. Raises FoldpackError.
     """
     started = time.monotonic()
-    project = project_root()
-    recipe, configs = read_recipe(project, name)
-    metric = search_metric(project / "configs" / name, recipe, configs)
-    data, work = data.resolve(), work.resolve()
+    configs_folder, work = configs_folder or Path("configs"), work.resolve()
+    recipe, configs = read_recipe(configs_folder, name)
+    metric = search_metric(configs_folder / name, recipe, configs)
     folds_csv = work / "folds" / f"{recipe.name}.csv"
-    make_recipe_folds(recipe, data, folds_csv, say, project / "configs" / name)
+    make_recipe_folds(recipe, data, folds_csv, say, configs_folder / name)
     for config in configs:
         train_run(config, data, folds_csv, work / "runs", say)
-    slug = recipe.slug or get_competition(recipe.competition).slug
+    slug = recipe.slug or find_adapter(recipe.competition).slug
     settings = ["--hours", str(recipe.hours), "--slug", slug, "--metric", metric]
-    ring = [] if keyring is None else ["--keyring", str(keyring.resolve())]
-    run_script(project / "ensemble_search.py", [recipe.name, *recipe.runs, *settings], work)
-    run_script(project / "deploy_kernel.py", [f"ensembles/{recipe.name}.yml", "--dry-run", *ring], work)
+    ring = [] if keyring is None else ["--keyring", str(keyring)]
+    runs, ensembles = ["--runs", str(work / "runs")], work / "ensembles"
+    run_step([*FOLDPACK, "search", recipe.name, *recipe.runs, *settings, *runs, "--out", str(ensembles)])
+    run_step([*FOLDPACK, "deploy", str(ensembles / f"{recipe.name}.yml"), "--dry-run", *runs,
+              "--build", str(work / "build"), *ring])
     build = work / "build" / recipe.name
     rehearsal = rehearse_competition(build, recipe.name, slug, data)
     say("\n".join(rehearsal.log.splitlines()[-3:]))
@@ -188,10 +189,11 @@ def read_dataset_slug(folder: Path) -> str:
     return str(metadata["id"])
 
 
-def run_script(script: Path, arguments: list[str], work: Path) -> None:
-    """Run one of the top-level commands as a user would. Raises RecipeError with its exit code."""
-    done = subprocess.run([sys.executable, str(script), *arguments], cwd=work)
+def run_step(arguments: list[str]) -> None:
+    """Run a command as a user would, in a process of its own. arguments: of Python. Raises RecipeError with its exit
+    code."""
+    done = subprocess.run([sys.executable, *arguments])
     if done.returncode == INTERRUPTED:
         raise KeyboardInterrupt
     if done.returncode != 0:
-        raise RecipeError(f"{script.name} {' '.join(arguments)} ended with exit code {done.returncode}; see above")
+        raise RecipeError(f"{' '.join(arguments)} ended with exit code {done.returncode}; see above")

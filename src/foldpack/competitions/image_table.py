@@ -23,7 +23,7 @@ from foldpack.settings.stages import StageSpec, numbered
 
 @dataclass(frozen=True)
 class ImageTable:
-    """How such a competition lays out its files. Folders and files are relative to the competition's folder."""
+    """A `Competition` that lays out its files so. Folders and files are relative to the competition's folder."""
 
     name: str
     slug: str  # on Kaggle
@@ -52,10 +52,6 @@ class ImageTable:
     def joiner(self) -> str:
         """What stands between the classes of a multilabel answer."""
         return self.answer_separator or self.separator or " "
-
-
-class TableCompetition(ImageTable):
-    """A `Competition` of this kind."""
 
     def train(self, root: Path) -> Labelled:
         """See `Competition`. `targets` are (n,) int64 class indices, or (n, C) bool for multilabel."""
@@ -124,11 +120,6 @@ class TableCompetition(ImageTable):
         expected = sample[self.id_column].tolist()
         if table[self.id_column].tolist() != expected:
             raise DataError(f"{path}: its {len(table)} ids differ from the {len(expected)} ids of {self.sample_csv}")
-
-
-def adapter_of(layout: ImageTable) -> TableCompetition:
-    """The competition that is laid out so."""
-    return TableCompetition(**vars(layout))
 
 
 def read_table(path: Path, columns: list[str], unique: bool = True) -> pd.DataFrame:

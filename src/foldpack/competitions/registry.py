@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from foldpack.competitions.digits import DIGITS
-from foldpack.competitions.image_table import ImageTable, adapter_of
 from foldpack.competitions.imet import IMET
 from foldpack.competitions.protocol import Competition
 from foldpack.errors import DataError, did_you_mean
 
-COMPETITIONS: dict[str, ImageTable] = {
+COMPETITIONS: dict[str, Competition] = {
     "digits": DIGITS,
     "imet": IMET,
 }
 
 
-def get_layout(name: str) -> ImageTable:
-    """Raises DataError with the nearest name for an unknown competition."""
-    if name not in COMPETITIONS:
-        raise DataError(f"unknown competition '{name}': {did_you_mean(name, list(COMPETITIONS))}")
-    return COMPETITIONS[name]
-
-
 def get_competition(name: str) -> Competition:
     """Raises DataError with the nearest name for an unknown competition."""
-    return adapter_of(get_layout(name))
+    if name not in COMPETITIONS:
+        known = did_you_mean(name, list(COMPETITIONS))
+        raise DataError(f"unknown competition '{name}': {known}; or name an adapter of your own, FILE.py:NAME")
+    return COMPETITIONS[name]

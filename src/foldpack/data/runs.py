@@ -53,6 +53,7 @@ class RunMeta(StrictModel):
     prior: list[float]  # share of each class in the training labels; of values their mean
     none: bool = False  # embed: the last class stands for items that are of no identity
     embed: EmbedConfig | None = None  # of task embed
+    network: str | None = None  # FILE.py:NAME of one of the project's own
     size: Sides  # of the network's input, pixels: as in its NetConfig, like the next four
     canvas: Sides | None = None
     decoder: Literal["pillow", "pillow-draft"] = "pillow"

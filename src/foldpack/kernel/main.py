@@ -1,8 +1,31 @@
-"""A whole run of a kernel: stage after stage, under the watchdog, with one exit code for all that may happen."""
+"""Run the stages of an ensemble inside a time limit, and hand in the answer of the last one.
+
+What happens, in this order:
+
+1. Before the imports of other packages, `begin` finds the competition's folder by its sample submission and writes a
+   fallback, the training prior for every item: from then on, a valid submission stands.
+2. The spec is read, the test images are listed, keys and sealed files are found by the hash of their headers, anywhere
+   below the input folder. What is missing is named.
+3. Stage by stage, units are planned: one fold of a member over all images, with all its views. Workers start on every
+   device that answers, and images are decoded meanwhile.
+4. Units are handed out in shards. A finished one goes into the blend, and the submission is replaced, whole, each time.
+   What lies on the disk half done is taken up by the next process, if this one is killed.
+5. The clock starts with the process. At the end of the budget, less its margin, what is there is handed in, and the
+   submission is checked against the sample: ids, order, columns, answers.
+
+On Kaggle it takes no arguments. Anywhere else `--input DIR --output DIR --hours H` replace /kaggle/input,
+/kaggle/working and the budget of the spec.
+
+Exit codes: 0 only with a checked submission; 1 when no unit was finished in time (the submission is then the training
+prior); 2 when an input is missing or does not fit, when not one test image can be read, or when the submission cannot
+be written; 3 when the watchdog had to end it; 143 after SIGTERM, 130 after Ctrl-C. In the competition's rerun, or with
+`on_error: stand`, 0 also after an error as long as a valid submission stands.
+"""
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +39,7 @@ from foldpack.kernel.stage import StageRunner
 from foldpack.kernel.start import KernelStart
 from foldpack.kernel.submission import save_probs
 from foldpack.kernel.watchdog import Terminated, Watchdog
+from foldpack.models.classifier import MakeNet
 from foldpack.settings.ensemble import EnsembleSpec
 from foldpack.settings.outputs import HandOnDecision
 from foldpack.settings.stages import SpecError
@@ -24,11 +48,11 @@ from foldpack.tasks.protocol import Task
 
 
 def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | None, tasks: dict[str, Task],
-               adapter: Competition) -> int:
+               adapter: Competition, networks: Mapping[str, MakeNet] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code.
 
     spec: an ensemble as it stands in the script; keys: of the sealed files, by name; argv: None for the process's own;
-    tasks: by name; adapter: of the competition.
+    tasks: by name; adapter: of the competition; networks: of the project's own, by how checkpoints name them.
     """
     start = KernelStart(spec, argv)
     options = start.options
@@ -37,7 +61,7 @@ def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | Non
         fallback = start.find()
         ensemble = parse_strict(EnsembleSpec, spec, "SPEC", SpecError)
         deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
-        kernel = KernelSession(ensemble, keys, start, deadline, fallback, adapter)
+        kernel = KernelSession(ensemble, keys, start, deadline, fallback, adapter, networks or {})
         kernel.first_submission()
         with Watchdog(deadline, partial(end_late, kernel, start)):
             run_stages(kernel, tasks)

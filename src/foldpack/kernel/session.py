@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from foldpack.kernel.fallback import Fallback
 from foldpack.kernel.inputs import InputError, find_keys, find_sealed, missing_text
 from foldpack.kernel.start import KernelStart
 from foldpack.kernel.submission import Submission
+from foldpack.models.classifier import MakeNet
 from foldpack.predict.device import ProbedDevice, cpu_device, probe_devices
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, sealed_parts
@@ -24,10 +26,12 @@ class KernelSession:
     """One run of the kernel: what was found, what is finished, and the submission so far."""
 
     def __init__(self, spec: EnsembleSpec, keys: dict[str, str], start: KernelStart, deadline: Deadline,
-                 fallback: Fallback, adapter: Competition) -> None:
-        """start: options and log; fallback: the submission until there is a better one; adapter: of the competition."""
+                 fallback: Fallback, adapter: Competition, networks: Mapping[str, MakeNet]) -> None:
+        """start: options and log; fallback: the submission until there is a better one; adapter: of the competition;
+        networks: of the project's own, by `arch`."""
         self.spec = spec
         self.keys = keys
+        self.networks = networks
         self.input: Path = start.options.input
         self.scratch: Path = start.options.scratch
         self.units = self.scratch / "units"  # finished units, a folder a stage

@@ -1,11 +1,9 @@
-"""A metric of your own: a Python file with `metric(y, p, groups)`."""
+"""A metric of your own: a function `metric(y, p, groups)` in a Python file, named as `FILE.py` or `FILE.py:NAME`."""
 
 from __future__ import annotations
 
 import inspect
-import runpy
 from collections.abc import Callable
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -13,47 +11,47 @@ import numpy as np
 from foldpack.errors import FoldpackError
 from foldpack.metrics.classification import predicted_class
 from foldpack.metrics.registry import METRICS, Metric, Needs, get_metric
+from foldpack.settings.project_code import is_project_code, load_code, run_file, split_code
 
 NEEDS = [*(one for one in get_args(Needs) if one not in ("labels", "pages")), "class"]
 
 
 def find_metric(name: str) -> Metric:
-    """A metric of the registry, or of a file when the name ends in .py."""
-    return load_metric(Path(name)) if name.endswith(".py") else get_metric(name)
+    """A metric of the registry, or of a file: `FILE.py:NAME`."""
+    return load_metric(name) if is_project_code(name) else get_metric(name)
 
 
-def load_metric(path: Path) -> Metric:
-    """Run a file and take its `metric(y, p)` or `metric(y, p, groups)`; the file's stem is the metric's name.
+def load_metric(place: str) -> Metric:
+    """Take `metric(y, p)` or `metric(y, p, groups)` from a file, or another function by its name, which is the metric's
+    name too; else that is the file's.
 
-    The file may also set `greater_is_better` (True) and `needs` ("probs"): "probs", "grades" or "values" as in
-    `registry.Needs`, or "class", with which p is the (n,) likeliest class. Labels are left out, as a threshold can only
-    be swept for an F-beta. The file is run as code: only use one that you trust. Raises FoldpackError.
+    The function or the file may also have `greater_is_better` (True) and `needs` ("probs"): "probs", "grades" or
+    "values" as in `registry.Needs`, or "class", with which p is the (n,) likeliest class. Labels are left out, as a
+    threshold can only be swept for an F-beta. Raises FoldpackError.
     """
-    if path.stem in METRICS:
-        raise FoldpackError(f"metric {path}: '{path.stem}' is the name of a built-in metric; rename the file")
-    if not path.is_file():
-        raise FoldpackError(f"metric {path}: there is no such file; built-in metrics are {', '.join(sorted(METRICS))}")
-    try:
-        names = runpy.run_path(str(path))
-    except Exception as failure:
-        raise FoldpackError(f"metric {path}: the file failed: {type(failure).__name__}: {failure}") from failure
-    function = names.get("metric")
+    file, given = split_code(place, "metric")
+    name = file.stem if given == "metric" else given
+    if name in METRICS:
+        raise FoldpackError(f"metric {place}: '{name}' is the name of a built-in metric; rename it")
+    function = load_code(place, "metric")
     if not callable(function):
-        raise FoldpackError(f"metric {path}: the file defines no function metric(y, p, groups)")
-    needs = names.get("needs", "probs")
+        raise FoldpackError(f"metric {place}: '{given}' is no function metric(y, p, groups)")
+    said = {**vars(run_file(file, f"metric {place}")), **getattr(function, "__dict__", {})}
+    needs = said.get("needs", "probs")
     if needs not in NEEDS:
-        raise FoldpackError(f"metric {path}: needs = {needs!r}; allowed are {', '.join(NEEDS)}")
+        raise FoldpackError(f"metric {place}: needs = {needs!r}; allowed are {', '.join(NEEDS)}")
     arguments = len(inspect.signature(function).parameters)
     if arguments not in (2, 3):
-        raise FoldpackError(f"metric {path}: metric takes {arguments} arguments; it must take (y, p) or (y, p, groups)")
-    greater, groups = bool(names.get("greater_is_better", True)), arguments == 3
-    function = checked(function, path)
+        raise FoldpackError(f"metric {place}: {given} takes {arguments} arguments; it must take (y, p) or (y, p, "
+                            "groups)")
+    greater, groups = bool(said.get("greater_is_better", True)), arguments == 3
+    function = checked(function, place)
     if needs == "class":
-        return Metric(path.stem, of_classes(function), "probs", greater, uses_groups=groups, scored="class")
-    return Metric(path.stem, function, needs, greater, uses_groups=groups)
+        return Metric(name, of_classes(function), "probs", greater, uses_groups=groups, scored="class")
+    return Metric(name, function, needs, greater, uses_groups=groups)
 
 
-def checked(function: Callable[..., float], path: Path) -> Callable[..., float]:
+def checked(function: Callable[..., float], place: str) -> Callable[..., float]:
     """The same metric, whose failures are one line. Raises FoldpackError where it raises, or gives no number."""
 
     def metric(*arrays: np.ndarray) -> float:
@@ -61,11 +59,11 @@ def checked(function: Callable[..., float], path: Path) -> Callable[..., float]:
             score = function(*arrays)
         except Exception as failure:
             shapes = ", ".join(str(np.shape(one)) if one is not None else "None (no --groups)" for one in arrays)
-            raise FoldpackError(f"metric {path}: it failed on arrays of shape {shapes}: {type(failure).__name__}: "
+            raise FoldpackError(f"metric {place}: it failed on arrays of shape {shapes}: {type(failure).__name__}: "
                                 f"{' '.join(str(failure).split())}") from failure
         if np.ndim(score) or not isinstance(score, int | float | np.number | np.ndarray):
             got = f"{type(score).__name__} {str(score)[:40]!r}"
-            raise FoldpackError(f"metric {path}: it gave {got}; needed: one number")
+            raise FoldpackError(f"metric {place}: it gave {got}; needed: one number")
         return float(score)
 
     return metric

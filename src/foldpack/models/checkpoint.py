@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from foldpack.files import atomic_path
-from foldpack.models.classifier import ModelError, build_classifier
+from foldpack.models.classifier import MakeNet, ModelError, build_classifier
 from foldpack.settings.network import NetConfig
 from foldpack.settings.strict_model import StrictModel, parse_strict
 
@@ -83,12 +83,12 @@ def parse_checkpoint_info(metadata: dict[str, str], source: str) -> CheckpointIn
 
 
 def restore_net(weights: dict[str, torch.Tensor], info: CheckpointInfo, source: str,
-                build: Callable[[NetConfig, int], nn.Module] = build_classifier) -> nn.Module:
+                build: Callable[..., nn.Module] = build_classifier, make: MakeNet | None = None) -> nn.Module:
     """Rebuild the network on the CPU, in eval mode. Raises ModelError naming what does not fit.
 
-    build: what makes the network for its `head`.
+    build: what makes the network for its `head`; make: a network of a project's own.
     """
-    net = build(info.net, info.n_classes)
+    net = build(info.net, info.n_classes) if make is None else build(info.net, info.n_classes, make=make)
     try:
         net.load_state_dict(weights)
     except RuntimeError as failure:

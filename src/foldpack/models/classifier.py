@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import timm
@@ -12,22 +14,28 @@ from torch import nn
 from foldpack.errors import FoldpackError
 from foldpack.settings.network import NetConfig, height_width
 
+MakeNet = Callable[..., nn.Module]  # (pretrained, num_classes, **kwargs): a network of a project's own
+
 
 class ModelError(FoldpackError):
     """A network that cannot be built, or weights that do not fit it."""
 
 
-def build_classifier(net: NetConfig, n_classes: int, pretrained: bool = False) -> nn.Module:
+def build_classifier(net: NetConfig, n_classes: int, pretrained: bool = False,
+                     make: MakeNet | None = None) -> nn.Module:
     """A network (B, C, H, W) float32 normalised -> (B, n_classes) float32 logits.
 
+    make: what `net.arch` names where that is a FILE.py:NAME of a project's own.
     Raises ModelError for an architecture that timm does not know or keyword arguments it does not take.
     """
-    known = timm.list_models()
-    if net.arch.split(".")[0] not in known:
-        raise ModelError(f"unknown network '{net.arch}': {_nearest_archs(net.arch, known)}")
+    if make is None:
+        known = timm.list_models()
+        if net.arch.split(".")[0] not in known:
+            raise ModelError(f"unknown network '{net.arch}': {_nearest_archs(net.arch, known)}")
+        make = partial(timm.create_model, net.arch)
     kwargs: dict[str, Any] = {**({} if net.channels == 3 else {"in_chans": net.channels}), **net.kwargs}
     try:
-        built = timm.create_model(net.arch, pretrained=pretrained, num_classes=n_classes, **kwargs)
+        built = make(pretrained=pretrained, num_classes=n_classes, **kwargs)
         return built.to(memory_format=torch.channels_last)  # the order in which decoded pixels lie in memory
     except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as failure:
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from foldpack.models.classifier import build_classifier
+from foldpack.models.classifier import MakeNet, build_classifier
 from foldpack.settings.network import NetConfig
 
 
@@ -40,9 +40,10 @@ class TargetUnits(nn.Module):
         return standard.float() * self.deviation + self.mean
 
 
-def build_regressor(net: NetConfig, targets: int, pretrained: bool = False) -> nn.Module:
+def build_regressor(net: NetConfig, targets: int, pretrained: bool = False,
+                    make: MakeNet | None = None) -> nn.Module:
     """A network (B, C, H, W) float32 normalised -> (B, targets) float32 values.
 
     Its first part is the timm network, its last the `TargetUnits`. Raises ModelError as `build_classifier` does.
     """
-    return nn.Sequential(build_classifier(net, targets, pretrained), TargetUnits(targets))
+    return nn.Sequential(build_classifier(net, targets, pretrained, make), TargetUnits(targets))

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.runs import Run, read_array, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
@@ -262,7 +262,7 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
     return EnsembleSpec(
         name=name,
         competition=meta.competition,
-        slug=asked.slug or get_competition(meta.competition).slug,
+        slug=asked.slug or find_adapter(meta.competition).slug,
         metric=metric_spec(found),
         budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
         stages=[StageSpec(
@@ -286,6 +286,7 @@ def member_of(run: Run, weight: float) -> MemberSpec:
         weight=weight,
         views=meta.views,
         merge=meta.merge,
+        network=meta.network,
         size=meta.size,
         canvas=meta.canvas,
         decoder=meta.decoder,

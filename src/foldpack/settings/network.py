@@ -75,9 +75,9 @@ def check_pixels(size: int | list[int], canvas: int | list[int] | None, geometry
 class NetConfig(StrictModel):
     """How to build one network and what pixels it expects. Travels inside every checkpoint."""
 
-    arch: str  # a name that `timm.create_model` knows
+    arch: str  # a name that `timm.create_model` knows, or FILE.py:NAME of a network of the project's own
     size: Sides  # the network's input, pixels: side of a square or [height, width]; long, short: that side
-    kwargs: dict[str, str | int | float | bool | None | list[int]] = {}  # passed on to `timm.create_model`
+    kwargs: dict[str, str | int | float | bool | None | list[int]] = {}  # passed on to what makes the network
     pretrained: bool = False  # start training from timm's weights; never used when a checkpoint is loaded
     canvas: Sides | None = None  # decode at these sides, resize from them; default: size
     decoder: Literal["pillow", "pillow-draft"] = "pillow"  # draft: JPEGs decoded at a reduced scale, so other pixels

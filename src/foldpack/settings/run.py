@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from foldpack.errors import FoldpackError
+from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.settings.network import NetConfig
+from foldpack.settings.project_code import is_project_code
 from foldpack.settings.stages import MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
@@ -67,6 +68,7 @@ class OptimConfig(StrictModel):
         return self
 
 
+LOSSES = ("cross_entropy", "bce", "asymmetric", "mse", "l1", "smooth_l1", "huber", "arcface", "proxy_anchor")
 # Which losses read which of the settings that only some read.
 LOSSES_READING = {
     "smoothing": ("cross_entropy", "bce"),
@@ -80,15 +82,17 @@ LOSSES_READING = {
 }
 
 
-LATER_LOSS_SETTINGS = {"delta": 1.0, "margin": None, "scale": None, "lr": None}  # see `config_hash`
+LATER_LOSS_SETTINGS = {"kwargs": {}, "delta": 1.0, "margin": None, "scale": None, "lr": None}  # see `config_hash`
 
 
 class LossConfig(StrictModel):
     """`cross_entropy` for one class an item; `bce` or `asymmetric` (arXiv 2009.14119) for several labels; `mse`, `l1`,
     `smooth_l1` or `huber` for values; `arcface` (arXiv 1801.07698) or `proxy_anchor` (arXiv 2003.13911) for embeddings.
+    Or one of the project's own, `FILE.py:NAME`.
     """
 
-    name: Literal["cross_entropy", "bce", "asymmetric", "mse", "l1", "smooth_l1", "huber", "arcface", "proxy_anchor"]
+    name: str
+    kwargs: dict[str, str | int | float | bool | list[float]] = {}  # for a loss of the project's own
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     pos_weight: Annotated[float, Field(gt=0)] = 1.0  # bce: weight of a positive against a negative
     gamma_neg: Annotated[float, Field(ge=0)] = 4.0  # asymmetric: focusing of the negatives
@@ -100,6 +104,12 @@ class LossConfig(StrictModel):
 
     @model_validator(mode="after")
     def _the_loss_reads_it(self) -> LossConfig:
+        if not is_project_code(self.name):
+            if self.name not in LOSSES:
+                known = did_you_mean(self.name, list(LOSSES))
+                raise ValueError(f"unknown loss '{self.name}': {known}, or FILE.py:NAME")
+            if self.kwargs:
+                raise ValueError(f"loss '{self.name}' does not read kwargs; they are for losses of your own")
         for name, losses in LOSSES_READING.items():
             if self.name not in losses and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"loss '{self.name}' does not read {name}; it is read by {', '.join(losses)}")

@@ -73,6 +73,7 @@ class MemberSpec(StrictModel):
     weight: Annotated[float, Field(ge=0)]
     views: Annotated[list[str], Field(min_length=1)]
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
+    network: str | None = None  # FILE.py:NAME of one of the project's own, which the kernel takes along
     size: Sides  # of the network's input, pixels: as in its NetConfig, like the next four
     seconds_per_image: Annotated[float, Field(ge=0)]  # one fold, one view, measured where the OOF was made
     canvas: Sides | None = None

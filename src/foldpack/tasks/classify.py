@@ -11,7 +11,7 @@ from foldpack.data.rows import Rows
 from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.ensemble.view_merge import merge_view_probs
-from foldpack.models.classifier import build_classifier
+from foldpack.models.classifier import MakeNet, build_classifier
 from foldpack.predict.batch import Batch, logit_rows, stacked_logits
 from foldpack.predict.views import View
 from foldpack.settings.network import NetConfig
@@ -28,9 +28,9 @@ class ClassifyTask:
         starts = None if items.box is None else items.starts
         return Dense(len(items.ids), {"probs": ColumnKind("float32", (len(outputs.names),))}, starts)
 
-    def build(self, net: NetConfig, width: int) -> nn.Module:
-        """A timm network. Raises ModelError."""
-        return build_classifier(net, width)
+    def build(self, net: NetConfig, width: int, make: MakeNet | None = None) -> nn.Module:
+        """A network of timm's, or a project's own. Raises ModelError."""
+        return build_classifier(net, width, make=make)
 
     def probe(self, net: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
         """Logits."""

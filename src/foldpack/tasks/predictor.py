@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from foldpack.data.rows import Rows
 from foldpack.engine.units import Unit
 from foldpack.errors import FoldpackError
 from foldpack.models.checkpoint import CheckpointInfo, parse_checkpoint_info, restore_net
-from foldpack.models.classifier import normalise
+from foldpack.models.classifier import MakeNet, normalise
 from foldpack.predict.device import BATCH_IMAGES, Precision
 from foldpack.predict.golden import check_golden, golden_pixels
 from foldpack.predict.loop import Forward, finite_rows, reduced_precision
@@ -48,6 +48,7 @@ class StagePredictor:
     pixels: dict[CanvasKind, PixelSource]
     starts: np.ndarray | None  # (images + 1,) where the boxes of each image begin; None: items are whole images
     precisions: dict[str, Precision]  # by device
+    networks: Mapping[str, MakeNet] = field(default_factory=dict)  # of a project's own, by FILE.py:NAME
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     net: nn.Module | None = None
     info: CheckpointInfo | None = None
@@ -79,7 +80,8 @@ class StagePredictor:
         if self.net is not None and self.info is not None and same_shape(self.info, info):
             self.net.load_state_dict(weights)
         else:
-            self.net = restore_net(weights, info, asked.role, self.task.build).to(self.device)
+            self.net = restore_net(weights, info, asked.role, self.task.build,
+                                   self.networks.get(info.net.arch)).to(self.device)
             self.tuned = None
         self.info = info
         check_golden(self.net, info, self.device, self.task.probe)

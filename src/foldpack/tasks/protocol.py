@@ -11,6 +11,7 @@ from foldpack.data.items import Items
 from foldpack.data.rows import Rows
 from foldpack.engine.layout import Layout
 from foldpack.ensemble.finished_units import Fuser
+from foldpack.models.classifier import MakeNet
 from foldpack.predict.batch import Batch
 from foldpack.predict.views import View
 from foldpack.settings.network import NetConfig
@@ -25,8 +26,10 @@ class Task(Protocol):
     def layout(self, outputs: Any, items: Items) -> Layout:
         """How large the rows of one unit are."""
 
-    def build(self, net: NetConfig, width: int) -> nn.Module:
-        """The network of a checkpoint that gives so many numbers, without its weights. Raises ModelError."""
+    def build(self, net: NetConfig, width: int, make: MakeNet | None = None) -> nn.Module:
+        """The network of a checkpoint that gives so many numbers, without its weights. Raises ModelError.
+
+        make: a network of a project's own, where `net.arch` names one."""
 
     def probe(self, net: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
         """(2, C') raw numbers that a network says to two normalised pictures: for the golden check."""

@@ -19,7 +19,8 @@ from torch import nn
 
 from foldpack.data.geometry import input_shape
 from foldpack.errors import FoldpackError
-from foldpack.metrics.registry import Metric, get_metric
+from foldpack.metrics.plugin import find_metric
+from foldpack.metrics.registry import Metric
 from foldpack.models.checkpoint import GoldenLogits
 from foldpack.models.classifier import normalise
 from foldpack.models.gallery import Gallery
@@ -99,7 +100,7 @@ class FoldTraining:
     def __init__(self, config: RunConfig, data: TrainingSet, fold: int) -> None:
         self.config = config
         self.data = data
-        self.metric: Metric = get_metric(config.metric)
+        self.metric: Metric = find_metric(config.metric)
         AcceleratorState._reset_state()  # it is global, and refuses another precision than the run before had
         self.accelerator = Accelerator(mixed_precision=config.precision,
                                        gradient_accumulation_steps=config.accumulate)

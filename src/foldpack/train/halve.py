@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_array
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.metrics.registry import get_metric
+from foldpack.metrics.plugin import find_metric
 from foldpack.models.checkpoint import read_checkpoint, restore_net
+from foldpack.models.own_network import own_network
 from foldpack.models.weight_files import RoundingReport, round_to_half
 from foldpack.predict.device import pick_device
 from foldpack.predict.golden import remember_golden
@@ -38,7 +39,7 @@ def halve_run(source: Path, target: Path, data_root: Path, folds_csv: Path, say:
     if target.exists():
         raise DataError(f"{target}: exists already; choose another name, or remove it")
     config = read_config(source / "config.yml").model_copy(update={"run": target.name})
-    data = load_training_set(config, get_competition(config.competition), data_root, folds_csv, say)
+    data = load_training_set(config, find_adapter(config.competition), data_root, folds_csv, say)
     target.mkdir(parents=True)
     write_atomic(target / "config.yml", config_text(config))
     trainer = RunTrainer(config, data, target, folds_sha256, say)
@@ -54,7 +55,7 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     weights, info = read_checkpoint(path)
     rounded, report = round_to_half(weights, str(path))
     device = pick_device()
-    net = restore_net(rounded, info, str(path), trainer.task.builder).to(device)
+    net = restore_net(rounded, info, str(path), trainer.task.builder, own_network(info.net)).to(device)
 
     def predict(rows: np.ndarray) -> np.ndarray:
         return predict_logits(net, info.net, data.canvases(rows), config.views, device, config.batch_size)
@@ -62,7 +63,7 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     rows, others = np.flatnonzero(data.fold == fold), np.flatnonzero(data.fold != fold)
     outputs = predict(rows)
     gallery = trainer.task.gallery(trainer.task.learnable(others), predict)
-    score = trainer.task.score(get_metric(config.metric), data.targets[rows], trainer.task.answers(outputs, gallery))
+    score = trainer.task.score(find_metric(config.metric), data.targets[rows], trainer.task.answers(outputs, gallery))
     write_array(trainer.part(fold), outputs.astype(config.oof_dtype))
     renamed = {"run": config.run, "score": score, "config_sha256": config_hash(config),
                "golden": remember_golden(net, info.net, device)}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
+from foldpack.settings.project_code import is_project_code, load_code
 from foldpack.settings.run import ConfigError, LossConfig
 
 LOSSES_OF_TASK = {"multiclass": ("cross_entropy",), "multilabel": ("bce", "asymmetric"),
@@ -71,8 +74,34 @@ class MarginLoss(nn.Module):
             return self.of(vectors.float(), identities)
 
 
+class OwnLoss(nn.Module):
+    """A loss of a project's own: a class that is made with `kwargs`, or a function that is called with them.
+
+    More for a class of task "embed": `identities` and `dim`.
+    """
+
+    def __init__(self, config: LossConfig, more: dict[str, int]) -> None:
+        super().__init__()
+        found = load_code(config.name, "loss")
+        if not callable(found):
+            raise ConfigError(f"loss {config.name}: it is a {type(found).__name__}; needed: a function loss(outputs, "
+                              "targets), or a class of such modules")
+        try:
+            self.of = found(**more, **config.kwargs) if isinstance(found, type) else partial(found, **config.kwargs)
+        except TypeError as failure:
+            raise ConfigError(f"loss {config.name} with {config.kwargs} cannot be made: {failure}; change "
+                              "`loss.kwargs`") from None
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """outputs, targets: as of the built-in losses of the task."""
+        return self.of(outputs, targets)
+
+
 def require_loss(config: LossConfig, task: str) -> None:
     """Raises ConfigError for a loss that does not fit the task."""
+    if is_project_code(config.name):
+        OwnLoss(config, {"identities": 2, "dim": 2} if task == "embed" else {})
+        return
     allowed = LOSSES_OF_TASK[task]
     if config.name not in allowed:
         raise ConfigError(f"loss '{config.name}' does not fit a {task} competition; allowed: {', '.join(allowed)}")
@@ -83,6 +112,8 @@ def build_loss(config: LossConfig, task: str, identities: int = 0, dim: int = 0)
 
     Of task "embed": (B, dim) vectors and (B,) int64 identities, below `identities`.
     """
+    if is_project_code(config.name):
+        return OwnLoss(config, {"identities": identities, "dim": dim} if task == "embed" else {})
     require_loss(config, task)
     if task == "embed":
         return MarginLoss(config, identities, dim)

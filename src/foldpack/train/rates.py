@@ -9,7 +9,7 @@ import torch
 from timm.scheduler import create_scheduler_v2
 
 from foldpack.errors import did_you_mean
-from foldpack.metrics.registry import get_metric
+from foldpack.metrics.plugin import find_metric
 from foldpack.settings.run import SCHEDULE_SETTINGS, ConfigError, RunConfig
 
 STEADY = ("constant", "none")  # asked for, so they may keep the rate
@@ -43,7 +43,7 @@ class PlateauSchedule:
         self.warmup_updates = optim.warmup_epochs * updates_per_epoch
         patience = 10 if optim.patience_epochs is None else optim.patience_epochs  # timm's value
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, "max" if get_metric(config.metric).greater_is_better else "min",
+            optimizer, "max" if find_metric(config.metric).greater_is_better else "min",
             factor=0.1 if optim.decay_rate is None else optim.decay_rate, min_lr=optim.min_lr,
             patience=patience // config.evaluate_every)  # it counts evaluations
 

@@ -12,8 +12,8 @@ import pandas as pd
 import timm
 import torch
 
+from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Competition, require_images
-from foldpack.competitions.registry import get_competition
 from foldpack.data.folds import read_folds
 from foldpack.data.geometry import canvas_kind, input_shape
 from foldpack.data.runs import (
@@ -29,10 +29,12 @@ from foldpack.data.runs import (
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.answers import answer_problem, task_answers
-from foldpack.metrics.registry import METRICS, get_metric
+from foldpack.metrics.plugin import find_metric
+from foldpack.metrics.registry import METRICS
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
 from foldpack.models.gallery import Gallery, GalleryInfo, gallery_path, read_gallery, save_gallery
+from foldpack.models.own_network import own_network
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views, parse_view, require_inputs
 from foldpack.settings.network import height_width
@@ -54,7 +56,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
     data_root: the competition's folder. Raises ConfigError, DataError, ModelError, TrainingError.
     """
-    competition = get_competition(config.competition)
+    competition = find_adapter(config.competition)
     check_names(config, competition)
     tell_metric(config, competition, say)
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
@@ -81,7 +83,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
 def check_names(config: RunConfig, competition: Competition) -> None:
     """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
-    metric, task = get_metric(config.metric), training_task(config, competition.task)
+    metric, task = find_metric(config.metric), training_task(config, competition.task)
     if metric.needs not in METRICS_OF_TASK[task]:
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
@@ -89,7 +91,7 @@ def check_names(config: RunConfig, competition: Competition) -> None:
     require_inputs(expand_views(config.views), config.net)
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
-    net = build_classifier(config.net, 2)
+    net = build_classifier(config.net, 2, make=own_network(config.net))
     for view in map(parse_view, expand_views(config.views)):
         shape = input_shape(config.net, height_width(config.net.canvas or config.net.size), view.side)
         require_output(config.net, net, 2, shape[::-1] if view.turn[0] else shape)
@@ -100,7 +102,7 @@ def check_names(config: RunConfig, competition: Competition) -> None:
 def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
     """Before hours of training: the best epoch may follow a metric that no kernel can be scored by, the search not."""
     handed_in = task_answers(training_task(config, competition.task))
-    if problem := answer_problem(config.metric, get_metric(config.metric).answer, handed_in):
+    if problem := answer_problem(config.metric, find_metric(config.metric).answer, handed_in):
         say(f"warning: run '{config.run}': {problem}; the epochs follow it all the same, but the search will need "
             "--metric with one of these")
 
@@ -156,7 +158,7 @@ def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_c
     """Raises ConfigError for a fold on which the metric is not defined, whatever is predicted there."""
     for fold in folds:
         inside = data.targets[data.fold == fold]
-        if not is_defined(get_metric(config.metric), inside, len(data.classes)):
+        if not is_defined(find_metric(config.metric), inside, len(data.classes)):
             raise ConfigError(f"{folds_csv}: metric '{config.metric}' is not defined on fold {fold}, whose "
                               f"{len(inside)} items are of {len(np.unique(inside))} class; make other folds, or choose "
                               "another metric")
@@ -250,15 +252,17 @@ class RunTrainer:
                           sha256=sha256_file(checkpoint_path(self.folder, info.fold)),
                           gallery=sha256_file(gallery_path(self.folder, info.fold)) if self.task.has_gallery else None)
                  for info, inside in zip(infos, rows, strict=True)]
-        metric = get_metric(self.config.metric)
+        metric = find_metric(self.config.metric)
         answers = np.concatenate([self.answers(fold) for fold in folds])[order]
         meta = RunMeta(
             run=self.config.run, competition=self.config.competition, task=self.data.task,  # type: ignore[arg-type]
             classes=self.data.classes, prior=self.data.prior(), none=self.data.none,
             embed=self.config.embed if self.task.has_gallery else None, size=self.config.net.size,
+            network=self.config.net.arch if own_network(self.config.net) else None,
             canvas=self.config.net.canvas, decoder=self.config.net.decoder, geometry=self.config.net.geometry,
             channels=self.config.net.channels, views=self.config.views,
-            merge=self.config.merge, metric=metric.name, score=self.task.score(metric, targets, answers), folds=metas,
+            merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, targets, answers),
+            folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
             config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,
             targets_sha256=targets_sha256, versions={"torch": torch.__version__, "timm": timm.__version__})

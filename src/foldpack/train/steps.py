@@ -15,6 +15,7 @@ from foldpack.metrics.registry import Metric
 from foldpack.models.classifier import build_classifier
 from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import Gallery
+from foldpack.models.own_network import own_network
 from foldpack.models.regressor import TargetUnits, build_regressor
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_score
@@ -23,7 +24,7 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import score_probs
 from foldpack.train.losses import build_loss
 
-BuildNet = Callable[..., nn.Module]  # (net, width, pretrained) -> the network
+BuildNet = Callable[..., nn.Module]  # (net, width, pretrained, make) -> the network
 Predict = Callable[[np.ndarray], np.ndarray]  # rows of the training set -> (V, n, width) outputs
 
 # task -> what its metrics may want: `metrics.registry.Needs`
@@ -55,7 +56,8 @@ class TrainStep:
 
     def build(self, rows: np.ndarray) -> nn.Module:
         """The network before its first update. rows: that it will learn from. Raises ModelError."""
-        return self.builder(self.config.net, self.width, self.config.net.pretrained)
+        net = self.config.net
+        return self.builder(net, self.width, net.pretrained, own_network(net))
 
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The scalar to minimise. outputs: (B, width); targets: rows of `TrainingSet.target_rows`."""

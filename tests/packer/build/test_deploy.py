@@ -29,7 +29,7 @@ def build_again(house: House, folder: Path, ensemble: Path | None = None, target
         shutil.copy2(house.keyring, folder / "keyring")
         shutil.copytree(house.root / "build", folder / "build")
     with Keyring.editing(folder / "keyring") as ring:
-        return build_kernel(ensemble or house.ensemble, house.code, house.runs, folder / "build", OWNER, ring, target)
+        return build_kernel(ensemble or house.ensemble, house.code / "src", house.runs, folder / "build", OWNER, ring, target)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -127,7 +127,7 @@ def test_a_pack_that_fails_changes_nothing(house: House, tmp_path: Path, monkeyp
     def refuse(*args: object, **options: object) -> None:
         raise PackError("src/foldpack/x.py:1: a rule is broken")
 
-    monkeypatch.setattr("packer.build.kernel_folder.pack_entry", refuse)
+    monkeypatch.setattr("packer.build.kernel_folder.pack_layout", refuse)
     with pytest.raises(PackError):
         build_again(house, tmp_path)
     assert files(tmp_path / "build") == before
@@ -147,7 +147,7 @@ def test_what_the_kernel_would_not_know_is_refused_here(house, tmp_path, changes
     spec = house.spec.model_validate(data)
     write_spec(tmp_path / "bad.yml", spec)
     with Keyring.editing(tmp_path / "keyring") as ring, pytest.raises(kind, match=message):
-        build_kernel(tmp_path / "bad.yml", house.code, house.runs, tmp_path / "build", OWNER, ring)
+        build_kernel(tmp_path / "bad.yml", house.code / "src", house.runs, tmp_path / "build", OWNER, ring)
     assert not (tmp_path / "build").exists()
 
 

@@ -104,7 +104,7 @@ def test_a_carried_package_is_imported_and_leaves_nothing(
     ]
     assert list((tmp_path / "empty").iterdir()) == [] == list((tmp_path / "temporary").iterdir())
     assert text == pack_with(project, vendor=["outsider"]).text
-    assert verify_script(text, project).identical
+    assert verify_script(text, project / "src").identical
 
 
 def test_what_cannot_be_carried_is_refused(site: Path, project: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_spec_may_ask_for_packages(site: Path, tmp_path: Path) -> None:
     project = write_project(tmp_path / "project", {"kernels/go.py": entry, "src/toy/__init__.py": ""})
     spec: dict[str, object] = {"name": "x", "vendor": ["outsider"]}
     text = pack_with(project, spec=spec).text
-    assert "# Carries        outsider 1.5 (MIT)" in text and verify_script(text, project).identical
+    assert "# Carries        outsider 1.5 (MIT)" in text and verify_script(text, project / "src").identical
     wrongs = [({"vendor": "outsider"}, "no list of distribution names"), ({"wheels": "a/b"}, "write `wheels:")]
     for wrong, message in wrongs:
         with pytest.raises(PackError, match=message):
@@ -175,7 +175,7 @@ def test_wheels_are_installed_offline_before_the_imports(tmp_path: Path) -> None
     make_wheel(tmp_path / "input" / "datasets" / "me" / "my-wheels")
     ran = run_script(script, tmp_path / "empty", "--input", str(tmp_path / "input"))
     assert (ran.out, ran.code) == ("42 []\n42\n", 0), ran.err
-    assert verify_script(text, project).identical
+    assert verify_script(text, project / "src").identical
     os.remove(tmp_path / "input/datasets/me/my-wheels/outsider-1.5-py3-none-any.whl")
     ran = run_script(script, tmp_path / "empty", "--input", str(tmp_path / "input"))
     assert ran.code == 1

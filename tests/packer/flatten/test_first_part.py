@@ -90,7 +90,7 @@ def run_packed(project: Path, tmp_path: Path, name: str) -> tuple[str, Ran]:
 def test_it_runs_before_other_packages_are_imported_and_not_in_workers(project: Path, tmp_path: Path) -> None:
     text, ran = run_packed(project, tmp_path, "best")
     assert (ran.code, ran.out) == (0, "first best False\nthen True\n[8]\n"), ran.err
-    assert verify_script(text, project).identical
+    assert verify_script(text, project / "src").identical
     top = [node for node in ast.parse(text).body if isinstance(node, (ast.Import, ast.ImportFrom))]
     assert not any("numpy" in ast.unparse(node) for node in top)
 

@@ -61,7 +61,7 @@ def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     root = tmp_path_factory.mktemp("image")
     place = make_place(root / "place")
     with Keyring.editing(root / "keyring") as ring:
-        build = build_kernel(place / "multi.yml", PROJECT, place / "runs", root / "build", OWNER, ring)
+        build = build_kernel(place / "multi.yml", PROJECT / "src", place / "runs", root / "build", OWNER, ring)
     return Packed(build, place / "data")
 
 
@@ -95,6 +95,7 @@ def test_keys_in_a_dataset_of_their_own(house: House, tmp_path: Path) -> None:
     write_spec(tmp_path / "apart.yml", apart)
     shutil.copytree(house.runs, tmp_path / "runs")
     with Keyring.editing(tmp_path / "keyring") as ring:
-        build = build_kernel(tmp_path / "apart.yml", PROJECT, tmp_path / "runs", tmp_path / "build", OWNER, ring)
+        build = build_kernel(tmp_path / "apart.yml", PROJECT / "src", tmp_path / "runs", tmp_path / "build", OWNER,
+                             ring)
     report = rehearse_build(build, house.data, tmp_path / "out", python=Path(IMAGE_PYTHON))
     assert report.ok, [check for check in report.checks if not check.ok]

@@ -342,8 +342,8 @@ def test_the_commit_is_named_only_when_clean(project: Path) -> None:
 
 def test_verify_takes_vendor_and_commit_from_the_header(project: Path) -> None:
     text = pack_project(project, {"x": 1}).text
-    assert verify_script(text, project).identical
-    assert not verify_script(text.replace("print(used", "print(1, used"), project).identical
+    assert verify_script(text, project / "src").identical
+    assert not verify_script(text.replace("print(used", "print(1, used"), project / "src").identical
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="older Pythons refuse these by themselves")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.decode import decode_image
 from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError
@@ -24,7 +24,7 @@ from packer.rehearse.process import RehearsalError
 from packer.rehearse.sandbox import INPUT_VARIABLE, OUTPUT_VARIABLE
 from packer.rehearse.verdict import Check, RehearsalReport, rehearse_build
 
-DIGITS = get_competition("digits")
+DIGITS = find_adapter("digits")
 KEY = "0123456789abcdef" * 4
 # A kernel of the digits kind that answers with the first pixel; what it does wrong is in WRONG.
 KERNEL = f'''

@@ -1,0 +1,34 @@
+"""Competitions by name: those that foldpack brings, and adapters of a project's own (`FILE.py:NAME`)."""
+
+from __future__ import annotations
+
+from foldpack.competitions.protocol import Competition
+from foldpack.competitions.registry import get_competition
+from foldpack.errors import DataError
+from foldpack.settings.project_code import is_project_code, load_code
+
+ATTRIBUTES = ("name", "slug", "task", "sample_csv", "id_column")
+METHODS = ("train", "test", "table", "check")
+
+
+def find_adapter(name: str) -> Competition:
+    """Raises DataError with the nearest name for an unknown competition, and for an adapter that lacks something;
+    ProjectCodeError for a file that cannot be used."""
+    return load_adapter(name) if is_project_code(name) else get_competition(name)
+
+
+def load_adapter(place: str) -> Competition:
+    """An adapter of a project's own: a class that is made without arguments, or an object. place: `FILE.py:NAME`."""
+    found = load_code(place, "competition")
+    if isinstance(found, type):
+        try:
+            found = found()
+        except TypeError as failure:
+            raise DataError(f"competition {place}: the class cannot be made without arguments ({failure}); give each a "
+                            "default, or name an object") from None
+    lacking = [f"{method}()" for method in METHODS if not callable(getattr(found, method, None))]
+    lacking += [attribute for attribute in ATTRIBUTES if not isinstance(getattr(found, attribute, None), str)]
+    if lacking:
+        raise DataError(f"competition {place}: it lacks {', '.join(lacking)}; a competition has the methods "
+                        f"{', '.join(METHODS)} and the texts {', '.join(ATTRIBUTES)}, or is an `ImageTable`")
+    return found

@@ -1,0 +1,10 @@
+"""All tasks, by name. A kernel is handed those of its stages by the entry that the deploy writes."""
+
+from __future__ import annotations
+
+from foldpack.tasks.classify import CLASSIFY
+from foldpack.tasks.protocol import Task
+
+TASKS: dict[str, Task] = {
+    "classify": CLASSIFY,
+}

@@ -1,0 +1,59 @@
+"""Adapters of a project's own: an object or a class, and what is said of one that lacks something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from foldpack.competitions.adapters import find_adapter
+from foldpack.errors import DataError
+
+WHOLE = '''
+class Birds:
+    name = slug = "birds"
+    task, sample_csv, id_column = "multiclass", "sample_submission.csv", "id"
+
+    def train(self, root): ...
+    def test(self, root): ...
+    def table(self, answers): ...
+    def check(self, path, stage, root=None): ...
+
+birds = Birds()
+'''
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_class_and_an_object_are_both_adapters(project: Path) -> None:
+    (project / "adapter_of_birds.py").write_text(WHOLE)
+    assert find_adapter("adapter_of_birds.py:Birds").slug == "birds"
+    assert find_adapter("adapter_of_birds.py:birds").name == "birds"
+
+
+def test_a_declaration_is_enough_for_the_plain_kind(project: Path) -> None:
+    (project / "declared.py").write_text(
+        "from foldpack.competitions.image_table import ImageTable\n\n"
+        "competition = ImageTable(name='b', slug='b', task='multiclass', id_column='img', label_column='y', "
+        "suffix='.jpg')\n")
+    (project / "sample_submission.csv").write_text("img,y\nx,0\n")
+    assert find_adapter("declared.py").test(project).images == [project / "test/x.jpg"]
+
+
+@pytest.mark.parametrize(("name", "change", "said"), [
+    ("no_method", lambda text: text.replace("def test(", "def tests("), "no_method.py:Birds: it lacks test(); a compe"),
+    ("no_text", lambda text: text.replace('"id"', "None"), "no_text.py:Birds: it lacks id_column; a"),
+    ("arguments", lambda text: text.replace("joiner = ", "joiner = ").replace("\n    def train",
+     "\n    def __init__(self, root): ...\n    def train").split("birds =")[0],
+     "competition arguments.py:Birds: the class cannot be made without arguments ("),
+    ("nothing", lambda text: "class Birds:\n    pass\n", "it lacks train(), test(), table(), check(), name, slug"),
+])
+def test_what_an_adapter_lacks_is_named(project: Path, name: str, change, said: str) -> None:
+    (project / f"{name}.py").write_text(change(WHOLE))
+    with pytest.raises(DataError) as caught:
+        find_adapter(f"{name}.py:Birds")
+    assert said in str(caught.value)

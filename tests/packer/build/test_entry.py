@@ -1,0 +1,76 @@
+"""The entry that a deploy writes: it hands in what the spec names, from our registries or from the project's files."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from small_house import PROJECT, House
+
+from packer.build.entry import ensemble_layout, entry_text
+from packer.build.pack import pack_layout
+from packer.errors import PackError
+
+SRC = PROJECT / "src"
+
+
+def make_spec(competition: str = "digits", *networks: str) -> dict:
+    """What the entry reads of an ensemble."""
+    members = [{"run": "a", "network": name} if name else {"run": "a"} for name in networks or ("",)]
+    return {"name": "best", "competition": competition, "stages": [{"task": "classify", "members": members}]}
+
+
+def handed(text: str) -> list[str]:
+    """The arguments of the call that the entry ends with."""
+    call = next(node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name) and node.func.id == "run_kernel")
+    return [f"{each.arg}={ast.unparse(each.value)}" for each in call.keywords]
+
+
+def test_a_competition_of_ours_is_taken_from_the_registry(tmp_path: Path) -> None:
+    text = entry_text(make_spec("imet"), SRC, tmp_path)
+    assert "from foldpack.competitions.imet import IMET\n" in text and "digits" not in text.lower()
+    assert handed(text) == ["tasks={'classify': CLASSIFY}", "adapter=IMET", "networks={}"]
+    assert "Exit codes: 0 only with a checked submission" in (ast.get_docstring(ast.parse(text)) or "")
+
+
+def test_what_is_the_projects_own_is_imported_from_its_files(tmp_path: Path) -> None:
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets/deep.py").write_text("def make_net(): ...\n\nclass Wide: ...\n")
+    (tmp_path / "adapter.py").write_text("class Birds: ...\n\ncompetition = Birds()\n")
+    text = entry_text(make_spec("adapter.py:Birds", "nets/deep.py:make_net", "", "nets/deep.py:Wide"), SRC, tmp_path)
+    assert "from adapter import Birds\n" in text and "from nets.deep import Wide, make_net\n" in text
+    assert handed(text) == [
+        "tasks={'classify': CLASSIFY}", "adapter=Birds()",
+        "networks={'nets/deep.py:make_net': make_net, 'nets/deep.py:Wide': Wide}"]
+    assert handed(entry_text(make_spec("adapter.py"), SRC, tmp_path))[1] == "adapter=competition"
+
+
+@pytest.mark.parametrize(("spec", "said"), [
+    (make_spec("birds"), "competition 'birds' is not among those of foldpack/competitions/registry.py; name a FILE.py"),
+    (make_spec("gone.py"), "gone.py:1: rule 0: the file does not exist; check the name"),
+    (make_spec("digits", "/tmp/models.py:net"), "network /tmp/models.py:net: what a kernel takes along must lie in the p"),
+    (make_spec("digits", "../models.py:net"), "network ../models.py:net: what a kernel takes along must lie in the proj"),
+    (make_spec("digits", "models.py:net"), "network models.py:net: models.py defines no 'net' at its top, so it cannot"),
+])
+def test_what_cannot_be_handed_in_is_said(tmp_path: Path, spec: dict, said: str) -> None:
+    (tmp_path / "models.py").write_text("from other import net\n")
+    with pytest.raises(PackError) as caught:
+        entry_text(spec, SRC, tmp_path)
+    assert str(caught.value).startswith(said)
+
+
+def test_a_project_that_is_not_named_is_not_looked_at(tmp_path: Path) -> None:
+    assert ensemble_layout(make_spec(), SRC, tmp_path).project is None
+    (tmp_path / "adapter.py").write_text("competition = 1\n")
+    assert ensemble_layout(make_spec("adapter.py"), SRC, tmp_path).project == tmp_path
+
+
+def test_the_script_of_an_ensemble_has_no_other_competition(house: House) -> None:
+    script = house.build.keyless.read_text()
+    assert "\nDIGITS = ImageTable(" in script and "# ======== entry.py ========" in script
+    for name in ("IMET", "TASKS", "COMPETITIONS", "get_competition", "find_adapter", "write_digits", "load_code"):
+        assert name not in script
+    both = pack_layout(ensemble_layout(make_spec("imet"), SRC, Path()), spec=house.kernel_spec()).text
+    assert "\nIMET = ImageTable(" in both and "\nDIGITS = " not in both
