@@ -26,6 +26,7 @@ class ImageRoom:
     needed: int  # bytes of all decoded images
     kept: list[str]  # a text for each kind
     again: int  # decodes beside the first of each image
+    short: bool  # whether whole images find no room; boxes are always cut out of another decode
 
     @property
     def hours(self) -> float:
@@ -40,7 +41,7 @@ def room_on_kaggle(spec: EnsembleSpec, images: int, devices: int) -> ImageRoom:
     """
     rooms = [room_of_stage(stage, images, devices) for stage in spec.stages]
     return ImageRoom(max(room.needed for room in rooms), [text for room in rooms for text in room.kept],
-                     sum(room.again for room in rooms))
+                     sum(room.again for room in rooms), any(room.short for room in rooms))
 
 
 def room_of_stage(stage: StageSpec, images: int, devices: int) -> ImageRoom:
@@ -54,4 +55,6 @@ def room_of_stage(stage: StageSpec, images: int, devices: int) -> ImageRoom:
         places.insert(0, Place(None, int(FREE_MEMORY * RAM_SHARE)))
     plan = plan_canvases(images, uses, places)
     again = sum((images - kept.rows) * uses[kept.kind] for kept in plan)
-    return ImageRoom(canvas_bytes(images, list(uses)), [kept.text() for kept in plan], again)
+    whole = [kept for kept in plan if kept.kind.geometry.kind != "box"]
+    return ImageRoom(canvas_bytes(images, [kept.kind for kept in whole]), [kept.text() for kept in plan], again,
+                     any(kept.rows < images for kept in whole))
