@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from foldpack.settings.outputs import Classes
 from foldpack.settings.stages import (
     ClassDecision,
-    Classes,
     Decision,
     FoldSpec,
     LabelsDecision,

@@ -27,7 +27,7 @@ NEEDED = "needed"
 SETTINGS = {"Boxes": "settings/outputs.py", "RunConfig": "settings/run.py", "NetConfig": "settings/network.py",
             "RecipeConfig": "commands/recipe.py",
             "EnsembleSpec": "settings/ensemble.py", "StageSpec": "settings/stages.py",
-            "FilesSpec": "settings/file_members.py"}
+            "FilesSpec": "settings/file_members.py", "NamedOutputs": "settings/outputs.py"}
 # What is one of several kinds, and the section that has them.
 KINDS = {"Outputs": "Outputs", "Fuse": "Ways to fuse", "Decision": "Decisions"}
 WORDS = (

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from foldpack.data.runs import checkpoint_path, read_meta
+from foldpack.data.runs import checkpoint_path, gallery_path, read_meta
 from foldpack.errors import FoldpackError
 from foldpack.files import link_or_copy, sha256_file, write_atomic
 from foldpack.keyring.keyring import KeyNotFoundError, Keyring
 from foldpack.sealed.container import SealedError, SealedInfo, new_data_key, read_sealed_header, seal_file
 from foldpack.sealed.keys import write_keys_file
-from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, booster_role, fold_role, sealed_parts
-from foldpack.settings.stages import LINKS, BoosterSpec, StageSpec, FoldSpec, MemberSpec
+from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, booster_role, fold_role, gallery_role, sealed_parts
+from foldpack.settings.outputs import Classes, Values
+from foldpack.settings.stages import BoosterSpec, FoldSpec, MemberSpec, Outputs, StageSpec
 
 INDEX_VERSION = 1
 
@@ -93,18 +94,28 @@ class SealedStore:
 
 
 def seal_members(spec: EnsembleSpec, runs: Path, store: SealedStore) -> tuple[EnsembleSpec, dict[str, str]]:
-    """Seal every checkpoint. Returns the spec with `file` and `header` filled in, and the keys by file name.
+    """Seal every checkpoint and its gallery. Returns the spec with `file` and `header` filled in, and the keys by file
+    name.
 
     Raises StageError when a run is gone or its weights changed since the search.
     """
-    checkpoints = {(member.run, fold.fold): require_checkpoint(runs, stage, member, fold) for stage in spec.stages
-                   for member in stage.members for fold in member.folds}  # all, before the first is sealed
+    every = [(stage, member, fold) for stage in spec.stages for member in stage.members for fold in member.folds]
+    for stage, member, fold in every:  # all, before the first is sealed
+        require_checkpoint(runs, stage, member, fold)
     keys: dict[str, str] = {}
 
-    def sealed(run: str, fold: FoldSpec) -> FoldSpec:
-        entry = store.entry(checkpoints[run, fold.fold], fold.sha256, fold_role(run, fold.fold))
+    def entry_of(path: Path, sha256: str, role: str) -> dict[str, str]:
+        entry = store.entry(path, sha256, role)
         keys[entry.file] = bytes(store.keyring.data_key(entry.file_id)).hex()
-        return fold.model_copy(update={"file": entry.file, "header": entry.header})
+        return {"file": entry.file, "header": entry.header}
+
+    def sealed(run: str, fold: FoldSpec) -> FoldSpec:
+        changes: dict[str, object] = dict(
+            entry_of(checkpoint_path(runs / run, fold.fold), fold.sha256, fold_role(run, fold.fold)))
+        if fold.gallery is not None:
+            changes["gallery"] = fold.gallery.model_copy(update=entry_of(
+                gallery_path(runs / run, fold.fold), fold.gallery.sha256, gallery_role(run, fold.fold)))
+        return fold.model_copy(update=changes)
 
     stages = [stage.model_copy(update={"members": [
         member.model_copy(update={"folds": [sealed(member.run, fold) for fold in member.folds]})
@@ -135,20 +146,30 @@ def seal_boosters(spec: EnsembleSpec, folder: Path, store: SealedStore) -> tuple
     return spec.model_copy(update={"stages": stages}), keys
 
 
-def require_checkpoint(runs: Path, stage: StageSpec, member: MemberSpec, fold: FoldSpec) -> Path:
-    """The checkpoint that the ensemble was fitted on. Raises StageError, or DataError for a missing run."""
+def require_checkpoint(runs: Path, stage: StageSpec, member: MemberSpec, fold: FoldSpec) -> None:
+    """Raises StageError where a checkpoint, or its gallery, is not that which the ensemble was fitted on; DataError for
+    a missing run."""
     meta = read_meta(runs / member.run)
-    link, classes = LINKS[meta.task], stage.outputs.names
-    if (meta.classes, link, meta.size) != (classes, stage.outputs.link, member.size):
-        raise StageError(f"{runs / member.run}: {link}, {len(meta.classes)} classes and {meta.size} px do not fit the "
-                         f"stage '{stage.name}' ({stage.outputs.link}, {len(classes)} classes, {member.size} px); "
-                         "run ./ensemble_search.py again")
-    path = checkpoint_path(runs / member.run, fold.fold)
-    if not path.is_file():
-        raise StageError(f"{path}: the weights of fold {fold.fold} are missing; train the run again and search again")
-    if sha256_file(path) != fold.sha256:
-        raise StageError(f"{path}: the weights changed since the search; run ./ensemble_search.py again")
-    return path
+    outputs = meta.outputs
+    if (outputs.model_copy(update={"prior": stage.outputs.prior}), meta.size) != (stage.outputs, member.size):
+        raise StageError(f"{runs / member.run}: {outputs_words(outputs)} and {meta.size} px do not fit the stage "
+                         f"'{stage.name}' ({outputs_words(stage.outputs)}, {member.size} px); run ./ensemble_search.py "
+                         "again")
+    parts = [("weights", "are", checkpoint_path(runs / member.run, fold.fold), fold.sha256)]
+    if fold.gallery is not None:
+        parts.append(("gallery", "is", gallery_path(runs / member.run, fold.fold), fold.gallery.sha256))
+    for what, verb, path, digest in parts:
+        if not path.is_file():
+            raise StageError(f"{path}: the {what} of fold {fold.fold} {verb} missing; train the run again and search "
+                             "again")
+        if sha256_file(path) != digest:
+            raise StageError(f"{path}: the {what} changed since the search; run ./ensemble_search.py again")
+
+
+def outputs_words(outputs: Outputs) -> str:
+    """What a network gives, in words, to tell two apart."""
+    kind = outputs.link if isinstance(outputs, Classes) else outputs.kind
+    return f"{kind}, {len(outputs.names)} {'columns' if isinstance(outputs, Values) else 'classes'}"
 
 
 def lay_out_weights(spec: EnsembleSpec, store: SealedStore, folder: Path, slug: str) -> None:

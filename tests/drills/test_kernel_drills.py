@@ -288,7 +288,8 @@ def test_a_disk_that_is_really_small(drill: Drill, pages: int) -> None:
     (trial.output).rmdir()
     kept.rename(trial.output)
     written = trial.require_valid()
-    assert code == 0 if pages == 40 else code in (1, 2) or pages == 6, trial.log
+    assert code in ((0,) if pages == 40 else (0, 1, 2)), trial.log
+    assert code or trial.answer() == drill.unbroken  # predictions without room there went to the temporary folder
     assert written or pages <= 3, trial.log
     if code:
         assert "No space left on device" in trial.log or "are needed" in trial.log, trial.log
@@ -325,7 +326,7 @@ def test_a_worker_that_hangs_is_replaced(drill: Drill) -> None:
     trial = drill.trial()
     assert drill.run(trial, "--workers", "2", fault=("hang", 6)) == 0, trial.log
     assert trial.answer() == drill.unbroken
-    assert "no answer for rows 0 to 72 in time" in trial.log
+    assert re.search(r"no answer for rows \d+ to \d+ in time", trial.log), trial.log
 
 
 def test_mounts_that_moved_were_renamed_or_doubled(drill: Drill, tmp_path: Path) -> None:

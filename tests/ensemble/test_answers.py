@@ -16,6 +16,7 @@ from foldpack.data.answers import number_texts
 from foldpack.data.rows import Rows
 from foldpack.ensemble.answers import answers_of, prior_rows
 from foldpack.errors import DataError
+from foldpack.settings.outputs import Values
 from foldpack.settings.stages import (
     ClassDecision,
     Decision,
@@ -24,7 +25,6 @@ from foldpack.settings.stages import (
     Outputs,
     ProbsDecision,
     RankingDecision,
-    Values,
     ValuesDecision,
 )
 

@@ -31,7 +31,7 @@ def test_scores_are_those_of_brute_force_for_any_block(neighbours: int, block: i
     labels = np.random.default_rng(2).integers(0, 7, 41)
     labels[labels == 3] = 4  # an identity that has no item
     labels[7] = 6  # and some that have few
-    scores = identity_scores(queries, gallery, labels, 8, neighbours, block)
+    scores = identity_scores(queries, gallery, labels, 8, neighbours, block=block)
     assert scores.dtype == np.float32 and scores.shape == (23, 8)
     np.testing.assert_allclose(scores, by_hand(queries, gallery, labels, 8, neighbours), atol=1e-6)
     assert (scores[:, [3, 7]] == 0).all()
@@ -63,3 +63,9 @@ def test_a_lost_query_scores_nan_and_changes_no_other() -> None:
     scores, whole = identity_scores(lost, gallery, labels, 3, 2), identity_scores(queries, gallery, labels, 3, 2)
     assert np.isnan(scores[1]).all()
     np.testing.assert_allclose(scores[[0, 2]], whole[[0, 2]], atol=1e-6)
+
+
+def test_the_class_of_none_scores_the_same_for_every_query() -> None:
+    queries, gallery, labels = unit(9, 4, 9), unit(6, 4, 10), np.array([0, 0, 1, 1, 2, 2])
+    plain, scores = (identity_scores(queries, gallery, labels, 4, none=none) for none in (False, True))
+    assert (scores[:, 3] == np.float32(0.25)).all() and (scores[:, :3] == plain[:, :3]).all()

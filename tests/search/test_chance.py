@@ -235,7 +235,7 @@ def test_runs_are_held_against_chance_too_also_from_a_compact_store(tmp_path, mo
     folders = [tmp_path / name for name in ("a", "b", "noise")]
     for store in (1 << 28, 3 * 4 * 160 * 12):
         small = partial(compact_cells, store_bytes=store)
-        monkeypatch.setattr("foldpack.search.runs.compact_cells", small)
+        monkeypatch.setattr("foldpack.search.run_rows.compact_cells", small)
         _, numbers = search_runs("best", folders, RunSearch())
         [warning] = numbers["warnings"]
         assert warning.startswith("noise: accuracy 0.0") and "it looks unrelated to the labels" in warning

@@ -15,7 +15,8 @@ from foldpack.metrics.registry import get_metric
 from foldpack.search.find import SearchOptions, find_ensemble
 from foldpack.search.level2.files import write_level2
 from foldpack.search.level2.fit import Level2Options, fit_level2, gather_candidates
-from foldpack.search.runs import RunSearch, run_cells, run_level2, run_options, run_spec
+from foldpack.search.run_rows import run_cells
+from foldpack.search.runs import RunSearch, run_level2, run_options, run_spec
 from foldpack.settings.ensemble import write_spec
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import build_kernel

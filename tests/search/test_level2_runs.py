@@ -20,7 +20,8 @@ from foldpack.search.files.blend_files import blend_files
 from foldpack.search.find import SearchOptions, find_ensemble
 from foldpack.search.level2.fit import Level2Options, fit_level2, gather_candidates
 from foldpack.search.report.report import report_html, report_lines
-from foldpack.search.runs import RunSearch, run_cells, run_level2, run_options, run_spec, run_stream, search_runs
+from foldpack.search.run_rows import run_cells, run_stream
+from foldpack.search.runs import RunSearch, run_level2, run_options, run_spec, search_runs
 from foldpack.settings.ensemble import read_spec, write_spec
 
 N, C = 640, len(CLASSES)
@@ -140,7 +141,7 @@ def test_a_compact_store_gives_the_same_table(tmp_path):
 def test_a_gain_over_a_blend_that_is_not_fully_known_is_not_believed(tmp_path, monkeypatch):
     """A store that cannot hold what the threshold selects makes the blend look worse than it is."""
     specialists(tmp_path, "multilabel")
-    monkeypatch.setattr("foldpack.search.runs.compact_cells", partial(compact_cells, store_bytes=15_000))
+    monkeypatch.setattr("foldpack.search.run_rows.compact_cells", partial(compact_cells, store_bytes=15_000))
     _, spec, numbers = search(tmp_path)
     assert not spec.last.level2 and numbers["level2"]["gain"] > numbers["level2"]["gain_se"]
     assert any("level 2 is not believed: only probabilities above" in note for note in numbers["notes"])

@@ -18,6 +18,7 @@ def member(run: str = "one", **changes: object) -> dict:
 
 OUTPUTS = {"kind": "classes", "link": "softmax", "names": ["0", "no"], "prior": [0.25, 0.75]}
 SIGMOID = {**OUTPUTS, "link": "sigmoid"}
+VECTORS = {"kind": "vectors", "names": OUTPUTS["names"], "prior": OUTPUTS["prior"], "dim": 8}
 
 
 def stage(**changes: object) -> dict:
@@ -109,6 +110,11 @@ def test_version_1_is_lifted_into_one_stage(tmp_path: Path) -> None:
         ({"outputs": {**OUTPUTS, "names": ["a"], "prior": [1.0]}}, "outputs: networks need 2 names or more, a"),
         ({"decision": labels(max_labels=1, min_labels=2)}, "at least 2 and at most 1 labels an item do not fit"),
         ({"outputs": {**OUTPUTS, "prior": []}}, "outputs: networks need 2 names or more, and a prior"),
+        ({"outputs": VECTORS}, "stages.0: fuse 'scores' does not fit outputs 'vectors': neighbours goes with vectors"),
+        ({"fuse": {"kind": "neighbours"}}, "stages.0: fuse 'neighbours' does not fit outputs 'classes'"),
+        ({"outputs": VECTORS, "fuse": {"kind": "neighbours"}}, "run 'one': each fold of vectors needs its gallery"),
+        ({"members": [member(folds=[{"fold": 1, "sha256": "a" * 64, "gallery": {"sha256": "b" * 64}}])]},
+         "run 'one': each fold of vectors needs its gallery, and no other has one; search again"),
         ({"memebers": []}, "unknown key 'stages.0.memebers': did you mean 'members'?"),
     ],
 )

@@ -25,7 +25,8 @@ from foldpack.predict.views import View
 from foldpack.sealed.container import new_data_key, seal_file
 from foldpack.settings.ensemble import fold_role
 from foldpack.settings.network import NetConfig
-from foldpack.settings.stages import Classes, FoldSpec, MemberSpec
+from foldpack.settings.outputs import Classes
+from foldpack.settings.stages import FoldSpec, MemberSpec
 from foldpack.tasks.classify import CLASSIFY, ClassifyTask
 from foldpack.tasks.predictor import StagePredictor
 from foldpack.tasks.protocol import Task

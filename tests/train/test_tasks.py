@@ -11,14 +11,13 @@ import torch
 from small_house import tiny_config, write_small_folds
 
 from foldpack.competitions.digits_source import write_digits
-from foldpack.data.runs import checkpoint_path, read_run
+from foldpack.data.runs import checkpoint_path, gallery_path, read_run
 from foldpack.ensemble.neighbours import identity_scores
-from foldpack.errors import DataError
 from foldpack.files import sha256_file
 from foldpack.metrics.registry import get_metric
 from foldpack.models.checkpoint import CheckpointInfo, ModelError, read_checkpoint, restore_net
 from foldpack.models.embedder import build_embedder
-from foldpack.models.gallery import gallery_path, read_gallery
+from foldpack.models.gallery import read_gallery
 from foldpack.models.regressor import build_regressor
 from foldpack.predict.loop import predict_logits
 from foldpack.settings.run import ConfigError, RunConfig, parse_config
@@ -26,7 +25,6 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.fit import FoldTraining, fit_fold
 from foldpack.train.halve import halve_run
 from foldpack.train.run import train_run
-from foldpack.train.targets import read_values
 
 CPU = torch.device("cpu")
 
@@ -144,13 +142,6 @@ def test_what_does_not_fit_the_task_is_refused_before_training(changes: dict, wo
     with pytest.raises(ConfigError) as caught:
         train_run(tiny_config(**changes), tmp_path, tmp_path / "folds.csv", tmp_path / "runs", quiet)
     assert words in str(caught.value)
-
-
-def test_a_cell_that_is_no_number_is_named() -> None:
-    columns = {"age": ["3", "4.5"], "weight": ["1e2", "nan"]}
-    assert read_values({"age": columns["age"]}, ["a", "b"], "folds.csv").tolist() == [[3.0], [4.5]]
-    with pytest.raises(DataError, match="folds.csv: weight of id 'b' is 'nan'; task 'regress' needs a finite number"):
-        read_values(columns, ["a", "b"], "folds.csv")
 
 
 @pytest.fixture(scope="module")

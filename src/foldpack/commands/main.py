@@ -6,6 +6,7 @@ check` in a pre-commit hook should not wait for it.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -34,23 +35,38 @@ DataOption = Annotated[Path, typer.Option("--data", help="the competition's fold
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]
 
 
+class DigitsRecipe(StrEnum):
+    """The recipes of the embedded digits."""
+
+    digits = "digits"
+    values = "digits-values"
+    retrieval = "digits-retrieval"
+
+
 @app.callback()
 def program(version: VersionOption = False) -> None:
     """Train fold models, blend them, and pack them into one Kaggle kernel."""
 
 
 @app.command()
-def demo(work: WorkOption = Path("."), keyring: KeyringOption = None) -> None:
+def demo(
+    kind: Annotated[DigitsRecipe, typer.Argument(help="which of the digits competitions")] = DigitsRecipe.digits,
+    work: WorkOption = Path("."),
+    keyring: KeyringOption = None,
+) -> None:
     """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
     from foldpack.commands.project import tool_configs
     from foldpack.commands.recipe import run_recipe
-    from foldpack.competitions.digits_source import share_right, write_digits
+    from foldpack.competitions.digits import DIGITS_LAYOUTS
+    from foldpack.competitions.digits_source import digits_score, write_digits
 
-    data, answers = work / "build/digits/competition", work / "build/digits/answers.csv"
-    write_digits(data, answers)
-    result = run_recipe("digits", data, work, keyring=keyring, configs_folder=tool_configs())
-    print(f"oof accuracy {result.oof:.4f}")
-    print(f"kernel accuracy {share_right(result.submission, answers):.4f}")
+    name, layout = kind.value, DIGITS_LAYOUTS[kind.value]
+    data, answers = work / f"build/{name}/competition", work / f"build/{name}/answers.csv"
+    write_digits(data, answers, layout=layout)
+    result = run_recipe(name, data, work, keyring=keyring, configs_folder=tool_configs())
+    metric, score = digits_score(result.submission, answers, layout)
+    print(f"oof {result.metric} {result.oof:.4f}")
+    print(f"kernel {metric} {score:.4f}")
     print(f"submission {result.submission}")
 
 
@@ -73,7 +89,7 @@ def recipe(
 def folds(
     data: DataOption,
     competition: Annotated[str, typer.Option(help="the adapter that reads the folder")],
-    kind: Annotated[str, typer.Option(help="stratified, multilabel, grouped, stratified_grouped, multilabel_grouped")],
+    kind: Annotated[str, typer.Option(help="stratified, shuffled, multilabel, or a grouped kind: docs/commands.md")],
     count: Annotated[int, typer.Option(help="number of folds")] = 5,
     seed: Annotated[int, typer.Option(help="of the shuffle")] = 0,
     group_column: Annotated[str | None, typer.Option(help="column of the training CSV; its groups stay whole")] = None,

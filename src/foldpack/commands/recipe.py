@@ -27,6 +27,7 @@ from foldpack.settings.stages import Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import load_strict
 from foldpack.train.run import train_run
+from foldpack.train.targets import training_task
 from packer.rehearse.process import Ran, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
@@ -98,7 +99,8 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
     """
     name = recipe.metric or configs[0].metric
     metric = find_metric(name)
-    if problem := answer_problem(metric.name, metric.answer, task_answers(find_adapter(recipe.competition).task)):
+    task = training_task(configs[0], find_adapter(recipe.competition).task)
+    if problem := answer_problem(metric.name, metric.answer, task_answers(task)):
         where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
         raise ConfigError(f"{folder / where}: {problem}; name one of them as `metric` in recipe.yml, for the search; "
                           "the runs may keep theirs")

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 
 from foldpack.competitions.label_cells import split_labels
-from foldpack.settings.stages import Decision, GradesDecision, LabelsDecision, Outputs, RankingDecision, Values
+from foldpack.settings.outputs import Values
+from foldpack.settings.stages import Decision, GradesDecision, LabelsDecision, Outputs, RankingDecision
 
 
 def cell_rule(outputs: Outputs, decision: Decision, joiner: str) -> Callable[[str], str]:

@@ -12,13 +12,24 @@ import pandas as pd
 
 from foldpack.competitions.answer_cells import cell_rule
 from foldpack.competitions.image_files import ImageFolder
-from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels, twin_words
+from foldpack.competitions.label_cells import (
+    check_cells,
+    check_class_names,
+    check_single,
+    number_cells,
+    split_labels,
+    twin_words,
+)
 from foldpack.competitions.protocol import Labelled
 from foldpack.data.answers import Answers, number_texts
 from foldpack.data.items import Items, whole_images
-from foldpack.errors import DataError
+from foldpack.errors import DataError, did_you_mean
 from foldpack.files import failure_words
 from foldpack.settings.stages import StageSpec, numbered
+
+# One class an item; any number of them; one class, answered by several, likeliest first; a number.
+KINDS = ["multiclass", "multilabel", "ranking", "values"]
+JOINED = ("multilabel", "ranking")  # have several classes in an answer
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,7 @@ class ImageTable:
 
     name: str
     slug: str  # on Kaggle
-    task: str  # "multiclass" or "multilabel"
+    task: str  # what labels and answers are: a key of `KINDS`
     id_column: str
     label_column: str
     suffix: str  # what follows an id in its image's file name; empty if the id has it
@@ -37,30 +48,36 @@ class ImageTable:
     sample_csv: str = "sample_submission.csv"
     class_csv: str | None = None  # first column: all classes, one a row; None: the classes seen in train
     separator: str | None = None  # multilabel: between the classes of a label; None: white space
-    answer_separator: str | None = None  # multilabel: between those of an answer; None: the separator, else a space
+    answer_separator: str | None = None  # multilabel, ranking: between those of an answer; None: as above, else a space
+    none_class: str | None = None  # ranking: the label of items that are like no other, such as "new_whale"
 
     def __post_init__(self) -> None:
-        """Raises DataError for separators that do not fit the task."""
-        many = self.task == "multilabel"
-        for setting, value in (("separator", self.separator), ("answer_separator", self.answer_separator)):
+        """Raises DataError for a task that is none, and for settings that do not fit it."""
+        if self.task not in KINDS:
+            raise DataError(f"competition '{self.name}': unknown task '{self.task}': {did_you_mean(self.task, KINDS)}")
+        for setting, value, many in (("separator", self.separator, self.task == "multilabel"),
+                                     ("answer_separator", self.answer_separator, self.task in JOINED)):
             if value is not None and many != bool(value):
                 allowed = "None, or a text that is not empty" if many else "None, or '' if no sign joins labels"
                 raise DataError(f"competition '{self.name}': {setting} is {value!r}; allowed for task '{self.task}': "
                                 f"{allowed}")
+        if self.none_class is not None and self.task != "ranking":
+            raise DataError(f"competition '{self.name}': none_class is {self.none_class!r}; allowed for task "
+                            f"'{self.task}': None")
 
     @property
     def joiner(self) -> str:
-        """What stands between the classes of a multilabel answer."""
+        """What stands between the classes of an answer, where it has several."""
         return self.answer_separator or self.separator or " "
 
     def train(self, root: Path) -> Labelled:
-        """See `Competition`. `targets` are (n,) int64 class indices, or (n, C) bool for multilabel."""
+        """See `Competition`."""
         path = root / self.train_csv
         table = read_table(path, [self.id_column, self.label_column])
         if not len(table):
             raise DataError(f"{path}: the table has no rows; is the download complete?")
         labels = table[self.label_column].tolist()
-        if self.task == "multiclass" and "" in labels:
+        if self.task != "multilabel" and "" in labels:
             item = table[self.id_column].tolist()[labels.index("")]
             raise DataError(f"{path}: id '{item}' has no {self.label_column} ({labels.count('')} of {len(labels)} rows "
                             "have none); each needs one, so fill them in or drop these rows")
@@ -68,10 +85,13 @@ class ImageTable:
         if self.task == "multilabel" and self.separator is None and self.class_csv is None and (
                 twins := twin_words(labels)):
             items.notes.append(f"{path}: {twins}")
-        classes = class_names(self, root, labels)
         columns = {str(name): table[name].tolist() for name in table.columns}
+        given = {self.label_column: labels}
+        if self.task == "values":
+            return Labelled(path, items, number_cells(given, items.ids, path), [self.label_column], given, columns)
+        classes = class_names(self, root, labels)
         targets = encode_labels(self, labels, classes)
-        return Labelled(path, items, targets, classes, {self.label_column: labels}, columns)
+        return Labelled(path, items, targets, classes, given, columns, none=self.none_class in classes)
 
     def test(self, root: Path) -> Items:
         """See `Competition`. The sample submission decides rows, columns and their order; an id that it asks for twice
@@ -159,7 +179,7 @@ def read_sample(layout: ImageTable, root: Path) -> pd.DataFrame:
 
 
 def class_names(layout: ImageTable, root: Path, labels: list[str]) -> list[str]:
-    """All classes, in the column order of every probability matrix.
+    """All classes, in the column order of every probability matrix; `none_class` is the last.
 
     Raises DataError for fewer than two, and for labels or classes that the adapter's separator does not fit.
     """
@@ -178,6 +198,8 @@ def class_names(layout: ImageTable, root: Path, labels: list[str]) -> list[str]:
             check_class_names(names, str(source), layout.separator, layout.joiner)
     else:
         names, source = listed, root / str(layout.class_csv)
+    if layout.none_class in names:
+        names = [*(name for name in names if name != layout.none_class), str(layout.none_class)]
     if len(names) < 2:
         raise DataError(f"{source}: {len(names)} classes ({', '.join(names)}); at least two are needed")
     return names

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+
+import numpy as np
 
 from foldpack.errors import DataError
 
@@ -103,3 +106,17 @@ def check_class_names(names: list[str], source: str, separator: str | None, join
             shown = "white space" if sign is None or sign == " " else f"'{sign}'"
             raise DataError(f"{source}: class '{name}' cannot be read from {what}, where {shown} separates classes; "
                             f"set {setting} in the adapter to what no class has in it")
+
+
+def number_cells(columns: dict[str, list[str]], ids: list[str], source: Path) -> np.ndarray:
+    """Cells by column -> (n, T) float64. source: where they are from. Raises DataError for one that is no number."""
+    table = np.empty((len(ids), len(columns)))
+    for place, (name, cells) in enumerate(columns.items()):
+        for row, cell in enumerate(cells):
+            try:
+                table[row, place] = float(cell)
+            except ValueError:
+                table[row, place] = np.nan
+            if not np.isfinite(table[row, place]):
+                raise DataError(f"{source}: {name} of id '{ids[row]}' is '{cell}'; needed: a finite number")
+    return table

@@ -24,10 +24,11 @@ class Labelled:
 
     source: Path  # the file that says it, for messages
     items: Items
-    targets: np.ndarray  # (n,) int64 class indices, or (n, C) bool
-    classes: list[str]  # in the column order of every probability matrix
+    targets: np.ndarray  # (n,) int64 class indices, (n, C) bool, or (n, T) float64 values
+    classes: list[str]  # in the column order of every probability matrix; of values their columns
     labels: dict[str, list[str]]  # column -> the truth as people write it, for folds.csv
     columns: dict[str, list[str]] = field(default_factory=dict)  # all that the table says, to name groups by
+    none: bool = False  # the last class stands for items that are like no other
 
     def take(self, ids: list[str], source: Path) -> Labelled:
         """The rows of these ids, in their order. source: the file that names them. Raises DataError for others."""
@@ -37,9 +38,9 @@ class Labelled:
                             f"{len(ids)} are none); make the folds again with `foldpack folds`")
         rows = [place[item] for item in ids]
         items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes)
-        kept = ({name: [cells[row] for row in rows] for name, cells in part.items()}
-                for part in (self.labels, self.columns))
-        return Labelled(source, items, self.targets[rows], self.classes, *kept)
+        labels, columns = ({name: [cells[row] for row in rows] for name, cells in part.items()}
+                           for part in (self.labels, self.columns))
+        return Labelled(source, items, self.targets[rows], self.classes, labels, columns, self.none)
 
 
 class Competition(Protocol):
@@ -55,7 +56,7 @@ class Competition(Protocol):
 
     @property
     def task(self) -> str:
-        """"multiclass" or "multilabel"."""
+        """"multiclass", "multilabel", "ranking" (one class, answered by several) or "values" (numbers)."""
 
     @property
     def sample_csv(self) -> str:

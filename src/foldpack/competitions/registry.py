@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from foldpack.competitions.digits import DIGITS
+from foldpack.competitions.digits import DIGITS, DIGITS_RETRIEVAL, DIGITS_VALUES
 from foldpack.competitions.imet import IMET
 from foldpack.competitions.protocol import Competition
 from foldpack.errors import DataError, did_you_mean
 
 COMPETITIONS: dict[str, Competition] = {
     "digits": DIGITS,
+    "digits-retrieval": DIGITS_RETRIEVAL,
+    "digits-values": DIGITS_VALUES,
     "imet": IMET,
 }
 

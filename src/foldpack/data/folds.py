@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
 from foldpack.errors import DataError, did_you_mean
 from foldpack.files import atomic_path, failure_words, sha256_file, write_atomic
 
 FOLDS_VERSION = 1
+
+
+def shuffled_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Folds of equally many items, whatever their labels: for values. `groups` is not used."""
+    return _fold_of_row(KFold(n_folds, shuffle=True, random_state=seed).split(targets), len(targets))
 
 
 def stratified_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
@@ -74,6 +79,7 @@ def missing_groups(groups: np.ndarray) -> np.ndarray:
 
 FOLD_KINDS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] = {
     "stratified": stratified_folds,
+    "shuffled": shuffled_folds,
     "multilabel": multilabel_folds,
     "grouped": grouped_folds,
     "stratified_grouped": stratified_grouped_folds,
@@ -87,8 +93,8 @@ MULTI_LABEL_KINDS = ("multilabel", "multilabel_grouped")
 def make_folds(kind: str, targets: np.ndarray, groups: np.ndarray | None, n_folds: int, seed: int) -> np.ndarray:
     """Fold of every item, (n,) int64 in [0, n_folds).
 
-    targets: (n,) int64 class indices, or (n, C) bool. groups: (n,), needed by the grouped kinds; an item without a
-    group is one of its own.
+    targets: (n,) int64 class indices, (n, C) bool, or (n, T) float values. groups: (n,), needed by the grouped kinds;
+    an item without a group is one of its own.
     Raises DataError for an unknown kind, missing groups, targets of the wrong shape, or too few items.
     """
     if kind not in FOLD_KINDS:
@@ -96,6 +102,9 @@ def make_folds(kind: str, targets: np.ndarray, groups: np.ndarray | None, n_fold
     if kind in GROUPED_KINDS and groups is None:
         raise DataError(f"folds of kind '{kind}' need a group for every item; name the group column, or a file of "
                         "groups")
+    if kind in SINGLE_LABEL_KINDS + MULTI_LABEL_KINDS and targets.dtype.kind == "f":
+        raise DataError(f"folds of kind '{kind}' balance classes, and the labels are numbers; use one of: shuffled, "
+                        "grouped")
     if kind in SINGLE_LABEL_KINDS and targets.ndim != 1:
         raise DataError(f"folds of kind '{kind}' need one class an item; use one of: {', '.join(MULTI_LABEL_KINDS)}")
     if kind in MULTI_LABEL_KINDS and targets.ndim != 2:

@@ -26,8 +26,9 @@ from pydantic import Field
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.settings.network import Geometry, Sides
+from foldpack.settings.outputs import Classes, Values, Vectors
 from foldpack.settings.run import EmbedConfig
-from foldpack.settings.stages import HexDigest, MergeName, Name
+from foldpack.settings.stages import LINKS, HexDigest, MergeName, Name, Outputs
 from foldpack.settings.strict_model import StrictModel, parse_strict
 
 
@@ -76,6 +77,15 @@ class RunMeta(StrictModel):
         """Numbers that a network gives for an image: the last axis of oof.npy."""
         return len(self.classes) if self.embed is None else self.embed.dim
 
+    @property
+    def outputs(self) -> Outputs:
+        """What its networks give, as a stage names it."""
+        if self.embed is not None:
+            return Vectors(names=self.classes, prior=self.prior, dim=self.embed.dim, none=self.none)
+        if self.task == "regress":
+            return Values(names=self.classes, prior=self.prior)
+        return Classes(link=LINKS[self.task], names=self.classes, prior=self.prior)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -92,6 +102,11 @@ class Run:
 def checkpoint_path(folder: Path, fold: int) -> Path:
     """Where the weights of a fold lie."""
     return folder / f"fold{fold}.safetensors"
+
+
+def gallery_path(folder: Path, fold: int) -> Path:
+    """Where the gallery of a fold's checkpoint lies."""
+    return folder / f"fold{fold}.gallery.safetensors"
 
 
 def write_array(path: Path, array: np.ndarray) -> str:

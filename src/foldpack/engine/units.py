@@ -20,6 +20,12 @@ class Unit:
         """What the sealed weights are bound to."""
         return fold_role(self.member.run, self.fold.fold)
 
+    @property
+    def headers(self) -> set[str]:
+        """Of the sealed files without which it cannot be answered: its weights, and their gallery if they have one."""
+        gallery = [] if self.fold.gallery is None else [str(self.fold.gallery.header)]
+        return {str(self.fold.header), *gallery}
+
 
 def plan_units(stage: StageSpec) -> list[Unit]:
     """All units of a stage in the plan's order; those that the plan does not name follow, one fold of every member at

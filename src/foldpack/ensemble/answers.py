@@ -10,6 +10,7 @@ from foldpack.data.answers import Answers
 from foldpack.data.rows import Rows
 from foldpack.ensemble.candidates import top_classes
 from foldpack.ensemble.thresholds import cut_grades, decide, with_new_score
+from foldpack.settings.outputs import Values
 from foldpack.settings.stages import (
     ClassDecision,
     Decision,
@@ -17,7 +18,6 @@ from foldpack.settings.stages import (
     LabelsDecision,
     Outputs,
     RankingDecision,
-    Values,
     numbered,
 )
 

@@ -16,12 +16,13 @@ LEVEL2_SHARE = 0.02  # of the time left that level 2 may take after a unit; afte
 
 
 class ScoreFuser:
-    """Fuses column `probs` (n, C) float32 of units: `tasks.protocol.Fuser`."""
+    """Fuses one column (n, C) float32 of units: `tasks.protocol.Fuser`."""
 
-    def __init__(self, stage: StageSpec, n_items: int, starts: np.ndarray | None = None) -> None:
+    def __init__(self, stage: StageSpec, n_items: int, starts: np.ndarray | None = None, column: str = "probs") -> None:
         """starts: where the items of each image begin; None: an item an image."""
         self.stage = stage
         self.starts = starts
+        self.column = column
         self.booster_texts: list[str] = []
         self.level2_seconds = 0.0
         self._blend = MemberBlend(stage, n_items)
@@ -29,7 +30,7 @@ class ScoreFuser:
 
     def add(self, unit: Unit, rows: Rows) -> None:
         """Take one finished unit in; what is raised leaves the sums as they were."""
-        self._blend.add(unit.member.run, rows.columns["probs"])
+        self._blend.add(unit.member.run, rows.columns[self.column])
         self._blended = None
 
     def forget(self, run: str) -> None:
@@ -45,7 +46,7 @@ class ScoreFuser:
 
     def result(self) -> tuple[Rows, Decision]:
         """The blend of the members that are there, and what to decide of it. Raises ValueError before the first."""
-        return Rows({"probs": self.blended()}, self.starts), self._blend.rule().decision
+        return Rows({self.column: self.blended()}, self.starts), self._blend.rule().decision
 
     def level2(self, seconds_left: float, last: bool) -> tuple[Rows, Decision] | None:
         """Level 2's answer; None where there is none, or while it would take too much of the time."""

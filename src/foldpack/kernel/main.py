@@ -67,7 +67,7 @@ def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | Non
             run_stages(kernel, tasks)
             kernel.submission.check()
         if options.probs is not None and kernel.rows is not None:
-            save_probs(options.probs, kernel.rows.columns["probs"])
+            save_probs(options.probs, next(iter(kernel.rows.columns.values())))
     except FoldpackError as failure:
         print(f"error: {failure}", flush=True)
         return end_early(kernel, start, EXIT_INPUT, str(failure))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import torch
+
 from foldpack.competitions.protocol import Competition
 from foldpack.data.rows import Rows
 from foldpack.engine.deadline import Deadline
@@ -17,8 +19,9 @@ from foldpack.kernel.start import KernelStart
 from foldpack.kernel.submission import Submission
 from foldpack.models.classifier import MakeNet
 from foldpack.predict.device import ProbedDevice, cpu_device, probe_devices
+from foldpack.sealed.container import load_sealed_tensors
 from foldpack.sealed.format import DataKey
-from foldpack.settings.ensemble import EnsembleSpec, sealed_parts
+from foldpack.settings.ensemble import EnsembleSpec, SealedPart, sealed_parts
 from foldpack.settings.stages import Decision
 
 
@@ -75,6 +78,11 @@ class KernelSession:
             raise InputError(missing_text(missing, self.input, damaged))
         if missing:
             self.log.note("inputs missing", missing=missing, damaged=damaged)
+
+    def open_sealed(self, part: SealedPart) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """Tensors and metadata of a sealed file that was found. Raises SealedError."""
+        key = self.found_keys[Path(part.file).stem]
+        return load_sealed_tensors(self.files[part.header], key, part.role, part.header)
 
     def find_devices(self) -> None:
         """Try the GPUs, or take as many CPU processes as were asked for. Work begins here."""

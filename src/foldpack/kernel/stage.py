@@ -55,9 +55,9 @@ class StageRunner:
         self.log = kernel.log
         self.deadline = kernel.deadline.part(stage.share)
         self.images = len(items.ids)
-        self.units: list[Unit] = [unit for unit in plan_units(stage) if unit.fold.header in kernel.files]
+        self.units: list[Unit] = [unit for unit in plan_units(stage) if unit.headers <= kernel.files.keys()]
         self.whole: set[int] = set()  # finished units that are in the store for good
-        self.finished = FinishedUnits(task.fuser(stage, items), self.units, self.rows_of)
+        self.finished = FinishedUnits(task.fuser(stage, items, kernel.open_sealed), self.units, self.rows_of)
         spare = next((own_folder(parent, kernel.scratch) / "units" for parent in temp_parents()), None)
         self.store = UnitStore(kernel.units / stage.name, task.layout(stage.outputs, items), spare)
         self.unit_keys: list[str] = []

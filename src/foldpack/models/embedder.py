@@ -18,7 +18,8 @@ class UnitLength(nn.Module):
         return normalize(vectors.float(), dim=1)
 
 
-def build_embedder(net: NetConfig, dim: int, pretrained: bool = False,
+def build_embedder(
+    net: NetConfig, dim: int, pretrained: bool = False,
                    make: MakeNet | None = None) -> nn.Module:
     """A network (B, C, H, W) float32 normalised -> (B, dim) float32 of length 1.
 

@@ -35,11 +35,6 @@ class Gallery:
     identities: np.ndarray
 
 
-def gallery_path(folder: Path, fold: int) -> Path:
-    """Where the gallery of a fold lies in the folder of its run."""
-    return folder / f"fold{fold}.gallery.safetensors"
-
-
 def save_gallery(path: Path, gallery: Gallery, info: GalleryInfo) -> None:
     """Write it atomically."""
     tensors = {"vectors": torch.from_numpy(gallery.vectors), "identities": torch.from_numpy(gallery.identities)}

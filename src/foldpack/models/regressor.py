@@ -40,7 +40,8 @@ class TargetUnits(nn.Module):
         return standard.float() * self.deviation + self.mean
 
 
-def build_regressor(net: NetConfig, targets: int, pretrained: bool = False,
+def build_regressor(
+    net: NetConfig, targets: int, pretrained: bool = False,
                     make: MakeNet | None = None) -> nn.Module:
     """A network (B, C, H, W) float32 normalised -> (B, targets) float32 values.
 

@@ -10,16 +10,14 @@ import numpy as np
 from pydantic import Field
 
 from foldpack.competitions.adapters import find_adapter
-from foldpack.data.runs import Run, read_array, read_run
+from foldpack.data.runs import Run, RunMeta, read_run
 from foldpack.ensemble.blend import blend_probs
-from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.metrics.answers import answer_problem, task_answers
 from foldpack.metrics.plugin import find_metric
-from foldpack.metrics.registry import Metric
-from foldpack.search.cells.cells import Cells
-from foldpack.search.cells.compact import Stream, compact_cells
-from foldpack.search.checks.chance import Reader, check_chance
+from foldpack.metrics.registry import METRICS, Metric
+from foldpack.search.cells.cells import Cells, Kind
+from foldpack.search.checks.chance import check_chance
 from foldpack.search.checks.lint import duplicate_notes, score_notes
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
 from foldpack.search.hours.cost import START_SECONDS, Machine, MemberCost
@@ -27,15 +25,16 @@ from foldpack.search.level2.files import remove_boosters
 from foldpack.search.level2.fit import Level2Options, require_level2_fits
 from foldpack.search.level2.step import Level2Source, add_level2
 from foldpack.search.report.report import Report, report_numbers
+from foldpack.search.run_rows import cell_folds, run_cells, run_reader, run_stream
 from foldpack.search.spec_parts import decision_spec, fitted_spec, fuse_spec, metric_spec
 from foldpack.search.weights.solvers import in_space
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec
 from foldpack.settings.stages import (
-    LINKS,
-    Classes,
     FoldSpec,
+    GallerySpec,
     MemberSpec,
     Name,
+    Neighbours,
     PlanSpec,
     PrefixSpec,
     ShareSpec,
@@ -91,8 +90,9 @@ def search_runs(
     require_same_rows(runs)
     runs = [replace(run, ids=runs[0].ids) for run in runs]  # forty lists of ids would be as large as the store
     metric = find_metric(asked.metric or runs[0].meta.metric)
-    require_metric_fits(metric, runs[0].meta.task)
-    cells, folds = run_cells(runs, progress), runs[0].fold
+    require_metric_fits(metric, runs[0].meta)
+    asked = with_none(asked, runs[0].meta)
+    cells, folds = run_cells(runs, progress), cell_folds(runs[0])
     if asked.level2 is not None:
         require_level2_fits(cells, folds, asked.options.rule, asked.level2)
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
@@ -137,32 +137,6 @@ def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) 
         raise DataError("level 2 on a blend of ranks needs all predictions in memory; leave rank out of --spaces")
     return Level2Source([member.run for member in stage.members], members, blend, part.with_values(blended[None]),
                         np.asarray(stage.outputs.prior, dtype=np.float32), tuple(floor_notes(cells, found)))
-
-
-def run_cells(runs: list[Run], progress: Progress | None = None) -> Cells:
-    """The runs' probabilities, views merged; in a compact store where they are too many for memory."""
-
-    report = None if progress is None else lambda share: progress("reading", share)
-    classes = len(runs[0].meta.classes)
-    return compact_cells([run_stream(run) for run in runs], np.asarray(runs[0].targets), classes, progress=report)
-
-
-def run_stream(run: Run) -> Stream:
-    """(first, end) -> the run's probabilities of these rows, its views merged.
-
-    The file is mapped anew each time: pages of a map that stays open count as memory of this process.
-    """
-    path = run.folder / "oof.npy"
-    return lambda first, end: merge_view_probs(read_array(path)[:, first:end], run.meta.task, run.meta.merge)
-
-
-def run_reader(runs: list[Run]) -> Reader:
-    """(run, items) -> its probabilities of these items, from the file, which is mapped anew as in `run_stream`."""
-
-    def read(m: int, items: np.ndarray) -> np.ndarray:
-        return merge_view_probs(read_array(runs[m].folder / "oof.npy")[:, items], runs[m].meta.task, runs[m].meta.merge)
-
-    return read
 
 
 def floor_notes(cells: Cells, found: Found) -> list[str]:
@@ -228,6 +202,8 @@ def require_same_rows(runs: list[Run]) -> None:
             ("ids", run.ids == first.ids),
             ("folds", np.array_equal(run.fold, first.fold)),
             ("targets", same_targets(run, first)),
+            ("outputs", run.meta.outputs == first.meta.outputs),
+            ("neighbours", run.meta.embed == first.meta.embed),
         ):
             if not same:
                 raise DataError(f"runs '{first.meta.run}' and '{run.meta.run}' differ in their {what}; blend runs "
@@ -245,20 +221,34 @@ def same_targets(run: Run, other: Run) -> bool:
     return run.meta.targets_sha256 == other.meta.targets_sha256 or np.array_equal(run.targets, other.targets)
 
 
-def require_metric_fits(metric: Metric, task: str) -> None:
-    """Raises DataError for a metric that scores nothing which a kernel can hand in of runs of this task."""
-    if task not in LINKS:
-        raise DataError(f"runs of task '{task}' have no kernel yet; allowed: {', '.join(LINKS)}")
-    if problem := answer_problem(metric.name, metric.answer, task_answers(task)):
+def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
+    """Raises DataError for a metric that does not score what the kernel of such runs hands in."""
+    if problem := answer_problem(metric.name, metric.answer, task_answers(meta.task)):
         raise DataError(f"{problem}, or a .py file that says what it `needs`; name one of them with --metric")
-    if task == "multilabel" and metric.hit_at:
+    if meta.task == "multilabel" and metric.hit_at:
         raise DataError(f"metric '{metric.name}' knows one right class an item, but these runs have any number of "
                         "them; name a mean average precision with --metric, such as map5")
+    if meta.none and not metric.map_at:
+        raise DataError(f"metric '{metric.name}' does not say where '{meta.classes[-1]}' stands in a ranking; allowed: "
+                        f"{', '.join(sorted(name for name, one in METRICS.items() if one.map_at))}; name one of them "
+                        "with --metric")
+
+
+def with_none(asked: RunSearch, meta: RunMeta) -> RunSearch:
+    """The same search, which also looks for the score of the class that stands for "none of the others"."""
+    if not meta.none:
+        return asked
+    return replace(asked, options=replace(asked.options, rule=replace(asked.options.rule, new_class=True)))
 
 
 def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:
     """The YAML of what was found. Runs without weight are left out."""
     meta = runs[0].meta
+    task = meta.task if meta.task in ("regress", "embed") else "classify"
+    fuse = fuse_spec(found.blend)
+    if meta.embed is not None:
+        fuse = Neighbours(**fuse.model_dump(exclude={"kind"}), neighbours=meta.embed.neighbours)
+    kind: Kind = "values" if task == "regress" else "exclusive" if meta.outputs.exclusive else "labels"
     return EnsembleSpec(
         name=name,
         competition=meta.competition,
@@ -266,14 +256,13 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
         metric=metric_spec(found),
         budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
         stages=[StageSpec(
-            name="classify",
-            task="classify",
-            outputs=Classes(link=LINKS[meta.task], names=meta.classes, prior=meta.prior),
+            name=task,
+            task=task,
+            outputs=meta.outputs,
             members=[member_of(runs[m], float(found.blend.weights[m])) for m in found.used],
             plan=_plan_spec(runs, found),
-            fuse=fuse_spec(found.blend),
-            decision=decision_spec(found.metric, "exclusive" if meta.task == "multiclass" else "labels",
-                                   found.decision, found.rule),
+            fuse=fuse,
+            decision=decision_spec(found.metric, kind, found.decision, found.rule),
         )],
     )
 
@@ -293,7 +282,9 @@ def member_of(run: Run, weight: float) -> MemberSpec:
         geometry=meta.geometry,
         channels=meta.channels,
         seconds_per_image=float(f"{meta.seconds_per_image:.3g}"),
-        folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256) for fold in meta.folds],
+        folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256,
+                        gallery=None if fold.gallery is None else GallerySpec(sha256=fold.gallery))
+               for fold in meta.folds],
     )
 
 

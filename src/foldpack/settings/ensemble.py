@@ -148,9 +148,11 @@ class SealedPart:
 
 
 def sealed_parts(spec: EnsembleSpec) -> list[SealedPart]:
-    """Every sealed file of a sealed ensemble: folds, then the boosters of level 2."""
+    """Every sealed file of a sealed ensemble: folds, galleries, then the boosters of level 2."""
     parts = [SealedPart(fold_role(member.run, fold.fold), str(fold.file), str(fold.header))
              for member in spec.members for fold in member.folds]
+    parts += [SealedPart(gallery_role(member.run, fold.fold), str(fold.gallery.file), str(fold.gallery.header))
+              for member in spec.members for fold in member.folds if fold.gallery is not None]
     return parts + [SealedPart(booster_role(number), str(one.sealed), str(one.header))
                     for number, one in enumerate(spec.boosters)]
 
@@ -163,6 +165,11 @@ def booster_role(number: int) -> str:
 def fold_role(run: str, fold: int) -> str:
     """What the sealed weights of a fold are bound to; the reader says it, so a valid but swapped file is refused."""
     return f"{run}/fold{fold}"
+
+
+def gallery_role(run: str, fold: int) -> str:
+    """What the sealed gallery of a fold's checkpoint is bound to."""
+    return f"{fold_role(run, fold)}/gallery"
 
 
 def parse_spec(data: object, source: Path | str = "SPEC") -> EnsembleSpec:

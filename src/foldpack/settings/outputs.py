@@ -39,6 +39,44 @@ class Boxes(NamedOutputs):
         return True
 
 
+class Classes(NamedOutputs):
+    """Outputs: a probability of each class. The prior is the share of each class, [0, 1]."""
+
+    kind: Literal["classes"] = "classes"
+    link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one class an item is right."""
+        return self.link == "softmax"
+
+
+class Values(NamedOutputs):
+    """Outputs: real values. The prior is the mean of each."""
+
+    kind: Literal["values"] = "values"
+    link: Literal["identity"] = "identity"
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one column an item is right: values stand for themselves."""
+        return False
+
+
+class Vectors(NamedOutputs):
+    """Outputs: embeddings, which a gallery turns into a score of each identity. The prior is the share of each."""
+
+    kind: Literal["vectors"] = "vectors"
+    link: Literal["softmax"] = "softmax"  # one identity an item is right
+    dim: Annotated[int, Field(ge=2)]  # numbers of a vector
+    none: bool = False  # the last class is no identity: it stands for items that are like no other
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one class an item is right: always."""
+        return True
+
+
 class BoxUnion(StrictModel):
     """Fuse: all boxes of all units; of those that overlap by more than `nms`, a label at a time, the best score."""
 

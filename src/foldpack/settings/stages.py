@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.settings.file_members import FilesSpec
 from foldpack.settings.network import Geometry, Sides, check_pixels
-from foldpack.settings.outputs import Boxes, BoxUnion, HandOnDecision, NamedOutputs
+from foldpack.settings.outputs import Boxes, BoxUnion, Classes, HandOnDecision, Values, Vectors
 from foldpack.settings.strict_model import StrictModel
 
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
@@ -57,6 +57,14 @@ def check_merge_name(name: str) -> str:
 MergeName = Annotated[str, AfterValidator(check_merge_name)]
 
 
+class GallerySpec(StrictModel):
+    """The gallery of a checkpoint. `file` and `header` are filled in when it is sealed."""
+
+    sha256: HexDigest  # of the plain safetensors file
+    file: str | None = None  # opaque name of the sealed file
+    header: HexDigest | None = None  # SHA-256 of the sealed file's header
+
+
 class FoldSpec(StrictModel):
     """One checkpoint of a member. `file` and `header` are filled in when the weights are sealed."""
 
@@ -64,6 +72,7 @@ class FoldSpec(StrictModel):
     sha256: HexDigest  # of the plain safetensors file
     file: str | None = None  # opaque name of the sealed file
     header: HexDigest | None = None  # SHA-256 of the sealed file's header: pins this very version
+    gallery: GallerySpec | None = None  # what its queries are compared with
 
 
 class MemberSpec(StrictModel):
@@ -95,30 +104,6 @@ class MemberSpec(StrictModel):
         return self
 
 
-class Classes(NamedOutputs):
-    """Outputs: a probability of each class. The prior is the share of each class, [0, 1]."""
-
-    kind: Literal["classes"] = "classes"
-    link: Literal["softmax", "sigmoid"]  # softmax: one class an item is right; sigmoid: any number of them
-
-    @property
-    def exclusive(self) -> bool:
-        """Whether one class an item is right."""
-        return self.link == "softmax"
-
-
-class Values(NamedOutputs):
-    """Outputs: real values. The prior is the mean of each."""
-
-    kind: Literal["values"] = "values"
-    link: Literal["identity"] = "identity"
-
-    @property
-    def exclusive(self) -> bool:
-        """Whether one column an item is right: values stand for themselves."""
-        return False
-
-
 class ScoreBlend(StrictModel):
     """Fuse: a weighted sum of the members' probabilities. What is summed, and what becomes of it: `ensemble.spaces`."""
 
@@ -127,6 +112,13 @@ class ScoreBlend(StrictModel):
     power: Annotated[float, Field(gt=0)] = 1.0  # of "power"
     scale: float = 1.0  # of "logit": the inverse temperature of the sum; of "linear": below 0 with weights of any sign
     bias: float = 0.0  # of "logit" where labels are decided apart, and of "linear"
+
+
+class Neighbours(ScoreBlend):
+    """Fuse: the scores of identities by each checkpoint's own gallery, `ensemble.neighbours`, then a blend of them."""
+
+    kind: Literal["neighbours"] = "neighbours"  # type: ignore[assignment]
+    neighbours: Annotated[int, Field(ge=1)] = 1  # nearest gallery items of an identity that count
 
 
 class ClassDecision(StrictModel):
@@ -184,8 +176,8 @@ class GradesDecision(StrictModel):
         return self
 
 
-Outputs = Annotated[Classes | Values | Boxes, Field(discriminator="kind")]
-Fuse = Annotated[ScoreBlend | BoxUnion, Field(discriminator="kind")]
+Outputs = Annotated[Classes | Values | Vectors | Boxes, Field(discriminator="kind")]
+Fuse = Annotated[ScoreBlend | Neighbours | BoxUnion, Field(discriminator="kind")]
 Decision = Annotated[
     ClassDecision | LabelsDecision | ProbsDecision | RankingDecision | ValuesDecision | GradesDecision
     | HandOnDecision,
@@ -319,6 +311,18 @@ class StageSpec(StrictModel):
                              f"{', '.join(allowed)}")
         if strange := [name for name in numbered(self.outputs, self.decision) if name not in self.outputs.names]:
             raise ValueError(f"decision.classes names '{strange[0]}', which is none of the classes")
+        return self
+
+    @model_validator(mode="after")
+    def _galleries_fit(self) -> StageSpec:
+        retrieval = isinstance(self.outputs, Vectors)
+        if retrieval != isinstance(self.fuse, Neighbours):
+            raise ValueError(f"fuse '{self.fuse.kind}' does not fit outputs '{self.outputs.kind}': neighbours goes "
+                             "with vectors, and only with them")
+        for member in self.members:
+            if any((fold.gallery is not None) != retrieval for fold in member.folds):
+                raise ValueError(f"run '{member.run}': each fold of vectors needs its gallery, and no other has one; "
+                                 "search again")
         return self
 
     @model_validator(mode="after")

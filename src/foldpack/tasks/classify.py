@@ -15,7 +15,9 @@ from foldpack.models.classifier import MakeNet, build_classifier
 from foldpack.predict.batch import Batch, logit_rows, stacked_logits
 from foldpack.predict.views import View
 from foldpack.settings.network import NetConfig
-from foldpack.settings.stages import Classes, StageSpec
+from foldpack.settings.outputs import Classes
+from foldpack.settings.stages import StageSpec
+from foldpack.tasks.protocol import OpenSealed
 
 
 class ClassifyTask:
@@ -45,7 +47,7 @@ class ClassifyTask:
         probs = merge_view_probs(stacked_logits(views), "multiclass" if outputs.exclusive else "multilabel", how)
         return Rows({"probs": probs}, views[0].starts)
 
-    def fuser(self, stage: StageSpec, items: Items) -> ScoreFuser:
+    def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> ScoreFuser:
         """A blend of scores, then level 2."""
         return ScoreFuser(stage, len(items), None if items.box is None else items.starts)
 

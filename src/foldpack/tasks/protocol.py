@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -14,8 +15,12 @@ from foldpack.ensemble.finished_units import Fuser
 from foldpack.models.classifier import MakeNet
 from foldpack.predict.batch import Batch
 from foldpack.predict.views import View
+from foldpack.settings.ensemble import SealedPart
 from foldpack.settings.network import NetConfig
 from foldpack.settings.stages import StageSpec
+
+# A sealed part of the spec -> its tensors on the CPU, and its metadata. Raises SealedError.
+OpenSealed = Callable[[SealedPart], tuple[dict[str, torch.Tensor], dict[str, str]]]
 
 
 class Task(Protocol):
@@ -40,8 +45,8 @@ class Task(Protocol):
     def merge_views(self, views: list[Rows], how: str, outputs: Any) -> Rows:
         """One answer out of several views: the same in out-of-fold predictions, search and kernel."""
 
-    def fuser(self, stage: StageSpec, items: Items) -> Fuser:
-        """What makes one answer of the units of a stage."""
+    def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> Fuser:
+        """What makes one answer of the units of a stage. sealed: opens what else is sealed beside their weights."""
 
     def fallback(self, outputs: Any, items: Items) -> Rows:
         """A row an image, for those that are lost: the prior, no box, no neighbour."""

@@ -21,6 +21,7 @@ from foldpack.data.runs import (
     RunMeta,
     append_log,
     checkpoint_path,
+    gallery_path,
     read_array,
     write_array,
     write_meta,
@@ -33,7 +34,7 @@ from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import METRICS
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError, build_classifier, require_output
-from foldpack.models.gallery import Gallery, GalleryInfo, gallery_path, read_gallery, save_gallery
+from foldpack.models.gallery import Gallery, GalleryInfo, read_gallery, save_gallery
 from foldpack.models.own_network import own_network
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views, parse_view, require_inputs
@@ -45,7 +46,7 @@ from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.losses import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.steps import METRICS_OF_TASK, STEPS
-from foldpack.train.targets import read_values, training_task
+from foldpack.train.targets import training_targets, training_task
 
 Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
@@ -134,10 +135,9 @@ def load_training_set(
     if canvas.warning:
         say(f"warning: {canvas.warning}")
     task = training_task(config, competition.task)
-    targets, classes = labelled.targets, labelled.classes
-    if task == "regress":
-        targets, classes = read_values(labelled.labels, items.ids, str(labelled.source)), list(labelled.labels)
-    return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, task)
+    targets, classes = training_targets(task, labelled)
+    none = labelled.none and task == "embed"
+    return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, task, none)
 
 
 def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[int]:

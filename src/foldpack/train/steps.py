@@ -121,7 +121,7 @@ class VectorStep(TrainStep):
     def answers(self, outputs: np.ndarray, gallery: Gallery | None) -> np.ndarray:
         assert gallery is not None
         return identity_scores(merge_view_vectors(outputs), gallery.vectors, gallery.identities,
-                               len(self.data.classes), self.config.embed.neighbours)
+                               len(self.data.classes), self.config.embed.neighbours, self.data.none)
 
     def score(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
         if self.data.none:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from foldpack.errors import DataError
+from foldpack.competitions.label_cells import number_cells
+from foldpack.competitions.protocol import Labelled
 from foldpack.settings.run import ConfigError, RunConfig
 
 # task of a run -> the label kinds it can learn from
-LABELS_OF_TASK = {"classify": ("multiclass", "multilabel"), "regress": ("multiclass",), "embed": ("multiclass",)}
+LABELS_OF_TASK = {"classify": ("multiclass", "multilabel", "ranking"), "regress": ("values", "multiclass"),
+                  "embed": ("ranking", "multiclass")}
 
 
 def training_task(config: RunConfig, labels: str) -> str:
-    """"multiclass", "multilabel", "regress" or "embed". labels: the adapter's task.
+    """What is learned: "multiclass", "multilabel", "regress" or "embed". labels: the adapter's task.
 
     Raises ConfigError where the labels do not have what the run's task learns.
     """
@@ -20,19 +22,16 @@ def training_task(config: RunConfig, labels: str) -> str:
     if labels not in allowed:
         raise ConfigError(f"run '{config.run}': task '{config.task}' does not fit the {labels} labels of competition "
                           f"'{config.competition}'; allowed: {', '.join(allowed)}")
-    return labels if config.task == "classify" else config.task
+    if config.task != "classify":
+        return config.task
+    return "multilabel" if labels == "multilabel" else "multiclass"
 
 
-def read_values(columns: dict[str, list[str]], ids: list[str], source: str) -> np.ndarray:
-    """Label cells, by column -> (n, T) float64. source: where they are from. Raises DataError for what is no number."""
-    table = np.empty((len(ids), len(columns)))
-    for place, (name, cells) in enumerate(columns.items()):
-        for row, cell in enumerate(cells):
-            try:
-                table[row, place] = float(cell)
-            except ValueError:
-                table[row, place] = np.nan
-            if not np.isfinite(table[row, place]):
-                raise DataError(f"{source}: {name} of id '{ids[row]}' is '{cell}'; task 'regress' needs a finite "
-                                "number for every item")
-    return table
+def training_targets(task: str, labelled: Labelled) -> tuple[np.ndarray, list[str]]:
+    """(targets, what their columns are called) as `TrainingSet` has them. task: as `training_task` gives.
+
+    Raises DataError for labels that are no numbers where the task needs them.
+    """
+    if task != "regress" or labelled.targets.dtype.kind == "f":
+        return labelled.targets, labelled.classes
+    return number_cells(labelled.labels, labelled.items.ids, labelled.source), list(labelled.labels)

@@ -17,7 +17,8 @@ from foldpack.data.decode import decode_image
 from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
-from foldpack.settings.stages import ClassDecision, Classes, FoldSpec, MemberSpec, ScoreBlend, StageSpec
+from foldpack.settings.outputs import Classes
+from foldpack.settings.stages import ClassDecision, FoldSpec, MemberSpec, ScoreBlend, StageSpec
 from packer.build.kernel_folder import Build, with_fallback
 from packer.rehearse.images import images_of, noise_images, write_competition
 from packer.rehearse.process import RehearsalError

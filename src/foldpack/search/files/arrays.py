@@ -29,7 +29,8 @@ from foldpack.search.spec_parts import decision_spec, fuse_spec, metric_spec
 from foldpack.search.weights.solvers import in_space
 from foldpack.settings.ensemble import EnsembleSpec
 from foldpack.settings.file_members import FilesSpec
-from foldpack.settings.stages import Classes, StageSpec, Values
+from foldpack.settings.outputs import Classes, Values
+from foldpack.settings.stages import StageSpec
 
 
 def files_ensemble(name: str, inputs: ArrayInputs, found: Found) -> EnsembleSpec:
