@@ -30,13 +30,12 @@ hours: 2.0
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout whose only recipe is small. Its scripts run in this process, to save their imports."""
+    """A project whose only recipe is small. Its commands run in this process, to save their imports."""
     root = tmp_path / "project"
     (root / "configs" / "small").mkdir(parents=True)
     (root / "configs" / "small" / "recipe.yml").write_text(RECIPE)
     for run in RUNS:
         (root / "configs" / "small" / f"{run}.yml").write_text(config_text(tiny_config(run)))
-    (root / "kernels").mkdir()
     monkeypatch.chdir(root)
 
     def in_process(arguments: list[str]) -> None:
