@@ -11,11 +11,13 @@ from foldpack.engine.units import plan_units
 from foldpack.predict.room import RAM_SHARE, SPARE_ROOM, TEMP_LIMIT, Place
 from foldpack.predict.scratch import canvas_bytes, plan_canvases
 from foldpack.settings.ensemble import EnsembleSpec
+from foldpack.settings.outputs import Boxes, Vectors
 from foldpack.settings.stages import StageSpec
 
 FREE_MEMORY = 29_000_000_000  # bytes of a GPU session
 WORKING_BYTES = 20_000_000_000  # below /kaggle/working
 CORES = 4  # of a session with T4 GPUs
+BOX_BYTES = 24  # four edges, a score and a label
 DECODE_SECONDS = 0.043  # of one core for a JPEG of 2048 x 1366 pixels; docs/decoding.md
 
 
@@ -47,7 +49,7 @@ def room_of_stage(stage: StageSpec, images: int, devices: int) -> ImageRoom:
     """The same of one stage."""
     units = plan_units(stage)
     uses = Counter(canvas_kind(unit.member) for unit in units)
-    predictions = 4 * images * len(stage.outputs.names) * len(units)
+    predictions = images * row_bytes(stage) * len(units)
     working = max(0, WORKING_BYTES - SPARE_ROOM - predictions)
     places = [Place(Path("/tmp"), TEMP_LIMIT), Place(Path("/kaggle/working"), working)]
     if devices == 1:  # several GPUs have a process each, and how much memory these may share is not known before
@@ -55,3 +57,11 @@ def room_of_stage(stage: StageSpec, images: int, devices: int) -> ImageRoom:
     plan = plan_canvases(images, uses, places)
     again = sum((images - kept.rows) * uses[kept.kind] for kept in plan)
     return ImageRoom(canvas_bytes(images, list(uses)), [kept.text() for kept in plan], again)
+
+
+def row_bytes(stage: StageSpec) -> int:
+    """Bytes of what a unit says of an image, at most."""
+    outputs = stage.outputs
+    if isinstance(outputs, Boxes):
+        return BOX_BYTES * outputs.most
+    return 4 * (outputs.dim if isinstance(outputs, Vectors) else len(outputs.names))
