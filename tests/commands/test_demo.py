@@ -9,10 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small_house import PROJECT, RUNS, House, tiny_config
-from test_bad_input import deploy, search
 
 from foldpack.commands.main import app as foldpack
-from foldpack.commands.recipe import RecipeError, run_recipe, run_script
+from foldpack.commands.recipe import FOLDPACK, RecipeError, run_recipe, run_step
 from foldpack.commands.run_app import run_app
 from foldpack.competitions.digits_source import digits_score
 from foldpack.errors import DataError
@@ -31,22 +30,18 @@ hours: 2.0
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout whose only recipe is small. Its scripts run in this process, to save their imports."""
+    """A project whose only recipe is small. Its commands run in this process, to save their imports."""
     root = tmp_path / "project"
     (root / "configs" / "small").mkdir(parents=True)
     (root / "configs" / "small" / "recipe.yml").write_text(RECIPE)
     for run in RUNS:
         (root / "configs" / "small" / f"{run}.yml").write_text(config_text(tiny_config(run)))
-    (root / "kernels").mkdir()
     monkeypatch.chdir(root)
 
-    def in_process(script: Path, arguments: list[str], work: Path) -> None:
-        app = {"ensemble_search.py": search, "deploy_kernel.py": deploy}[script.name]
-        with monkeypatch.context() as patch:
-            patch.chdir(work)
-            assert run_app(app, arguments) == 0
+    def in_process(arguments: list[str]) -> None:
+        assert run_app(foldpack, arguments[len(FOLDPACK):]) == 0
 
-    monkeypatch.setattr("foldpack.commands.recipe.run_script", in_process)
+    monkeypatch.setattr("foldpack.commands.recipe.run_step", in_process)
     return root
 
 
@@ -76,7 +71,7 @@ def test_a_script_that_fails_is_named(tmp_path: Path) -> None:
     script = tmp_path / "fail.py"
     script.write_text("raise SystemExit(7)")
     with pytest.raises(RecipeError, match="fail.py a b ended with exit code 7; see above"):
-        run_script(script, ["a", "b"], tmp_path)
+        run_step([str(script), "a", "b"])
 
 
 def test_the_score_counts_every_answer_that_was_asked_for(tmp_path: Path) -> None:
