@@ -62,6 +62,12 @@ class Commands:
     def yaml(self) -> dict:
         return load_strict(Path("ensembles/e.yml").read_text(), "ensembles/e.yml")
 
+    def stage(self) -> dict:
+        return self.yaml()["stages"][0]
+
+    def members(self) -> list[dict]:
+        return self.stage()["files"]["members"]
+
     def _run(self, *arguments) -> None:
         self.capsys.readouterr()
         try:
