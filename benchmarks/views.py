@@ -20,7 +20,7 @@ import timm
 import torch
 from peers import find_peer
 
-from foldpack.predict.view_pixels import apply_views, split_views
+from foldpack.predict.view_pixels import split_views, stack_views
 from foldpack.predict.views import VIEW_TURNS, parse_view
 
 
@@ -29,7 +29,8 @@ def stacked(net: torch.nn.Module, images: torch.Tensor, batch: int, size: int) -
     views, parts = [parse_view(name) for name in VIEW_TURNS], []
     rows = max(1, batch // len(views))
     for start in range(0, len(images), rows):
-        logits = net(apply_views(views, images[start : start + rows], size)).float()
+        [(_, shown)] = stack_views(views, images[start : start + rows], size)
+        logits = net(shown).float()
         parts.append(split_views(logits, len(views)).softmax(-1).mean(0))
     return torch.cat(parts)
 

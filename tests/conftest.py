@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 # The same examples on every machine and in every run; `FOLDPACK_TESTS=random make test` looks for new ones.
-settings.register_profile("same", derandomize=True, database=None)
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
 if os.environ.get("FOLDPACK_TESTS") != "random":
     settings.load_profile("same")
 # Tiny networks are quickest on one thread, and several threads stall each other on a busy machine.

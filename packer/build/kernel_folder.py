@@ -8,8 +8,11 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Competition
+from foldpack.data.rows import Rows
 from foldpack.ensemble.answers import answers_of, prior_rows
 from foldpack.files import write_atomic
 from foldpack.keyring.keyring import Keyring
@@ -95,7 +98,10 @@ def build_kernel(spec_path: Path, src: Path, runs: Path, build: Path, owner: str
 def with_fallback(spec: EnsembleSpec, competition: Competition) -> EnsembleSpec:
     """The ensemble with the columns that it answers, and the cells of a row of which nothing is known."""
     stage = spec.last
-    cells = competition.table(answers_of(prior_rows(stage.outputs, 1), stage.decision, stage.outputs))
+    unknown = prior_rows(stage.outputs, 1)
+    if stage.items != "test":  # an image in which no box is known
+        unknown = Rows(prior_rows(stage.outputs, 0).columns, np.zeros(2, dtype=np.int64))
+    cells = competition.table(answers_of(unknown, stage.decision, stage.outputs))
     table = AnswerTableSpec(sample=competition.sample_csv, id_column=competition.id_column, columns=list(cells))
     return spec.model_copy(update={"table": table, "fallback": {name: column[0] for name, column in cells.items()}})
 

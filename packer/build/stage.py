@@ -17,6 +17,7 @@ from foldpack.sealed.container import SealedError, SealedInfo, new_data_key, rea
 from foldpack.sealed.keys import write_keys_file
 from foldpack.settings.ensemble import KEYS_FILE, EnsembleSpec, booster_role, fold_role, gallery_role, sealed_parts
 from foldpack.settings.outputs import Classes, Values
+from foldpack.settings.project_code import is_project_code
 from foldpack.settings.stages import BoosterSpec, FoldSpec, MemberSpec, Outputs, StageSpec
 
 INDEX_VERSION = 1
@@ -148,13 +149,12 @@ def seal_boosters(spec: EnsembleSpec, folder: Path, store: SealedStore) -> tuple
 
 def require_checkpoint(runs: Path, stage: StageSpec, member: MemberSpec, fold: FoldSpec) -> None:
     """Raises StageError where a checkpoint, or its gallery, is not that which the ensemble was fitted on; DataError for
-    a missing run."""
-    meta = read_meta(runs / member.run)
-    outputs = meta.outputs
-    if (outputs.model_copy(update={"prior": stage.outputs.prior}), meta.size) != (stage.outputs, member.size):
-        raise StageError(f"{runs / member.run}: {outputs_words(outputs)} and {meta.size} px do not fit the stage "
-                         f"'{stage.name}' ({outputs_words(stage.outputs)}, {member.size} px); run ./ensemble_search.py "
-                         "again")
+    a missing run.
+
+    Of a task of the project's own the checkpoints alone are needed: `meta.json` says what our training made.
+    """
+    if not is_project_code(stage.task):
+        require_outputs(runs / member.run, stage, member)
     parts = [("weights", "are", checkpoint_path(runs / member.run, fold.fold), fold.sha256)]
     if fold.gallery is not None:
         parts.append(("gallery", "is", gallery_path(runs / member.run, fold.fold), fold.gallery.sha256))
@@ -164,6 +164,15 @@ def require_checkpoint(runs: Path, stage: StageSpec, member: MemberSpec, fold: F
                              "again")
         if sha256_file(path) != digest:
             raise StageError(f"{path}: the {what} changed since the search; run ./ensemble_search.py again")
+
+
+def require_outputs(folder: Path, stage: StageSpec, member: MemberSpec) -> None:
+    """Raises StageError where a run gives something else than the stage says; DataError for a missing run."""
+    meta = read_meta(folder)
+    outputs = meta.outputs
+    if (outputs.model_copy(update={"prior": stage.outputs.prior}), meta.size) != (stage.outputs, member.size):
+        raise StageError(f"{folder}: {outputs_words(outputs)} and {meta.size} px do not fit the stage '{stage.name}' "
+                         f"({outputs_words(stage.outputs)}, {member.size} px); run ./ensemble_search.py again")
 
 
 def outputs_words(outputs: Outputs) -> str:

@@ -166,6 +166,8 @@ def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
     devices = ACCELERATORS.get(wanted.accelerator, 1)
     said = (f"about {hours:.2f} h for {wanted.images:,} images on {devices} GPU{'s' * (devices > 1)}, each "
             f"{wanted.factor:g} times as slow as the device of the training, of a budget of {budget:g} h")
+    if any(stage.items != "test" for stage in spec.stages):
+        said += ", if an image has one box"
     if hours > budget * (1 - spec.budget.margin):
         yield Finding("warning", said, "the kernel will leave units out; search again with --images, --hours and "
                       "--devices, or with fewer views or a smaller network where even the cheapest members need more")
@@ -183,12 +185,14 @@ def check_images(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
         yield Finding("error", str(failure), "")
         return
     said = f"decoded images take {room.needed / 1e9:.1f} GB: {'; '.join(room.kept)}"
-    if not room.again:
+    if room.again:
+        said += (f". That is {room.again:,} decodes more, about {room.hours:.1f} h if an image costs as much as a JPEG "
+                 "of 2048 x 1366 pixels")
+    if room.short:
+        yield Finding("warning", said,
+                      "let runs share one side with `net.canvas`, or leave out the members of one side")
+    else:
         yield Finding("note", said, "")
-        return
-    yield Finding("warning", f"{said}. That is {room.again:,} decodes more, about {room.hours:.1f} h if an image "
-                  "costs as much as a JPEG of 2048 x 1366 pixels",
-                  "let runs share one side with `net.canvas`, or leave out the members of one side")
 
 
 def check_runs(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from one_decoded import decode_image
 
 from foldpack.competitions.digits_source import write_digits
-from foldpack.data.decode import decode_image
 from foldpack.data.geometry import CanvasKind
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from one_decoded import ImageError, decode_image
 from PIL import Image
 
-from foldpack.data.decode import ImageError, decode_image
 from foldpack.data.geometry import CanvasKind
 
 GREY = (np.arange(64, dtype=np.uint8) * 4).reshape(8, 8)

@@ -22,9 +22,10 @@ import numpy as np
 import pytest
 from bad_images import FILES, KINDS, SIDE, BadImage, jpeg, make_bad_images, pixels_of, png, png_chunks, png_of, saved
 from jpeg_reference import JpegData, read_jpeg_data
+from one_decoded import ImageError, decode_image
 from PIL import Image
 
-from foldpack.data.decode import MAX_FILE_BYTES, Decoded, ImageError, decode_image, decode_item
+from foldpack.data.decode import MAX_FILE_BYTES, Decoded, decode_item
 from foldpack.data.decode_bytes import check_image_bytes
 from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError

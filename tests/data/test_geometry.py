@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_decoded import decode_image
 from PIL import Image, ImageOps
 
-from foldpack.data.decode import decode_image, decode_item
+from foldpack.data.decode import decode_item
 from foldpack.data.geometry import CanvasKind, canvas_kind, fit_planes, image_frames, input_shape, to_canvas, to_file
 from foldpack.settings.network import Geometry, NetConfig
 

@@ -107,7 +107,8 @@ def test_arrays_that_do_not_fit_their_meta(tmp_path: Path) -> None:
         ({"version": 2}, "version: input should be 1, got 2"),
         ({"scor": 1.0}, "unknown key 'scor': did you mean 'score'?"),
         ({"folds": [{"fold": 0, "items": 1, "score": 1.0, "epoch": 0, "sha256": "x"}]}, "folds.0.sha256: "),
-        ({"task": "regression"}, "task: input should be 'multiclass' or 'multilabel', got 'regression'"),
+        ({"task": "regression"}, "task: input should be 'multiclass', 'multilabel', 'regress' or 'embed', got "
+         "'regression'"),
     ],
 )
 def test_a_meta_of_another_kind_is_refused(tmp_path: Path, change: dict, message: str) -> None:

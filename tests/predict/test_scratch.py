@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from one_decoded import decode_image
 from PIL import Image
 
 from foldpack.data import decode
-from foldpack.data.decode import Decoded, black_canvas, decode_image
+from foldpack.data.decode import Decoded, black_canvas
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import Items, whole_images
 from foldpack.predict import page_stream, room

@@ -17,7 +17,6 @@ from foldpack.predict.view_pixels import (
     apply_boxes,
     apply_points,
     apply_view,
-    apply_views,
     grey_pixels,
     output_size,
     show_window,
@@ -295,7 +294,7 @@ def test_a_stack_is_its_views_one_after_the_other(
 ) -> None:
     views, image = [parse_view(name) for name in names], picture(*image_size)
     image = image.contiguous(memory_format=torch.channels_last) if last else image
-    stacked = apply_views(views, image, size)
+    [(_, stacked)] = stack_views(views, image, size)
     assert stacked.shape == (len(views) * 2, 3, size, size)
     for row, view in zip(split_views(stacked, len(views)), views, strict=True):
         assert torch.equal(row, apply_view(view, image, size))
@@ -309,9 +308,9 @@ def test_a_stack_is_its_views_one_after_the_other(
 def test_a_stack_keeps_the_order_of_memory_that_the_network_likes() -> None:
     image = picture(8, 8).contiguous(memory_format=torch.channels_last)
     for names in (["identity"], ["rot90"], ["hflip", "transpose", "scale:1.25"]):
-        stacked = apply_views([parse_view(name) for name in names], image, 8)
+        [(_, stacked)] = stack_views([parse_view(name) for name in names], image, 8)
         assert stacked.is_contiguous(memory_format=torch.channels_last)
-        plain = apply_views([parse_view(name) for name in names], image.contiguous(), 8)
+        [(_, plain)] = stack_views([parse_view(name) for name in names], image.contiguous(), 8)
         assert plain.is_contiguous() and torch.equal(plain, stacked)
 
 
@@ -330,7 +329,7 @@ def test_a_window_that_several_views_share_is_resampled_once(monkeypatch) -> Non
         return show_window(window, images, size)
 
     monkeypatch.setattr("foldpack.predict.view_pixels.show_window", counted)
-    apply_views([parse_view(name) for name in expand_views(["d4+five-crop:0.8"])], picture(10, 10), 10)
+    stack_views([parse_view(name) for name in expand_views(["d4+five-crop:0.8"])], picture(10, 10), 10)
     assert len(seen) == len(set(seen)) == 5  # forty views; the mirror image of a corner is a corner
 
 

@@ -20,9 +20,11 @@ from foldpack.data.rows import Rows
 from foldpack.data.runs import gallery_path, read_run
 from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.blend import blend_probs
+from foldpack.errors import DataError
 from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.ranking import map_at_k
 from foldpack.metrics.regression import rmse
+from foldpack.search.level2.fit import Level2Options
 from foldpack.search.run_rows import run_reader_of
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
@@ -123,6 +125,12 @@ def test_the_yaml_makes_the_score_that_it_claims(place: Place) -> None:
         assert isinstance(stage.fuse, Neighbours) and stage.fuse.neighbours == 2
         assert isinstance(stage.decision, RankingDecision) and stage.decision.k == 5
         assert stage.decision.none_score is not None
+
+
+def test_level_two_is_refused_before_the_search(place: Place) -> None:
+    kind = {"digits-values": "values", "digits-retrieval": "vectors"}[place.name]
+    with pytest.raises(DataError, match=f"run 'first': it predicts {kind}, and level 2 chooses among classes; leave"):
+        search_runs(place.name, [place.runs / "first"], RunSearch(level2=Level2Options()))
 
 
 def test_a_kernel_gives_the_out_of_fold_numbers_of_its_fold(place: Place, tmp_path: Path) -> None:

@@ -230,7 +230,6 @@ def test_a_metric_that_no_kernel_is_scored_by_is_told_before_the_training(monkey
         "the search will need --metric with one of these"]
 
 
-
 def test_a_multilabel_competition_takes_metrics_of_labels() -> None:
     check_names(quick(competition="imet", metric="f2", loss={"name": "bce"}), IMET)
     with pytest.raises(ConfigError, match="metric 'accuracy' of probs does not fit the multilabel competition 'imet'"):

@@ -51,10 +51,6 @@ LYING = [ORIENTATIONS[tag] for tag in (5, 6, 7, 8)]  # height and width change p
 ONE_BIG_IMAGE = threading.Lock()
 
 
-class ImageError(DataError):
-    """An image that cannot be decoded."""
-
-
 @dataclass(frozen=True)
 class Decoded:
     """One file, decoded once. pixels: the canvas of each kind, (H, W, C) uint8, black for a fallback.
@@ -108,14 +104,6 @@ def decode_crops(path: Path, kind: CanvasKind, boxes: np.ndarray) -> np.ndarray 
 def black_canvas(kind: CanvasKind) -> np.ndarray:
     """(H, W, C) uint8 of an image without pixels."""
     return np.zeros((*kind.sides, kind.channels), dtype=np.uint8)
-
-
-def decode_image(path: Path, kind: CanvasKind) -> np.ndarray:
-    """`decode_item` for one kind: (H, W, C) uint8. Raises ImageError where it has no pixels."""
-    decoded = decode_item(path, [kind])
-    if decoded.state == "fallback":
-        raise ImageError(decoded.reason)
-    return decoded.pixels[kind]
 
 
 def read_image_bytes(path: Path) -> bytes:

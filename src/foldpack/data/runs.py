@@ -2,7 +2,7 @@
 
     config.yml           the configuration, every value spelled out
     fold<k>.safetensors  the best checkpoint of fold k, its config in the metadata
-    fold<k>.oof.npy      (V, n_k, C) logits of a fold while the run is unfinished
+    fold<k>.oof.npy      (V, n_k, C) outputs of a fold, kept so that more folds can be trained
     log.jsonl            one line an epoch
     fold<k>.gallery.safetensors  embed: the vectors of the items that fold k learned from: `models.gallery`
     oof.npy              (V, n, C) float16 or float32 logits, values or vectors, rows as in oof.csv; memory-mapped

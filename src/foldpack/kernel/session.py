@@ -97,11 +97,6 @@ class KernelSession:
         self.submission.write(rows, decision)
         self.rows = rows  # what could not be written was not handed in
 
-    @property
-    def answered(self) -> list[str]:
-        """Roles of the units of the last stage that are in the submission."""
-        return self.done.get(self.spec.last.name, [])
-
     def tidy(self) -> None:
         """Nothing is left for a restart to take up."""
         shutil.rmtree(self.units, ignore_errors=True)

@@ -49,7 +49,10 @@ class Rooms:
         self.left = [place.room for place in places]
 
     def offer(self, kind: CanvasKind, count: int) -> Kept:
-        """Where a kind of so many images goes, and how many of them fit."""
+        """Where a kind of so many images goes, and how many of them fit. Of boxes none: how many there are is not
+        known, so `crops.CropStream` cuts them anew for each unit."""
+        if kind.geometry.kind == "box":
+            return Kept(kind, None, 0, count)
         fits = [max(0, min(count, (left - count * PLACE.itemsize) // kind.most_bytes)) for left in self.left]
         for number, rows in enumerate(fits):
             if self.places[number].folder is None and rows < count:

@@ -51,12 +51,6 @@ def _stacked(parts: list[torch.Tensor]) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def apply_views(views: list[View], images: torch.Tensor, size: int) -> torch.Tensor:
-    """(B, C, H, W) float -> (V * B, C, size, size): view after view, each with its whole batch, in one tensor."""
-    [(_, stacked)] = stack_views(views, images, size)
-    return stacked
-
-
 def grey_pixels(pixels: torch.Tensor) -> torch.Tensor:
     """(..., 3) RGB, 0 to 255 -> the same shape, float32: the brightness (ITU-R 601-2) in all three channels."""
     weights = torch.tensor([0.299, 0.587, 0.114], device=pixels.device)

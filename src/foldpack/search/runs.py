@@ -29,6 +29,7 @@ from foldpack.search.run_rows import cell_folds, run_cells, run_reader, run_stre
 from foldpack.search.spec_parts import decision_spec, fitted_spec, fuse_spec, metric_spec
 from foldpack.search.weights.solvers import in_space
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec
+from foldpack.settings.outputs import Classes
 from foldpack.settings.stages import (
     FoldSpec,
     GallerySpec,
@@ -91,6 +92,9 @@ def search_runs(
     runs = [replace(run, ids=runs[0].ids) for run in runs]  # forty lists of ids would be as large as the store
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta)
+    if asked.level2 is not None and not isinstance(runs[0].meta.outputs, Classes):
+        raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
+                        "classes; leave --level2 out")
     asked = with_none(asked, runs[0].meta)
     cells, folds = run_cells(runs, progress), cell_folds(runs[0])
     if asked.level2 is not None:

@@ -27,6 +27,7 @@ from foldpack.settings.stages import (
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 
+BOX_DECISIONS = ("class", "labels", "ranking", "hand_on")  # of which an image may have any number
 KEYS_FILE = "foldpack-keys.json"  # in the private dataset of `keys: dataset`
 
 
@@ -111,6 +112,9 @@ class EnsembleSpec(StrictModel):
         for stage in self.stages:
             if stage.items not in ("test", before):
                 raise ValueError(f"stage '{stage.name}' takes items '{stage.items}'; allowed: test, the stage before")
+            if stage.items != "test" and stage.decision.kind not in BOX_DECISIONS:
+                raise ValueError(f"stage '{stage.name}' decides '{stage.decision.kind}' of boxes; allowed: "
+                                 f"{', '.join(BOX_DECISIONS)}, as an image is answered with what its boxes are")
             before = stage.name
         for stage, after in zip(self.stages, [*self.stages[1:], None], strict=True):
             if (stage.decision.kind == "hand_on") != (after is not None and after.items == stage.name):

@@ -1,7 +1,8 @@
 """Python of a project's own, named in settings and on command lines as `FILE.py:NAME`.
 
 FILE is counted from the folder that a command runs in, which is the project's. `:NAME` may be left out where it is what
-the thing is: `competition`, `network`, `metric` or `loss`. The file is run as code: only use one that you trust.
+the thing is: `competition`, `network`, `metric`, `loss` or `task`. The file is run as code: only use one that you
+trust.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def split_code(text: str, what: str) -> tuple[Path, str]:
 
 
 def load_code(text: str, what: str) -> Any:
-    """What `FILE.py:NAME` names. what: "competition", "network", "metric" or "loss".
+    """What `FILE.py:NAME` names. what: "competition", "network", "metric", "loss" or "task".
 
     Raises ProjectCodeError for a file that is missing, fails, or lacks the name.
     """

@@ -260,7 +260,7 @@ class StageSpec(StrictModel):
     """One stage: a task, its members, how they are fused, and what is decided."""
 
     name: Name
-    task: str  # a name that `kernels/kernel.py` knows
+    task: str  # a name of `tasks.registry`, or FILE.py:NAME of one of the project's own; of files: blend
     items: Name = "test"  # the test images, or the boxes of an earlier stage
     share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the time left at its start; binds once a unit is finished
     outputs: Outputs

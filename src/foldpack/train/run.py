@@ -176,7 +176,7 @@ class RunTrainer:
         self.say = say
 
     def part(self, fold: int) -> Path:
-        """Logits of one fold, kept until the run is finished and after, for resuming with more folds."""
+        """Outputs of one fold, kept until the run is finished and after, for resuming with more folds."""
         return self.folder / f"fold{fold}.oof.npy"
 
     def fold_is_finished(self, fold: int) -> bool:

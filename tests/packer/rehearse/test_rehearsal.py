@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from one_decoded import decode_image
 from PIL import Image
 from rich.console import Console
 
 from foldpack.competitions.adapters import find_adapter
-from foldpack.data.decode import decode_image
 from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
