@@ -34,6 +34,9 @@ class Part:
     imports: tuple[Import, ...]
 
 
+LEVEL2 = Part("open_level2", (Import("foldpack.ensemble.level2", "open_level2", "", 0, 1, ""),))
+
+
 def ensemble_layout(spec: dict[str, Any], src: Path, project: Path) -> Layout:
     """What is packed for an ensemble. src: the folder that holds `foldpack`; project: the user's own, where FILE.py of
     the spec lie. Raises PackError for a name that is in neither."""
@@ -46,10 +49,12 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
     adapter = find_part(spec["competition"], "competition", src, project, COMPETITIONS)
     tasks = {name: find_part(name, "task", src, project, TASKS) for name in tasks_of(spec)}
     networks = {place: own_part(place, "network", project) for place in networks_of_spec(spec)}
-    parts = [adapter, *tasks.values(), *networks.values()]
+    level2 = LEVEL2 if any(stage.get("level2") for stage in spec["stages"]) else Part("None", ())
+    parts = [adapter, *tasks.values(), *networks.values(), level2]
     imports = [each for line in GIVEN for each in parse_import(line)]
     imports += [each for part in parts for each in part.imports]
-    handed = {"tasks": dict_text(tasks), "adapter": adapter.expression, "networks": dict_text(networks)}
+    handed = {"tasks": dict_text(tasks), "adapter": adapter.expression, "networks": dict_text(networks),
+              "level2": level2.expression}
     page = ast.get_docstring(read_source(src / LOOP, LOOP).tree) or ""
     lines = [
         f'"""{page}\n"""', "", "from __future__ import annotations", "", *render_imports(imports), "", "",

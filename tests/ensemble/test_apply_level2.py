@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from foldpack.data.rows import Rows
+from foldpack.engine.units import plan_units
 from foldpack.ensemble.candidates import CANDIDATE_ROWS, candidate_table
-from foldpack.ensemble.level2 import apply_level2, level2_probs, read_booster
-from foldpack.ensemble.member_blend import MemberBlend
+from foldpack.ensemble.level2 import BoosterFuser, level2_probs, read_booster
+from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.errors import FoldpackError
 from foldpack.search.level2.boosters import BoosterFit, fit_booster
 from foldpack.settings.ensemble import parse_spec
@@ -44,16 +46,18 @@ def boosters(items: int = 400) -> list[tuple[str, str]]:
     return [(kind, fit_booster(kind, task, 0, {})[0]) for kind in ("lightgbm", "xgboost")]
 
 
-def test_level_two_waits_for_all_its_members_and_sees_the_mean_of_their_folds() -> None:
-    blend = MemberBlend(make_spec(), 6)
+def booster_fuser(spec: StageSpec, pair: list[tuple[str, str]], *units: tuple[str, np.ndarray]) -> BoosterFuser:
+    """After these units: run and (n, C) probabilities of each."""
+    fuser = BoosterFuser(spec, ScoreFuser(spec, len(units[0][1])), [text for _, text in pair])
+    of_run = {unit.member.run: unit for unit in plan_units(spec)}
+    for run, probs in units:
+        fuser.add(of_run[run], Rows({"probs": probs}))
+    return fuser
+
+
+def test_level_two_sees_the_mean_of_its_members_folds() -> None:
     first, second, other = softmax_rows(6), softmax_rows(6), softmax_rows(6)
-    blend.add("a", first)
-    blend.add("c", other)
-    assert not blend.level2_ready()
-    blend.add("b", other)
-    assert blend.level2_ready()
-    blend.add("a", second)
-    rows = blend.member_rows(2, 5)
+    rows = booster_fuser(make_spec(), [], ("a", first), ("c", other), ("b", other), ("a", second)).member_rows(2, 5)
     assert rows.dtype == np.float32 and rows.shape == (2, 3, C)
     assert rows[0] == pytest.approx(other[2:5])  # in the order of the fit
     assert rows[1] == pytest.approx((first + second)[2:5] / 2)
@@ -62,18 +66,8 @@ def test_level_two_waits_for_all_its_members_and_sees_the_mean_of_their_folds() 
 def test_one_finished_fold_is_given_to_level_two_bit_by_bit_in_any_blend_space() -> None:
     spec = make_spec()
     spec = spec.model_copy(update={"fuse": spec.fuse.model_copy(update={"space": "logit", "scale": 1.3})})
-    blend, probs = MemberBlend(spec, 6), softmax_rows(6)
-    blend.add("a", probs)
-    blend.add("b", probs)
-    assert (blend.member_rows(0, 6) == probs).all()
-
-
-def test_without_level_two_nothing_is_kept_for_it() -> None:
-    blend = MemberBlend(make_spec().model_copy(update={"level2": []}), 6)
-    blend.add("a", softmax_rows(6))
-    assert not blend.level2_ready()
-    with pytest.raises(FoldpackError, match="stage 'classify' has no level 2 to apply"):
-        apply_level2(make_spec().model_copy(update={"level2": []}), [], blend.member_rows, softmax_rows(6))
+    probs = softmax_rows(6)
+    assert (booster_fuser(spec, [], ("a", probs), ("b", probs)).member_rows(0, 6) == probs).all()
 
 
 def test_blocks_of_items_give_what_one_table_gives() -> None:
@@ -84,9 +78,11 @@ def test_blocks_of_items_give_what_one_table_gives() -> None:
     mean = np.mean([read_booster(kind, text)(table.features) for kind, text in pair], axis=0)
     answer = level2_probs(pair, lambda a, b: probs[:, a:b], blend, prior, 2)
     assert answer == pytest.approx(table.spread(mean, items, C), abs=1e-7)
-    spec = make_spec()
-    applied = apply_level2(spec, [text for _, text in pair], lambda a, b: probs[:, a:b], blend)
-    assert (applied == answer).all()
+    fuser = booster_fuser(make_spec(), pair, ("b", probs[0]), ("a", probs[1]))
+    better = fuser.better(1000.0, last=True)
+    assert better is not None
+    blend = fuser.result()[0].columns["probs"]
+    assert (better[0].columns["probs"] == level2_probs(pair, lambda a, b: probs[:, a:b], blend, prior, 2)).all()
 
 
 def test_noise_in_the_seventh_digit_hardly_changes_an_answer() -> None:

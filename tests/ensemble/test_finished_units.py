@@ -10,9 +10,10 @@ from test_apply_level2 import C, make_spec, softmax_rows
 
 from foldpack.data.rows import Rows
 from foldpack.engine.units import plan_units
-from foldpack.ensemble import score_fuser
+from foldpack.ensemble import level2
 from foldpack.ensemble.finished_units import FinishedUnits
-from foldpack.ensemble.score_fuser import LEVEL2_SHARE, ScoreFuser
+from foldpack.ensemble.level2 import LEVEL2_SHARE, BoosterFuser
+from foldpack.ensemble.score_fuser import ScoreFuser
 
 PLAN = plan_units(make_spec())  # a, b, c, a, b, c
 UNITS = [Rows({"probs": softmax_rows(7)}) for _ in PLAN]
@@ -78,34 +79,48 @@ def test_a_unit_that_cannot_be_read_or_blended_changes_nothing(order: tuple[int,
 
 
 @pytest.fixture
-def level2(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Level 2 answers with ones; the calls are counted."""
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Level 2 answers with ones; how many boosters it had each time."""
     calls: list[int] = []
 
-    def answer(spec: object, texts: list[str], rows: object, blended: np.ndarray) -> np.ndarray:
-        calls.append(len(texts))
-        return np.ones_like(blended)
+    def answer(boosters: list[tuple[str, str]], rows: object, blend: np.ndarray, *options: object) -> np.ndarray:
+        calls.append(len(boosters))
+        return np.ones_like(blend)
 
-    monkeypatch.setattr(score_fuser, "apply_level2", answer)
+    monkeypatch.setattr(level2, "level2_probs", answer)
     return calls
 
 
-def test_level_two_waits_for_its_members_and_its_boosters(level2: list[int]) -> None:
-    units = units_in((0, 2))  # b is missing
-    units.fuser.booster_texts = ["one", "two"]
-    assert units.level2(1000.0, last=False) is None
+def test_level_two_waits_for_its_members(answers: list[int]) -> None:
+    fuser = BoosterFuser(make_spec(), ScoreFuser(make_spec(), 7), ["one", "two"])
+    units = FinishedUnits(fuser, PLAN, UNITS.__getitem__)
+    assert not fuser.stale
+    units.add(0)
+    units.add(2)  # b is missing
+    assert fuser.better(1000.0, last=False) is None and fuser.stale
     units.add(1)
-    assert units.level2_units == 0
-    answer = units.level2(1000.0, last=False)
-    assert answer is not None and (answer[0].columns["probs"] == 1).all() and units.level2_units == 3
-    units.fuser.booster_texts = []
-    assert units.level2(1000.0, last=True) is None and level2 == [2]
+    answer = fuser.better(1000.0, last=False)
+    assert answer is not None and (answer[0].columns["probs"] == 1).all() and not fuser.stale and answers == [2]
+    assert blended(units) == blended(units_in((0, 1, 2)))
+    units.drop(1)
+    assert fuser.better(1000.0, last=True) is None and fuser.stale
 
 
-def test_level_two_may_take_little_time_on_the_way_and_nearly_all_of_it_at_the_end(level2: list[int]) -> None:
-    units = units_in((0, 1))
-    units.fuser.booster_texts = ["one"]
-    for left, last, answers in ((10.0 / LEVEL2_SHARE + 1, False, True), (10.0 / LEVEL2_SHARE - 1, False, False),
-                                (12.1, True, True), (11.9, True, False)):
-        units.fuser.level2_seconds = 10.0  # as measured the last time
-        assert (units.level2(left, last) is not None) == answers
+def test_level_two_may_take_little_time_on_the_way_and_nearly_all_of_it_at_the_end(answers: list[int]) -> None:
+    fuser = BoosterFuser(make_spec(), ScoreFuser(make_spec(), 7), ["one", "two"])
+    for unit in (0, 1):
+        fuser.add(PLAN[unit], UNITS[unit])
+    for left, last, answered in ((10.0 / LEVEL2_SHARE + 1, False, True), (10.0 / LEVEL2_SHARE - 1, False, False),
+                                 (12.1, True, True), (11.9, True, False)):
+        fuser.seconds = 10.0  # as measured the last time
+        assert (fuser.better(left, last) is not None) == answered
+
+
+def test_a_unit_that_cannot_be_blended_changes_nothing_for_level_two() -> None:
+    fuser = BoosterFuser(make_spec(), ScoreFuser(make_spec(), 7), ["one", "two"])
+    for unit in (0, 1):
+        fuser.add(PLAN[unit], UNITS[unit])
+    rows, blend = fuser.member_rows(0, 7), fuser.result()[0].columns["probs"]
+    with pytest.raises(ValueError):  # whatever NumPy says of shapes
+        fuser.add(PLAN[3], Rows({"probs": np.ones((3, 3), np.float32)}))
+    assert (fuser.member_rows(0, 7) == rows).all() and (fuser.result()[0].columns["probs"] == blend).all()

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from foldpack.ensemble.candidates import CandidateTable, candidate_columns, candidate_table, top_classes
+from foldpack.ensemble.candidates import CandidateTable, candidate_columns, candidate_table
 from foldpack.ensemble.level2 import level2_probs
+from foldpack.ensemble.thresholds import top_classes
 from foldpack.errors import DataError, FoldpackError
 from foldpack.metrics.registry import get_metric
 from foldpack.search.cells.cells import dense_cells

@@ -8,9 +8,10 @@ from test_search_runs import CLASSES, write_run
 
 from foldpack.data.rows import Rows
 from foldpack.data.runs import read_meta, read_run, write_array, write_meta
+from foldpack.engine.units import plan_units
 from foldpack.ensemble.answers import answers_of
-from foldpack.ensemble.level2 import apply_level2
-from foldpack.ensemble.member_blend import MemberBlend
+from foldpack.ensemble.level2 import BoosterFuser
+from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError
 from foldpack.metrics.registry import get_metric
@@ -69,12 +70,12 @@ def test_the_kernels_level_two_gives_the_nested_score_in_the_yaml(tmp_path, task
     for fold in range(4):  # as the kernel would on the items of one fold, with the boosters that never saw them
         own = [one for one in spec.boosters if one.fold == fold]
         part = spec.last.model_copy(update={"level2": [spec.last.level2[0].model_copy(update={"boosters": own})]})
-        blend = MemberBlend(part, int((folds == fold).sum()))
-        for run in ("low", "high"):
-            blend.add(run, merge_view_probs(logits[run][:, folds == fold], task))
-        assert blend.level2_ready()
         texts = [(target.with_suffix("") / one.file).read_text() for one in own]
-        answers[folds == fold] = apply_level2(part, texts, blend.member_rows, blend.result())
+        fuser = BoosterFuser(part, ScoreFuser(part, int((folds == fold).sum())), texts)
+        of_run = {unit.member.run: unit for unit in plan_units(part)}
+        for run in ("low", "high"):
+            fuser.add(of_run[run], Rows({"probs": merge_view_probs(logits[run][:, folds == fold], task)}))
+        answers[folds == fold] = fuser.better(1000.0, last=True)[0].columns["probs"]
     decision = spec.last.level2[0].decision or spec.last.decision
     said = answers_of(Rows({"probs": answers}), decision, spec.last.outputs).names or []
     cells = [" ".join(words) for words in said]

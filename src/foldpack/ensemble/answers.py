@@ -8,8 +8,7 @@ import numpy as np
 
 from foldpack.data.answers import Answers
 from foldpack.data.rows import Rows
-from foldpack.ensemble.candidates import top_classes
-from foldpack.ensemble.thresholds import cut_grades, decide, with_new_score
+from foldpack.ensemble.thresholds import cut_grades, decide, top_classes, with_new_score
 from foldpack.settings.outputs import Values
 from foldpack.settings.stages import (
     ClassDecision,

@@ -17,8 +17,6 @@ class BoxFuser:
 
     def __init__(self, stage: StageSpec) -> None:
         self.stage = stage
-        self.booster_texts: list[str] = []
-        self.level2_seconds = 0.0
         self._units: dict[str, list[Rows]] = {}  # by run
 
     def add(self, unit: Unit, rows: Rows) -> None:
@@ -49,7 +47,3 @@ class BoxFuser:
         kept = np.sort(batched_nms(box.float(), score.float(), label.long(), self.stage.fuse.nms).numpy())
         kept = kept[rows.columns["score"][kept] >= self.stage.decision.min_score]
         return Rows({name: column[kept] for name, column in rows.columns.items()}, np.array([0, len(kept)]))
-
-    def level2(self, seconds_left: float, last: bool) -> None:
-        """There is none."""
-        return None

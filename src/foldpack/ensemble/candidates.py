@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logit
 
+from foldpack.ensemble.thresholds import top_classes
+
 CANDIDATE_ROWS = 4096  # items of one block of the table
 # Log-odds are rounded: a booster's cut may be a value of the training rows itself, and a kernel whose probabilities
 # differ in the seventh digit would fall to the other side of it.
@@ -91,20 +93,6 @@ def candidate_table(
     columns += [blend_score, blend_rank, blend_gap, inside, first, label.astype(np.float32), prior[label]]
     columns.append(np.bincount(item, minlength=items)[item])
     return CandidateTable(item, label, np.stack(columns, axis=1).astype(np.float32))
-
-
-def top_classes(probs: np.ndarray, count: int) -> np.ndarray:
-    """(n, C) -> (n, count) int64, best first; equal ones in column order."""
-    if count >= probs.shape[1]:
-        return np.argsort(-probs, axis=1, kind="stable")
-    near = np.argpartition(-probs, count - 1, axis=1)[:, :count]
-    near.sort(axis=1)
-    order = np.argsort(-np.take_along_axis(probs, near, axis=1), axis=1, kind="stable")
-    best = np.take_along_axis(near, order, axis=1)
-    last = np.take_along_axis(probs, best[:, -1:], axis=1)
-    tied = np.flatnonzero((probs >= last).sum(axis=1) > count)  # argpartition took any of the equal ones
-    best[tied] = np.argsort(-probs[tied], axis=1, kind="stable")[:, :count]
-    return best
 
 
 def member_features(

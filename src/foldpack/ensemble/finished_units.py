@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from foldpack.data.rows import Rows
 from foldpack.engine.units import Unit
-from foldpack.settings.stages import Decision
+from foldpack.sealed.format import DataKey
+from foldpack.settings.ensemble import EnsembleSpec
+from foldpack.settings.stages import Decision, StageSpec
 
 
 class Fuser(Protocol):
     """Makes one answer of the units of a stage. The same units give the same bits."""
-
-    booster_texts: list[str]  # of level 2; empty: it is left out
-    level2_seconds: float  # that level 2 took last
 
     def add(self, unit: Unit, rows: Rows) -> None:
         """Take one finished unit in; what is raised has changed nothing. Units of a run come in the plan's order."""
@@ -25,8 +25,19 @@ class Fuser(Protocol):
     def result(self) -> tuple[Rows, Decision]:
         """The answer of what is there, and its decision, by the plan's prefix. Raises ValueError before the first."""
 
-    def level2(self, seconds_left: float, last: bool) -> tuple[Rows, Decision] | None:
-        """Level 2's answer; None where there is none, or while it would take too long. last: no unit comes after."""
+
+class Level2(Fuser, Protocol):
+    """A fuser with a second, better answer, where there is time for it."""
+
+    seconds: float  # that it took last
+    stale: bool  # units came or went since
+
+    def better(self, seconds_left: float, last: bool) -> tuple[Rows, Decision] | None:
+        """That answer; None while members are missing or it would take too long. last: no unit comes after."""
+
+
+# How it is opened on top of a fuser, with sealed files by header hash and keys by file id; None where it is missing.
+OpenLevel2 = Callable[[EnsembleSpec, StageSpec, Fuser, dict[str, Path], dict[str, DataKey]], Level2 | None]
 
 
 class FinishedUnits:
@@ -38,7 +49,6 @@ class FinishedUnits:
         self.units = units
         self.read = read
         self.added: list[int] = []  # in the plan's order
-        self.level2_units = 0  # so many units were there when level 2 answered last
 
     def add(self, unit: int) -> None:
         """A unit is finished. One that comes after later units of its run makes the run anew, in order."""
@@ -68,10 +78,3 @@ class FinishedUnits:
         self.fuser.forget(self.units[unit].member.run)
         for other in sorted(units):
             self.fuser.add(self.units[other], self.read(other))
-
-    def level2(self, seconds_left: float, last: bool) -> tuple[Rows, Decision] | None:
-        """Level 2's answer, as the fuser gives it."""
-        better = self.fuser.level2(seconds_left, last)
-        if better is not None:
-            self.level2_units = len(self.added)
-        return better

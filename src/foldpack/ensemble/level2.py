@@ -1,22 +1,29 @@
 """Level 2 as the kernel applies it: boosters on the candidate table, read from text.
 
-LightGBM and XGBoost are imported where a booster is read: a kernel without level 2 does not pay for them.
+Only the entry of an ensemble with level 2 hands it in, so that another kernel does not hold it.
 """
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from foldpack.data.rows import Rows
+from foldpack.engine.units import Unit
 from foldpack.ensemble.candidates import MemberRows, candidate_blocks
+from foldpack.ensemble.finished_units import Fuser
 from foldpack.errors import FoldpackError
 from foldpack.sealed.container import read_sealed
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, booster_role
-from foldpack.settings.stages import StageSpec
+from foldpack.settings.stages import Decision, StageSpec
+
+LEVEL2_SHARE = 0.02  # of the time left that level 2 may take after a unit; after the last it may take what it needs
 
 # A booster that was read: (R, F) float32 features -> (R,) float32 probability that each candidate is right.
 BoosterScorer = Callable[[np.ndarray], np.ndarray]
@@ -70,17 +77,70 @@ def level2_probs(
     return answer
 
 
-def apply_level2(stage: StageSpec, texts: list[str], members: MemberRows, blend: np.ndarray) -> np.ndarray:
-    """(n, C) float32 of the level 2 of a stage, in place of its blend.
+class BoosterFuser:
+    """Fuses as another fuser does, and answers better with boosters on top: `finished_units.Level2`."""
 
-    texts: of the boosters, in their order; members: rows of `level2.members`; blend: (n, C) of the finished blend.
+    def __init__(self, stage: StageSpec, fuser: Fuser, texts: list[str]) -> None:
+        """fuser: of the blend; its units have a column `probs` (n, C). texts: of the boosters, in their order."""
+        [self._level2] = stage.level2
+        self._stage, self._fuser, self._texts = stage, fuser, texts
+        self._probs: dict[str, np.ndarray] = {}  # (n, C) float32 sums of the folds, of the members of the fit
+        self._folds: Counter[str] = Counter()
+        self.seconds = 0.0
+        self.stale = False
+
+    def add(self, unit: Unit, rows: Rows) -> None:
+        """Take one finished unit in; what is raised has changed nothing."""
+        run = unit.member.run
+        probs = np.asarray(rows.columns["probs"], dtype=np.float32)
+        probs = self._probs[run] + probs if run in self._probs else probs
+        self._fuser.add(unit, rows)
+        self.stale = True
+        if run in self._level2.members:
+            self._probs[run] = probs
+            self._folds[run] += 1
+
+    def forget(self, run: str) -> None:
+        """Take all units of a run out again."""
+        self._fuser.forget(run)
+        self.stale = True
+        self._probs.pop(run, None)
+        self._folds.pop(run, None)
+
+    def result(self) -> tuple[Rows, Decision]:
+        """The blend. Raises ValueError before the first unit."""
+        return self._fuser.result()
+
+    def member_rows(self, first: int, end: int) -> np.ndarray:
+        """(M, end - first, C) float32 probabilities of some items, of the members in the order of the fit."""
+        return np.stack([self._probs[run][first:end] / np.float32(self._folds[run]) for run in self._level2.members])
+
+    def better(self, seconds_left: float, last: bool) -> tuple[Rows, Decision] | None:
+        """Level 2's answer; None while a member has no finished fold, or it would take too much of the time."""
+        if not self._probs.keys() >= set(self._level2.members):
+            return None
+        if self.seconds and self.seconds > (1 / 1.2 if last else LEVEL2_SHARE) * seconds_left:
+            return None
+        started = time.monotonic()
+        blend = self.result()[0]
+        boosters: list[tuple[str, str]] = [
+            (one.kind, text) for one, text in zip(self._level2.boosters, self._texts, strict=True)]
+        probs = level2_probs(boosters, self.member_rows, blend.columns["probs"],
+                             np.asarray(self._stage.outputs.prior, np.float32), self._level2.top, self._level2.reject)
+        self.seconds, self.stale = time.monotonic() - started, False
+        return Rows({"probs": probs}, blend.starts), self._level2.decision or self._stage.decision
+
+
+def open_level2(spec: EnsembleSpec, stage: StageSpec, fuser: Fuser, files: dict[str, Path],
+                keys: dict[str, DataKey]) -> BoosterFuser | None:
+    """The boosters of a stage on top of its fuser; None where it has none, or not all of them were found.
+
+    files: by header hash; keys: by file id. Raises SealedError.
     """
-    if not stage.level2:
-        raise FoldpackError(f"the stage '{stage.name}' has no level 2 to apply")
-    [level2] = stage.level2
-    boosters: list[tuple[str, str]] = [(one.kind, text) for one, text in zip(level2.boosters, texts, strict=True)]
-    prior = np.asarray(stage.outputs.prior, np.float32)
-    return level2_probs(boosters, members, blend, prior, level2.top, level2.reject)
+    headers = [str(one.header) for level2 in stage.level2 for one in level2.boosters]
+    if not headers or not files.keys() >= set(headers):
+        return None
+    return BoosterFuser(stage, fuser, read_booster_texts(spec, stage, files, keys))
 
 
 def read_booster_texts(

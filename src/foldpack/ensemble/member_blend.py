@@ -35,42 +35,26 @@ class MemberBlend:
         self._shape = (n_items, len(stage.outputs.names))
         self._sums: dict[str, np.ndarray] = {}
         self._folds: dict[str, int] = {}
-        self._probs: dict[str, np.ndarray] = {}  # sums of probabilities, kept for level 2 only
         self.parts = 0
 
     def add(self, run: str, probs: np.ndarray) -> None:
         """Add one finished unit. probs: (n, C) float32 in [0, 1]. What is raised leaves the sums as they were."""
         values = to_blend_space(probs, self._stage.scores.space, self._stage.scores.power, self._exclusive)
-        kept = self._probs.get(run)
-        level2 = any(run in one.members for one in self._stage.level2)
-        probs = np.asarray(probs, dtype=np.float32) if kept is None or not level2 else kept + probs
         sums = self._sums[run] if run in self._sums else np.zeros(self._shape, dtype=np.float64)
         sums += values
         self._sums[run] = sums
         self._folds[run] = self._folds.get(run, 0) + 1
-        if level2:
-            self._probs[run] = probs
         self.parts += 1
 
     def forget(self, run: str) -> None:
         """Take all units of a run out again."""
         self.parts -= self._folds.get(run, 0)
-        for kept in (self._sums, self._folds, self._probs):
-            kept.pop(run, None)
+        self._sums.pop(run, None)
+        self._folds.pop(run, None)
 
     def rule(self) -> BlendRule:
         """Weights, scale, bias and decision for the members present."""
         return rule_for(self._stage, set(self._sums))
-
-    def level2_ready(self) -> bool:
-        """Whether there is a level 2, and every member that it was fitted on has a finished fold."""
-        level2 = self._stage.level2
-        return bool(level2) and all(run in self._probs for run in level2[0].members)
-
-    def member_rows(self, first: int, end: int) -> np.ndarray:
-        """(M, end - first, C) float32 probabilities of some items, for level 2: its members in the order of its fit."""
-        runs = self._stage.level2[0].members if self._stage.level2 else []
-        return np.stack([self._probs[run][first:end] / np.float32(self._folds[run]) for run in runs])
 
     def result(self) -> np.ndarray:
         """(n, C) float32 probabilities of what is finished. Raises ValueError before the first unit."""

@@ -1,4 +1,4 @@
-"""From multi-label probabilities to decisions: a threshold, at least so many labels, at most so many."""
+"""From probabilities to decisions: labels by thresholds, the best classes, grades by cuts."""
 
 from __future__ import annotations
 
@@ -49,3 +49,17 @@ def with_new_score(probs: np.ndarray, score: float) -> np.ndarray:
 def cut_grades(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     """(n,) float -> (n,) int64 grades: how many of the ascending cut points lie at or below each value."""
     return np.searchsorted(cuts, values, side="right")
+
+
+def top_classes(probs: np.ndarray, count: int) -> np.ndarray:
+    """(n, C) -> (n, count) int64, best first; equal ones in column order."""
+    if count >= probs.shape[1]:
+        return np.argsort(-probs, axis=1, kind="stable")
+    near = np.argpartition(-probs, count - 1, axis=1)[:, :count]
+    near.sort(axis=1)
+    order = np.argsort(-np.take_along_axis(probs, near, axis=1), axis=1, kind="stable")
+    best = np.take_along_axis(near, order, axis=1)
+    last = np.take_along_axis(probs, best[:, -1:], axis=1)
+    tied = np.flatnonzero((probs >= last).sum(axis=1) > count)  # argpartition took any of the equal ones
+    best[tied] = np.argsort(-probs[tied], axis=1, kind="stable")[:, :count]
+    return best

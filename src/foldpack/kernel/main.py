@@ -32,6 +32,7 @@ from typing import Any
 from foldpack.competitions.protocol import Competition
 from foldpack.data.items import boxes_of
 from foldpack.engine.deadline import Deadline, process_age
+from foldpack.ensemble.finished_units import OpenLevel2
 from foldpack.errors import FoldpackError
 from foldpack.kernel.policy import EXIT_INPUT, EXIT_LATE, EXIT_NOTHING, EXIT_OK, exit_code
 from foldpack.kernel.session import KernelSession
@@ -48,11 +49,13 @@ from foldpack.tasks.protocol import Task
 
 
 def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | None, tasks: dict[str, Task],
-               adapter: Competition, networks: Mapping[str, MakeNet] | None = None) -> int:
+               adapter: Competition, networks: Mapping[str, MakeNet] | None = None,
+               level2: OpenLevel2 | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code.
 
     spec: an ensemble as it stands in the script; keys: of the sealed files, by name; argv: None for the process's own;
-    tasks: by name; adapter: of the competition; networks: of the project's own, by how checkpoints name them.
+    tasks: by name; adapter: of the competition; networks: of the project's own, by how checkpoints name them;
+    level2: of an ensemble that has it.
     """
     start = KernelStart(spec, argv)
     options = start.options
@@ -61,7 +64,7 @@ def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | Non
         fallback = start.find()
         ensemble = parse_strict(EnsembleSpec, spec, "SPEC", SpecError)
         deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
-        kernel = KernelSession(ensemble, keys, start, deadline, fallback, adapter, networks or {})
+        kernel = KernelSession(ensemble, keys, start, deadline, fallback, adapter, networks or {}, level2)
         kernel.first_submission()
         with Watchdog(deadline, partial(end_late, kernel, start)):
             run_stages(kernel, tasks)
@@ -92,9 +95,7 @@ def run_stages(kernel: KernelSession, tasks: dict[str, Task]) -> None:
         task = tasks[stage.task]
         if not len(items):  # every page is empty: that is the answer
             return kernel.hand_in(task.fallback(stage.outputs, items), stage.decision)
-        runner = StageRunner(kernel, stage, task, items, kernel.hand_in)
-        runner.read_level2()
-        rows = runner.run()
+        rows = StageRunner(kernel, stage, task, items, kernel.hand_in).run()
         if rows is None:
             return
         if isinstance(stage.decision, HandOnDecision):

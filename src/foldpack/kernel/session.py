@@ -13,6 +13,7 @@ from foldpack.competitions.protocol import Competition
 from foldpack.data.rows import Rows
 from foldpack.engine.deadline import Deadline
 from foldpack.engine.units import plan_units
+from foldpack.ensemble.finished_units import OpenLevel2
 from foldpack.kernel.fallback import Fallback
 from foldpack.kernel.inputs import InputError, find_keys, find_sealed, missing_text
 from foldpack.kernel.start import KernelStart
@@ -29,12 +30,14 @@ class KernelSession:
     """One run of the kernel: what was found, what is finished, and the submission so far."""
 
     def __init__(self, spec: EnsembleSpec, keys: dict[str, str], start: KernelStart, deadline: Deadline,
-                 fallback: Fallback, adapter: Competition, networks: Mapping[str, MakeNet]) -> None:
+                 fallback: Fallback, adapter: Competition, networks: Mapping[str, MakeNet],
+                 level2: OpenLevel2 | None = None) -> None:
         """start: options and log; fallback: the submission until there is a better one; adapter: of the competition;
-        networks: of the project's own, by `arch`."""
+        networks: of the project's own, by `arch`; level2: of an ensemble that has level 2."""
         self.spec = spec
         self.keys = keys
         self.networks = networks
+        self.level2 = level2  # opens it
         self.input: Path = start.options.input
         self.scratch: Path = start.options.scratch
         self.units = self.scratch / "units"  # finished units, a folder a stage

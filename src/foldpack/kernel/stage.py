@@ -21,8 +21,7 @@ from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool
 from foldpack.engine.store import UnitStore, unit_key
 from foldpack.engine.units import Unit, plan_units
 from foldpack.engine.work import Begun, ShardFailed, WorkPool, failure_reason
-from foldpack.ensemble.finished_units import FinishedUnits
-from foldpack.ensemble.level2 import read_booster_texts
+from foldpack.ensemble.finished_units import FinishedUnits, Fuser, Level2
 from foldpack.errors import DataError
 from foldpack.kernel.decoded_images import open_canvases
 from foldpack.kernel.policy import items_digest, script_digest
@@ -57,7 +56,9 @@ class StageRunner:
         self.images = len(items.ids)
         self.units: list[Unit] = [unit for unit in plan_units(stage) if unit.headers <= kernel.files.keys()]
         self.whole: set[int] = set()  # finished units that are in the store for good
-        self.finished = FinishedUnits(task.fuser(stage, items, kernel.open_sealed), self.units, self.rows_of)
+        fuser = task.fuser(stage, items, kernel.open_sealed)
+        self.level2 = self.with_level2(fuser)
+        self.finished = FinishedUnits(self.level2 or fuser, self.units, self.rows_of)
         spare = next((own_folder(parent, kernel.scratch) / "units" for parent in temp_parents()), None)
         self.store = UnitStore(kernel.units / stage.name, task.layout(stage.outputs, items), spare)
         self.unit_keys: list[str] = []
@@ -115,20 +116,21 @@ class StageRunner:
         if not self.is_last and self.finished.added:
             self.answer = self.finished.fuser.result()[0]
             self.store.freeze(frozen_key, self.answer)
-        if self.finished.fuser.booster_texts and self.finished.level2_units < len(self.finished.added):
+        if self.level2 is not None and self.level2.stale:
             self.deadline.reserve(0.0)  # it was too slow to answer after every unit
             self.hand_in(last=True)
         return self.answer
 
-    def read_level2(self) -> None:
-        """The boosters of level 2, where all of them are there."""
-        headers = [one.header for level2 in self.stage.level2 for one in level2.boosters]
-        if headers and all(header in self.kernel.files for header in headers):
-            try:
-                self.finished.fuser.booster_texts = read_booster_texts(
-                    self.kernel.spec, self.stage, self.kernel.files, self.kernel.found_keys)
-            except Exception as failure:
-                self.level2_failed(failure)
+    def with_level2(self, fuser: Fuser) -> Level2 | None:
+        """Level 2 on top of a fuser, where the ensemble has it and all of it is there."""
+        if self.kernel.level2 is None:
+            return None
+        try:
+            return self.kernel.level2(
+                self.kernel.spec, self.stage, fuser, self.kernel.files, self.kernel.found_keys)
+        except Exception as failure:
+            self.level2_failed(failure)
+            return None
 
     def close_canvases(self) -> None:
         """No image is needed any more: say how they were."""
@@ -204,7 +206,7 @@ class StageRunner:
         if not self.kernel.stands:
             raise failure
         self.log.note("level 2 failed", reason=failure_reason(failure))
-        self.finished.fuser.booster_texts = []
+        self.level2 = None
 
     def rows_of(self, unit: int) -> Rows:
         """The rows of a finished unit; for images that were lost those of the fallback."""
@@ -251,11 +253,13 @@ class StageRunner:
             return
         self.answer, decision = self.finished.fuser.result()
         self.hand_answer_in(self.answer, decision)
+        if self.level2 is None:
+            return
         try:
-            better = self.finished.level2(self.deadline.left(), last)
+            better = self.level2.better(self.deadline.left(), last)
         except Exception as failure:
             return self.level2_failed(failure)
         if better is not None:
             self.answer = better[0]
             self.hand_answer_in(*better)
-            self.deadline.reserve(1.5 * self.finished.fuser.level2_seconds)
+            self.deadline.reserve(1.5 * self.level2.seconds)

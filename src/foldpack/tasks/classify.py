@@ -48,7 +48,7 @@ class ClassifyTask:
         return Rows({"probs": probs}, views[0].starts)
 
     def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> ScoreFuser:
-        """A blend of scores, then level 2."""
+        """A blend of scores."""
         return ScoreFuser(stage, len(items), None if items.box is None else items.starts)
 
     def fallback(self, outputs: Classes, items: Items) -> Rows:

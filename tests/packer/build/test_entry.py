@@ -31,7 +31,7 @@ def handed(text: str) -> list[str]:
 def test_a_competition_of_ours_is_taken_from_the_registry(tmp_path: Path) -> None:
     text = entry_text(make_spec("imet"), SRC, tmp_path)
     assert "from foldpack.competitions.imet import IMET\n" in text and "digits" not in text.lower()
-    assert handed(text) == ["tasks={'classify': CLASSIFY}", "adapter=IMET", "networks={}"]
+    assert handed(text) == ["tasks={'classify': CLASSIFY}", "adapter=IMET", "networks={}", "level2=None"]
     assert "Exit codes: 0 only with a checked submission" in (ast.get_docstring(ast.parse(text)) or "")
 
 
@@ -43,7 +43,7 @@ def test_what_is_the_projects_own_is_imported_from_its_files(tmp_path: Path) -> 
     assert "from adapter import Birds\n" in text and "from nets.deep import Wide, make_net\n" in text
     assert handed(text) == [
         "tasks={'classify': CLASSIFY}", "adapter=Birds()",
-        "networks={'nets/deep.py:make_net': make_net, 'nets/deep.py:Wide': Wide}"]
+        "networks={'nets/deep.py:make_net': make_net, 'nets/deep.py:Wide': Wide}", "level2=None"]
     assert handed(entry_text(make_spec("adapter.py"), SRC, tmp_path))[1] == "adapter=competition"
 
 
@@ -74,3 +74,16 @@ def test_the_script_of_an_ensemble_has_no_other_competition(house: House) -> Non
         assert name not in script
     both = pack_layout(ensemble_layout(make_spec("imet"), SRC, Path()), spec=house.kernel_spec()).text
     assert "\nIMET = ImageTable(" in both and "\nDIGITS = " not in both
+
+
+def test_only_the_script_of_an_ensemble_with_level_two_has_it(house: House) -> None:
+    spec = make_spec()
+    spec["stages"][0]["level2"] = [{"top": 3}]
+    assert handed(entry_text(spec, SRC, Path()))[-1] == "level2=open_level2"
+    both = pack_layout(ensemble_layout(spec, SRC, Path()), spec=house.kernel_spec()).text
+    sources = [ast.parse((SRC / f"foldpack/ensemble/{name}.py").read_text()) for name in ("level2", "candidates")]
+    names = {node.name for source in sources for node in source.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    assert {"open_level2", "BoosterFuser", "read_xgboost", "candidate_table"} <= names
+    names |= {"import lightgbm", "import xgboost", "LEVEL2_SHARE", "CANDIDATE_ROWS"}
+    assert {name for name in names if name in both} == names
+    assert not {name for name in names if name in house.build.keyless.read_text()}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from foldpack.ensemble.level2 import read_booster_texts
+from foldpack.ensemble.level2 import open_level2, read_booster_texts
+from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.keyring.keyring import Keyring
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, booster_role, fold_role, parse_spec, sealed_parts
@@ -49,6 +50,9 @@ def test_boosters_are_sealed_for_their_places_and_come_back_as_they_were(folder:
     files = {str(one.header): store.folder / str(one.sealed) for one in spec.boosters}
     by_id = {Path(name).stem: DataKey(bytes.fromhex(key)) for name, key in keys.items()}
     assert read_booster_texts(spec, spec.last, files, by_id) == list(TEXTS.values())
+    fuser = ScoreFuser(spec.last, 1)
+    assert open_level2(spec, spec.last, fuser, files, by_id) is not None
+    assert open_level2(spec, spec.last, fuser, dict(list(files.items())[1:]), by_id) is None  # one was not found
     assert [part.role for part in sealed_parts(spec)] == [fold_role("one", 0), booster_role(0), booster_role(1)]
     again, _ = seal_boosters(make_spec(), folder, store)
     assert again == spec  # sealed once
@@ -75,4 +79,4 @@ def test_a_changed_or_missing_booster_stops_the_pack_before_a_seal(folder: Path,
 def test_an_ensemble_without_level_two_needs_no_folder(store: SealedStore) -> None:
     spec = make_spec().with_last(level2=[])
     assert seal_boosters(spec, Path("nowhere"), store) == (spec, {})
-    assert read_booster_texts(spec, spec.last, {}, {}) == []
+    assert open_level2(spec, spec.last, ScoreFuser(spec.last, 1), {}, {}) is None

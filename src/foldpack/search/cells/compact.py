@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from foldpack.ensemble.candidates import top_classes
+from foldpack.ensemble.thresholds import top_classes
 from foldpack.search.cells.cells import Cells, Kind, dense_cells
 
 # (first row, end row) -> one member's (rows, C) float32 probabilities

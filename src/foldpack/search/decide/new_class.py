@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foldpack.ensemble.candidates import top_classes
+from foldpack.ensemble.thresholds import top_classes
 
 
 def best_new_score(table: np.ndarray, y: np.ndarray, k: int) -> tuple[float, float]:
