@@ -41,8 +41,10 @@ def lift_files(data: dict[str, Any]) -> dict[str, Any]:
         outputs = {"kind": "classes", "link": LINK_OF.get(kind, kind), "names": names, "prior": prior}
     limits: dict[str, Any] = {key: rest.pop(key) for key in ("min_labels", "max_labels") if key in rest}
     parts: dict[str, Any] = {key: rest.pop(key) for key in ("threshold", "cuts", "new_score") if key in rest}
+    fuse = rest.pop("blend", None)
     stage: dict[str, Any] = {"name": "blend", "task": "blend", "outputs": outputs,
-                             "fuse": rest.pop("blend", None), "decision": _decision(kind, rest, parts, limits)}
+                             "fuse": {"kind": "scores", **fuse} if isinstance(fuse, dict) else fuse,
+                             "decision": _decision(kind, rest, parts, limits)}
     stage["files"] = {key: rest.pop(key) for key in ("members", "id_column", "label_column") if key in rest}
     if "level2" in rest:
         stage["level2"] = [lift_threshold(rest.pop("level2"), limits)]
