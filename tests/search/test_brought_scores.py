@@ -384,4 +384,4 @@ def test_classes_called_like_targets_are_classes_where_their_numbers_are_no_targ
     write_csv("a.csv", numbers, names, IDS)
     found = run.search("a.csv", labels="Y.npy", metric="auc")["members"][0]["alone"]
     assert found == pytest.approx(roc_auc_score(MANY, numbers), abs=1e-6)
-    assert run.yaml()["classes"] == names
+    assert run.yaml()["outputs"]["names"] == names
