@@ -60,13 +60,9 @@ class Commands:
         return pd.read_csv(out) if out.endswith(".csv") else np.load(out)
 
     def yaml(self) -> dict:
-        return load_strict(Path("ensembles/e.yml").read_text(), "ensembles/e.yml")
-
-    def stage(self) -> dict:
-        return self.yaml()["stages"][0]
-
-    def members(self) -> list[dict]:
-        return self.stage()["files"]["members"]
+        """The file that the search wrote, the keys of its one stage and of its files beside its own."""
+        spec = load_strict(Path("ensembles/e.yml").read_text(), "ensembles/e.yml")
+        return spec | spec["stages"][0] | spec["stages"][0]["files"]
 
     def _run(self, *arguments) -> None:
         self.capsys.readouterr()

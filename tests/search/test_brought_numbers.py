@@ -119,7 +119,7 @@ def test_logits_that_all_lie_in_0_to_1_are_told_by_an_option(run):
     np.save("a.npy", logits)
     expected = round(log_loss(Y, softmax(logits, axis=1)), 4)
     assert run.alone("a.npy", labels="y.npy", options=["--scores", "logit"]) == [expected]
-    assert run.members()[0]["scores"] == "logit"
+    assert run.yaml()["members"][0]["scores"] == "logit"
     assert run.blend("a.npy") == pytest.approx(softmax(logits, axis=1), abs=1e-6)
     np.save("a.npy", np.log(A))
     with pytest.raises(DataError, match="a: numbers from .* are no probabilities; leave --scores out"):

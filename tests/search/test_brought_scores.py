@@ -39,7 +39,7 @@ def test_what_the_search_took_as_logits_stays_logits(run, rows):
     np.save("a.npy", many_logits(1))
     np.save("c.npy", many_logits(2))
     run.search("a.npy", "c.npy", labels="Y.npy", metric="f1")
-    assert [one["scores"] for one in run.members()] == ["logit", "logit"]
+    assert [one["scores"] for one in run.yaml()["members"]] == ["logit", "logit"]
     assert "a: numbers from " in run.said and "are taken as logits" in run.said
     later = np.array([[0.9, 0.6, 0.55], [0.2, 0.7, 0.3], [-3, -3, 3]])[:rows]
     np.save("t.npy", later)
@@ -51,7 +51,7 @@ def test_what_the_search_took_as_logits_stays_logits(run, rows):
 def test_what_cannot_be_what_the_search_took_it_for_is_refused(run):
     np.save("a.npy", A)
     run.search("a.npy", labels="y.npy")
-    assert run.members()[0]["scores"] == "probability"
+    assert run.yaml()["members"][0]["scores"] == "probability"
     np.save("t.npy", np.log(A))
     with pytest.raises(DataError, match="t.npy: numbers from -.* but ensembles/e.yml was found on probabilities of"):
         run.blend("t.npy")
@@ -72,7 +72,7 @@ def test_probabilities_may_miss_their_bounds_by_rounding(run):
     np.save("a.npy", np.where(BINARY == 1, 1 + 1e-6, -1e-9) * 0.5 + 0.5 * expit(3 * BINARY - 1.5))
     np.save("a.npy", np.where(np.arange(N) == 3, 1 + 1e-6, np.load("a.npy")))
     run.search("a.npy", labels="b.npy", metric="auc")
-    assert run.members()[0]["scores"] == "probability" and "are clipped to 0..1" in run.said
+    assert run.yaml()["members"][0]["scores"] == "probability" and "are clipped to 0..1" in run.said
 
 
 LARGE = {
@@ -93,7 +93,7 @@ def test_large_logits_keep_their_order(run, kind, metric, peer):
     assert first == pytest.approx(peer(BINARY, numbers), abs=1e-9)
     assert second == pytest.approx(peer(BINARY, numbers.astype(np.float32)), abs=1e-9)
     assert ("so that float32 keeps their order" in run.said) == (kind != "small")
-    members = run.members()
+    members = run.yaml()["members"]
     blended = run.blend(*[f"{one['name']}.npy" for one in members])
     assert peer(BINARY, blended) == pytest.approx(first, abs=1e-9)
     assert run.yaml()["metric"]["oof"] == pytest.approx(first, abs=1e-6)
@@ -105,7 +105,7 @@ def test_a_blend_of_large_logits_keeps_its_order(run, space):
     for name, shift in (("a", 8), ("c", 25)):
         np.save(f"{name}.npy", rng.normal(shift, 3, N) + 6 * BINARY)
     numbers = run.search("a.npy", "c.npy", labels="b.npy", metric="auc", options=["--spaces", space])
-    blended = run.blend(*[f"{one['name']}.npy" for one in run.members()])
+    blended = run.blend(*[f"{one['name']}.npy" for one in run.yaml()["members"]])
     assert len(np.unique(blended)) == N
     assert roc_auc_score(BINARY, blended) == pytest.approx(numbers["scores"]["in_sample"], abs=1e-9)
 
@@ -132,7 +132,7 @@ def test_a_blend_of_clear_logits_keeps_its_order(run, columns):
         logits = 3 * (2 * truth - 1) + np.random.default_rng(1 + ord(name)).normal(0, spread, 400)
         np.save(f"{name}.npy", logits if columns == 1 else np.column_stack([0 * logits, logits]))
     run.search("a.npy", "c.npy", labels="b.npy", metric="auc", options=["--spaces", "logit"])
-    members = run.members()
+    members = run.yaml()["members"]
     blended = run.blend(*[f"{one['name']}.npy" for one in members])
     if columns == 2:
         blended = blended[:, 1]
@@ -157,7 +157,7 @@ def test_probabilities_of_float64_near_one_keep_their_order(run):
 def test_a_log_loss_sees_the_probabilities_as_they_are(run):
     np.save("a.npy", LARGE["-40 to 40"])
     run.search("a.npy", labels="b.npy")
-    assert "temperature" not in run.members()[0] or run.members()[0]["temperature"] == 1
+    assert "temperature" not in run.yaml()["members"][0] or run.yaml()["members"][0]["temperature"] == 1
 
 
 # ---- several arrays, several files ----
@@ -176,8 +176,8 @@ def test_one_array_of_several_is_named(run):
     found = run.alone("p.npz:a", "p.npz:b", "one.npz", labels="y.npz:y", options=["--folds", "y.npz:folds"])
     assert found == [*ALONE, ALONE[0]]
     found = run.alone("p.npz:a", "p.npz:b", labels="y.npz:y", options=["--groups", "y.npz:groups"])
-    assert found == ALONE and [one["name"] for one in run.members()] == ["p:a", "p:b"]
-    weights = [one["weight"] for one in run.members()]
+    assert found == ALONE and [one["name"] for one in run.yaml()["members"]] == ["p:a", "p:b"]
+    weights = [one["weight"] for one in run.yaml()["members"]]
     assert run.blend("p.npz:a", "p.npz:b") == pytest.approx(weights[0] * A + weights[1] * B, abs=1e-6)
 
 
@@ -272,7 +272,7 @@ def test_a_blend_is_written_like_a_submission(run):
     write_csv("a.csv", A, ids=IDS, id_name="ImageId")
     write_csv("c.csv", B, ids=IDS, id_name="ImageId")
     run.search("a.csv", "c.csv", metric="accuracy")
-    weights = [one["weight"] for one in run.members()]
+    weights = [one["weight"] for one in run.yaml()["members"]]
     order = np.random.default_rng(1).permutation(N)
     ids = [f"{k:05}" for k in range(N)]
     write_csv("ta.csv", A, ids=ids, id_name="ImageId")
@@ -384,4 +384,4 @@ def test_classes_called_like_targets_are_classes_where_their_numbers_are_no_targ
     write_csv("a.csv", numbers, names, IDS)
     found = run.search("a.csv", labels="Y.npy", metric="auc")["members"][0]["alone"]
     assert found == pytest.approx(roc_auc_score(MANY, numbers), abs=1e-6)
-    assert run.stage()["outputs"]["names"] == names
+    assert run.yaml()["outputs"]["names"] == names

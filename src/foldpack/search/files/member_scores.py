@@ -10,7 +10,7 @@ from scipy.special import expit, logit, logsumexp, softmax
 from foldpack.errors import DataError
 from foldpack.metrics.registry import METRICS, Metric
 from foldpack.search.cells.cells import Kind
-from foldpack.search.weights.order_only import CALM_LOGIT, LARGE_LOGIT, only_orders
+from foldpack.search.weights.solvers import CALM_LOGIT, LARGE_LOGIT, only_orders
 
 SUM_TOLERANCE = 0.02  # of an item's probabilities around 1
 OPPOSED = -0.5  # correlation of two columns below which they can be shares that were not scaled to 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,14 +10,15 @@ import numpy as np
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
 from foldpack.errors import FoldpackError, did_you_mean
-from foldpack.metrics.registry import Metric
+from foldpack.metrics.registry import METRICS, Metric
 from foldpack.search.cells.cells import Cells
 from foldpack.search.decide.decision import LabelRule, fit_decision
-from foldpack.search.weights.greedy import greedy_weights
 from foldpack.search.weights.logit import box_gap, fit_bce_logit, fit_softmax_logit, nonnegative_qp
-from foldpack.search.weights.order_only import CALM_LOGIT, LARGE_LOGIT, only_orders
 from foldpack.search.weights.simplex import fit_log_loss, fit_squared_error, gram_matrix
 
+PATIENCE = 6  # rounds of a greedy selection without a gain
+CALM_LOGIT = 4.0  # float32 probabilities of smaller logits are fine enough for any order
+LARGE_LOGIT = 8.0  # from here on they may tie what differs
 GREEDY_CELLS = {"labels": 50_000, "probs": 2_000_000, "grades": 20_000, "values": 2_000_000}
 
 
@@ -177,6 +179,11 @@ def fit_blend(cells: Cells, solver: Solver, metric: Metric, rule: LabelRule, sta
     return _calm(blend, cells) if binary and only_orders(metric) else blend
 
 
+def only_orders(metric: Metric) -> bool:
+    """Whether a metric sees no more of probabilities than their order, and which of two classes is likelier."""
+    return METRICS.get(metric.name) is metric and metric.needs in ("probs", "labels") and metric.name != "log_loss"
+
+
 def _calm(blend: Blend, cells: Cells) -> Blend:
     """The same order with a smaller scale and bias, where float32 sigmoids would tie large logits."""
     total = blend.weights.astype(np.float32) @ cells.values
@@ -225,3 +232,25 @@ def _greedy(cells: Cells, solver: Solver, metric: Metric, rule: LabelRule) -> np
         return sign * fit_decision(part, finish_blend(part, total, solver), metric, one_threshold)[1]
 
     return greedy_weights(part.values, gain)
+
+
+def greedy_weights(members: np.ndarray, gain: Callable[[np.ndarray], float], rounds: int = 25) -> np.ndarray:
+    """Weights (M,) of the best prefix of a greedy selection; multiples of 1/length of that prefix.
+
+    members: (M, ...) float, one array a member; gain(blend) -> float, greater is better. More than 25 rounds bring
+    nothing measurable (TabRepo), and after 6 without a gain the search ends. Ties go to a member already chosen, then
+    to the earlier one. Source: Caruana et al., ICML 2004.
+    """
+    counts = np.zeros(len(members), dtype=np.int64)
+    total = np.zeros(members.shape[1:], dtype=np.float64 if members.dtype == np.float64 else np.float32)
+    best_gain, best_counts, best_length = -np.inf, counts, 0
+    for length in range(1, rounds + 1):
+        gains = np.array([gain((total + member) / length) for member in members])
+        choice = int(np.lexsort((np.arange(len(members)), counts == 0, -gains))[0])
+        counts = counts + (np.arange(len(members)) == choice)
+        total += members[choice]
+        if gains[choice] > best_gain + 1e-12:
+            best_gain, best_counts, best_length = float(gains[choice]), counts, length
+        elif length - best_length >= PATIENCE:
+            break
+    return best_counts / best_counts.sum()
