@@ -50,6 +50,7 @@ import json, resource, sys, time
 from functools import partial
 from pathlib import Path
 
+import foldpack.search.run_rows as run_rows
 import foldpack.search.runs as ensemble
 from foldpack.search.cells.compact import compact_cells
 from foldpack.search.find import SearchOptions
@@ -59,7 +60,7 @@ def peak():
 
 before, started = peak(), time.monotonic()
 if int(sys.argv[2]):
-    ensemble.compact_cells = partial(compact_cells, store_bytes=int(sys.argv[2]))
+    run_rows.compact_cells = partial(compact_cells, store_bytes=int(sys.argv[2]))
 asked = ensemble.RunSearch(options=SearchOptions(spaces=["logit"]))
 said = set()
 def progress(stage, share):
