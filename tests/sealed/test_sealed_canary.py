@@ -200,7 +200,9 @@ import test_sealed_canary as canary
 faulthandler.enable()
 faulthandler.register(canary.signal.SIGUSR1)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-canary.signal.signal(canary.signal.SIGHUP, canary.signal.SIG_DFL)  # nohup has it ignored, here too
+for ignored in (canary.signal.SIGHUP, canary.signal.SIGQUIT):  # by nohup, or by a shell's job in the background
+    canary.signal.signal(ignored, canary.signal.SIG_DFL)
+canary.signal.signal(canary.signal.SIGINT, canary.signal.default_int_handler)
 canary.sealed_store.new_data_key = lambda: canary.CANARY
 print("ready", flush=True)
 while True:
