@@ -32,6 +32,7 @@ import torch
 from peers import find_peer
 from PIL import Image
 
+from foldpack.competitions.registry import get_competition
 from foldpack.data.geometry import CanvasKind, canvas_kind
 from foldpack.data.items import whole_images
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, restore_net, save_checkpoint
@@ -45,8 +46,9 @@ from foldpack.predict.pixel_source import HeldPixels
 from foldpack.predict.room import Place
 from foldpack.predict.scratch import keep_canvases
 from foldpack.sealed.container import new_data_key, seal_file
-from foldpack.settings.ensemble import fold_role
+from foldpack.settings.ensemble import fold_role, parse_spec, spec_to_dict
 from foldpack.settings.network import Geometry, NetConfig
+from packer.build.kernel_folder import with_fallback
 
 PROJECT = Path(__file__).resolve().parents[1]
 CLASSES = [str(k) for k in range(10)]
@@ -91,7 +93,8 @@ def make_ensemble(folder: Path, arch: str, size: int, members: int) -> tuple[dic
         plain.append(path)
     spec = {"name": "bench", "competition": "digits", "slug": "bench", "task": "multiclass", "classes": CLASSES,
             "prior": [0.1] * 10, "metric": {"name": "accuracy", "oof": 0.5}, "members": entries}
-    return spec, keys, plain
+    whole = with_fallback(parse_spec(spec), get_competition("digits"))
+    return spec_to_dict(whole), keys, plain
 
 
 def load_kernel() -> ModuleType:
