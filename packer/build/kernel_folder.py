@@ -101,9 +101,11 @@ def with_fallback(spec: EnsembleSpec, competition: Competition) -> EnsembleSpec:
     unknown = prior_rows(stage.outputs, 1)
     if stage.items != "test":  # an image in which no box is known
         unknown = Rows(prior_rows(stage.outputs, 0).columns, np.zeros(2, dtype=np.int64))
-    cells = competition.table(answers_of(unknown, stage.decision, stage.outputs))
+    answers = answers_of(unknown, stage.decision, stage.outputs)
+    filled = competition.fill(answers, [""], competition.made_up([""], stage))
+    cells = {name: column[0] for name, column in filled.cells().items()}
     table = AnswerTableSpec(sample=competition.sample_csv, id_column=competition.id_column, columns=list(cells))
-    return spec.model_copy(update={"table": table, "fallback": {name: column[0] for name, column in cells.items()}})
+    return spec.model_copy(update={"table": table, "fallback": cells})
 
 
 def stage_datasets(spec: EnsembleSpec, store: SealedStore, keys: dict[str, str], folder: Path, owner: str,

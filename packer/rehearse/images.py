@@ -19,6 +19,7 @@ from foldpack.competitions.answer_table import AnswerTable, read_answer_table, w
 from foldpack.competitions.image_files import is_image_name
 from foldpack.competitions.protocol import Competition
 from foldpack.files import link_or_copy, write_atomic
+from foldpack.settings.stages import StageSpec
 from packer.rehearse.process import RehearsalError
 
 SEED = 7
@@ -66,10 +67,10 @@ def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
 
 
 def noise_images(
-    competition: Competition, columns: list[str], side: int, folder: Path, count: int, channels: int = 3
+    competition: Competition, stage: StageSpec, side: int, folder: Path, count: int, channels: int = 3
 ) -> SampleImages:
     """A competition's folder with images that no network has seen, of about `side` pixels, where the adapter looks
-    for those of made-up ids. columns: of the sample submission, to be answered.
+    for those of made-up ids. stage: that answers.
 
     Raises DataError where the adapter needs more than a sample submission.
     """
@@ -77,9 +78,9 @@ def noise_images(
         shutil.rmtree(folder)
     dice = np.random.default_rng(SEED)
     ids = [f"rehearsal_{row:05d}" for row in range(count)]
-    paths = made_up_places(competition, columns, folder, ids)
+    paths = made_up_places(competition, stage, folder, ids)
     if not is_image_name(paths[0].name):  # the ids of this competition have their ending
-        paths = made_up_places(competition, columns, folder, [f"{item}.png" for item in ids])
+        paths = made_up_places(competition, stage, folder, [f"{item}.png" for item in ids])
     for path in paths:
         height, width = (int(length) for length in dice.integers(side * 3 // 4, side * 3 // 2, 2))
         coarse = Image.fromarray(dice.integers(0, 256, (8, 8, 3), dtype=np.uint8))
@@ -94,10 +95,9 @@ def noise_images(
     return images_of(competition, folder)[0]
 
 
-def made_up_places(competition: Competition, columns: list[str], folder: Path, ids: list[str]) -> list[Path]:
+def made_up_places(competition: Competition, stage: StageSpec, folder: Path, ids: list[str]) -> list[Path]:
     """Write a sample submission that asks for these ids -> where the adapter looks for their images."""
-    table = AnswerTable([competition.id_column, *columns], [[item, *[""] * len(columns)] for item in ids], 0, {})
-    write_answers(folder / competition.sample_csv, table, {})
+    write_answers(folder / competition.sample_csv, competition.made_up(ids, stage))
     return [Path(path) for path in competition.test(folder).images]
 
 
@@ -120,7 +120,7 @@ def write_competition(competition: Competition, tests: SampleImages, folder: Pat
         target.unlink(missing_ok=True)  # perhaps a link to the whole one
         write_atomic(target, whole[: len(whole) // 2])
     table = dataclasses.replace(tests.sample, rows=[row for item in tests.images for row in rows[item]])
-    write_answers(folder / competition.sample_csv, table, {})
+    write_answers(folder / competition.sample_csv, table)
     return folder
 
 

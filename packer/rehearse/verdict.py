@@ -102,8 +102,7 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
         members = [member for stage in spec.stages for member in stage.members]
         side = max(max(height_width(member.size)) for member in members)
         channels = next((member.channels for member in members if member.channels not in (1, 3, 4)), 3)
-        columns = spec.table.columns
-        tests, count = noise_images(competition, columns, side, folder / "images", rows, channels), images or IMAGES
+        tests, count = noise_images(competition, spec.last, side, folder / "images", rows, channels), images or IMAGES
     else:
         tests, listed = images_of(competition, data)
         count = images or listed

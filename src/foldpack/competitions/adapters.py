@@ -8,7 +8,7 @@ from foldpack.errors import DataError
 from foldpack.settings.project_code import is_project_code, load_code
 
 ATTRIBUTES = ("name", "slug", "task", "sample_csv", "id_column")
-METHODS = ("train", "test", "table", "check")
+METHODS = ("train", "test", "made_up", "fill", "check")
 
 
 def find_adapter(name: str) -> Competition:

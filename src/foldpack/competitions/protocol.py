@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from foldpack.competitions.answer_table import AnswerTable
 from foldpack.data.answers import Answers
 from foldpack.data.items import Items, whole_images
 from foldpack.errors import DataError
@@ -72,8 +74,13 @@ class Competition(Protocol):
     def test(self, root: Path) -> Items:
         """What is to be answered, in the order of the sample submission; images may be missing. Raises DataError."""
 
-    def table(self, answers: Answers) -> dict[str, list[str]]:
-        """Column of the sample to be answered -> its cells, one an item, as text."""
+    def made_up(self, ids: Sequence[str], stage: StageSpec) -> AnswerTable:
+        """A sample submission that asks for these items, as it would be for what the stage decides; its `places` are
+        the columns that are answered."""
+
+    def fill(self, answers: Answers, ids: Sequence[str], sample: AnswerTable) -> AnswerTable:
+        """The whole submission. ids: what the sample calls the items that the answers are of, one each. Raises
+        DataError for a row that asks for another."""
 
     def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
         """Raises DataError unless the submission `path` is what the stage decides. root: None where the folder is not
