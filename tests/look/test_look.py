@@ -81,7 +81,7 @@ def test_boxes_and_masks_are_drawn_into_the_picture(tmp_path: Path) -> None:
     path = save(tmp_path / "wide.png", (80, 40))
     picture = pixels_of(picture_of(path, np.array([[0, 0, 40, 40]])))
     assert picture.shape == (160, 320, 3)
-    assert abs(picture[80, 159].astype(int) - (0xE4, 0x57, 0x2E)).max() < 60  # the frame's right edge, at half the width
+    assert abs(picture[80, 159].astype(int) - (0xE4, 0x57, 0x2E)).max() < 60  # the right edge
     assert picture_of(tmp_path / "gone.png") == ""
 
 
