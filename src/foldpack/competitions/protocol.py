@@ -14,6 +14,7 @@ import numpy as np
 
 from foldpack.data.answers import Answers
 from foldpack.data.items import Items, whole_images
+from foldpack.data.rows import Rows
 from foldpack.errors import DataError
 from foldpack.settings.stages import StageSpec
 
@@ -29,6 +30,8 @@ class Labelled:
     labels: dict[str, list[str]]  # column -> the truth as people write it, for folds.csv
     columns: dict[str, list[str]] = field(default_factory=dict)  # all that the table says, to name groups by
     none: bool = False  # the last class stands for items that are like no other
+    groups: list[str] | None = None  # which items folds must not part
+    rows: Rows | None = None  # of boxes and masks: what lies in each image, `labels.boxes` and `labels.masks` say how
 
     def take(self, ids: list[str], source: Path) -> Labelled:
         """The rows of these ids, in their order. source: the file that names them. Raises DataError for others."""
@@ -40,7 +43,11 @@ class Labelled:
         items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes)
         labels, columns = ({name: [cells[row] for row in rows] for name, cells in part.items()}
                            for part in (self.labels, self.columns))
-        return Labelled(source, items, self.targets[rows], self.classes, labels, columns, self.none)
+        groups = None if self.groups is None else [self.groups[row] for row in rows]
+        objects = None if self.rows is None else self.rows.take(slice(0, 0))
+        if self.rows is not None and rows:
+            objects = Rows.joined([self.rows.take(slice(row, row + 1)) for row in rows])
+        return Labelled(source, items, self.targets[rows], self.classes, labels, columns, self.none, groups, objects)
 
 
 class Competition(Protocol):
