@@ -19,8 +19,9 @@ from foldpack.models.classifier import build_classifier
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.device import pick_device
 from foldpack.predict.loop import predict_logits
+from foldpack.predict.view import ViewError
 from foldpack.predict.view_pixels import apply_view
-from foldpack.predict.views import ViewError, parse_view, require_views
+from foldpack.predict.views import parse_view, require_views
 from foldpack.settings.network import NetConfig
 
 CPU = torch.device("cpu")

@@ -149,7 +149,7 @@ class StageRunner:
                                    self.kernel.found_keys, self.pixels(),
                                    None if self.items.box is None else self.items.starts,
                                    {device.name: device.precision for device in self.kernel.devices},
-                                   self.kernel.networks)
+                                   self.kernel.views, self.kernel.networks)
         if not with_processes:
             return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)
         threads = max(1, torch.get_num_threads() // len(names))
