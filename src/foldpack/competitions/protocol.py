@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from foldpack.data.answers import Answers
+from foldpack.data.image_place import image_file
 from foldpack.data.items import Items, whole_images
 from foldpack.errors import DataError
 from foldpack.settings.stages import StageSpec
@@ -37,7 +37,7 @@ class Labelled:
             raise DataError(f"{source}: id '{strange[0]}' is no training item of the competition ({len(strange)} of "
                             f"{len(ids)} are none); make the folds again with `foldpack folds`")
         rows = [place[item] for item in ids]
-        items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes)
+        items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes, self.items.reader)
         labels, columns = ({name: [cells[row] for row in rows] for name, cells in part.items()}
                            for part in (self.labels, self.columns))
         return Labelled(source, items, self.targets[rows], self.classes, labels, columns, self.none)
@@ -82,7 +82,7 @@ class Competition(Protocol):
 
 def require_images(items: Items, source: Path) -> None:
     """Raises DataError naming the first item whose image is not on disk. source: the file that asks for it."""
-    missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if not os.path.isfile(path)]
+    missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if image_file(path) is None]
     if missing:
         item, path = missing[0]
         raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing); "

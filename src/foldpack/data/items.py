@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from foldpack.data.decode import PILLOW
+from foldpack.data.readers.protocol import Reader
 from foldpack.data.rows import Rows
 from foldpack.errors import DataError
 
@@ -25,6 +27,7 @@ class Items:
     box: np.ndarray | None = None  # (n, 4) float32 xyxy, pixels of the upright file; None: whole images
     known: dict[str, np.ndarray] = field(default_factory=dict)  # (n,) each: what the stage before said of a box
     notes: list[str] = field(default_factory=list)  # what was odd about the images' folder, a line each
+    reader: Reader = PILLOW  # of all images
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.images):
@@ -46,9 +49,9 @@ class Items:
         return np.searchsorted(self.image, np.arange(len(self.ids) + 1)).astype(np.int64)
 
 
-def whole_images(ids: list[str], images: list[Path], notes: Sequence[str] = ()) -> Items:
+def whole_images(ids: list[str], images: list[Path], notes: Sequence[str] = (), reader: Reader = PILLOW) -> Items:
     """One item an image. Raises DataError for more or fewer images than ids."""
-    return Items(ids, images, np.arange(len(ids), dtype=np.int32), notes=list(notes))
+    return Items(ids, images, np.arange(len(ids), dtype=np.int32), notes=list(notes), reader=reader)
 
 
 def boxes_of(items: Items, rows: Rows, most: int) -> Items:
@@ -70,4 +73,4 @@ def boxes_of(items: Items, rows: Rows, most: int) -> Items:
     known = {name: column[kept] for name, column in rows.columns.items()
              if column.ndim == 1 and name not in rows.within}
     box = np.asarray(rows.columns["box"], dtype=np.float32)[kept]
-    return Items(items.ids, items.images, image[kept], box, known, items.notes)
+    return Items(items.ids, items.images, image[kept], box, known, items.notes, items.reader)
