@@ -113,5 +113,5 @@ class KernelSession:
         done = {role for roles in self.done.values() for role in roles}
         holds = "the blend of what is finished" if self.rows is not None else self.submission.fallback.holds()
         self.log.note("end", rows=len(self.items.answer_ids), **self.counts,
-                      units=f"{len(done)} of {len(self.planned)}", submission=holds, left_out=[role for role in self.planned if role not in done],
-                      warnings=self.items.notes)
+                      units=f"{len(done)} of {len(self.planned)}", submission=holds,
+                      left_out=[role for role in self.planned if role not in done], warnings=self.items.notes)
