@@ -37,7 +37,9 @@ class Labelled:
             raise DataError(f"{source}: id '{strange[0]}' is no training item of the competition ({len(strange)} of "
                             f"{len(ids)} are none); make the folds again with `foldpack folds`")
         rows = [place[item] for item in ids]
-        items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes, self.items.reader)
+        answer = None if self.items.answer is None else [self.items.answer[row] for row in rows]
+        items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes, answer,
+                             self.items.reader)
         labels, columns = ({name: [cells[row] for row in rows] for name, cells in part.items()}
                            for part in (self.labels, self.columns))
         return Labelled(source, items, self.targets[rows], self.classes, labels, columns, self.none)
@@ -70,10 +72,11 @@ class Competition(Protocol):
         """The training items; images may be missing. Raises DataError for files that do not fit."""
 
     def test(self, root: Path) -> Items:
-        """What is to be answered, in the order of the sample submission; images may be missing. Raises DataError."""
+        """What is to be answered, its `answer_ids` in the order of the sample submission; images may be missing. Raises
+        DataError."""
 
     def table(self, answers: Answers) -> dict[str, list[str]]:
-        """Column of the sample to be answered -> its cells, one an item, as text."""
+        """Column of the sample to be answered -> its cells, one an answer, as text."""
 
     def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
         """Raises DataError unless the submission `path` is what the stage decides. root: None where the folder is not

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import torch
 
@@ -208,10 +209,10 @@ class StageRunner:
         self.level2 = None
 
     def rows_of(self, unit: int) -> Rows:
-        """The rows of a finished unit; for images that were lost those of the fallback."""
+        """The rows of a finished unit; for images that were lost those of the fallback, with their marks."""
         rows = self.store.finish(self.unit_keys[unit], unit in self.whole)
         lost = self.canvases.broken if rows.lost is None else self.canvases.broken | rows.lost
-        return rows.filled(lost, self.task.fallback(self.stage.outputs, self.items))
+        return replace(rows.filled(lost, self.task.fallback(self.stage.outputs, self.items)), lost=lost)
 
     def take_earlier(self, earlier: list[int]) -> set[int]:
         """Blend what a process before this one has finished, when it is known which images are broken. Returns it."""
