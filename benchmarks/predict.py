@@ -263,8 +263,9 @@ def peak_of_canvas(images: int) -> None:
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)).save(path)
         kind = CanvasKind(320, "pillow")
         started = time.perf_counter()
-        kept = keep_canvases([path] * images, {kind: 1}, [Place(Path(name), 1 << 40)], 1, print)[0]
-        canvases = CanvasSet(whole_images([str(k) for k in range(images)], [path] * images), [kind], kept)
+        items = whole_images([str(k) for k in range(images)], [path] * images)
+        kept = keep_canvases(items, {kind: 1}, [Place(Path(name), 1 << 40)], 1, print)[0]
+        canvases = CanvasSet(items, [kind], kept)
         canvases.start(os.cpu_count() or 1)
         canvases.wait(images, 1e9)
         decoded = time.perf_counter() - started

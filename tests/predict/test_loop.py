@@ -14,6 +14,7 @@ from torch import nn
 from foldpack.data.decode import Decoded, black_canvas
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import Items, whole_images
+from foldpack.data.readers.protocol import Reader
 from foldpack.engine.deadline import OutOfTime
 from foldpack.models.classifier import build_classifier
 from foldpack.predict.canvas import decode_items
@@ -138,7 +139,7 @@ def test_items_are_decoded_in_order_and_broken_ones_are_told(tmp_path: Path, thr
 def test_a_deadline_stops_the_decoding_without_doing_the_rest(tmp_path: Path, monkeypatch) -> None:
     decoded: list[Path] = []
 
-    def slow(path: Path, kinds: list[CanvasKind]) -> Decoded:
+    def slow(path: Path, kinds: list[CanvasKind], reader: Reader) -> Decoded:
         decoded.append(path)
         time.sleep(0.01)
         return Decoded({kind: black_canvas(kind) for kind in kinds}, "decoded", "")

@@ -109,7 +109,7 @@ def end_well(kernel: KernelSession, hours: float) -> int:
     """After all stages: nothing is left for a restart. Returns the exit code."""
     kernel.tidy()
     kernel.close()
-    path, asked = kernel.submission.path, len(kernel.items.ids)
+    path, asked = kernel.submission.path, len(kernel.items.answer_ids)
     if asked and kernel.rows is None:
         why = f"{kernel.failed} failed, see above" if kernel.failed else "too slow"
         kernel.log.say(f"no unit was finished in time ({why}): work began after {kernel.began:.0f} s of "

@@ -114,6 +114,6 @@ class KernelSession:
         """The last words: what is in the submission, and what is not."""
         done = {role for roles in self.done.values() for role in roles}
         holds = "the blend of what is finished" if self.rows is not None else self.submission.fallback.holds()
-        self.log.note("end", rows=len(self.items.ids), **self.counts, units=f"{len(done)} of {len(self.planned)}",
-                      submission=holds, left_out=[role for role in self.planned if role not in done],
-                      warnings=self.items.notes)
+        self.log.note("end", rows=len(self.items.answer_ids), **self.counts,
+                      units=f"{len(done)} of {len(self.planned)}", submission=holds,
+                      left_out=[role for role in self.planned if role not in done], warnings=self.items.notes)

@@ -49,7 +49,7 @@ class ClassifyTask:
 
     def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> ScoreFuser:
         """A blend of scores."""
-        return ScoreFuser(stage, len(items), None if items.box is None else items.starts)
+        return ScoreFuser(stage, len(items), None if items.box is None else items.starts, groups=items.groups)
 
     def fallback(self, outputs: Classes, items: Items) -> Rows:
         """The training prior for every item."""

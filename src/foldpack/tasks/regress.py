@@ -50,7 +50,7 @@ class RegressTask:
 
     def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> ScoreFuser:
         """A blend of values."""
-        return ScoreFuser(stage, len(items), None if items.box is None else items.starts, "value")
+        return ScoreFuser(stage, len(items), None if items.box is None else items.starts, "value", items.groups)
 
     def fallback(self, outputs: Values, items: Items) -> Rows:
         """The mean of the training targets for every item."""
