@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from foldpack.data.answers import Answers
+from foldpack.data.image_place import image_file
 from foldpack.data.items import Items, whole_images
 from foldpack.data.rows import Rows
 from foldpack.errors import DataError
@@ -40,7 +40,9 @@ class Labelled:
             raise DataError(f"{source}: id '{strange[0]}' is no training item of the competition ({len(strange)} of "
                             f"{len(ids)} are none); make the folds again with `foldpack folds`")
         rows = [place[item] for item in ids]
-        items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes)
+        answer = None if self.items.answer is None else [self.items.answer[row] for row in rows]
+        items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes, answer,
+                             self.items.reader)
         labels, columns = ({name: [cells[row] for row in rows] for name, cells in part.items()}
                            for part in (self.labels, self.columns))
         groups = None if self.groups is None else [self.groups[row] for row in rows]
@@ -77,10 +79,11 @@ class Competition(Protocol):
         """The training items; images may be missing. Raises DataError for files that do not fit."""
 
     def test(self, root: Path) -> Items:
-        """What is to be answered, in the order of the sample submission; images may be missing. Raises DataError."""
+        """What is to be answered, its `answer_ids` in the order of the sample submission; images may be missing. Raises
+        DataError."""
 
     def table(self, answers: Answers) -> dict[str, list[str]]:
-        """Column of the sample to be answered -> its cells, one an item, as text."""
+        """Column of the sample to be answered -> its cells, one an answer, as text."""
 
     def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
         """Raises DataError unless the submission `path` is what the stage decides. root: None where the folder is not
@@ -89,7 +92,7 @@ class Competition(Protocol):
 
 def require_images(items: Items, source: Path) -> None:
     """Raises DataError naming the first item whose image is not on disk. source: the file that asks for it."""
-    missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if not os.path.isfile(path)]
+    missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if image_file(path) is None]
     if missing:
         item, path = missing[0]
         raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing); "
