@@ -16,7 +16,7 @@ from foldpack.data.rows import Rows
 from foldpack.ensemble.answers import answers_of, prior_rows
 from foldpack.files import write_atomic
 from foldpack.keyring.keyring import Keyring
-from foldpack.predict.views import require_views
+from foldpack.predict.views import parse_views
 from foldpack.settings.ensemble import AnswerTableSpec, EnsembleSpec, read_spec, spec_to_dict, write_spec
 from packer.build.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset
 from packer.build.notebook import render_notebook
@@ -70,7 +70,7 @@ def build_kernel(spec_path: Path, src: Path, runs: Path, build: Path, owner: str
     spec = read_spec(spec_path).model_copy(update={"history": None})  # scores must not change the pack
     spec = with_fallback(spec, find_adapter(spec.competition))
     for member in spec.members:
-        require_views(member.views)
+        parse_views(member.views, member)  # the kernel does not ask again
     store = SealedStore(build / "sealed", keyring)
     sealed_spec, keys = seal_members(spec, runs, store)
     sealed_spec, booster_keys = seal_boosters(sealed_spec, spec_path.with_suffix(""), store)

@@ -18,6 +18,7 @@ from PIL import Image
 from foldpack.competitions.answer_table import AnswerTable, read_answer_table, write_answers
 from foldpack.competitions.image_files import is_image_name
 from foldpack.competitions.protocol import Competition
+from foldpack.data.image_place import image_file
 from foldpack.files import link_or_copy, write_atomic
 from foldpack.settings.stages import StageSpec
 from packer.rehearse.process import RehearsalError
@@ -31,7 +32,7 @@ class SampleImages:
 
     root: Path
     sample: AnswerTable  # of the whole folder
-    images: dict[str, Path]  # id -> file below `root` that can be decoded
+    images: dict[str, Path]  # id -> an image below `root` that can be decoded: a file, or in a file of many
     broken: str = ""  # id of the image that is cut off after half of its bytes
 
     @property
@@ -49,8 +50,8 @@ class SampleImages:
         return self.take(np.random.default_rng(SEED).permutation(min(count, len(self.images))).tolist())
 
     def with_broken(self, spared: list[str]) -> SampleImages:
-        """One of them broken, if it can be one that is not spared."""
-        others = [item for item in self.images if item not in spared]
+        """One of them broken, if it can be one that is not spared and has a file of its own."""
+        others = [item for item, path in self.images.items() if item not in spared and image_file(path) == path]
         return dataclasses.replace(self, broken=others[len(others) // 2]) if others else self
 
 
@@ -58,7 +59,7 @@ def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
     """The test images of a competition that are there, and how many its sample submission lists."""
     items = competition.test(data)
     sample = read_answer_table(data / competition.sample_csv, competition.id_column, [])
-    there = {item: Path(path) for item, path in zip(items.ids, items.images, strict=True) if os.path.isfile(path)}
+    there = {item: Path(path) for item, path in zip(items.ids, items.images, strict=True) if image_file(Path(path))}
     if not there:
         raise RehearsalError(f"{items.images[0].parent if len(items) else data}: none of the {len(items)} images that "
                              f"{competition.sample_csv} asks for is there; complete the download, or rehearse without "
@@ -111,13 +112,12 @@ def write_competition(competition: Competition, tests: SampleImages, folder: Pat
     for path in sorted(tests.root.iterdir()):
         if path.is_file() and path.name != competition.sample_csv:
             link_anew(path, folder / path.name)
-    for item, path in tests.images.items():
-        target = folder / os.path.relpath(path, tests.root)
-        if item != tests.broken:
-            link_anew(path, target)
-            continue
-        whole = path.read_bytes()
-        target.unlink(missing_ok=True)  # perhaps a link to the whole one
+    for file in dict.fromkeys(filter(None, map(image_file, tests.images.values()))):
+        link_anew(file, folder / os.path.relpath(file, tests.root))
+    if tests.broken:
+        path = tests.images[tests.broken]
+        whole, target = path.read_bytes(), folder / os.path.relpath(path, tests.root)
+        target.unlink(missing_ok=True)  # a link to the whole one
         write_atomic(target, whole[: len(whole) // 2])
     table = dataclasses.replace(tests.sample, rows=[row for item in tests.images for row in rows[item]])
     write_answers(folder / competition.sample_csv, table)

@@ -193,7 +193,7 @@ def corrupt_check(scoring: Scene) -> Check:
     detail = "the row of an image that is cut in half is not answered" if answer is None else \
         f"an image that is cut in half is answered with '{' '.join(answer)}'"
     if not item:
-        detail = f"not tried: there are only {len(scoring.images.ids)} images"
+        detail = f"not tried: no image of the {len(scoring.images.ids)} can be broken and leave the others whole"
     return Check("corrupt image", not item or answer is not None, detail)
 
 

@@ -115,10 +115,14 @@ def read_answer_table(path: Path, id_column: str, answers: Sequence[str]) -> Ans
     return AnswerTable(columns, rows, columns.index(id_column), {name: columns.index(name) for name in answers})
 
 
-def written_rows(lines: Iterator[str] | io.TextIOBase) -> Iterator[tuple[int, list[str]]]:
-    """(line, values) of each row of a CSV but blank ones, and those of blanks and tabs only. Raises csv.Error."""
+def written_rows(
+    lines: Iterator[str] | io.TextIOBase, separator: str = ",", strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """(line, values) of each row of a CSV but blank ones, and those of blanks and tabs only. Raises csv.Error.
+
+    strict: also for a quote that is not closed."""
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(lines)
+    reader = csv.reader(lines, delimiter=separator, strict=strict)
     for row in reader:
         if len(row) > 1 or (row and (not row[0] or row[0].strip(" \t"))):
             yield reader.line_num, row

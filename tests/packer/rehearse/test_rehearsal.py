@@ -212,7 +212,8 @@ def test_with_one_image_none_is_broken(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(data / "test" / "x.png")
     (data / "sample_submission.csv").write_text("id,label\nx,7\nx,7\n")
     done = rehearse_build(make_build(tmp_path / "build"), data, tmp_path / "out")
-    assert done.ok and check_of(done, "corrupt image").detail == "not tried: there are only 1 images"
+    assert done.ok and check_of(done, "corrupt image").detail == \
+        "not tried: no image of the 1 can be broken and leave the others whole"
 
 
 def test_noise_has_the_channels_that_the_networks_ask_for(tmp_path: Path) -> None:
