@@ -272,7 +272,8 @@ def several_images(made: Made) -> pd.DataFrame:
             pixels[10:30, 10:30] += 2000 * k
             save_dicom(made.path(f"{split}_images/{patient}/{image}.dcm"), pixels, number % 3 == 1)
             rows[split].append({"patient_id": patient, "image_id": image, "laterality": side, "view": view,
-                                "age": "" if number % 6 == 5 else 50, "cancer": k, "prediction_id": f"{patient}_{side}"})
+                                "age": "" if number % 6 == 5 else 50, "cancer": k,
+                                "prediction_id": f"{patient}_{side}"})
     made.table("train.csv", [{name: cell for name, cell in row.items() if name != "prediction_id"}
                              for row in rows["train"]])
     made.table("test.csv", [{name: cell for name, cell in row.items() if name != "cancer"} for row in rows["test"]])
