@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from foldpack.data.answer_groups import AnswerGroups, answer_groups
+from foldpack.data.decode import PILLOW
+from foldpack.data.readers.protocol import Reader
 from foldpack.data.rows import Rows
 from foldpack.errors import DataError
 
@@ -25,10 +29,14 @@ class Items:
     box: np.ndarray | None = None  # (n, 4) float32 xyxy, pixels of the upright file; None: whole images
     known: dict[str, np.ndarray] = field(default_factory=dict)  # (n,) each: what the stage before said of a box
     notes: list[str] = field(default_factory=list)  # what was odd about the images' folder, a line each
+    answer: list[str] | None = None  # one an image: the id of the answer that it belongs to; None: each is its own
+    reader: Reader = PILLOW  # of all images
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.images):
             raise DataError(f"{len(self.ids)} ids for {len(self.images)} image paths; each id needs one path")
+        if self.answer is not None and len(self.answer) != len(self.ids):
+            raise DataError(f"{len(self.answer)} names of answers for {len(self.ids)} images; each image needs one")
         if len(self.image) and (np.diff(self.image) < 0).any():
             raise DataError("items that are not sorted by image")
         lengths = {name: len(column) for name, column in self.known.items()}
@@ -45,10 +53,22 @@ class Items:
         """(images + 1,) int64: where the items of each image begin. An image without items keeps its place."""
         return np.searchsorted(self.image, np.arange(len(self.ids) + 1)).astype(np.int64)
 
+    @cached_property
+    def groups(self) -> AnswerGroups | None:
+        """Which images are answered together; None where each is answered alone."""
+        return answer_groups(self.answer)
 
-def whole_images(ids: list[str], images: list[Path], notes: Sequence[str] = ()) -> Items:
-    """One item an image. Raises DataError for more or fewer images than ids."""
-    return Items(ids, images, np.arange(len(ids), dtype=np.int32), notes=list(notes))
+    @property
+    def answer_ids(self) -> list[str]:
+        """What is answered, in the order of the answers."""
+        return self.groups.names if self.groups is not None else self.answer or self.ids
+
+
+def whole_images(ids: list[str], images: list[Path], notes: Sequence[str] = (),
+                 answer: list[str] | None = None, reader: Reader = PILLOW) -> Items:
+    """One item an image. answer: one an image, or None. Raises DataError for more or fewer than ids."""
+    return Items(ids, images, np.arange(len(ids), dtype=np.int32), notes=list(notes), answer=answer,
+                 reader=reader)
 
 
 def boxes_of(items: Items, rows: Rows, most: int) -> Items:
@@ -56,8 +76,12 @@ def boxes_of(items: Items, rows: Rows, most: int) -> Items:
 
     rows: a row an image, with the columns `box` (N, 4) xyxy and `score` (N,), and others (N,) that are known of a box
     from then on. most: so many of each image, those of the highest scores; of equal ones the first. A lost row has
-    none. Raises DataError for rows of other images.
+    none. Raises DataError for rows of other images, and where several images have one answer: boxes have no mean.
     """
+    if items.groups is not None:
+        together = items.groups.names[int(np.diff(items.groups.starts).argmax())]
+        raise DataError(f"answer '{together}' is of several images, and boxes of several images have no mean; give "
+                        "each image an answer of its own")
     if rows.starts is None or len(rows) != len(items.ids):
         raise DataError(f"{len(rows)} rows of boxes for {len(items.ids)} images; each image needs a row")
     image = np.repeat(np.arange(len(rows), dtype=np.int32), np.diff(rows.starts))
@@ -70,4 +94,4 @@ def boxes_of(items: Items, rows: Rows, most: int) -> Items:
     known = {name: column[kept] for name, column in rows.columns.items()
              if column.ndim == 1 and name not in rows.within}
     box = np.asarray(rows.columns["box"], dtype=np.float32)[kept]
-    return Items(items.ids, items.images, image[kept], box, known, items.notes)
+    return replace(items, image=image[kept], box=box, known=known)

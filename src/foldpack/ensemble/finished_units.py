@@ -16,8 +16,13 @@ from foldpack.settings.stages import Decision, StageSpec
 class Fuser(Protocol):
     """Makes one answer of the units of a stage. The same units give the same bits."""
 
+    def answers(self, unit: Unit, rows: Rows) -> Rows:
+        """The rows of a finished unit, one an image, as one an answer: images that are answered together become one.
+        What is lost has the fallback's entries, and its mark."""
+
     def add(self, unit: Unit, rows: Rows) -> None:
-        """Take one finished unit in; what is raised has changed nothing. Units of a run come in the plan's order."""
+        """Take the answers of one finished unit in; what is raised has changed nothing. Units of a run come in the
+        plan's order."""
 
     def forget(self, run: str) -> None:
         """Take all units of a run out again."""
@@ -44,7 +49,7 @@ class FinishedUnits:
     """Collects finished units. The same units give the same bits, whichever was finished first."""
 
     def __init__(self, fuser: Fuser, units: list[Unit], read: Callable[[int], Rows]) -> None:
-        """units: in the plan's order; read: the rows of a finished unit, those that are lost filled in."""
+        """units: in the plan's order; read: the rows of a finished unit, one an image."""
         self.fuser = fuser
         self.units = units
         self.read = read
@@ -52,7 +57,7 @@ class FinishedUnits:
 
     def add(self, unit: int) -> None:
         """A unit is finished. One that comes after later units of its run makes the run anew, in order."""
-        own, rows = self._units_like(unit), self.read(unit)  # what it raises has changed nothing yet
+        own, rows = self._units_like(unit), self._answers(unit)  # what it raises has changed nothing yet
         if not any(other > unit for other in own):
             self.fuser.add(self.units[unit], rows)
         else:
@@ -69,6 +74,9 @@ class FinishedUnits:
             self.added.remove(unit)
             self._make_anew(unit, self._units_like(unit))
 
+    def _answers(self, unit: int) -> Rows:
+        return self.fuser.answers(self.units[unit], self.read(unit))
+
     def _units_like(self, unit: int) -> list[int]:
         """Finished units of its run."""
         return [other for other in self.added if self.units[other].member.run == self.units[unit].member.run]
@@ -77,4 +85,4 @@ class FinishedUnits:
         """What is known of one run; other runs do not depend on it."""
         self.fuser.forget(self.units[unit].member.run)
         for other in sorted(units):
-            self.fuser.add(self.units[other], self.read(other))
+            self.fuser.add(self.units[other], self._answers(other))

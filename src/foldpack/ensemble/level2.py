@@ -89,8 +89,12 @@ class BoosterFuser:
         self.seconds = 0.0
         self.stale = False
 
+    def answers(self, unit: Unit, rows: Rows) -> Rows:
+        """As the blend has them."""
+        return self._fuser.answers(unit, rows)
+
     def add(self, unit: Unit, rows: Rows) -> None:
-        """Take one finished unit in; what is raised has changed nothing."""
+        """Take the answers of one finished unit in; what is raised has changed nothing."""
         run = unit.member.run
         probs = np.asarray(rows.columns["probs"], dtype=np.float32)
         probs = self._probs[run] + probs if run in self._probs else probs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from foldpack.data.answer_groups import AnswerGroups
 from foldpack.data.rows import Rows
 from foldpack.engine.units import Unit
 from foldpack.ensemble.member_blend import MemberBlend
@@ -13,16 +14,25 @@ from foldpack.settings.stages import Decision, StageSpec
 class ScoreFuser:
     """Fuses one column (n, C) float32 of units: `tasks.protocol.Fuser`."""
 
-    def __init__(self, stage: StageSpec, n_items: int, starts: np.ndarray | None = None, column: str = "probs") -> None:
-        """starts: where the items of each image begin; None: an item an image."""
+    def __init__(self, stage: StageSpec, n_items: int, starts: np.ndarray | None = None, column: str = "probs",
+                 groups: AnswerGroups | None = None) -> None:
+        """starts: where the items of each image begin; None: an item an image. groups: images that are answered
+        together, where some are."""
         self.stage = stage
         self.starts = starts
         self.column = column
-        self._blend = MemberBlend(stage, n_items)
+        self.groups = groups
+        self._blend = MemberBlend(stage, n_items if groups is None else len(groups))
         self._blended: np.ndarray | None = None  # (n, C); None: something has changed
 
+    def answers(self, unit: Unit, rows: Rows) -> Rows:
+        """The mean of the images of each answer, without those that are lost."""
+        if self.groups is None:
+            return rows
+        return Rows({self.column: self.groups.mean(rows.columns[self.column], rows.lost)})
+
     def add(self, unit: Unit, rows: Rows) -> None:
-        """Take one finished unit in; what is raised leaves the sums as they were."""
+        """Take the answers of one finished unit in; what is raised leaves the sums as they were."""
         self._blend.add(unit.member.run, rows.columns[self.column])
         self._blended = None
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import torch
 
@@ -62,7 +63,7 @@ class StageRunner:
         spare = next((own_folder(parent, kernel.scratch) / "units" for parent in temp_parents()), None)
         self.store = UnitStore(kernel.units / stage.name, task.layout(stage.outputs, items), spare)
         self.unit_keys: list[str] = []
-        self.pages = whole_images(items.ids, items.images)  # the engine counts images
+        self.pages = whole_images(items.ids, items.images, reader=items.reader)  # the engine counts images
         self.canvases = CanvasSet(self.pages, [])  # `run` knows the kinds
         self.answer: Rows | None = None  # as handed in
 
@@ -149,7 +150,7 @@ class StageRunner:
                                    self.kernel.found_keys, self.pixels(),
                                    None if self.items.box is None else self.items.starts,
                                    {device.name: device.precision for device in self.kernel.devices},
-                                   self.kernel.networks)
+                                   self.kernel.views, self.kernel.networks)
         if not with_processes:
             return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)
         threads = max(1, torch.get_num_threads() // len(names))
@@ -159,8 +160,7 @@ class StageRunner:
         """What the units read: canvases of whole images, or crops of boxes."""
         items, pixels = self.items, dict(self.canvases.pixels)
         for kind in [kind for kind in pixels if kind.geometry.kind == "box"]:
-            assert items.box is not None
-            pixels[kind] = CropStream(items.images, items.image, items.box, kind)
+            pixels[kind] = CropStream(items, kind)
         return pixels
 
     def work(self, pool: WorkPool, earlier: set[int]) -> None:
@@ -209,10 +209,10 @@ class StageRunner:
         self.level2 = None
 
     def rows_of(self, unit: int) -> Rows:
-        """The rows of a finished unit; for images that were lost those of the fallback."""
+        """The rows of a finished unit; for images that were lost those of the fallback, with their marks."""
         rows = self.store.finish(self.unit_keys[unit], unit in self.whole)
         lost = self.canvases.broken if rows.lost is None else self.canvases.broken | rows.lost
-        return rows.filled(lost, self.task.fallback(self.stage.outputs, self.items))
+        return replace(rows.filled(lost, self.task.fallback(self.stage.outputs, self.items)), lost=lost)
 
     def take_earlier(self, earlier: list[int]) -> set[int]:
         """Blend what a process before this one has finished, when it is known which images are broken. Returns it."""

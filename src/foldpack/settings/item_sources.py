@@ -109,7 +109,8 @@ class ItemsConfig(StrictModel):
     """The items of one split. One item an image; of several rows with one `id` the labels belong together."""
 
     source: ItemSource
-    parse: dict[str, PathTemplate] = {}  # column -> a pattern that takes its cells apart into further columns
+    parse: dict[str, PathTemplate | list[PathTemplate]] = {}  # column -> a pattern that takes its cells apart into
+    # further columns, or several, of which the first that fits counts
     where: dict[str, str | list[str]] = {}  # only rows with this cell, or one of these, in a column
     id: Template  # of an item; each image has its own
     image: PathTemplate  # its file below the competition's folder; `*` stands for any text without a slash

@@ -13,7 +13,7 @@ from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.models.classifier import MakeNet, build_classifier
 from foldpack.predict.batch import Batch, logit_rows, stacked_logits
-from foldpack.predict.views import View
+from foldpack.predict.view import View
 from foldpack.settings.network import NetConfig
 from foldpack.settings.outputs import Classes
 from foldpack.settings.stages import StageSpec
@@ -49,7 +49,7 @@ class ClassifyTask:
 
     def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> ScoreFuser:
         """A blend of scores."""
-        return ScoreFuser(stage, len(items), None if items.box is None else items.starts)
+        return ScoreFuser(stage, len(items), None if items.box is None else items.starts, groups=items.groups)
 
     def fallback(self, outputs: Classes, items: Items) -> Rows:
         """The training prior for every item."""

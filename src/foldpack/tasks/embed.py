@@ -17,7 +17,7 @@ from foldpack.models.classifier import MakeNet
 from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import parse_gallery
 from foldpack.predict.batch import Batch, view_outputs
-from foldpack.predict.views import View
+from foldpack.predict.view import View
 from foldpack.settings.ensemble import SealedPart, gallery_role
 from foldpack.settings.network import NetConfig
 from foldpack.settings.outputs import Vectors
@@ -67,13 +67,13 @@ class NeighbourFuser(ScoreFuser):
 
     def __init__(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> None:
         """sealed: opens the galleries."""
-        super().__init__(stage, len(items), None if items.box is None else items.starts)
+        super().__init__(stage, len(items), None if items.box is None else items.starts, groups=items.groups)
         assert isinstance(stage.fuse, Neighbours) and isinstance(stage.outputs, Vectors)  # as every spec is checked
         self._neighbours, self._none = stage.fuse.neighbours, stage.outputs.none
         self._sealed = sealed
 
-    def add(self, unit: Unit, rows: Rows) -> None:
-        """Take one finished unit in; what is raised leaves the sums as they were.
+    def answers(self, unit: Unit, rows: Rows) -> Rows:
+        """Column `probs` (m, C): the scores of identities, the mean of those of the images of an answer.
 
         Raises SealedError or ModelError for a gallery that cannot be read, or is of other weights.
         """
@@ -86,7 +86,7 @@ class NeighbourFuser(ScoreFuser):
                                  self._neighbours, self._none)
         lost = np.isnan(scores).any(axis=1)
         scores[lost] = prior
-        super().add(unit, Rows({"probs": scores}))
+        return super().answers(unit, Rows({"probs": scores}, lost=lost))
 
 
 EMBED = EmbedTask()

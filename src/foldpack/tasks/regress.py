@@ -14,7 +14,7 @@ from foldpack.ensemble.view_merge import merge_view_values
 from foldpack.models.classifier import MakeNet
 from foldpack.models.regressor import build_regressor
 from foldpack.predict.batch import Batch, view_outputs
-from foldpack.predict.views import View
+from foldpack.predict.view import View
 from foldpack.settings.network import NetConfig
 from foldpack.settings.outputs import Values
 from foldpack.settings.stages import StageSpec
@@ -50,7 +50,7 @@ class RegressTask:
 
     def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> ScoreFuser:
         """A blend of values."""
-        return ScoreFuser(stage, len(items), None if items.box is None else items.starts, "value")
+        return ScoreFuser(stage, len(items), None if items.box is None else items.starts, "value", items.groups)
 
     def fallback(self, outputs: Values, items: Items) -> Rows:
         """The mean of the training targets for every item."""

@@ -1,0 +1,35 @@
+"""The command look: what foldpack understood of a competition, in the terminal and as a page with pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foldpack.commands.groups import DISTANCE
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to the `foldpack` application."""
+    app.command("look")(look)
+
+
+def look(
+    data: Annotated[Path, typer.Option(help="the competition's folder, as downloaded")],
+    competition: Annotated[str, typer.Option(help="the adapter: competition.yml, a name, or FILE.py:NAME")] =
+        "competition.yml",
+    out: Annotated[Path, typer.Option(help="the page to write")] = Path("look.html"),
+    images: Annotated[int, typer.Option(min=1, help="images to decode of each split, evenly spread")] = 1000,
+    items: Annotated[int, typer.Option(min=1, max=200, help="items with pictures, of each split")] = 10,
+    duplicates: Annotated[bool, typer.Option(help="look for near-duplicates among those images")] = True,
+) -> None:
+    """Show what was understood of a competition: items, labels, images, groups, what is odd, and what was guessed."""
+    from foldpack.commands.looking import look_at_competition, write_page
+    from foldpack.look.page import survey_lines
+    from foldpack.search.report.progress import stage_bars
+
+    with stage_bars() as report:
+        survey = look_at_competition(competition, data, images, items, DISTANCE if duplicates else None, report)
+        write_page(out, survey, report)
+    print("\n".join([*survey_lines(survey), f"page {out}"]))
