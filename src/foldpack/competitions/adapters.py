@@ -21,7 +21,7 @@ def find_adapter(name: str) -> Competition:
     if is_project_code(name):
         return load_adapter(name)
     if is_competition_file(name):
-        return make_competition(read_competition(Path(name)))  # type: ignore[return-value]
+        return make_competition(read_competition(Path(name)))
     return get_competition(name)
 
 

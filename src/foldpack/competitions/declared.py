@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foldpack.competitions.answer_table import read_answer_table
+from foldpack.competitions.answer_table import AnswerTable, read_answer_table
+from foldpack.competitions.answers.check import check_submission, known_of
+from foldpack.competitions.answers.form import Form
 from foldpack.competitions.image_paths import ImageFiles
 from foldpack.competitions.item_rules import ItemList, ItemRules
+from foldpack.data.answers import Answers
 from foldpack.data.items import Items, whole_images
 from foldpack.errors import DataError
+from foldpack.settings.stages import StageSpec
 
 
 @dataclass(frozen=True)
@@ -19,10 +24,32 @@ class DeclaredCompetition:
 
     name: str
     slug: str
-    sample_csv: str
-    id_column: str  # of the sample
+    form: Form  # of the answer
     rules: ItemRules  # of the test items
     alone: bool = True  # whether the folder of the test images holds no others
+
+    @property
+    def sample_csv(self) -> str:
+        """See `Competition`."""
+        return self.form.answer.sample
+
+    @property
+    def id_column(self) -> str:
+        """See `Competition`."""
+        return self.form.answer.id
+
+    def made_up(self, ids: Sequence[str], stage: StageSpec) -> AnswerTable:
+        """See `Competition`."""
+        return self.form.made_up(ids, stage.outputs.names)
+
+    def fill(self, answers: Answers, ids: Sequence[str], sample: AnswerTable) -> AnswerTable:
+        """See `Competition`."""
+        return self.form.fill(answers, ids, sample)
+
+    def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
+        """See `Competition`."""
+        sample = None if root is None else read_answer_table(root / self.sample_csv, self.id_column, [])
+        check_submission(path, self.form, sample, known_of(stage))
 
     def test(self, root: Path) -> Items:
         """See `Competition`. The sample submission decides what is answered, and its order; an id that it asks for in

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from foldpack.competitions.answers.registry import form_of
 from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.item_rules import ItemRules
 from foldpack.competitions.labels.registry import LABELS, label_task
@@ -63,5 +64,4 @@ def make_competition(config: CompetitionConfig) -> TrainableCompetition:
     """The adapter of a `competition.yml`."""
     rules = item_rules(config, config.test, "test")
     alone = rules.folder != item_rules(config, config.train, "train").folder
-    return TrainableCompetition(config.name, config.slug, config.answer.sample, config.answer.id, rules, alone,
-                                config=config)
+    return TrainableCompetition(config.name, config.slug, form_of(config.answer), rules, alone, config=config)

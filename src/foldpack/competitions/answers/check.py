@@ -9,6 +9,8 @@ from pathlib import Path
 from foldpack.competitions.answer_table import AnswerTable, read_answer_table
 from foldpack.competitions.answers.form import Fault, Form, Known
 from foldpack.errors import DataError
+from foldpack.settings.outputs import Values
+from foldpack.settings.stages import GradesDecision, StageSpec
 
 
 def check_submission(path: Path, form: Form, sample: AnswerTable | None, known: Known) -> None:
@@ -18,6 +20,13 @@ def check_submission(path: Path, form: Form, sample: AnswerTable | None, known: 
     faults = form.faults(table, known) if sample is None else submission_faults(table, form, sample, known, True)
     for fault in faults:
         raise DataError(fault.line(path))
+
+
+def known_of(stage: StageSpec) -> Known:
+    """What a stage says of the cells that it writes."""
+    cuts = stage.decision.cuts if isinstance(stage.decision, GradesDecision) else None
+    return Known([] if isinstance(stage.outputs, Values) else stage.outputs.names,
+                 None if cuts is None else len(cuts) + 1)
 
 
 def read_submission(path: Path, form: Form, known: Known) -> AnswerTable:
@@ -41,8 +50,6 @@ def submission_faults(
 
 def repeated_ids(table: AnswerTable, form: Form) -> Iterator[Fault]:
     """Rows that ask for what an earlier row has asked for, where nothing else tells them apart."""
-    if form.in_order:
-        return
     seen = set()
     for number, item in enumerate(table.ids, 1):
         if item in seen:
@@ -67,7 +74,7 @@ def row_faults(table: AnswerTable, form: Form, sample: AnswerTable, in_order: bo
         if item in asked and count != asked[item]:
             number = len(table.ids) - table.ids[::-1].index(item)
             yield Fault(f"has {count} rows; allowed: {asked[item]}, as in the sample submission", number, item)
-    ordered = in_order or form.in_order or len(asked) < len(sample.ids)
+    ordered = in_order or len(asked) < len(sample.ids)
     if ordered and asked == given and table.ids != sample.ids:
         number = next(place for place, pair in enumerate(zip(table.ids, sample.ids, strict=True)) if pair[0] != pair[1])
         yield Fault(f"the sample submission has id '{sample.ids[number]}' here; keep its order", number + 1,

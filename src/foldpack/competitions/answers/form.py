@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import ClassVar
 
 from foldpack.competitions.answer_table import AnswerTable, blank_table
 from foldpack.data.answers import Answers
@@ -43,15 +44,14 @@ class Fault:
         return f"{path}: {self.what}" if self.row is None else f"{path}: row {self.row}, id '{self.item}': {self.what}"
 
 
+@dataclass(frozen=True)
 class Form:
-    """A way to answer, made of its settings. Here an item's cells stand in every row that asks for it."""
+    """A way to answer. Here an item's cells stand in every row that asks for it."""
 
-    decisions: tuple[AnswerKind, ...] = ()  # kinds of decisions that it can write; the first is the usual one
-    in_order = False  # whether rows are told apart by their order alone
-    many_rows = False  # whether an item has as many rows as things were found in it, and at least one
+    answer: AnswerForm  # as `competition.yml` says it
 
-    def __init__(self, answer: AnswerForm) -> None:
-        self.answer = answer
+    decisions: ClassVar[tuple[AnswerKind, ...]] = ()  # kinds of decisions that it can write; the first is the usual one
+    many_rows: ClassVar[bool] = False  # whether an item has as many rows as were found in it, and at least one
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """The columns that are answered. names: all classes, or those of the values."""

@@ -1,4 +1,4 @@
-"""Answers that are numbers: probabilities."""
+"""Answers that are numbers: probabilities, values, grades."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foldpack.competitions.answer_table import AnswerTable
 from foldpack.competitions.answers.form import CellRule, Fault, Form, Known, number_rule, other_answers
 from foldpack.data.answers import Answers, number_texts
 from foldpack.errors import DataError, did_you_mean
-from foldpack.settings.answer_forms import ProbabilitiesAnswer, ProbabilityAnswer
+from foldpack.settings.answer_forms import GradesAnswer, ProbabilitiesAnswer, ProbabilityAnswer, ValuesAnswer
 
 SUM_TOLERANCE = 1e-4  # by which the probabilities of an item may miss 1, where they must sum to it
 
@@ -95,6 +95,73 @@ class ProbabilitiesForm(Form):
             elif self.answer.sums_to_1 and abs((total := sum(map(float, cells))) - 1) > SUM_TOLERANCE:
                 yield Fault(f"its {len(cells)} probabilities sum to {total:.6g}; allowed: 1, give or take "
                             f"{SUM_TOLERANCE:g}", number, item)
+
+
+class ValuesForm(Form):
+    """Numbers, a column each: that of the same name, or of the same place where the names are others."""
+
+    answer: ValuesAnswer
+    decisions = ("values",)
+
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """See `Form`."""
+        return self.answer.columns
+
+    def cells(self, answers: Answers) -> dict[str, list[str]]:
+        """See `Form`. Numbers beyond the range are cut to it."""
+        if answers.numbers is None:
+            raise other_answers(self, "names" if answers.objects is None else "objects")
+        self.check_names(answers.columns)
+        numbers, names = answers.numbers.astype(np.float64), list(answers.columns)
+        if self.answer.range is not None:
+            numbers = np.clip(numbers, self.answer.range[0], self.answer.range[1])
+        named = set(names) == set(self.answer.columns)
+        return {column: number_texts(numbers[:, names.index(column) if named else place])
+                for place, column in enumerate(self.answer.columns)}
+
+    def rule(self, known: Known) -> CellRule:
+        """See `Form`."""
+        return number_rule() if self.answer.range is None else number_rule(*self.answer.range)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """See `Form`."""
+        if len(names) != len(self.answer.columns):
+            raise DataError(f"answer.columns: {len(self.answer.columns)} columns ({', '.join(self.answer.columns)}) "
+                            f"for {len(names)} values ({', '.join(names)}); each value needs its column")
+
+
+class GradesForm(Form):
+    """A whole number from 0 on: of values that were cut, or the class that is called so."""
+
+    answer: GradesAnswer
+    decisions = ("grades", "class")
+
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """See `Form`."""
+        return [self.answer.column]
+
+    def cells(self, answers: Answers) -> dict[str, list[str]]:
+        """See `Form`."""
+        if answers.objects is not None:
+            raise other_answers(self, "objects")
+        if answers.names is not None:
+            return {self.answer.column: ["".join(words) for words in answers.names]}
+        assert answers.numbers is not None
+        if answers.numbers.dtype.kind not in "iu":
+            raise other_answers(self, "numbers that are not cut into grades")
+        return {self.answer.column: [str(grade) for grade in answers.numbers.reshape(-1).tolist()]}
+
+    def rule(self, known: Known) -> CellRule:
+        """See `Form`."""
+        count = known.grades or len(known.classes)
+        grades = {str(grade) for grade in range(count)}
+        allowed = f"whole numbers from 0 to {count - 1}" if grades else "whole numbers from 0 on"
+
+        def problem(cell: str) -> str:
+            good = cell in grades if grades else cell.isascii() and cell.isdigit() and str(int(cell)) == cell
+            return "" if good else f"'{cell}'; allowed: {allowed}"
+
+        return problem
 
 
 def probabilities_of(form: Form, answers: Answers) -> np.ndarray:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from foldpack.competitions.answers.form import Form
-from foldpack.competitions.answers.names import ClassForm
-from foldpack.competitions.answers.numbers import ProbabilitiesForm, ProbabilityForm
+from foldpack.competitions.answers.names import ClassForm, LabelsForm, RankingForm
+from foldpack.competitions.answers.numbers import (
+    GradesForm,
+    ProbabilitiesForm,
+    ProbabilityForm,
+    ValuesForm,
+)
 from foldpack.settings.answer_forms import AnswerForm
 
 FORMS: dict[str, type[Form]] = {
     "class": ClassForm,
+    "grades": GradesForm,
+    "labels": LabelsForm,
     "probabilities": ProbabilitiesForm,
     "probability": ProbabilityForm,
+    "ranking": RankingForm,
+    "values": ValuesForm,
 }
 
 
