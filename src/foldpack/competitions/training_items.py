@@ -42,7 +42,8 @@ class TrainableCompetition(DeclaredCompetition):
         columns = {name: [cells[row] for row in firsts] for name, cells in listed.table.columns.items()}
         group = self.config.train.group
         groups = None if group is None else listed.table.taken(firsts).rendered(group, "train", "group")
-        items = whole_images(listed.ids, [root / path for path in listed.paths], [*listed.notes, *truth.notes])
+        items = whole_images(listed.ids, [root / path for path in listed.paths], [*listed.notes, *truth.notes],
+                             None if listed.answers == listed.ids else listed.answers, self.reader)
         return Labelled(listed.table.source, items, truth.targets, truth.classes, truth.labels, columns, truth.none,
                         groups, truth.rows)
 

@@ -26,7 +26,10 @@ def read_bson_table(root: Path, split: str, file: str, pictures: str = "imgs", p
             for document in bson.decode_file_iter(stream):
                 number += 1
                 cells = {name: cell for name, value in document.items() if (cell := cell_text(value)) is not None}
-                for order in range(len(list_of(document, pictures, path, number))):
+                for order, each in enumerate(list_of(document, pictures, path, number)):
+                    if picture not in each:
+                        raise DataError(f"{path}, document {number}: its picture {order} has no '{picture}', got: "
+                                        f"{', '.join(each)}; set picture to the field that holds it")
                     add_cells(columns, {**cells, "offset": str(offset), "picture": str(order)}, len(place))
                     place.append((0, number))
                 offset = stream.tell()
