@@ -79,7 +79,7 @@ def test_a_file_of_the_project_is_an_adapter(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_fault_in_the_file_is_named_by_its_key() -> None:
-    with pytest.raises(ConfigError, match=r"competition.yml: labels.size: list should have at least 2 items, not 1, got"):
+    with pytest.raises(ConfigError, match=r"competition.yml: labels.size: list should have at least 2 items, not 1"):
         competition_of(labels={"kind": "masks", "column": "x", "size": ["h"]})
     with pytest.raises(ConfigError, match="unknown key 'train.source.seperator': did you mean 'separator'"):
         competition_of(train__source={"kind": "csv", "file": "a.csv", "seperator": ";"})
