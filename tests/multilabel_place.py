@@ -9,7 +9,8 @@ import pandas as pd
 from PIL import Image
 from small_house import tiny_config
 
-from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+from foldpack.commands.recipe import make_recipe_folds
+from foldpack.commands.recipe_settings import FoldsConfig, RecipeConfig
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import write_spec
 from foldpack.train.run import train_run

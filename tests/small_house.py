@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import typer
 
-from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+from foldpack.commands.recipe import make_recipe_folds
+from foldpack.commands.recipe_settings import FoldsConfig, RecipeConfig
 from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.registry import get_competition
 from foldpack.data.geometry import CanvasKind

@@ -11,16 +11,8 @@ import pytest
 from PIL import Image
 
 from foldpack.commands.main import app as foldpack
-from foldpack.commands.recipe import (
-    FoldsConfig,
-    RecipeConfig,
-    RecipeError,
-    make_recipe_folds,
-    read_groups,
-    read_recipe,
-    run_recipe,
-    run_step,
-)
+from foldpack.commands.recipe import RecipeError, make_recipe_folds, read_groups, run_recipe, run_step
+from foldpack.commands.recipe_settings import FoldsConfig, RecipeConfig, read_recipe
 from foldpack.commands.run_app import run_app
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.digits_source import write_digits

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from small_house import OWNER, PROJECT, load_entry, only, tiny_config
 
-from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+from foldpack.commands.recipe import make_recipe_folds
+from foldpack.commands.recipe_settings import FoldsConfig, RecipeConfig
 from foldpack.competitions.digits import DIGITS_LAYOUTS
 from foldpack.competitions.digits_source import digits_score, write_digits
 from foldpack.competitions.registry import get_competition
