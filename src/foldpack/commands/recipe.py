@@ -15,11 +15,12 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from foldpack.competitions.adapters import find_adapter
+from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.protocol import Labelled, require_images
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
-from foldpack.metrics.answers import answer_problem, task_answers
+from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.settings.ensemble import read_spec
 from foldpack.settings.run import ConfigError, RunConfig, read_config, read_text
@@ -99,9 +100,12 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
     """
     name = recipe.metric or configs[0].metric
     metric = find_metric(name)
-    task = training_task(configs[0], find_adapter(recipe.competition).task)
+    adapter = find_adapter(recipe.competition)
+    task = training_task(configs[0], adapter.task)
+    where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
+    if isinstance(adapter, DeclaredCompetition) and (problem := form_problem(adapter.form.answer.kind, metric)):
+        raise ConfigError(f"{folder / where}: competition '{adapter.name}': {problem}")
     if problem := answer_problem(metric.name, metric.answer, task_answers(task)):
-        where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
         raise ConfigError(f"{folder / where}: {problem}; name one of them as `metric` in recipe.yml, for the search; "
                           "the runs may keep theirs")
     return name
