@@ -45,6 +45,7 @@ from foldpack.predict.page_stream import PageStream
 from foldpack.predict.pixel_source import HeldPixels
 from foldpack.predict.room import Place
 from foldpack.predict.scratch import keep_canvases
+from foldpack.predict.views import parse_views
 from foldpack.sealed.container import new_data_key, seal_file
 from foldpack.settings.ensemble import fold_role, parse_spec, spec_to_dict
 from foldpack.settings.network import Geometry, NetConfig
@@ -196,7 +197,8 @@ def bench_compute(images: int, rounds: int) -> None:
             logits = torch.cat([net(batch) for batch in ready]).numpy()
         return logits.reshape(2, images, -1)
 
-    forward, held = Forward(net, config, VIEWS, CPU, BATCH), HeldPixels(canvas_kind(config), pixels)
+    forward = Forward(net, config, parse_views(VIEWS, config), CPU, BATCH)
+    held = HeldPixels(canvas_kind(config), pixels)
     jobs = {"foldpack, from uint8 pixels": lambda: stacked_views(forward.rows(held, 0, images), "logits"),
             "model(x) over ready tensors": bare}
     report("compute-bound", f"resnet18 at 128 px, {images} images, 2 views", jobs, max(rounds, 5))
@@ -261,8 +263,9 @@ def peak_of_canvas(images: int) -> None:
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)).save(path)
         kind = CanvasKind(320, "pillow")
         started = time.perf_counter()
-        kept = keep_canvases([path] * images, {kind: 1}, [Place(Path(name), 1 << 40)], 1, print)[0]
-        canvases = CanvasSet(whole_images([str(k) for k in range(images)], [path] * images), [kind], kept)
+        items = whole_images([str(k) for k in range(images)], [path] * images)
+        kept = keep_canvases(items, {kind: 1}, [Place(Path(name), 1 << 40)], 1, print)[0]
+        canvases = CanvasSet(items, [kind], kept)
         canvases.start(os.cpu_count() or 1)
         canvases.wait(images, 1e9)
         decoded = time.perf_counter() - started

@@ -9,6 +9,7 @@ from foldpack.competitions.registry import get_competition
 from foldpack.ensemble.level2 import open_level2
 from foldpack.kernel.main import run_kernel
 from foldpack.kernel.start import begin_kernel
+from foldpack.predict.views import views_of_spec
 from foldpack.tasks.registry import TASKS
 
 
@@ -19,4 +20,5 @@ def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code."""
-    return run_kernel(spec, keys, argv, TASKS, get_competition(spec["competition"]), level2=open_level2)
+    return run_kernel(spec, keys, argv, TASKS, get_competition(spec["competition"]), views_of_spec(spec),
+                      level2=open_level2)

@@ -19,7 +19,7 @@ from foldpack.ensemble.box_fuser import BoxFuser
 from foldpack.errors import DataError
 from foldpack.models.classifier import MakeNet, build_classifier
 from foldpack.predict.batch import Batch
-from foldpack.predict.views import View
+from foldpack.predict.view import View
 from foldpack.settings.network import NetConfig
 from foldpack.settings.outputs import Boxes
 from foldpack.settings.stages import StageSpec

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foldpack.predict.view import View
+from foldpack.predict.views import views_of_spec
 from foldpack.settings.project_code import is_project_code, split_code
 from packer.errors import PackError
 from packer.flatten.graph import Layout
@@ -49,11 +51,13 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
     adapter = find_part(spec["competition"], "competition", src, project, COMPETITIONS)
     tasks = {name: find_part(name, "task", src, project, TASKS) for name in tasks_of(spec)}
     networks = {place: own_part(place, "network", project) for place in networks_of_spec(spec)}
+    views = {name: view_part(view) for name, view in views_of_spec(spec).items()}
     level2 = LEVEL2 if any(stage.get("level2") for stage in spec["stages"]) else Part("None", ())
-    parts = [adapter, *tasks.values(), *networks.values(), level2]
+    parts = [adapter, *tasks.values(), *views.values(), *networks.values(), level2]
     imports = [each for line in GIVEN for each in parse_import(line)]
     imports += [each for part in parts for each in part.imports]
-    handed = {"tasks": dict_text(tasks), "adapter": adapter.expression, "networks": dict_text(networks),
+    handed = {"tasks": dict_text(tasks), "adapter": adapter.expression, "views": dict_text(views),
+              "networks": dict_text(networks),
               "level2": level2.expression}
     page = ast.get_docstring(read_source(src / LOOP, LOOP).tree) or ""
     lines = [
@@ -66,6 +70,17 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
         "    return run_kernel(", "        spec, keys, argv,",
         *(f"        {name}={text}," for name, text in handed.items()), "    )"]
     return "\n".join(lines) + "\n"
+
+
+def view_part(view: View) -> Part:
+    """A view as a literal, so that no kernel need read its name."""
+    usual = View("")
+    given = [f"{name}={getattr(view, name)!r}" for name in ("turn", "window", "side", "grey")
+             if getattr(view, name) != getattr(usual, name)]
+    imports = ["from foldpack.predict.view import View"]
+    imports += ["from fractions import Fraction"] if view.window != usual.window else []
+    needed = tuple(each for line in imports for each in parse_import(line))
+    return Part(f"View({', '.join([ascii(view.name), *given])})", needed)
 
 
 def dict_text(parts: dict[str, Part]) -> str:

@@ -16,7 +16,7 @@ from foldpack.data.rows import Rows
 from foldpack.ensemble.answers import answers_of, prior_rows
 from foldpack.files import write_atomic
 from foldpack.keyring.keyring import Keyring
-from foldpack.predict.views import require_views
+from foldpack.predict.views import parse_views
 from foldpack.settings.ensemble import AnswerTableSpec, EnsembleSpec, read_spec, spec_to_dict, write_spec
 from packer.build.manifest import SIZE_LIMIT, Staged, finish_dataset, split_dataset
 from packer.build.notebook import render_notebook
@@ -70,7 +70,7 @@ def build_kernel(spec_path: Path, src: Path, runs: Path, build: Path, owner: str
     spec = read_spec(spec_path).model_copy(update={"history": None})  # scores must not change the pack
     spec = with_fallback(spec, find_adapter(spec.competition))
     for member in spec.members:
-        require_views(member.views)
+        parse_views(member.views, member)  # the kernel does not ask again
     store = SealedStore(build / "sealed", keyring)
     sealed_spec, keys = seal_members(spec, runs, store)
     sealed_spec, booster_keys = seal_boosters(sealed_spec, spec_path.with_suffix(""), store)
@@ -101,9 +101,11 @@ def with_fallback(spec: EnsembleSpec, competition: Competition) -> EnsembleSpec:
     unknown = prior_rows(stage.outputs, 1)
     if stage.items != "test":  # an image in which no box is known
         unknown = Rows(prior_rows(stage.outputs, 0).columns, np.zeros(2, dtype=np.int64))
-    cells = competition.table(answers_of(unknown, stage.decision, stage.outputs))
+    answers = answers_of(unknown, stage.decision, stage.outputs)
+    filled = competition.fill(answers, [""], competition.made_up([""], stage))
+    cells = {name: column[0] for name, column in filled.cells().items()}
     table = AnswerTableSpec(sample=competition.sample_csv, id_column=competition.id_column, columns=list(cells))
-    return spec.model_copy(update={"table": table, "fallback": {name: column[0] for name, column in cells.items()}})
+    return spec.model_copy(update={"table": table, "fallback": cells})
 
 
 def stage_datasets(spec: EnsembleSpec, store: SealedStore, keys: dict[str, str], folder: Path, owner: str,

@@ -18,7 +18,9 @@ from PIL import Image
 from foldpack.competitions.answer_table import AnswerTable, read_answer_table, write_answers
 from foldpack.competitions.image_files import is_image_name
 from foldpack.competitions.protocol import Competition
+from foldpack.data.image_place import image_file
 from foldpack.files import link_or_copy, write_atomic
+from foldpack.settings.stages import StageSpec
 from packer.rehearse.process import RehearsalError
 
 SEED = 7
@@ -30,7 +32,7 @@ class SampleImages:
 
     root: Path
     sample: AnswerTable  # of the whole folder
-    images: dict[str, Path]  # id -> file below `root` that can be decoded
+    images: dict[str, Path]  # id -> an image below `root` that can be decoded: a file, or in a file of many
     broken: str = ""  # id of the image that is cut off after half of its bytes
 
     @property
@@ -48,8 +50,8 @@ class SampleImages:
         return self.take(np.random.default_rng(SEED).permutation(min(count, len(self.images))).tolist())
 
     def with_broken(self, spared: list[str]) -> SampleImages:
-        """One of them broken, if it can be one that is not spared."""
-        others = [item for item in self.images if item not in spared]
+        """One of them broken, if it can be one that is not spared and has a file of its own."""
+        others = [item for item, path in self.images.items() if item not in spared and image_file(path) == path]
         return dataclasses.replace(self, broken=others[len(others) // 2]) if others else self
 
 
@@ -57,7 +59,7 @@ def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
     """The test images of a competition that are there, and how many its sample submission lists."""
     items = competition.test(data)
     sample = read_answer_table(data / competition.sample_csv, competition.id_column, [])
-    there = {item: Path(path) for item, path in zip(items.ids, items.images, strict=True) if os.path.isfile(path)}
+    there = {item: Path(path) for item, path in zip(items.ids, items.images, strict=True) if image_file(Path(path))}
     if not there:
         raise RehearsalError(f"{items.images[0].parent if len(items) else data}: none of the {len(items)} images that "
                              f"{competition.sample_csv} asks for is there; complete the download, or rehearse without "
@@ -66,10 +68,10 @@ def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
 
 
 def noise_images(
-    competition: Competition, columns: list[str], side: int, folder: Path, count: int, channels: int = 3
+    competition: Competition, stage: StageSpec, side: int, folder: Path, count: int, channels: int = 3
 ) -> SampleImages:
     """A competition's folder with images that no network has seen, of about `side` pixels, where the adapter looks
-    for those of made-up ids. columns: of the sample submission, to be answered.
+    for those of made-up ids. stage: that answers.
 
     Raises DataError where the adapter needs more than a sample submission.
     """
@@ -77,9 +79,9 @@ def noise_images(
         shutil.rmtree(folder)
     dice = np.random.default_rng(SEED)
     ids = [f"rehearsal_{row:05d}" for row in range(count)]
-    paths = made_up_places(competition, columns, folder, ids)
+    paths = made_up_places(competition, stage, folder, ids)
     if not is_image_name(paths[0].name):  # the ids of this competition have their ending
-        paths = made_up_places(competition, columns, folder, [f"{item}.png" for item in ids])
+        paths = made_up_places(competition, stage, folder, [f"{item}.png" for item in ids])
     for path in paths:
         height, width = (int(length) for length in dice.integers(side * 3 // 4, side * 3 // 2, 2))
         coarse = Image.fromarray(dice.integers(0, 256, (8, 8, 3), dtype=np.uint8))
@@ -94,10 +96,9 @@ def noise_images(
     return images_of(competition, folder)[0]
 
 
-def made_up_places(competition: Competition, columns: list[str], folder: Path, ids: list[str]) -> list[Path]:
+def made_up_places(competition: Competition, stage: StageSpec, folder: Path, ids: list[str]) -> list[Path]:
     """Write a sample submission that asks for these ids -> where the adapter looks for their images."""
-    table = AnswerTable([competition.id_column, *columns], [[item, *[""] * len(columns)] for item in ids], 0, {})
-    write_answers(folder / competition.sample_csv, table, {})
+    write_answers(folder / competition.sample_csv, competition.made_up(ids, stage))
     return [Path(path) for path in competition.test(folder).images]
 
 
@@ -111,16 +112,15 @@ def write_competition(competition: Competition, tests: SampleImages, folder: Pat
     for path in sorted(tests.root.iterdir()):
         if path.is_file() and path.name != competition.sample_csv:
             link_anew(path, folder / path.name)
-    for item, path in tests.images.items():
-        target = folder / os.path.relpath(path, tests.root)
-        if item != tests.broken:
-            link_anew(path, target)
-            continue
-        whole = path.read_bytes()
-        target.unlink(missing_ok=True)  # perhaps a link to the whole one
+    for file in dict.fromkeys(filter(None, map(image_file, tests.images.values()))):
+        link_anew(file, folder / os.path.relpath(file, tests.root))
+    if tests.broken:
+        path = tests.images[tests.broken]
+        whole, target = path.read_bytes(), folder / os.path.relpath(path, tests.root)
+        target.unlink(missing_ok=True)  # a link to the whole one
         write_atomic(target, whole[: len(whole) // 2])
     table = dataclasses.replace(tests.sample, rows=[row for item in tests.images for row in rows[item]])
-    write_answers(folder / competition.sample_csv, table, {})
+    write_answers(folder / competition.sample_csv, table)
     return folder
 
 

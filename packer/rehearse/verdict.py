@@ -102,8 +102,7 @@ def rehearse_build(build: Build, data: Path | None, folder: Path, *, python: Pat
         members = [member for stage in spec.stages for member in stage.members]
         side = max(max(height_width(member.size)) for member in members)
         channels = next((member.channels for member in members if member.channels not in (1, 3, 4)), 3)
-        columns = spec.table.columns
-        tests, count = noise_images(competition, columns, side, folder / "images", rows, channels), images or IMAGES
+        tests, count = noise_images(competition, spec.last, side, folder / "images", rows, channels), images or IMAGES
     else:
         tests, listed = images_of(competition, data)
         count = images or listed
@@ -194,7 +193,7 @@ def corrupt_check(scoring: Scene) -> Check:
     detail = "the row of an image that is cut in half is not answered" if answer is None else \
         f"an image that is cut in half is answered with '{' '.join(answer)}'"
     if not item:
-        detail = f"not tried: there are only {len(scoring.images.ids)} images"
+        detail = f"not tried: no image of the {len(scoring.images.ids)} can be broken and leave the others whole"
     return Check("corrupt image", not item or answer is not None, detail)
 
 

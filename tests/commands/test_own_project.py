@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foldpack.competitions.answer_table import read_answer_table
+from foldpack.competitions.answer_table import AnswerTable, blank_table, read_answer_table
 from foldpack.competitions.protocol import Labelled
 from foldpack.data.answers import Answers
 from foldpack.data.items import Items, whole_images
@@ -50,8 +50,11 @@ class Drawings:
         ids = read_answer_table(root / self.sample_csv, self.id_column, []).ids
         return whole_images(ids, [root / TEST_FOLDER / f"{item}.png" for item in ids])
 
-    def table(self, answers: Answers) -> dict[str, list[str]]:
-        return {"kind": ["".join(words) for words in answers.names or []]}
+    def made_up(self, ids: list[str], stage: StageSpec) -> AnswerTable:
+        return blank_table(self.id_column, ["kind"], ids)
+
+    def fill(self, answers: Answers, ids: list[str], sample: AnswerTable) -> AnswerTable:
+        return sample.answered(ids, {"kind": ["".join(words) for words in answers.names or []]})
 
     def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
         table = read_answer_table(path, self.id_column, ["kind"])

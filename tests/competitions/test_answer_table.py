@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from foldpack.competitions.answer_table import read_answer_table, read_columns, write_answers
+from foldpack.competitions.answer_table import AnswerTable, read_answer_table, read_columns, write_answers
 from foldpack.errors import DataError
 
 CELLS = st.text(st.sampled_from('ab1é\u2028 ,"\n\r\t;#\x00'), max_size=6)
@@ -54,7 +54,7 @@ def test_it_reads_and_writes_what_pandas_does_to_the_byte(tmp_path: Path, data: 
     assert table.columns == list(peer.columns) == read_columns(path)
     assert table.rows == peer.to_numpy().tolist() and table.ids == peer["id"].tolist()
     answers = answers[: len(peer)]
-    write_answers(out, table, {"label": answers})
+    write_answers(out, table.filled({"label": answers}))
     assert out.read_bytes() == peer.assign(label=answers).to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 
@@ -62,7 +62,7 @@ def test_an_id_that_is_asked_for_twice_is_answered_twice_and_other_columns_stay(
     (tmp_path / "s.csv").write_text("Usage,label,id\nPublic,0,x\n,0,y\nPrivate,0,x\n")
     table = read_answer_table(tmp_path / "s.csv", "id", ["label"])
     assert table.ids == ["x", "y", "x"]
-    assert table.text({"label": ["1", "2", "3"]}) == "Usage,label,id\nPublic,1,x\n,2,y\nPrivate,3,x\n"
+    assert table.filled({"label": ["1", "2", "3"]}).text() == "Usage,label,id\nPublic,1,x\n,2,y\nPrivate,3,x\n"
     assert table.asks_the_same(table)
     (tmp_path / "t.csv").write_text("Usage,label,id\n,7,x\n,7,y\n,7,x\n")
     assert table.asks_the_same(read_answer_table(tmp_path / "t.csv", "id", ["label"]))
@@ -74,17 +74,28 @@ def test_several_columns_are_answered_and_a_column_too_short_is_refused(tmp_path
     (tmp_path / "s.csv").write_text("b,id,a,more\n0,x,0,m\n0,y,0,n\n")
     table = read_answer_table(tmp_path / "s.csv", "id", ["a", "b"])
     assert table.cells() == {"a": ["0", "0"], "b": ["0", "0"]}
-    assert table.text({"a": ["1", "2"], "b": ["3", "4"]}) == "b,id,a,more\n3,x,1,m\n4,y,2,n\n"
+    assert table.filled({"a": ["1", "2"], "b": ["3", "4"]}).text() == "b,id,a,more\n3,x,1,m\n4,y,2,n\n"
     with pytest.raises(ValueError, match=r"\[2, 1\] answers for 2 rows"):
-        table.text({"a": ["1", "2"], "b": ["3"]})
-    assert read_answer_table(tmp_path / "s.csv", "id", []).text({}) == (tmp_path / "s.csv").read_text()
+        table.filled({"a": ["1", "2"], "b": ["3"]})
+    assert read_answer_table(tmp_path / "s.csv", "id", []).text() == (tmp_path / "s.csv").read_text()
 
 
 def test_columns_without_a_name_and_doubled_ones_keep_their_names(tmp_path: Path) -> None:
     """pandas would hand in `Unnamed: 0` and `more.1`."""
     (tmp_path / "s.csv").write_text(",id,label,more,more\n0,x,1,a,b\n")
     table = read_answer_table(tmp_path / "s.csv", "id", ["label"])
-    assert table.text({"label": ["5"]}) == ",id,label,more,more\n0,x,5,a,b\n"
+    assert table.filled({"label": ["5"]}).text() == ",id,label,more,more\n0,x,5,a,b\n"
+    assert table.named().filled({"label": ["5"]}).text() == "id,label,more,more\nx,5,a,b\n"
+
+
+def test_each_row_gets_the_cells_of_its_item() -> None:
+    table = AnswerTable(["id", "label"], [["x", ""], ["y", ""], ["x", ""]], 0, {})
+    assert table.answered(["y", "z", "x", "y"], {"label": ["1", "2", "3", "4"]}).cells() == {"label": ["3", "1", "3"]}
+    assert table.cells() == {} and table.column("label") == ["", "", ""]  # it is as it was
+    with pytest.raises(DataError, match="id 'y' of the sample submission is none of the 1 items that were predicted"):
+        table.answered(["x"], {"label": ["1"]})
+    with pytest.raises(DataError, match="the sample submission has no column 'kind', got: id, label"):
+        table.filled({"kind": ["1", "2", "3"]})
 
 
 def test_a_cell_of_any_length(tmp_path: Path) -> None:

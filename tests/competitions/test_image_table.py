@@ -230,7 +230,7 @@ def test_a_label_that_is_no_class() -> None:
 def answer(layout: ImageTable, root: Path, path: Path, answers: list[str]) -> None:
     """Write a submission for the sample in `root`."""
     table = read_answer_table(root / layout.sample_csv, layout.id_column, [layout.label_column])
-    write_answers(path, table, {layout.label_column: answers})
+    write_answers(path, table.filled({layout.label_column: answers}))
 
 
 def test_a_submission_reads_back_and_is_checked(tmp_path: Path) -> None:

@@ -25,9 +25,10 @@ from jpeg_reference import JpegData, read_jpeg_data
 from one_decoded import ImageError, decode_image
 from PIL import Image
 
-from foldpack.data.decode import MAX_FILE_BYTES, Decoded, decode_item
+from foldpack.data.decode import Decoded, decode_item
 from foldpack.data.decode_bytes import check_image_bytes
 from foldpack.data.geometry import CanvasKind
+from foldpack.data.readers.limits import MAX_FILE_BYTES
 from foldpack.errors import DataError
 
 LOOK_AHEAD = 12  # libjpeg reads so many bytes ahead; fewer left over go unnoticed, by it too
@@ -237,11 +238,11 @@ def test_promised_pixels_are_not_allocated(tmp_path: Path) -> None:
 
 
 def test_big_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("foldpack.data.decode.BIG_IMAGE", SIDE * SIDE - 1)
+    monkeypatch.setattr("foldpack.data.readers.limits.BIG_IMAGE", SIDE * SIDE - 1)
     running, most = 0, 0
-    from foldpack.data import decode
+    from foldpack.data.readers import pillow
 
-    real = decode.decode_planes
+    real = pillow.decode_planes
 
     def watched(*args: object) -> object:
         nonlocal running, most
@@ -251,7 +252,7 @@ def test_big_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch) -> No
         running -= 1
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(decode, "decode_planes", watched)
+    monkeypatch.setattr(pillow, "decode_planes", watched)
     path = tmp_path / "a.png"
     path.write_bytes(png(random.Random(0)))
     threads = [threading.Thread(target=decode_item, args=(path, [CanvasKind(8)])) for _ in range(5)]

@@ -43,7 +43,7 @@ def labels(threshold: float | list[float], least: int = 1, most: int | None = No
 def said(decision: Decision, probs: np.ndarray = PROBS) -> list[str]:
     """The cells of classes, joined by a space."""
     link = "sigmoid" if isinstance(decision, LabelsDecision) else "softmax"
-    return MANY.table(answers_of(Rows({"probs": probs}), decision, classes_of(CLASSES, link)))["label"]
+    return MANY.cells(answers_of(Rows({"probs": probs}), decision, classes_of(CLASSES, link)))["label"]
 
 
 def test_the_likeliest_class_and_the_first_of_equals() -> None:
@@ -87,7 +87,7 @@ def test_rankings(decision: RankingDecision, cells: list[str]) -> None:
 
 
 def cells_of(rows: Rows, decision: Decision, outputs: Outputs) -> dict[str, list[str]]:
-    return MANY.table(answers_of(rows, decision, outputs))
+    return MANY.cells(answers_of(rows, decision, outputs))
 
 
 def test_probabilities_have_a_column_each_or_one_alone_that_of_the_answer() -> None:

@@ -18,6 +18,7 @@ from small_house import House, load_entry
 
 from foldpack.data.decode import Decoded, black_canvas
 from foldpack.data.geometry import CanvasKind
+from foldpack.data.readers.protocol import Reader
 from foldpack.engine.runlog import LOG_NAME
 from foldpack.ensemble import score_fuser
 from foldpack.kernel import session as kernel_session
@@ -118,9 +119,9 @@ def test_an_image_that_fails_only_when_it_is_read_again_gets_the_prior(kernel: K
     lost = folder / "test" / f"{pd.read_csv(folder / 'sample_submission.csv')['id'][5]}.png"
     real = page_stream.decode_item
 
-    def stumble(path: Path, kinds: list[CanvasKind]) -> Decoded:
+    def stumble(path: Path, kinds: list[CanvasKind], reader: Reader) -> Decoded:
         if path != lost:
-            return real(path, kinds)
+            return real(path, kinds, reader)
         return Decoded({kind: black_canvas(kind) for kind in kinds}, "fallback", "no answer")
 
     monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [])

@@ -13,6 +13,7 @@ from two_stages import FOLDS, NETWORK, PAGES, SIDE, TASK, draw_pages, member_of_
 
 from foldpack.kernel import stage as kernel_stage
 from foldpack.kernel.main import run_kernel
+from foldpack.predict.views import views_of_spec
 from foldpack.sealed.container import new_data_key, seal_file
 from foldpack.settings.ensemble import fold_role
 from foldpack.tasks.classify import CLASSIFY
@@ -31,7 +32,7 @@ class Kernel:
     def run(self, output: str = "output", *arguments: str) -> int:
         places = ["--input", str(self.root / "input"), "--output", str(self.root / output), "--hours", "20"]
         return run_kernel(self.spec, self.keys, [*places, *arguments], {TASK: Blobs(), "classify": CLASSIFY}, LINES,
-                          {NETWORK: ShadeNet})
+                          views_of_spec(self.spec), {NETWORK: ShadeNet})
 
     def cells(self, output: str = "output") -> dict[str, str]:
         table = pd.read_csv(self.root / output / "submission.csv", dtype=str, keep_default_na=False)

@@ -19,6 +19,7 @@ from foldpack.commands.run_app import run_app
 from foldpack.data.runs import FoldMeta, RunMeta, checkpoint_path, write_meta
 from foldpack.files import sha256_file
 from foldpack.kernel.main import run_kernel
+from foldpack.predict.views import views_of_spec
 from foldpack.settings.ensemble import parse_spec, read_spec, sealed_parts, spec_to_dict, write_spec
 from foldpack.settings.network import NetConfig
 from foldpack.settings.stages import SpecError
@@ -134,7 +135,8 @@ def test_the_script_answers_as_the_package_does(deployed: Deployed) -> None:
     for scene in ("public", "scoring"):
         inputs, output = (str(deployed.rehearsed(scene, name)) for name in ("input", "direct"))
         arguments = ["--input", inputs, "--output", output, "--hours", "1"]
-        assert run_kernel(spec_to_dict(spec), keys, arguments, tasks, LINES, {NETWORK: ShadeNet}) == 0
+        assert run_kernel(spec_to_dict(spec), keys, arguments, tasks, LINES,
+                          views_of_spec(spec_to_dict(spec)), {NETWORK: ShadeNet}) == 0
         direct = deployed.rehearsed(scene, "direct/submission.csv")
         assert direct.read_bytes() == deployed.rehearsed(scene).read_bytes()
 

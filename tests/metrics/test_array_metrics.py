@@ -28,6 +28,8 @@ CASES = [
     ("log_loss", LABELS, SCORES * 0.98 + 0.01,
      np.mean([sk.log_loss(LABELS[:, c], SCORES[:, c] * 0.98 + 0.01) for c in range(9)])),
     ("macro_f1", CLASSES, PROBS, sk.f1_score(CLASSES, PROBS.argmax(1), average="macro")),
+    ("micro_f1", CLASSES, PROBS, sk.f1_score(CLASSES, PROBS.argmax(1), average="micro")),
+    ("error", CLASSES, PROBS, sk.zero_one_loss(CLASSES, PROBS.argmax(1))),
     ("auc", LABELS[:, 0], SCORES[:, 0], sk.roc_auc_score(LABELS[:, 0], SCORES[:, 0])),
     ("auc", LABELS, SCORES, sk.roc_auc_score(LABELS, SCORES)),
     ("auc", CLASSES, PROBS, sk.roc_auc_score(CLASSES, PROBS, multi_class="ovr")),

@@ -90,8 +90,10 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
 
 
 def test_scores_of_pages_are_not_offered_where_no_command_could_use_them():
-    for name in ("kuzushiji_f1", "coco_box_ap", "coco_mask_ap", "imaterialist_ap"):
-        with pytest.raises(FoldpackError, match=f"metric '{name}' is not known"):
+    for name in ("point_f1", "box_map", "box_map:0.4", "mask_ap", "dice"):
+        line = (f"metric '{name}' scores boxes, points or masks: no run can follow it and no search climb it, until "
+                "there are networks for them; allowed: accuracy, auc")
+        with pytest.raises(FoldpackError, match=line):
             get_metric(name)
 
 

@@ -21,6 +21,7 @@ from foldpack.data import decode
 from foldpack.data.decode import Decoded, black_canvas
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import Items, whole_images
+from foldpack.data.readers.protocol import Reader
 from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.canvas_file import PLACE, CanvasError, CanvasFile
 from foldpack.predict.page_stream import STALL_SECONDS, PageStream
@@ -46,7 +47,7 @@ def items(tmp_path: Path) -> Items:
 
 def in_files(items: Items, kinds: list[CanvasKind], folder: Path) -> dict[CanvasKind, PixelSource]:
     """A file for each kind, with room for everything."""
-    return keep_canvases(items.images, dict.fromkeys(kinds, 1), [Place(folder, 1 << 40)], 2, print)[0]
+    return keep_canvases(items, dict.fromkeys(kinds, 1), [Place(folder, 1 << 40)], 2, print)[0]
 
 
 def decoded(items: Items, kinds: list[CanvasKind], scratch: Path | None, threads: int = 3) -> CanvasSet:
@@ -87,9 +88,9 @@ def test_all_kinds_come_from_one_reading(items: Items, monkeypatch: pytest.Monke
     seen: Counter[str] = Counter()
     real = decode.decode_item
 
-    def count(path: Path, kinds: list[CanvasKind]) -> Decoded:
+    def count(path: Path, kinds: list[CanvasKind], reader: Reader) -> Decoded:
         seen[path.name] += 1
-        return real(path, kinds)
+        return real(path, kinds, reader)
 
     monkeypatch.setattr(MADE_UP, count)
     decoded(items, [*KINDS, KINDS[0], CanvasKind(20), CanvasKind(20, channels=1)], None)
@@ -171,7 +172,7 @@ def test_an_image_that_stalls_is_given_up_and_the_others_go_on(items: Items, thr
     now = [0.0]
     stalled, let_go = threading.Event(), threading.Event()
 
-    def slow(path: Path, kinds: list[CanvasKind]) -> Decoded:
+    def slow(path: Path, kinds: list[CanvasKind], reader: Reader) -> Decoded:
         if path.stem in ("2", "6"):
             stalled.set()
             let_go.wait(60)
@@ -192,7 +193,7 @@ def test_an_image_that_stalls_is_given_up_and_the_others_go_on(items: Items, thr
 
 
 def test_an_image_for_which_there_is_no_memory_is_given_up_alone(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hungry(path: Path, kinds: list[CanvasKind]) -> Decoded:
+    def hungry(path: Path, kinds: list[CanvasKind], reader: Reader) -> Decoded:
         if path.stem == "2":
             raise MemoryError
         return Decoded({kind: black_canvas(kind) + 9 for kind in kinds}, "decoded", "")
@@ -205,7 +206,7 @@ def test_an_image_for_which_there_is_no_memory_is_given_up_alone(items: Items, m
 def test_rows_are_ready_from_the_first_on(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
     let_go = threading.Event()
 
-    def gated(path: Path, kinds: list[CanvasKind]) -> Decoded:
+    def gated(path: Path, kinds: list[CanvasKind], reader: Reader) -> Decoded:
         if path.stem == "3":
             let_go.wait(60)
         return Decoded({kind: black_canvas(kind) for kind in kinds}, "repaired", f"{path}: mended")
@@ -224,7 +225,7 @@ def test_decoding_stops_when_it_is_closed(items: Items, monkeypatch: pytest.Monk
     let_go = threading.Event()
     seen: list[str] = []
 
-    def gated(path: Path, kinds: list[CanvasKind]) -> Decoded:
+    def gated(path: Path, kinds: list[CanvasKind], reader: Reader) -> Decoded:
         seen.append(path.stem)
         let_go.wait(60)
         return Decoded({kind: black_canvas(kind) for kind in kinds}, "decoded", "")
@@ -269,17 +270,18 @@ from pathlib import Path
 import numpy as np
 from foldpack.data.decode import Decoded
 from foldpack.data.items import whole_images
+from foldpack.data.readers.protocol import Reader
 from foldpack.predict import canvas, scratch as keeping
 from foldpack.predict.room import Place
 count, size, scratch = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-def made_up(path, kinds):
+def made_up(path, kinds, reader):
     value = int(path.name) % 251
     return Decoded({kind: np.full((*kind.sides, 3), value, np.uint8) for kind in kinds}, "decoded", "")
 canvas.decode_item = made_up
 names = [str(row) for row in range(count)]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 paths, kind = [Path(name) for name in names], canvas.CanvasKind(size, "pillow")
-kept = keeping.keep_canvases(paths, {kind: 1}, [Place(scratch, 1 << 40)], 1, print)[0]
+kept = keeping.keep_canvases(whole_images(names, paths), {kind: 1}, [Place(scratch, 1 << 40)], 1, print)[0]
 made = canvas.CanvasSet(whole_images(names, paths), [kind], kept)
 made.start(2)
 pixels = made.pixels[kind]

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from foldpack.data.geometry import CanvasKind
+from foldpack.data.items import Items
 from foldpack.predict import crops
 from foldpack.predict.crops import CropStream
 from foldpack.settings.network import Geometry
@@ -27,9 +28,13 @@ def images(tmp_path: Path) -> list[Path]:
     return paths
 
 
+def boxes_in(images: list[Path]) -> Items:
+    return Items([path.stem for path in images], images, IMAGE, BOX)
+
+
 def test_each_box_shows_its_pixels(images: list[Path]) -> None:
     whole = [np.asarray(Image.open(path)) for path in images]
-    taken = CropStream(images, IMAGE, BOX, KIND).take(0, 5)
+    taken = CropStream(boxes_in(images), KIND).take(0, 5)
     assert taken.shape == (5, 8, 8, 3) and np.array_equal(taken[0], whole[0][:8, :8])
     wanted = [whole[0][20:36, 10:26], whole[0][60:64, 0:3], whole[2][2:11, 1:10], whole[2][63:64, 63:64]]
     for crop, pixels in zip(taken[1:], wanted, strict=True):  # widened to whole pixels, cut off at the edge
@@ -40,9 +45,9 @@ def test_each_box_shows_its_pixels(images: list[Path]) -> None:
 def test_whatever_is_taken_at_a_time_the_pixels_are_the_same(images: list[Path], held: int,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crops, "CROP_BYTES", held)
-    whole = CropStream(images, IMAGE, BOX, KIND).take(0, 5)
+    whole = CropStream(boxes_in(images), KIND).take(0, 5)
     for size in (1, 2, 3):
-        stream = CropStream(images, IMAGE, BOX, KIND)
+        stream = CropStream(boxes_in(images), KIND)
         assert np.array_equal(np.concatenate([stream.take(at, at + size) for at in range(0, 5, size)]), whole)
 
 
@@ -50,7 +55,7 @@ def test_an_image_is_decoded_once_for_all_its_boxes(images: list[Path], monkeypa
     decoded: list[str] = []
     real = crops.decode_crops
     monkeypatch.setattr(crops, "decode_crops", lambda path, *rest: (decoded.append(path.stem), real(path, *rest))[1])
-    stream = CropStream(images, IMAGE, BOX, KIND)
+    stream = CropStream(boxes_in(images), KIND)
     for row in range(5):
         stream.take(row, row + 1)
     assert decoded == ["0", "2"]
@@ -58,5 +63,5 @@ def test_an_image_is_decoded_once_for_all_its_boxes(images: list[Path], monkeypa
 
 def test_boxes_of_an_image_without_pixels_are_lost(images: list[Path]) -> None:
     images[2].write_bytes(b"broken")
-    stream = CropStream(images, IMAGE, BOX, KIND)
+    stream = CropStream(boxes_in(images), KIND)
     assert not stream.take(2, 5)[1:].any() and stream.lost_rows(0, 5) == [3, 4] and stream.lost_rows(0, 4) == [3]

@@ -13,7 +13,8 @@ from foldpack.models.classifier import build_classifier
 from foldpack.predict.loop import Forward, NotFinite, PredictError, finite_rows
 from foldpack.predict.net_forms import TunedNet
 from foldpack.predict.pixel_source import HeldPixels
-from foldpack.predict.views import ViewError
+from foldpack.predict.view import ViewError
+from foldpack.predict.views import parse_views
 from foldpack.settings.network import Geometry, NetConfig
 
 CPU = torch.device("cpu")
@@ -62,7 +63,7 @@ def net() -> nn.Module:
 def test_out_of_memory_halves_the_batch_and_then_the_views(net: nn.Module, most: int, capsys) -> None:
     whole = predict_logits(net, CONFIG, PIXELS, VIEWS, CPU, 48)
     small = Small(net, most)
-    forward = Forward(small, CONFIG, VIEWS, CPU, 48)
+    forward = Forward(small, CONFIG, parse_views(VIEWS, CONFIG), CPU, 48)
     got = views_array(forward.rows(HELD, 0, 23))
     assert np.abs(got - whole).max() <= 1e-5
     assert max(small.sizes) <= most and "cpu: out of memory at 32 px; going on with " in capsys.readouterr().out
@@ -86,7 +87,7 @@ def test_a_network_of_any_form_recovers_from_a_lack_of_memory(net: nn.Module, fo
     """A compiled one pads the last batch to the size of the others: never to the one that did not fit."""
     monkeypatch.setattr(torch, "compile", lambda module: module)
     small = kind(net, 16)
-    forward = Forward(TunedNet(small, form), CONFIG, ["identity"], CPU, 22)
+    forward = Forward(TunedNet(small, form), CONFIG, parse_views(["identity"], CONFIG), CPU, 22)
     expected = predict_logits(net, CONFIG, PIXELS, ["identity"], CPU, 48)
     for start in (0, 3, 22):
         assert np.abs(views_array(forward.rows(HELD, start, 23)) - expected[:, start:]).max() <= 1e-5
@@ -98,7 +99,7 @@ def test_a_network_that_torch_compiled_recovers_from_a_lack_of_memory(net: nn.Mo
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module: real(module, backend="eager"))
-    forward = Forward(TunedNet(Small(net, 16), "compiled"), CONFIG, ["identity"], CPU, 64)
+    forward = Forward(TunedNet(Small(net, 16), "compiled"), CONFIG, parse_views(["identity"], CONFIG), CPU, 64)
     pixels = np.concatenate([PIXELS] * 4)
     got = views_array(forward.rows(HeldPixels(HELD.kind, pixels), 0, len(pixels)))
     assert forward.batch_size == 16
@@ -107,16 +108,16 @@ def test_a_network_that_torch_compiled_recovers_from_a_lack_of_memory(net: nn.Mo
 
 def test_no_room_for_one_image_is_an_error_and_other_errors_stay_what_they_are(net: nn.Module) -> None:
     with pytest.raises(PredictError, match="one image of 32 px does not fit into the memory of cpu: CUDA out"):
-        Forward(Small(net, 0), CONFIG, VIEWS, CPU, 8).rows(HELD, 0, 4)
+        Forward(Small(net, 0), CONFIG, parse_views(VIEWS, CONFIG), CPU, 8).rows(HELD, 0, 4)
     with pytest.raises(RuntimeError, match="^illegal memory access$"):
-        Forward(Small(net, 0, "illegal memory access"), CONFIG, VIEWS, CPU, 8).rows(HELD, 0, 4)
+        Forward(Small(net, 0, "illegal memory access"), CONFIG, parse_views(VIEWS, CONFIG), CPU, 8).rows(HELD, 0, 4)
 
 
 def test_what_is_not_finite_in_half_precision_is_done_again_in_float32(capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(1)
     network = Overflowing().eval()
     exact = predict_logits(network, CONFIG, PIXELS, ["identity"], CPU, 8, precision="fp32")
-    forward = Forward(network, CONFIG, ["identity"], CPU, 8, "bf16")
+    forward = Forward(network, CONFIG, parse_views(["identity"], CONFIG), CPU, 8, "bf16")
     network.seen.clear()
     assert np.array_equal(views_array(finite_rows(forward, HELD, 0, 23, source="resnet/fold1")), exact)
     assert network.seen[0] == torch.bfloat16 and set(network.seen[1:]) == {torch.float32}
@@ -130,7 +131,7 @@ def test_what_is_not_finite_in_float32_is_an_error() -> None:
     network = Overflowing().eval()
     with torch.no_grad():
         network.layer.bias[2] = float("nan")
-    forward = Forward(network, CONFIG, ["identity"], CPU, 8, "fp32")
+    forward = Forward(network, CONFIG, parse_views(["identity"], CONFIG), CPU, 8, "fp32")
     with pytest.raises(NotFinite):
         forward.rows(HELD, 0, 8)
     with pytest.raises(PredictError, match="resnet/fold1: 8 of 32 outputs are not finite in float32; the weights are"):

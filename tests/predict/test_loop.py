@@ -15,12 +15,14 @@ from view_arrays import predict_logits
 from foldpack.data.decode import Decoded, black_canvas
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import Items, whole_images
+from foldpack.data.readers.protocol import Reader
 from foldpack.engine.deadline import OutOfTime
 from foldpack.models.classifier import build_classifier
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.device import pick_device
+from foldpack.predict.view import ViewError
 from foldpack.predict.view_pixels import apply_view
-from foldpack.predict.views import ViewError, parse_view, require_views
+from foldpack.predict.views import parse_view, require_views
 from foldpack.settings.network import NetConfig
 
 CPU = torch.device("cpu")
@@ -137,7 +139,7 @@ def test_items_are_decoded_in_order_and_broken_ones_are_told(tmp_path: Path, thr
 def test_a_deadline_stops_the_decoding_without_doing_the_rest(tmp_path: Path, monkeypatch) -> None:
     decoded: list[Path] = []
 
-    def slow(path: Path, kinds: list[CanvasKind]) -> Decoded:
+    def slow(path: Path, kinds: list[CanvasKind], reader: Reader) -> Decoded:
         decoded.append(path)
         time.sleep(0.01)
         return Decoded({kind: black_canvas(kind) for kind in kinds}, "decoded", "")

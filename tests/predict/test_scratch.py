@@ -21,6 +21,7 @@ from foldpack.data import decode
 from foldpack.data.decode import Decoded, black_canvas
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.items import Items, whole_images
+from foldpack.data.readers.protocol import Reader
 from foldpack.predict import page_stream, room
 from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.canvas_file import PLACE, CanvasFile
@@ -167,7 +168,7 @@ def test_a_place_that_has_less_than_it_says_is_passed_by(items: Items, tmp_path:
     places = [Place(tmp_path / "first", 1 << 40), Place(tmp_path / "second", 100 * 193)]
     full_after(monkeypatch, INDEX + ROWS * 192)
     said: list[str] = []
-    pixels, plan = keep_canvases(items.images, {SMALL: 1, LARGE: 1}, places, 2, said.append)
+    pixels, plan = keep_canvases(items, {SMALL: 1, LARGE: 1}, places, 2, said.append)
     assert rows_of(plan)[8] == (20, str(tmp_path / "first")) and rows_of(plan)[16] == (0, "")
     assert isinstance(pixels[SMALL], CanvasFile) and isinstance(pixels[LARGE], PageStream)
     assert len(said) == 2 and said[0].startswith(f"16 px: no room in {tmp_path / 'first'} after all ([Errno 28]")
@@ -181,7 +182,7 @@ def test_a_file_system_that_cannot_reserve_will_do(items: Items, tmp_path: Path,
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "posix_fallocate", cannot)
-    pixels, _ = keep_canvases(items.images, {SMALL: 1}, [Place(tmp_path / "s", 1 << 40)], 2, print)
+    pixels, _ = keep_canvases(items, {SMALL: 1}, [Place(tmp_path / "s", 1 << 40)], 2, print)
     assert isinstance(pixels[SMALL], CanvasFile) and pixels[SMALL].path.stat().st_size == INDEX + ROWS * 192
 
 
@@ -189,7 +190,7 @@ def test_a_file_system_that_cannot_reserve_will_do(items: Items, tmp_path: Path,
 def test_kept_in_part_or_not_at_all_the_pixels_are_the_same(items: Items, tmp_path: Path, room_for: int) -> None:
     """Also while the background pass is still at work, and in another process. Every image counts once."""
     uses = {SMALL: 1, LARGE: 1}
-    pixels, plan = keep_canvases(items.images, uses, [Place(tmp_path / "s", room_for)], 2, print)
+    pixels, plan = keep_canvases(items, uses, [Place(tmp_path / "s", room_for)], 2, print)
     assert plan[0].rows == {0: 0, INDEX + 7 * 192: 7, 1 << 40: 20}[room_for]
     made = CanvasSet(items, uses, pixels)
     early = {kind: pixels[kind].take(2, 9) for kind in uses}
@@ -223,14 +224,15 @@ from foldpack.data.items import whole_images
 from foldpack.predict import canvas, page_stream, scratch
 from foldpack.predict.room import Place
 import numpy as np
-def made_up(path, kinds):
+def made_up(path, kinds, reader):
     return Decoded({kind: np.full((*kind.sides, 3), int(path.name) % 251, np.uint8) for kind in kinds}, "decoded", "")
 canvas.decode_item = page_stream.decode_item = made_up
 kinds = {canvas.CanvasKind(side, "pillow"): 1 for side in (64, 96)}  # 3.2 and 7.2 MB of 260 rows
 paths = [Path(str(row)) for row in range(260)]
-pixels, plan = scratch.keep_canvases(paths, kinds, [Place(folder, int(sys.argv[2]))], 2, print)
+items = whole_images([path.name for path in paths], paths)
+pixels, plan = scratch.keep_canvases(items, kinds, [Place(folder, int(sys.argv[2]))], 2, print)
 print([kept.rows for kept in plan])
-made = canvas.CanvasSet(whole_images([path.name for path in paths], paths), kinds, pixels)
+made = canvas.CanvasSet(items, kinds, pixels)
 made.start(2)
 assert made.wait(260, 60)
 for kind in kinds:
@@ -255,7 +257,7 @@ def test_a_disk_that_is_really_small(tmp_path: Path, believed: int, rows: str) -
 
 def made_up_stream(monkeypatch: pytest.MonkeyPatch, count: int, decoding, threads: int = 3) -> PageStream:
     """A stream whose rows are filled with their number; decoding(row) is called for each."""
-    def decode_one(path: Path, kinds: list[CanvasKind]) -> Decoded:
+    def decode_one(path: Path, kinds: list[CanvasKind], reader: Reader) -> Decoded:
         decoding(int(path.name))
         return Decoded({kind: black_canvas(kind) + int(path.name) % 251 for kind in kinds}, "decoded", "")
 
@@ -339,9 +341,10 @@ from pathlib import Path
 import numpy as np
 from foldpack.data.decode import Decoded
 from foldpack.data.geometry import CanvasKind
+from foldpack.data.readers.protocol import Reader
 from foldpack.predict import page_stream
 from foldpack.settings.network import Geometry
-def made_up(path, kinds):
+def made_up(path, kinds, reader):
     page = np.full((2480, 2480 - int(path.name) % 5, 3), int(path.name), np.uint8)  # 18 MB
     return Decoded({kinds[0]: page}, "decoded", "", -1, page.shape[:2])
 page_stream.decode_item = made_up

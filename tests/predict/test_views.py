@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from foldpack.data.geometry import CanvasKind, image_frames, input_shape, place_image, to_canvas, to_file
+from foldpack.predict.view import View, ViewError, Window
 from foldpack.predict.view_pixels import (
     apply_boxes,
     apply_points,
@@ -26,17 +27,7 @@ from foldpack.predict.view_pixels import (
     undo_masks,
     undo_points,
 )
-from foldpack.predict.views import (
-    CROP_PLACES,
-    VIEW_TURNS,
-    View,
-    ViewError,
-    Window,
-    expand_views,
-    parse_view,
-    require_inputs,
-    require_views,
-)
+from foldpack.predict.views import CROP_PLACES, VIEW_TURNS, expand_views, parse_view, require_inputs, require_views
 from foldpack.settings.network import Geometry, NetConfig
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 

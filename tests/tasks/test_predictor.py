@@ -21,7 +21,8 @@ from foldpack.models.classifier import build_classifier
 from foldpack.predict.batch import Batch
 from foldpack.predict.page_stream import PageStream
 from foldpack.predict.pixel_source import HeldPixels
-from foldpack.predict.views import View
+from foldpack.predict.view import View
+from foldpack.predict.views import parse_view
 from foldpack.sealed.container import new_data_key, seal_file
 from foldpack.settings.ensemble import fold_role
 from foldpack.settings.network import NetConfig
@@ -66,7 +67,7 @@ def predictor(tmp_path: Path) -> StagePredictor:
     member = MemberSpec(run="a", weight=1.0, views=VIEWS, size=32, seconds_per_image=1e-3, folds=[fold])
     pixels = np.repeat(np.linspace(0, 255, ROWS).astype(np.uint8), 32 * 32 * 3).reshape(ROWS, 32, 32, 3)
     return StagePredictor(Brightness(), OUTPUTS, [Unit(member, fold)], {header: sealed}, {"a": key},
-                          {KIND: HeldPixels(KIND, pixels)}, None, {})
+                          {KIND: HeldPixels(KIND, pixels)}, None, {}, {name: parse_view(name) for name in VIEWS})
 
 
 def run(predictor: StagePredictor, kind: str, store: UnitStore) -> list[WorkEvent]:

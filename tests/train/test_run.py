@@ -23,7 +23,7 @@ from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
 from foldpack.models.checkpoint import read_checkpoint
 from foldpack.models.classifier import ModelError
-from foldpack.predict.views import ViewError
+from foldpack.predict.view import ViewError
 from foldpack.settings.run import ConfigError, RunConfig, config_text, read_config
 from foldpack.train.run import check_names, chosen_folds, load_training_set, tell_metric, train_run
 

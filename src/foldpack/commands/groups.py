@@ -47,12 +47,12 @@ def groups(
     asked = adapter.test(data) if test else whole_images([], [])
     once = dict(zip(asked.ids, asked.images, strict=True))  # a sample submission may ask for an image twice
     tested = whole_images(list(once), list(once.values()))
-    items = whole_images(train.ids + tested.ids, train.images + tested.images)
+    items = whole_images(train.ids + tested.ids, train.images + tested.images, reader=train.reader)
     if twice := set(train.ids) & set(tested.ids):
         raise DataError(f"{data}: id '{min(twice)}' is that of a training image and of a test image ({len(twice)} "
                         "are); a table of groups holds an id once, so leave --test out")
     with stage_bars() as report:
-        found = group_images(items.images, distance, embedder, report)
+        found = group_images(items, distance, embedder, report)
     write_group_file(out, items.ids, [str(group) for group in found.groups])
     print("\n".join([*group_lines(found, items.ids, len(train)), f"groups {out}"]))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.data.image_hash import HASH_BITS, hash_images
+from foldpack.data.items import Items
 from foldpack.data.near_duplicates import Grouping, Link, near_hashes, near_vectors
 
 LARGE_GROUP = 0.02  # share of the images above which a group is doubted
@@ -37,21 +38,21 @@ class Groups:
     embedded: list[Link] = field(default_factory=list)
 
 
-def group_images(paths: list[Path], distance: int, embedder: Embedder | None, report: StageReport) -> Groups:
+def group_images(items: Items, distance: int, embedder: Embedder | None, report: StageReport) -> Groups:
     """Images that are near by hash, or by embedding, share a group; every other one and every broken one is alone."""
-    threads = os.cpu_count() or 1
+    threads, paths = os.cpu_count() or 1, items.images
     if embedder is not None:
         from foldpack.predict.embed import embed_images, load_embedder  # brings torch
 
         net, config = load_embedder(embedder.arch, embedder.weights)
-    hashes, reasons = hash_images(paths, threads, lambda share: report("hashing", share))
+    hashes, reasons = hash_images(paths, items.reader, threads, lambda share: report("hashing", share))
     sound = np.flatnonzero([not reason for reason in reasons])
     hashed = Grouping(len(sound))
     for near in near_hashes(hashes[sound], distance, lambda share: report("comparing hashes", share)):
         hashed.join(near)
     labels, embedded = hashed.labels, []
     if embedder is not None:
-        vectors = embed_images([paths[row] for row in sound], net, config, threads,
+        vectors = embed_images([paths[row] for row in sound], items.reader, net, config, threads,
                                lambda share: report("embedding", share))
         joined = Grouping(len(sound))
         for near in near_vectors(vectors, embedder.similarity, lambda share: report("comparing embeddings", share)):

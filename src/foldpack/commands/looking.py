@@ -8,6 +8,7 @@ from pathlib import Path
 
 from foldpack.commands.image_groups import StageReport, group_images
 from foldpack.competitions.adapters import find_adapter
+from foldpack.data.items import whole_images
 from foldpack.files import write_atomic
 from foldpack.look.page import card_of, page_html
 from foldpack.look.pictures import picture_of
@@ -31,7 +32,9 @@ def near_notes(survey: Survey, distance: int, report: StageReport) -> list[str]:
     if find_spec("imagehash") is None:
         return ["near-duplicates were not looked for: install the extra 'groups'"]
     train, test = survey.train.there, survey.test.there
-    found = group_images([*train, *test], distance, None, report).groups
+    paths = [*train, *test]
+    items = whole_images(list(map(str, paths)), paths, reader=survey.reader)
+    found = group_images(items, distance, None, report).groups
     inside = len(train) - len(set(found[: len(train)].tolist()))
     shared = len(set(found[: len(train)].tolist()) & set(found[len(train):].tolist()))
     notes = []
@@ -48,7 +51,7 @@ def write_page(out: Path, survey: Survey, report: StageReport) -> None:
     cards = []
     every: list[Shown] = [*survey.shown, *survey.shown_test]
     for place, shown in enumerate(every, 1):
-        cards.append(card_of(shown, picture_of(shown.image)))
+        cards.append(card_of(shown, picture_of(shown.image, reader=survey.reader)))
         report("pictures", place / len(every))
     cut = len(survey.shown)
     write_atomic(out, page_html(survey, cards[:cut], cards[cut:]))

@@ -1,20 +1,33 @@
-"""Competitions by name: those that foldpack brings, and adapters of a project's own (`FILE.py:NAME`)."""
+"""Competitions by name: those that foldpack brings, and a project's own, `competition.yml` or `FILE.py:NAME`."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from foldpack.competitions.protocol import Competition
 from foldpack.competitions.registry import get_competition
+from foldpack.competitions.training_items import make_competition
 from foldpack.errors import DataError
+from foldpack.settings.competition import read_competition
 from foldpack.settings.project_code import is_project_code, load_code
 
 ATTRIBUTES = ("name", "slug", "task", "sample_csv", "id_column")
-METHODS = ("train", "test", "table", "check")
+METHODS = ("train", "test", "made_up", "fill", "check")
 
 
 def find_adapter(name: str) -> Competition:
     """Raises DataError with the nearest name for an unknown competition, and for an adapter that lacks something;
-    ProjectCodeError for a file that cannot be used."""
-    return load_adapter(name) if is_project_code(name) else get_competition(name)
+    ConfigError or YamlError for a `competition.yml` with a fault; ProjectCodeError for code that cannot be used."""
+    if is_project_code(name):
+        return load_adapter(name)
+    if is_competition_file(name):
+        return make_competition(read_competition(Path(name)))
+    return get_competition(name)
+
+
+def is_competition_file(name: str) -> bool:
+    """Whether a setting names a `competition.yml`, as seen from the folder that a command runs in."""
+    return name.endswith((".yml", ".yaml"))
 
 
 def load_adapter(place: str) -> Competition:

@@ -35,24 +35,61 @@ class AnswerTable:
 
     def cells(self) -> dict[str, list[str]]:
         """What stands in the columns to be answered."""
-        return {name: [row[place] for row in self.rows] for name, place in self.places.items()}
+        return {name: self.column(name) for name in self.places}
 
-    def text(self, cells: Mapping[str, Sequence[str]]) -> str:
-        """The CSV with these cells, by column, one a row; all other columns stay. Raises ValueError for another number
-        of cells, KeyError for a column without any."""
+    def column(self, name: str) -> list[str]:
+        """The cells of a column. Raises ValueError where there is none."""
+        place = self.columns.index(name)
+        return [row[place] for row in self.rows]
+
+    def named(self) -> AnswerTable:
+        """Without the columns that have no name: row numbers, which are not handed in."""
+        kept = [place for place, name in enumerate(self.columns) if name]
+        columns = [self.columns[place] for place in kept]
+        rows = self.rows if len(kept) == len(self.columns) else [[row[place] for place in kept] for row in self.rows]
+        places = {name: columns.index(name) for name in self.places}
+        return AnswerTable(columns, rows, kept.index(self.id_place), places)
+
+    def filled(self, cells: Mapping[str, Sequence[str]]) -> AnswerTable:
+        """With these cells, by column, one a row; all other columns stay. Raises ValueError for another number of
+        cells, DataError for a column that is not there."""
+        if any(len(column) != len(self.rows) for column in cells.values()):
+            raise ValueError(f"{[len(column) for column in cells.values()]} answers for {len(self.rows)} rows")
+        if strange := [name for name in cells if name not in self.columns]:
+            raise DataError(f"the sample submission has no column '{strange[0]}', got: {', '.join(self.columns)}; each "
+                            "answer needs its column")
+        places = {name: self.columns.index(name) for name in cells}
+        rows = [list(row) for row in self.rows]
+        for name, place in places.items():
+            for row, cell in zip(rows, cells[name], strict=True):
+                row[place] = cell
+        return AnswerTable(self.columns, rows, self.id_place, places)
+
+    def answered(self, ids: Sequence[str], cells: Mapping[str, Sequence[str]]) -> AnswerTable:
+        """With these cells, by column, one an item, in every row that asks for the item. Raises DataError for an id
+        that is not among the items."""
+        place = {item: number for number, item in reversed(list(enumerate(ids)))}
+        if strange := [item for item in self.ids if item not in place]:
+            raise DataError(f"id '{strange[0]}' of the sample submission is none of the {len(ids)} items that were "
+                            "predicted; is it the sample of these images?")
+        rows = [place[item] for item in self.ids]
+        return self.filled({name: [column[row] for row in rows] for name, column in cells.items()})
+
+    def text(self) -> str:
+        """The CSV."""
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(self.columns)
-        filled = {place: cells[name] for name, place in self.places.items()}
-        if any(len(column) != len(self.rows) for column in filled.values()):
-            raise ValueError(f"{[len(column) for column in filled.values()]} answers for {len(self.rows)} rows")
-        writer.writerows([filled[place][number] if place in filled else cell for place, cell in enumerate(row)]
-                         for number, row in enumerate(self.rows))
+        csv.writer(out, lineterminator="\n").writerows([self.columns, *self.rows])
         return out.getvalue()
 
     def asks_the_same(self, other: AnswerTable) -> bool:
         """Whether another table has the same columns and the same ids, in the same order."""
         return self.columns == other.columns and self.ids == other.ids
+
+
+def blank_table(id_column: str, answers: Sequence[str], ids: Sequence[str]) -> AnswerTable:
+    """A sample submission that asks for these items, a row each, with nothing in the columns to be answered."""
+    places = {name: place for place, name in enumerate(answers, 1)}
+    return AnswerTable([id_column, *answers], [[item, *[""] * len(answers)] for item in ids], 0, places)
 
 
 def read_answer_table(path: Path, id_column: str, answers: Sequence[str]) -> AnswerTable:
@@ -78,10 +115,14 @@ def read_answer_table(path: Path, id_column: str, answers: Sequence[str]) -> Ans
     return AnswerTable(columns, rows, columns.index(id_column), {name: columns.index(name) for name in answers})
 
 
-def written_rows(lines: Iterator[str] | io.TextIOBase) -> Iterator[tuple[int, list[str]]]:
-    """(line, values) of each row of a CSV but blank ones, and those of blanks and tabs only. Raises csv.Error."""
+def written_rows(
+    lines: Iterator[str] | io.TextIOBase, separator: str = ",", strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """(line, values) of each row of a CSV but blank ones, and those of blanks and tabs only. Raises csv.Error.
+
+    strict: also for a quote that is not closed."""
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(lines)
+    reader = csv.reader(lines, delimiter=separator, strict=strict)
     for row in reader:
         if len(row) > 1 or (row and (not row[0] or row[0].strip(" \t"))):
             yield reader.line_num, row
@@ -96,13 +137,13 @@ def read_columns(path: Path) -> list[str]:
         return []
 
 
-def write_answers(path: Path, table: AnswerTable, cells: Mapping[str, Sequence[str]]) -> None:
-    """Replace the submission atomically: at every moment the file is absent or valid. cells: by column, one a row.
+def write_answers(path: Path, table: AnswerTable) -> None:
+    """Replace the submission atomically: at every moment the file is absent or valid.
 
     Raises DataError where it cannot be written.
     """
     try:
-        write_atomic(path, table.text(cells))
+        write_atomic(path, table.text())
     except OSError as failure:
         raise DataError(f"{path}: cannot be written ({failure}); give a folder that has room and may be "
                         "written") from None

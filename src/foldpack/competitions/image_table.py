@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from foldpack.competitions.answer_cells import cell_rule
+from foldpack.competitions.answer_table import AnswerTable, blank_table
 from foldpack.competitions.image_files import ImageFolder
 from foldpack.competitions.label_cells import (
     check_cells,
@@ -110,9 +111,17 @@ class ImageTable:
                          "get the prior")
         return whole_images(ids, [folder / name for name in found], notes)
 
-    def table(self, answers: Answers) -> dict[str, list[str]]:
-        """See `Competition`. Names, joined, or one number stand in the column of the labels; of several numbers each
-        has a column that is called like its class or target."""
+    def made_up(self, ids: Sequence[str], stage: StageSpec) -> AnswerTable:
+        """See `Competition`."""
+        return blank_table(self.id_column, self.number_columns(numbered(stage.outputs, stage.decision)), ids)
+
+    def fill(self, answers: Answers, ids: Sequence[str], sample: AnswerTable) -> AnswerTable:
+        """See `Competition`."""
+        return sample.answered(ids, self.cells(answers))
+
+    def cells(self, answers: Answers) -> dict[str, list[str]]:
+        """Column -> one cell an item. Names, joined, or one number stand in the column of the labels; of several
+        numbers each has a column that is called like its class or target."""
         if answers.names is not None:
             return {self.label_column: [self.joiner.join(words) for words in answers.names]}
         assert answers.numbers is not None

@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from foldpack.competitions.answer_table import AnswerTable
 from foldpack.data.answers import Answers
+from foldpack.data.image_place import image_file
 from foldpack.data.items import Items, whole_images
+from foldpack.data.rows import Rows
 from foldpack.errors import DataError
 from foldpack.settings.stages import StageSpec
 
@@ -29,6 +32,8 @@ class Labelled:
     labels: dict[str, list[str]]  # column -> the truth as people write it, for folds.csv
     columns: dict[str, list[str]] = field(default_factory=dict)  # all that the table says, to name groups by
     none: bool = False  # the last class stands for items that are like no other
+    groups: list[str] | None = None  # which items folds must not part
+    rows: Rows | None = None  # of boxes and masks: what lies in each image, `labels.boxes` and `labels.masks` say how
 
     def take(self, ids: list[str], source: Path) -> Labelled:
         """The rows of these ids, in their order. source: the file that names them. Raises DataError for others."""
@@ -38,10 +43,15 @@ class Labelled:
                             f"{len(ids)} are none); make the folds again with `foldpack folds`")
         rows = [place[item] for item in ids]
         answer = None if self.items.answer is None else [self.items.answer[row] for row in rows]
-        items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes, answer)
+        items = whole_images(ids, [self.items.images[row] for row in rows], self.items.notes, answer,
+                             self.items.reader)
         labels, columns = ({name: [cells[row] for row in rows] for name, cells in part.items()}
                            for part in (self.labels, self.columns))
-        return Labelled(source, items, self.targets[rows], self.classes, labels, columns, self.none)
+        groups = None if self.groups is None else [self.groups[row] for row in rows]
+        objects = None if self.rows is None else self.rows.take(slice(0, 0))
+        if self.rows is not None and rows:
+            objects = Rows.joined([self.rows.take(slice(row, row + 1)) for row in rows])
+        return Labelled(source, items, self.targets[rows], self.classes, labels, columns, self.none, groups, objects)
 
 
 class Competition(Protocol):
@@ -74,8 +84,13 @@ class Competition(Protocol):
         """What is to be answered, its `answer_ids` in the order of the sample submission; images may be missing. Raises
         DataError."""
 
-    def table(self, answers: Answers) -> dict[str, list[str]]:
-        """Column of the sample to be answered -> its cells, one an answer, as text."""
+    def made_up(self, ids: Sequence[str], stage: StageSpec) -> AnswerTable:
+        """A sample submission that asks for these items, as it would be for what the stage decides; its `places` are
+        the columns that are answered."""
+
+    def fill(self, answers: Answers, ids: Sequence[str], sample: AnswerTable) -> AnswerTable:
+        """The whole submission. ids: what the answers are of, `Items.answer_ids`. Raises DataError for a row that asks
+        for another."""
 
     def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
         """Raises DataError unless the submission `path` is what the stage decides. root: None where the folder is not
@@ -84,7 +99,7 @@ class Competition(Protocol):
 
 def require_images(items: Items, source: Path) -> None:
     """Raises DataError naming the first item whose image is not on disk. source: the file that asks for it."""
-    missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if not os.path.isfile(path)]
+    missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if image_file(path) is None]
     if missing:
         item, path = missing[0]
         raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing); "

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foldpack.data.rows import Rows
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """One answer an item: names in the order in which they are said, or a row of numbers."""
+    """One answer an item: names in the order in which they are said, a row of numbers, or any number of objects."""
 
     names: list[list[str]] | None = None
     numbers: np.ndarray | None = None  # (n, m) float32, or int64 grades
-    columns: Sequence[str] = ()  # what each of the m numbers is of
+    objects: Rows | None = None  # `box` (N, 4) float32 xyxy, `label` (N,) int, `score` (N,), `mask`: `data.run_lengths`
+    columns: Sequence[str] = ()  # what each of the m numbers is of; all classes, of names and of the labels of objects
 
 
 def number_texts(numbers: np.ndarray) -> list[str]:

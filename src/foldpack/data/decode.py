@@ -1,54 +1,23 @@
-"""The one decoder: training, OOF and the kernel see the same pixels, and a damaged file is never taken for a sound one.
-
-Colours, the same for every decoder: EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to
-8 bit, palettes, 1-bit and CMYK images become RGB, the first frame of an animation counts. Other numbers of channels:
-`to_planes`.
-"""
+"""The one way to an image's pixels: training, OOF and the kernel see the same, whatever reader the items bring."""
 
 from __future__ import annotations
 
-import stat
-import threading
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageSequence, UnidentifiedImageError
 
-from foldpack.data.decode_bytes import (
-    GuardedBytes,
-    ImageBytes,
-    Restarts,
-    UnfitBytes,
-    check_image_bytes,
-    restart_jpegs,
-)
-from foldpack.data.depth import has_16_bits, largest_value
-from foldpack.data.geometry import CanvasKind, crop_planes, fit_planes, place_image
+from foldpack.data.geometry import CanvasKind, crop_planes
+from foldpack.data.readers.pillow import PillowReader
+from foldpack.data.readers.protocol import Reader
 from foldpack.errors import DataError, did_you_mean
 
-WHITE = (255, 255, 255)
-MAX_PIXELS = 89_000_000  # more are refused before decoding; Pillow itself warns from 89,478,485 on
-MAX_FILE_BYTES = 512 * 2**20
-BIG_IMAGE = 16_000_000  # pixels; larger images are decoded one at a time, however many threads there are
 DECODERS = {
     "pillow": "full resolution",
     "pillow-draft": "JPEGs at 1/2, 1/4 or 1/8 where that still covers the wanted size: quicker, other pixels",
 }
-ORIENTATION_TAG = 0x0112  # EXIF
-ORIENTATIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-LYING = [ORIENTATIONS[tag] for tag in (5, 6, 7, 8)]  # height and width change places
-ONE_BIG_IMAGE = threading.Lock()
+PILLOW = PillowReader()
 
 
 @dataclass(frozen=True)
@@ -67,36 +36,32 @@ class Decoded:
     size: tuple[int, int] = (0, 0)
 
 
-def decode_item(path: Path, kinds: Sequence[CanvasKind]) -> Decoded:
-    """Read a file once and make its canvas of each kind.
+def decode_item(path: Path, kinds: Sequence[CanvasKind], reader: Reader = PILLOW) -> Decoded:
+    """Read an image once and make its canvas of each kind.
 
     Whatever is wrong with the file is told in the answer, never raised; an unknown decoder is a DataError. The pixels
-    of a kind do not depend on the other kinds: the file is decoded once for each reduction that they want, which differ
-    for "pillow-draft" only.
+    of a kind do not depend on the other kinds.
     """
     for kind in kinds:
         if kind.decoder not in DECODERS:
             raise DataError(f"unknown decoder '{kind.decoder}': {did_you_mean(kind.decoder, list(DECODERS))}")
     try:
-        pixels, notes, largest, size = decode_kinds(check_image_bytes(read_image_bytes(path)), kinds)
+        read = reader.canvases(path, kinds)
     except Exception as failure:  # readers raise whatever their format's code stumbles over, MemoryError too
-        what = str(failure) or type(failure).__name__
-        if isinstance(failure, UnidentifiedImageError):  # its own message names an object in memory
-            what = "it begins like no image that can be read"
+        what = (str(failure) or type(failure).__name__).splitlines()[0]
         return Decoded({kind: black_canvas(kind) for kind in kinds}, "fallback",
-                       f"{path}: cannot decode the image ({what.splitlines()[0]})")
-    state, reason = ("repaired", f"{path}: repaired ({'; '.join(notes)})") if notes else ("decoded", "")
-    return Decoded(pixels, state, reason, largest, size)
+                       f"{path}: cannot decode the image ({what})")
+    state, reason = ("repaired", f"{path}: repaired ({'; '.join(read.notes)})") if read.notes else ("decoded", "")
+    return Decoded(read.pixels, state, reason, read.largest, read.size)
 
 
-def decode_crops(path: Path, kind: CanvasKind, boxes: np.ndarray) -> np.ndarray | None:
+def decode_crops(path: Path, kind: CanvasKind, boxes: np.ndarray, reader: Reader = PILLOW) -> np.ndarray | None:
     """(k, H, W, C) uint8: the canvases of k boxes of one file, which is decoded once; None where it has no pixels.
 
     boxes: (k, 4) xyxy, pixels of the upright file.
     """
     try:
-        planes, _, _ = decode_planes(check_image_bytes(read_image_bytes(path)), 1, {kind.channels})
-        return crop_planes(planes[kind.channels], kind, boxes)
+        return crop_planes(reader.planes(path, kind.channels), kind, boxes)
     except Exception:  # as in `decode_item`; the background pass says what is wrong with the file
         return None
 
@@ -104,180 +69,3 @@ def decode_crops(path: Path, kind: CanvasKind, boxes: np.ndarray) -> np.ndarray 
 def black_canvas(kind: CanvasKind) -> np.ndarray:
     """(H, W, C) uint8 of an image without pixels."""
     return np.zeros((*kind.sides, kind.channels), dtype=np.uint8)
-
-
-def read_image_bytes(path: Path) -> bytes:
-    """The whole file. Raises OSError, or UnfitBytes for what is no ordinary file or too large to be an image."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise UnfitBytes("not a file")
-    if status.st_size > MAX_FILE_BYTES:
-        raise UnfitBytes(f"a file of {status.st_size:,} bytes; the limit is {MAX_FILE_BYTES:,}")
-    return path.read_bytes()
-
-
-def decode_kinds(source: ImageBytes, kinds: Sequence[CanvasKind]) \
-        -> tuple[dict[CanvasKind, np.ndarray], list[str], int, tuple[int, int]]:
-    """Canvases, what had to be mended, and `Decoded.largest` and `size`. Raises what Pillow raises, and UnfitBytes."""
-    pixels: dict[CanvasKind, np.ndarray] = {}
-    notes: list[str] = []
-    largest = -1
-    with Image.open(GuardedBytes(source.content, None)) as image:
-        width, height = image.size
-        deep = has_16_bits(image)
-        reducible = image.format in ("JPEG", "MPO") and any(kind.decoder == "pillow-draft" for kind in kinds)
-        lying = reducible and upright_turn(image)[0] in LYING  # a JPEG's header says it; others must be decoded first
-    limit = MAX_PIXELS * 3 // max(3, *(kind.channels for kind in kinds))
-    if width * height > limit:
-        raise UnfitBytes(f"{width} x {height} pixels; the limit is {limit:,}")
-    upright = (width, height) if lying else (height, width)
-    scales = {kind: jpeg_reduction(kind, *upright) if reducible and kind.decoder == "pillow-draft" else 1
-              for kind in kinds}
-    with ONE_BIG_IMAGE if width * height > BIG_IMAGE else nullcontext():
-        for scale in dict.fromkeys(scales.values()):
-            chosen = [kind for kind in kinds if scales[kind] == scale]
-            planes, said, turn = decode_planes(source, scale, {kind.channels for kind in chosen})
-            notes += [note for note in said if note not in notes]
-            upright = (width, height) if turn in LYING else (height, width)
-            for kind in chosen:
-                pixels[kind] = fit_planes(planes[kind.channels], kind, *upright)
-            if deep:
-                largest = max(largest_value(plane) for plane in next(iter(planes.values())))
-    return pixels, notes, largest, upright
-
-
-def jpeg_reduction(kind: CanvasKind, height: int, width: int) -> int:
-    """The largest of 1, 2, 4, 8 by which both sides can be divided and still hold all pixels that the canvas shows."""
-    tall, broad = place_image(kind, height, width).extent
-    return next((scale for scale in (8, 4, 2) if tall * scale <= height and broad * scale <= width), 1)
-
-
-def upright_turn(image: Image.Image) -> tuple[Image.Transpose | None, list[str]]:
-    """What turns an image upright, None for nothing; and a note where its EXIF data cannot be read."""
-    try:
-        return ORIENTATIONS.get(image.getexif().get(ORIENTATION_TAG, 1)), []
-    except Exception:  # whatever a damaged EXIF block makes Pillow raise
-        return None, ["its EXIF data cannot be read, taken as upright"]
-
-
-def decode_planes(source: ImageBytes, scale: int, channels: set[int]) \
-        -> tuple[dict[int, list[Image.Image]], list[str], Image.Transpose | None]:
-    """Planes for each number of channels, upright, missing rows filled; what had to be mended; the turn."""
-    image, rows, notes = load_rows(source, scale)
-    turn, said = upright_turn(image)
-    planes = {count: [fill_rows(plane, rows) for plane in to_planes(image, count)] for count in channels}
-    if turn is not None:
-        planes = {count: [plane.transpose(turn) for plane in several] for count, several in planes.items()}
-    return planes, [*notes, *said], turn
-
-
-def load_rows(source: ImageBytes, scale: int) -> tuple[Image.Image, int, list[str]]:
-    """Decode -> the image, how many of its rows are its own, and what is wrong with it.
-
-    Raises what Pillow raised when fewer than half of the rows came out.
-    """
-    image, rows, failure, passed = _try_load(source.content, source.guard, scale)
-    uncertain = ""
-    if source.retry is not None and rows < image.height <= rows + 16:  # at most one row of blocks waits for the end
-        again, all_rows, error, _ = _try_load(source.retry, None, scale)
-        if error is None:
-            uncertain = f", rows from {rows} on are uncertain"
-            image, rows, failure = again, all_rows, None
-    forgiven = source.forgivable and failure is None
-    notes = [source.damage + uncertain] if source.damage and not forgiven else []
-    if source.restarts is not None and (broken := _broken_restarts(source.restarts)):
-        if 2 * broken > len(source.restarts.data):
-            raise UnfitBytes(f"{broken} of {len(source.restarts.data)} restart intervals are damaged")
-        notes.append(f"{broken} of {len(source.restarts.data)} restart intervals are damaged")
-    if failure is None and source.guard is not None and not passed:
-        notes.append("data of pixels are left over")
-    if failure is not None:
-        if 2 * rows < image.height:
-            raise failure
-        notes.append(f"{rows} of {image.height} rows were decoded, the rest has their mean colour")
-    return image, rows, notes
-
-
-def _broken_restarts(restarts: Restarts) -> int:
-    """How many restart intervals hold more or less than their blocks. Costs a decode at an eighth of the size."""
-    broken = 0
-    for part in restart_jpegs(restarts):
-        _, _, failure, passed = _try_load(part.content, part.guard, 8)
-        broken += failure is not None or not passed
-    return broken
-
-
-def _try_load(content: bytes, guard: int | None, scale: int) -> tuple[Image.Image, int, Exception | None, bool]:
-    """Decode as far as it goes -> image, rows, what stopped it, whether the guard was passed."""
-    file = GuardedBytes(content, guard)
-    image = Image.open(file)
-    if scale > 1:
-        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
-    try:
-        image.load()
-    except Exception as failure:
-        if image.format not in ("JPEG", "MPO", "PNG") or image.info.get("interlace"):
-            raise
-        image.tile = []  # what is there counts as loaded
-        return image, _rows_with_pixels(image), failure, file.passed
-    return image, image.height, None, file.passed
-
-
-def _rows_with_pixels(image: Image.Image) -> int:
-    """Rows up to the last that is not all 0: undecoded rows are, and black ones at the edge count as undecoded."""
-    try:
-        table = np.asarray(image)
-    except Exception:  # nothing was decoded, not even a row
-        return 0
-    used = np.flatnonzero(table.reshape(len(table), -1).any(axis=1))
-    return int(used[-1]) + 1 if len(used) else 0
-
-
-def fill_rows(plane: Image.Image, rows: int) -> Image.Image:
-    """Give the rows from `rows` on the mean colour of those above."""
-    if rows >= plane.height:
-        return plane
-    mean = np.atleast_1d(np.asarray(plane.crop((0, 0, plane.width, rows))).mean(axis=(0, 1), dtype=np.float64))
-    plane.paste(tuple(int(value) for value in mean.round()), (0, rows, plane.width, plane.height))
-    return plane
-
-
-def to_planes(image: Image.Image, channels: int) -> list[Image.Image]:
-    """A decoded image -> one image of 1 or 3 channels, or one a channel, so that each is resampled on its own.
-
-    1: grey; 3: RGB; any other number: the pages of a TIFF of so many, each grey; 4: else RGBA, opaque where the file
-    has no alpha. Raises UnfitBytes for a file of another number of channels.
-    """
-    if channels in (1, 3):
-        rgb = image if channels == 1 and image.mode == "L" and "transparency" not in image.info else to_rgb(image)
-        return [rgb if channels == 3 else rgb.convert("L")]
-    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-    if pages == channels:
-        return [to_rgb(page).convert("L") for page in ImageSequence.Iterator(image)]
-    if channels == 4 and pages == 1:
-        alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-        return list((image if alpha else to_rgb(image)).convert("RGBA").split())
-    raise UnfitBytes(f"{pages} {'page' if pages == 1 else 'pages'}, and {channels} channels are asked for: a TIFF of "
-                     f"{channels} pages")
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode -> RGB: transparency on white, 16-bit grey scaled (Pillow alone would clip it).
-
-    Raises UnfitBytes for pixels without an agreed range: floats, and whole numbers beyond 16 bits.
-    """
-    if image.mode == "F":
-        raise UnfitBytes("float pixels have no agreed range; save them with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        deep = np.asarray(image)
-        if deep.size and (int(deep.min()) < 0 or int(deep.max()) > 65535):
-            raise UnfitBytes(f"grey values from {deep.min()} to {deep.max()}; the limit is 16 bits, 0 to 65535")
-        table = (np.arange(65536) / 257.0).round().astype(np.uint8)
-        rgb = Image.fromarray(table[deep]).convert("RGB")
-        rgb.info["largest"] = int(deep.max(initial=0))  # for `largest_value`
-        return rgb
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        background = Image.new("RGBA", layer.size, (*WHITE, 255))
-        return Image.alpha_composite(background, layer).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it

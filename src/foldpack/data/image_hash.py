@@ -11,6 +11,7 @@ from PIL import Image
 
 from foldpack.data.decode import decode_item
 from foldpack.data.geometry import CanvasKind
+from foldpack.data.readers.protocol import Reader
 from foldpack.errors import DataError
 
 HASH_SIDE = 16  # a hash has HASH_SIDE ** 2 bits
@@ -19,18 +20,20 @@ DECODED = CanvasKind(128)  # the hash looks at 64x64 of it
 AT_ONCE = 256  # images in flight
 
 
-def hash_images(paths: list[Path], threads: int, report: Callable[[float], None]) -> tuple[np.ndarray, list[str]]:
+def hash_images(paths: list[Path], reader: Reader, threads: int,
+                report: Callable[[float], None]) -> tuple[np.ndarray, list[str]]:
     """The pHash of every image, and why images are broken, "" for those that are not.
 
     Returns (n, HASH_BITS / 64) uint64 and n reasons; the hash of a broken image is 0 and means nothing. The image is
     decoded as training does it, upright and stretched to a square; the hash is the sign of the lowest 16x16
     coefficients of the cosine transform of its brightness against their median (Zauner 2010), by the package imagehash.
-    report: gets the share done. Raises DataError when imagehash is missing.
+    report: gets the share done. Raises DataError when imagehash is missing, or what the reader needs.
     """
     image_hash = _load_phash()
+    reader.require()
 
     def hash_one(path: Path) -> tuple[np.ndarray, str]:
-        decoded = decode_item(path, [DECODED])
+        decoded = decode_item(path, [DECODED], reader)
         if decoded.state == "fallback":
             return np.zeros(HASH_BITS // 64, dtype=np.uint64), decoded.reason
         bits = image_hash(Image.fromarray(decoded.pixels[DECODED]), HASH_SIDE).hash

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.data.answer_groups import AnswerGroups, answer_groups
+from foldpack.data.decode import PILLOW
+from foldpack.data.readers.protocol import Reader
 from foldpack.data.rows import Rows
 from foldpack.errors import DataError
 
@@ -28,6 +30,7 @@ class Items:
     known: dict[str, np.ndarray] = field(default_factory=dict)  # (n,) each: what the stage before said of a box
     notes: list[str] = field(default_factory=list)  # what was odd about the images' folder, a line each
     answer: list[str] | None = None  # one an image: the id of the answer that it belongs to; None: each is its own
+    reader: Reader = PILLOW  # of all images
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.images):
@@ -62,9 +65,10 @@ class Items:
 
 
 def whole_images(ids: list[str], images: list[Path], notes: Sequence[str] = (),
-                 answer: list[str] | None = None) -> Items:
+                 answer: list[str] | None = None, reader: Reader = PILLOW) -> Items:
     """One item an image. answer: one an image, or None. Raises DataError for more or fewer than ids."""
-    return Items(ids, images, np.arange(len(ids), dtype=np.int32), notes=list(notes), answer=answer)
+    return Items(ids, images, np.arange(len(ids), dtype=np.int32), notes=list(notes), answer=answer,
+                 reader=reader)
 
 
 def boxes_of(items: Items, rows: Rows, most: int) -> Items:

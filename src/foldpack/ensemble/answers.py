@@ -40,7 +40,7 @@ def answers_of(rows: Rows, decision: Decision, outputs: Outputs) -> Answers:
         said = [[names[k] for k in row] for row in (decided[:, None] if decided.ndim == 1 else decided)]
     if rows.starts is not None:
         said = [list(chain(*said[first:end])) for first, end in pairwise(rows.starts.tolist())]
-    return Answers(said)
+    return Answers(said, columns=names)
 
 
 def decided_rows(decision: Decision, numbers: np.ndarray) -> np.ndarray | None:

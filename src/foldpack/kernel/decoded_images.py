@@ -20,7 +20,7 @@ def open_canvases(items: Items, uses: Mapping[CanvasKind, int], places: Sequence
     uses: units that read each kind; readers: processes that read, and share the cores where they decode again.
     """
     threads = max(1, (os.cpu_count() or 1) // readers)
-    pixels, kept = keep_canvases(items.images, uses, places, threads, log.say)
+    pixels, kept = keep_canvases(items, uses, places, threads, log.say)
     log.note("decoded images", kept=[each.text() for each in kept if each.rows],
              streamed=[each.text() for each in kept if not each.rows])
     return CanvasSet(items, uses, pixels, say=log.say)

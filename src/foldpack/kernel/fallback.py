@@ -30,7 +30,7 @@ class Fallback:
         """Replace the submission by the prior's."""
         self.remove_halves()
         rows = len(self.table.rows)
-        write_answers(self.path, self.table, {name: [cell] * rows for name, cell in self.cells.items()})
+        write_answers(self.path, self.table.filled({name: [cell] * rows for name, cell in self.cells.items()}))
 
     def stand(self, units: Path, is_valid: Callable[[], bool] | None = None) -> bool:
         """Write it, unless a process before this one was cut off and left what may be better. Returns whether it has.
@@ -76,5 +76,5 @@ def make_fallback(spec: dict[str, Any], inputs: Path, output: Path) -> Fallback:
     asked = spec["table"]
     root = find_competition(inputs, asked["sample"], [asked["id_column"], *asked["columns"]], spec["slug"])
     sample = root / asked["sample"]
-    table = read_answer_table(sample, asked["id_column"], asked["columns"])
+    table = read_answer_table(sample, asked["id_column"], asked["columns"]).named()
     return Fallback(root, sample, output / "submission.csv", table, spec["fallback"])

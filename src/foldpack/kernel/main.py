@@ -41,6 +41,7 @@ from foldpack.kernel.start import KernelStart
 from foldpack.kernel.submission import save_probs
 from foldpack.kernel.watchdog import Terminated, Watchdog
 from foldpack.models.classifier import MakeNet
+from foldpack.predict.view import View
 from foldpack.settings.ensemble import EnsembleSpec
 from foldpack.settings.outputs import HandOnDecision
 from foldpack.settings.stages import SpecError
@@ -49,13 +50,13 @@ from foldpack.tasks.protocol import Task
 
 
 def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | None, tasks: dict[str, Task],
-               adapter: Competition, networks: Mapping[str, MakeNet] | None = None,
+               adapter: Competition, views: Mapping[str, View], networks: Mapping[str, MakeNet] | None = None,
                level2: OpenLevel2 | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code.
 
     spec: an ensemble as it stands in the script; keys: of the sealed files, by name; argv: None for the process's own;
-    tasks: by name; adapter: of the competition; networks: of the project's own, by how checkpoints name them;
-    level2: of an ensemble that has it.
+    tasks: by name; adapter: of the competition; views: of all members, by name; networks: of the project's own, by how
+    checkpoints name them; level2: of an ensemble that has it.
     """
     start = KernelStart(spec, argv)
     options = start.options
@@ -64,7 +65,8 @@ def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | Non
         fallback = start.find()
         ensemble = parse_strict(EnsembleSpec, spec, "SPEC", SpecError)
         deadline = Deadline(options.hours, ensemble.budget.margin, already_run=process_age())
-        kernel = KernelSession(ensemble, keys, start, deadline, fallback, adapter, networks or {}, level2)
+        kernel = KernelSession(ensemble, keys, start, deadline, fallback, adapter, views, networks or {},
+                               level2)
         kernel.first_submission()
         with Watchdog(deadline, partial(end_late, kernel, start)):
             run_stages(kernel, tasks)

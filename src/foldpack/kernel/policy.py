@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foldpack.data.image_place import image_file
 from foldpack.data.items import Items
 
 EXIT_OK = 0  # a checked submission
@@ -57,13 +58,20 @@ def items_digest(items: Items) -> str:
     """SHA-256 of ids, sizes and times of the images, in order, and of the boxes in them with what is known of each."""
     digest = hashlib.sha256()
     for item, path in zip(items.ids, items.images, strict=True):
-        try:
-            stat = path.stat()
-            facts = f"{stat.st_size} {stat.st_mtime_ns}"
-        except (OSError, ValueError):  # ValueError: no file has such a name
-            facts = "missing"
+        file = image_file(path)
+        facts = "missing" if file is None else file_facts(file)
+        facts += f" {path.name}" if file not in (None, path) else ""
         digest.update(f"{item}\0{facts}\n".encode())
     for name, column in [] if items.box is None else [("image", items.image), ("box", items.box), *items.known.items()]:
         digest.update(f"{name} {column.dtype} {column.shape}\n".encode())
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
+
+
+def file_facts(file: Path) -> str:
+    """Size and time of a file, to know it again by."""
+    try:
+        status = file.stat()
+    except OSError:  # it went away meanwhile
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"

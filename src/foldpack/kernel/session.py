@@ -20,6 +20,7 @@ from foldpack.kernel.start import KernelStart
 from foldpack.kernel.submission import Submission
 from foldpack.models.classifier import MakeNet
 from foldpack.predict.device import ProbedDevice, cpu_device, probe_devices
+from foldpack.predict.view import View
 from foldpack.sealed.container import load_sealed_tensors
 from foldpack.sealed.format import DataKey
 from foldpack.settings.ensemble import EnsembleSpec, SealedPart, sealed_parts
@@ -30,12 +31,13 @@ class KernelSession:
     """One run of the kernel: what was found, what is finished, and the submission so far."""
 
     def __init__(self, spec: EnsembleSpec, keys: dict[str, str], start: KernelStart, deadline: Deadline,
-                 fallback: Fallback, adapter: Competition, networks: Mapping[str, MakeNet],
-                 level2: OpenLevel2 | None = None) -> None:
+                 fallback: Fallback, adapter: Competition, views: Mapping[str, View],
+                 networks: Mapping[str, MakeNet], level2: OpenLevel2 | None = None) -> None:
         """start: options and log; fallback: the submission until there is a better one; adapter: of the competition;
-        networks: of the project's own, by `arch`; level2: of an ensemble that has level 2."""
+        views: of all members, by name; networks: of the project's own, by `arch`; level2: where there is one."""
         self.spec = spec
         self.keys = keys
+        self.views = views
         self.networks = networks
         self.level2 = level2  # opens it
         self.input: Path = start.options.input

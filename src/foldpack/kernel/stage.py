@@ -63,7 +63,7 @@ class StageRunner:
         spare = next((own_folder(parent, kernel.scratch) / "units" for parent in temp_parents()), None)
         self.store = UnitStore(kernel.units / stage.name, task.layout(stage.outputs, items), spare)
         self.unit_keys: list[str] = []
-        self.pages = whole_images(items.ids, items.images)  # the engine counts images
+        self.pages = whole_images(items.ids, items.images, reader=items.reader)  # the engine counts images
         self.canvases = CanvasSet(self.pages, [])  # `run` knows the kinds
         self.answer: Rows | None = None  # as handed in
 
@@ -150,7 +150,7 @@ class StageRunner:
                                    self.kernel.found_keys, self.pixels(),
                                    None if self.items.box is None else self.items.starts,
                                    {device.name: device.precision for device in self.kernel.devices},
-                                   self.kernel.networks)
+                                   self.kernel.views, self.kernel.networks)
         if not with_processes:
             return InlinePool(predictor, self.store, self.unit_keys, names[0], self.deadline.check)
         threads = max(1, torch.get_num_threads() // len(names))
@@ -160,8 +160,7 @@ class StageRunner:
         """What the units read: canvases of whole images, or crops of boxes."""
         items, pixels = self.items, dict(self.canvases.pixels)
         for kind in [kind for kind in pixels if kind.geometry.kind == "box"]:
-            assert items.box is not None
-            pixels[kind] = CropStream(items.images, items.image, items.box, kind)
+            pixels[kind] = CropStream(items, kind)
         return pixels
 
     def work(self, pool: WorkPool, earlier: set[int]) -> None:

@@ -43,7 +43,7 @@ class Submission:
     def write(self, rows: Rows, decision: Decision) -> None:
         """Replace the file. rows: of the last stage."""
         answers = answers_of(rows, decision, self.stage.outputs)
-        write_answers(self.path, self.fallback.table, self.adapter.table(answers))
+        write_answers(self.path, self.adapter.fill(answers, self.items.answer_ids, self.fallback.table))
 
     def check(self) -> None:
         """Raises DataError unless the file answers exactly what is asked."""

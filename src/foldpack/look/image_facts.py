@@ -15,6 +15,7 @@ from PIL import Image
 from foldpack.data.decode import Decoded, decode_item
 from foldpack.data.depth import depth_warning
 from foldpack.data.geometry import CanvasKind
+from foldpack.data.image_place import image_file
 from foldpack.data.items import Items
 
 LOOKED_AT = CanvasKind(64)
@@ -58,17 +59,21 @@ def spread_rows(count: int, most: int) -> list[int]:
 
 
 def find_image_facts(items: Items, most: int, report: Callable[[float], None] = lambda share: None) -> ImageFacts:
-    """Look at no more than `most` of the images of some items, evenly spread. report: gets the share done."""
+    """Look at no more than `most` of the images of some items, evenly spread. report: gets the share done.
+
+    Raises DataError where a package is missing that the items' reader needs.
+    """
+    items.reader.require()
     paths = list(dict.fromkeys(items.images))
-    missing = [str(path) for path in paths if not os.path.isfile(path)]
-    there = [path for path in paths if os.path.isfile(path)]
+    there = [path for path in paths if image_file(path)]
+    missing = [str(path) for path in paths if not image_file(path)]
     chosen = [there[row] for row in spread_rows(len(there), most)]
     facts = ImageFacts(len(paths), missing, chosen)
     deep: list[int] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(chosen), AT_ONCE):
             part = chosen[start : start + AT_ONCE]
-            decoded = pool.map(lambda path: decode_item(path, [LOOKED_AT]), part)
+            decoded = pool.map(lambda path: decode_item(path, [LOOKED_AT], items.reader), part)
             deep += [each.largest for path, each in zip(part, decoded, strict=True) if note(facts, path, each)]
             report(min(1.0, (start + AT_ONCE) / len(chosen)))
     warning = depth_warning([largest for largest in deep if largest >= 0])

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from foldpack.data.decode import decode_item
+from foldpack.data.decode import PILLOW, decode_item
 from foldpack.data.geometry import CanvasKind
+from foldpack.data.readers.protocol import Reader
 from foldpack.settings.network import Geometry
 
 SIDE = 320  # pixels, of the longer side
@@ -19,13 +20,13 @@ COLOURS = ("#e4572e", "#17a398", "#f3a712", "#5b5fd6", "#c2185b", "#3b8b3b", "#0
 
 
 def picture_of(path: Path, boxes: np.ndarray | None = None, labels: np.ndarray | None = None,
-               mask: np.ndarray | None = None) -> str:
+               mask: np.ndarray | None = None, reader: Reader = PILLOW) -> str:
     """A data URI of one image, small, as networks see it: upright, 8 bits; "" for one that cannot be decoded.
 
     boxes: (k, 4) xyxy in pixels of the upright file, drawn in a colour a label; labels: (k,) int; mask: (H, W) int of
     the upright file, 0 for none, laid over in a colour a number.
     """
-    decoded = decode_item(path, [SHOWN])
+    decoded = decode_item(path, [SHOWN], reader)
     if decoded.state == "fallback":
         return ""
     image = Image.fromarray(decoded.pixels[SHOWN])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.competitions.protocol import Competition, Labelled
+from foldpack.data.readers.protocol import Reader
 from foldpack.look.image_facts import ImageFacts, find_image_facts, spread_rows
 from foldpack.look.label_facts import LabelFacts, find_label_facts, label_texts
 
@@ -43,6 +44,7 @@ class Survey:
     items: tuple[int, int]  # of train and test
     shown: list[Shown]
     shown_test: list[Shown]
+    reader: Reader  # of all images
     guesses: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     answer: list[str] = field(default_factory=list)  # first lines of the submission of which nothing is known
@@ -77,7 +79,7 @@ def survey_competition(competition: Competition, root: Path, config: Path | None
         group_text(labelled), (len(train), len(test)),
         [Shown(row, train.ids[row], train.images[row], label_texts(labelled, row)) for row in chosen],
         [Shown(row, test.ids[row], test.images[row], []) for row in asked],
-        guesses, [*train.notes, *test.notes])
+        train.reader, guesses, [*train.notes, *test.notes])
 
 
 def mixed_rows(labelled: Labelled, count: int) -> list[int]:

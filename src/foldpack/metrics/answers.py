@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foldpack.metrics.registry import METRICS
+from foldpack.metrics.registry import METRICS, known_metric
 from foldpack.settings.stages import DECISIONS, LINKS, AnswerKind
 
 IN_WORDS: dict[AnswerKind, str] = {
@@ -38,4 +38,5 @@ def answer_problem(name: str, answer: AnswerKind, handed_in: Sequence[AnswerKind
 
 def answer_of(name: str, said: AnswerKind | None) -> AnswerKind | None:
     """What a metric scores, by its name in an ensemble YAML. said: `metric.answer` there; None: nobody knows."""
-    return METRICS[name].answer if name in METRICS else said
+    known = known_metric(name)
+    return said if known is None else known.answer

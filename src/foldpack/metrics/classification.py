@@ -1,26 +1,52 @@
 """Scores of class probabilities: accuracy, log-loss, macro F1, AUC, average precision, quadratic weighted kappa.
 
-All of them take one column, (n, 1), for (n,), and raise FoldpackError for shapes or labels that do not fit.
+All of them take one column, (n, 1), for (n,), and raise FoldpackError for shapes or labels that do not fit. Where a
+score takes `weights`, one a class in their order: a mean over items weighs each by its true class, as scikit-learn does
+with `sample_weight`; a mean over classes is that weighted mean of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
+from foldpack.errors import FoldpackError
 from foldpack.metrics.fbeta import fbeta_from_counts
-from foldpack.metrics.shapes import class_shapes, descending, equal_shapes
+from foldpack.metrics.shapes import class_shapes, class_weights, descending, equal_shapes
 
-# Probabilities are clipped here before a logarithm is taken: below it float32 logits carry no information.
-SMALLEST_PROB = 1e-7
+# Probabilities of float32 are clipped here before a logarithm is taken, as in scikit-learn: below it they say nothing.
+SMALLEST_PROB = float(np.finfo(np.float32).eps)
+
+Weights = Sequence[float] | None  # of the classes, in their order
 
 
-def accuracy(y: np.ndarray, p: np.ndarray) -> float:
+def accuracy(y: np.ndarray, p: np.ndarray, weights: Weights = None) -> float:
     """Share of items whose highest probability is the true class; ties go to the lower class.
 
     y: (n,) int; p: (n, C) float. A (n,) p is binary: class 1 from 0.5 on.
     """
     y, p = class_shapes(y, p)
-    return float(np.mean(predicted_class(p) == y))
+    return mean_of_items((predicted_class(p) == y).astype(np.float64), y, p, weights)
+
+
+def error_rate(y: np.ndarray, p: np.ndarray) -> float:
+    """Top-1 error: the share of items that `accuracy` does not count."""
+    return 1 - accuracy(y, p)
+
+
+def mean_of_items(scores: np.ndarray, y: np.ndarray, p: np.ndarray, weights: Weights) -> float:
+    """Mean over items, each with the weight of its true class; of labels (n, C), over cells with that of their column.
+
+    scores: like y.
+    """
+    if weights is None:
+        return float(scores.mean())
+    of = class_weights(weights, p.shape[1] if p.ndim == 2 else 2)
+    each = np.broadcast_to(of, y.shape) if y.ndim == 2 else of[y.astype(np.int64)]
+    if not each.sum() > 0:
+        return float("nan")  # all items are of classes without weight
+    return float(np.average(scores, weights=each))
 
 
 def predicted_class(p: np.ndarray) -> np.ndarray:
@@ -39,16 +65,24 @@ def true_class_probs(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     return np.where(y.astype(bool), p, 1 - p)
 
 
-def log_loss(y: np.ndarray, p: np.ndarray) -> float:
+def log_loss(y: np.ndarray, p: np.ndarray, weights: Weights = None) -> float:
     """Mean of -log(probability of the truth), natural logarithm; for bool y the mean over all (item, class) cells.
 
-    y: (n,) int and p: (n, C); or both (n, C); or both (n,) for two classes. p is clipped at 1e-7, not renormalised:
-    rows that do not sum to 1 score what they say. A class that no label names changes nothing.
+    y: (n,) int and p: (n, C); or both (n, C); or both (n,) for two classes. Rows of classes of which one is right are
+    divided by their sum, as Kaggle does; then p is clipped at the precision of its type, as in scikit-learn: float32
+    1.2e-7, float64 2.2e-16. A class that no label names changes nothing.
     """
-    return float(-np.log(np.clip(true_class_probs(y, p), SMALLEST_PROB, 1.0), dtype=np.float64).mean())
+    y, p = class_shapes(y, p)
+    p = p if p.dtype.kind == "f" else p.astype(np.float64)
+    if p.ndim == 2 and y.ndim == 1:
+        sums = p.sum(axis=1, dtype=np.float64, keepdims=True)
+        p = np.divide(p, sums, out=np.zeros_like(p), where=sums > 0, casting="unsafe")
+    smallest = np.finfo(p.dtype).eps
+    losses = -np.log(np.clip(true_class_probs(y, p), smallest, 1.0), dtype=np.float64)
+    return mean_of_items(losses, y, p, weights)
 
 
-def macro_f1(y: np.ndarray, p: np.ndarray) -> float:
+def macro_f1(y: np.ndarray, p: np.ndarray, weights: Weights = None) -> float:
     """Mean F1 of the classes that are true or predicted at least once, the argmax being the prediction.
 
     y: (n,) int; p: (n, C) float.
@@ -57,7 +91,17 @@ def macro_f1(y: np.ndarray, p: np.ndarray) -> float:
     guess, classes = predicted_class(p), max(2, p.shape[1] if p.ndim == 2 else 2)
     hits = np.bincount(y[guess == y], minlength=classes)
     true, predicted = np.bincount(y, minlength=classes), np.bincount(guess, minlength=classes)
-    return float(fbeta_from_counts(hits, predicted, true, 1.0)[(true + predicted) > 0].mean())
+    scores = fbeta_from_counts(hits, predicted, true, 1.0)
+    return weighted_mean(np.where((true + predicted) > 0, scores, np.nan), weights)
+
+
+def weighted_mean(scores: np.ndarray, weights: Weights) -> float:
+    """Mean over the classes whose score is a number; NaN where none is. scores: (C,)."""
+    defined = ~np.isnan(scores)
+    if weights is None:
+        return float(scores[defined].mean()) if defined.any() else float("nan")
+    of = class_weights(weights, len(scores))[defined]
+    return float(np.average(scores[defined], weights=of)) if of.sum() > 0 else float("nan")
 
 
 def top_k_accuracy(y: np.ndarray, p: np.ndarray, k: int) -> float:
@@ -89,13 +133,13 @@ def binary_auc(y: np.ndarray, p: np.ndarray) -> float:
     return float((above @ mean_rank - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def auc(y: np.ndarray, p: np.ndarray) -> float:
+def auc(y: np.ndarray, p: np.ndarray, weights: Weights = None) -> float:
     """Binary AUC, or its mean over classes (one against the rest); classes without both outcomes are left out.
 
     NaN when no class has both. scikit-learn refuses to score what is left out here.
     y: (n,) bool or 0/1 with p (n,) or (n, 2); or y (n,) int with p (n, C); or y (n, C) bool with p (n, C).
     """
-    return mean_over_classes(binary_auc, y, p)
+    return mean_over_classes(binary_auc, y, p, weights)
 
 
 def binary_average_precision(y: np.ndarray, p: np.ndarray) -> float:
@@ -114,24 +158,30 @@ def binary_average_precision(y: np.ndarray, p: np.ndarray) -> float:
     return float(np.sum(np.diff(hits, prepend=0) * hits / (last + 1)) / positives)
 
 
-def average_precision(y: np.ndarray, p: np.ndarray) -> float:
+def average_precision(y: np.ndarray, p: np.ndarray, weights: Weights = None) -> float:
     """Average precision, or its mean over the classes that occur; NaN when none does. Shapes as in `auc`.
 
     scikit-learn's macro average takes a class that never occurs as 0.
     """
-    return mean_over_classes(binary_average_precision, y, p)
+    return mean_over_classes(binary_average_precision, y, p, weights)
 
 
-def mean_over_classes(score, y: np.ndarray, p: np.ndarray) -> float:
-    """Apply a binary score to each class against the rest and average what is defined. Shapes as in `auc`."""
+def mean_over_classes(
+    score: Callable[[np.ndarray, np.ndarray], float], y: np.ndarray, p: np.ndarray, weights: Weights = None
+) -> float:
+    """Apply a binary score to each class against the rest and average what is defined. Shapes as in `auc`.
+
+    Of two classes, one of which is right, the second is the positive one, and weights are refused.
+    """
     y, p = class_shapes(y, p)
-    if p.ndim == 1:
-        return score(y, p)
-    if y.ndim == 1 and p.shape[1] == 2:
-        return score(y == 1, p[:, 1])
+    binary = p if p.ndim == 1 else p[:, 1] if y.ndim == 1 and p.shape[1] == 2 else None
+    if binary is not None:
+        if weights is not None:
+            raise FoldpackError(f"{len(weights)} weights of classes, but of two classes one score is taken, that of "
+                                "the second; leave the weights out")
+        return score(y == 1, binary)
     truth = y.astype(bool) if y.ndim == 2 else y[:, None] == np.arange(p.shape[1])
-    scores = np.array([score(truth[:, c], p[:, c]) for c in range(p.shape[1])])
-    return float(np.nanmean(scores)) if not np.isnan(scores).all() else float("nan")
+    return weighted_mean(np.array([score(truth[:, c], p[:, c]) for c in range(p.shape[1])]), weights)
 
 
 def quadratic_kappa(y: np.ndarray, grades: np.ndarray) -> float:

@@ -11,17 +11,21 @@ import numpy as np
 from foldpack.errors import FoldpackError
 
 COCO_KEYS = {"bbox": "bbox", "segm": "segmentation"}
+NO_PACKAGE = ("COCO AP needs the package faster-coco-eval, got none; install the extra 'detection': "
+              "pip install -e '.[detection]'")
 IMATERIALIST_LIMITS = np.arange(0.5, 1.0, 0.05)
 
 
-def coco_ap(truth: dict, results: list[dict], kind: str = "bbox", limit: int = 100) -> float:
+def coco_ap(truth: dict, results: list[dict], kind: str = "bbox", limit: int = 100,
+            ious: list[float] | None = None) -> float:
     """COCO's AP, mean over IoU .50:.95 and classes; 0 without any result, NaN without any object in the truth.
 
     truth: a COCO dictionary (images, annotations, categories); results: COCO results, each with `bbox` (x, y, width,
     height) or `segmentation` as `kind`, "bbox" or "segm", says. limit: in each image only so many results of a class
-    count, best scores first; COCO's own rule is 100. Ids may be any numbers or texts, annotations need none; neither
-    argument is changed. The package faster-coco-eval does the work. Raises FoldpackError when it is missing, and for a
-    result or annotation of an image or a class that the truth does not list.
+    count, best scores first; COCO's own rule is 100. ious: other limits of IoU; one that is just reached counts. Ids
+    may be any numbers or texts, annotations need none; neither argument is changed. The package faster-coco-eval does
+    the work. Raises FoldpackError when it is missing, and for a result or annotation of an image or a class that the
+    truth does not list.
     """
     if kind not in COCO_KEYS:
         raise FoldpackError(f"COCO AP of {kind!r} is not known; use bbox or segm")
@@ -35,14 +39,13 @@ def coco_ap(truth: dict, results: list[dict], kind: str = "bbox", limit: int = 1
     try:
         from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
     except ImportError:
-        raise FoldpackError(
-            "COCO AP needs the package faster-coco-eval, got none; install the extra 'detection': "
-            "pip install -e '.[detection]'"
-        ) from None
+        raise FoldpackError(NO_PACKAGE) from None
     with contextlib.redirect_stdout(io.StringIO()):
         known = COCO(scene)
         judge = COCOeval_faster(known, known.loadRes(found), kind)
         judge.params.maxDets = [limit]
+        if ious is not None:
+            judge.params.iouThrs = np.array(ious)
         judge.evaluate()
         judge.accumulate()
     precision = judge.eval["precision"][:, :, :, 0, 0]  # IoU limits, recalls, classes; of all sizes; -1: undefined
@@ -73,6 +76,15 @@ def _renumbered(truth: dict, results: list[dict], key: str) -> tuple[dict, list[
     scene = {"images": [{**one, "id": ids["image_id"][one["id"]]} for one in truth["images"]],
              "categories": [{"id": number} for number in ids["category_id"].values()], "annotations": annotations}
     return scene, [placed(one, f"result {number}", (key, "score")) for number, one in enumerate(results, 1)]
+
+
+def run_lengths(mask: np.ndarray) -> dict:
+    """(H, W) bool -> COCO's compressed run lengths. Raises FoldpackError without faster-coco-eval."""
+    try:
+        from faster_coco_eval.core.mask import encode  # type: ignore[import-untyped]
+    except ImportError:
+        raise FoldpackError(NO_PACKAGE) from None
+    return dict(encode(np.asfortranarray(mask.astype(np.uint8))))
 
 
 def mask_ious(true: np.ndarray, guessed: np.ndarray) -> np.ndarray:

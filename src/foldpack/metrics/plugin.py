@@ -1,4 +1,7 @@
-"""A metric of your own: a function `metric(y, p, groups)` in a Python file, named as `FILE.py` or `FILE.py:NAME`."""
+"""A metric of your own: a function `metric(y, p, groups)` in a Python file, named as `FILE.py` or `FILE.py:NAME`.
+
+`FILE.py:NAME:lower` or `:greater` says which way is better, whatever the file says.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,12 @@ from foldpack.metrics.classification import predicted_class
 from foldpack.metrics.registry import METRICS, Metric, Needs, get_metric
 from foldpack.settings.project_code import is_project_code, load_code, run_file, split_code
 
+WAYS = {"lower": False, "greater": True}  # what may stand behind FILE.py:NAME, and whether greater is better
 NEEDS = [*(one for one in get_args(Needs) if one not in ("labels", "pages")), "class"]
 
 
 def find_metric(name: str) -> Metric:
-    """A metric of the registry, or of a file: `FILE.py:NAME`."""
+    """A metric of the registry, or of a file: `FILE.py:NAME`. Raises FoldpackError."""
     return load_metric(name) if is_project_code(name) else get_metric(name)
 
 
@@ -29,6 +33,7 @@ def load_metric(place: str) -> Metric:
     "values" as in `registry.Needs`, or "class", with which p is the (n,) likeliest class. Labels are left out, as a
     threshold can only be swept for an F-beta. Raises FoldpackError.
     """
+    place, way = split_way(place)
     file, given = split_code(place, "metric")
     name = file.stem if given == "metric" else given
     if name in METRICS:
@@ -44,11 +49,17 @@ def load_metric(place: str) -> Metric:
     if arguments not in (2, 3):
         raise FoldpackError(f"metric {place}: {given} takes {arguments} arguments; it must take (y, p) or (y, p, "
                             "groups)")
-    greater, groups = bool(said.get("greater_is_better", True)), arguments == 3
+    greater, groups = bool(said.get("greater_is_better", True) if way is None else way), arguments == 3
     function = checked(function, place)
     if needs == "class":
         return Metric(name, of_classes(function), "probs", greater, uses_groups=groups, scored="class")
     return Metric(name, function, needs, greater, uses_groups=groups)
+
+
+def split_way(place: str) -> tuple[str, bool | None]:
+    """`metric.py:loss:lower` -> `metric.py:loss`, and whether greater is better; None where it does not say."""
+    rest, _, last = place.rpartition(":")
+    return (rest.removesuffix(":"), WAYS[last]) if ":" in rest and last in WAYS else (place, None)
 
 
 def checked(function: Callable[..., float], place: str) -> Callable[..., float]:

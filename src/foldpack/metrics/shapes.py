@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from foldpack.errors import FoldpackError
@@ -33,6 +35,15 @@ def class_shapes(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise FoldpackError(f"the label in row {row} (from 0) is {y[row]}; predictions of shape {p.shape} know the "
                             f"labels 0 to {classes - 1}")
     return y.astype(np.int64), p
+
+
+def class_weights(weights: Sequence[float], classes: int) -> np.ndarray:
+    """(C,) float64. Raises FoldpackError for another number of them than of classes."""
+    of = np.asarray(weights, dtype=np.float64)
+    if of.shape != (classes,):
+        raise FoldpackError(f"{of.size} weights of classes, but there are {classes} classes; give one a class, in "
+                            "their order")
+    return of
 
 
 def one_column(values: np.ndarray) -> np.ndarray:

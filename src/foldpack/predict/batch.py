@@ -11,8 +11,8 @@ from torch import nn
 
 from foldpack.data.geometry import input_shape
 from foldpack.data.rows import Rows
+from foldpack.predict.view import View
 from foldpack.predict.view_pixels import split_views, stack_views
-from foldpack.predict.views import View
 from foldpack.settings.network import NetConfig
 
 

@@ -58,7 +58,11 @@ class CanvasSet:
         self._changed = threading.Condition()
 
     def start(self, threads: int) -> None:
-        """Begin to decode with this many threads (the decoder releases the interpreter lock)."""
+        """Begin to decode with this many threads (the decoder releases the interpreter lock).
+
+        Raises DataError where a package is missing that the items' reader needs.
+        """
+        self.items.reader.require()
         self._started = self._clock()
         for _ in range(max(1, min(threads, len(self.items)))):
             self._add_thread()
@@ -87,7 +91,8 @@ class CanvasSet:
 
     def _decode(self, row: int) -> tuple[str, str]:
         kept = [kind for kind in self.kinds if self._keeps(kind)]
-        decoded = decode_item(self.items.images[row], kept or self.kinds[:1])  # how it is must be known in any case
+        wanted = kept or self.kinds[:1]  # how it is must be known in any case
+        decoded = decode_item(self.items.images[row], wanted, self.items.reader)
         if decoded.largest >= 0:
             self.report.largest[row] = decoded.largest
         for kind in kept:

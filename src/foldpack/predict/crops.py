@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from foldpack.data.decode import decode_crops
 from foldpack.data.geometry import CanvasKind
+from foldpack.data.items import Items
 
 CROP_BYTES = 32 * 2**20  # of the crops of one image that are held at a time
 
@@ -15,10 +14,11 @@ CROP_BYTES = 32 * 2**20  # of the crops of one image that are held at a time
 class CropStream:
     """The canvases of boxes: a `PixelSource` whose rows are items. For one reader, which may be another process."""
 
-    def __init__(self, images: list[Path], image: np.ndarray, box: np.ndarray, kind: CanvasKind) -> None:
-        """image: (n,) the image of each box, ascending; box: (n, 4) xyxy, pixels of the upright file."""
+    def __init__(self, items: Items, kind: CanvasKind) -> None:
+        """items: boxes."""
+        assert items.box is not None
         self.kind = kind
-        self._images, self._image, self._box = images, image, box
+        self._images, self._image, self._box, self._reader = items.images, items.image, items.box, items.reader
         self._lost: set[int] = set()  # rows
         self._held: tuple[int, int, np.ndarray] | None = None  # first row, and behind the last; their canvases
 
@@ -43,7 +43,7 @@ class CropStream:
         if self._held is None or not self._held[0] <= row < self._held[1]:
             end = int(np.searchsorted(self._image, self._image[row], side="right"))
             end = min(end, row + max(1, CROP_BYTES // self.kind.most_bytes))
-            canvases = decode_crops(self._images[self._image[row]], self.kind, self._box[row:end])
+            canvases = decode_crops(self._images[self._image[row]], self.kind, self._box[row:end], self._reader)
             if canvases is None:
                 self._lost |= set(range(row, end))
                 canvases = np.zeros((end - row, *self.kind.sides, self.kind.channels), dtype=np.uint8)

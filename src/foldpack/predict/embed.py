@@ -16,6 +16,7 @@ from torch import nn
 
 from foldpack.data.decode import decode_item
 from foldpack.data.geometry import CanvasKind, canvas_kind
+from foldpack.data.readers.protocol import Reader
 from foldpack.models.classifier import ModelError, build_classifier, normalise, require_output
 from foldpack.predict.device import probe_devices
 from foldpack.settings.network import NetConfig
@@ -59,7 +60,7 @@ def _head_names(net: nn.Module) -> tuple[str, ...]:
     return tuple(f"{name}." for name in ([named] if isinstance(named, str) else named))
 
 
-def embed_images(paths: list[Path], net: nn.Module, config: NetConfig, threads: int,
+def embed_images(paths: list[Path], reader: Reader, net: nn.Module, config: NetConfig, threads: int,
                  report: Callable[[float], None]) -> np.ndarray:
     """(n, D) float32 vectors of length 1, on the first device that works; report: gets the share done.
 
@@ -67,7 +68,7 @@ def embed_images(paths: list[Path], net: nn.Module, config: NetConfig, threads: 
     """
     parts = []
     device = torch.device(probe_devices(1)[0].name)
-    read = partial(_pixels, kind=canvas_kind(config))
+    read = partial(_pixels, kind=canvas_kind(config), reader=reader)
     with ThreadPoolExecutor(max(1, threads)) as pool, torch.inference_mode():
         net = net.to(device)
         for start in range(0, len(paths), EMBED_BATCH):
@@ -78,5 +79,5 @@ def embed_images(paths: list[Path], net: nn.Module, config: NetConfig, threads: 
     return np.concatenate(parts)
 
 
-def _pixels(path: Path, kind: CanvasKind) -> np.ndarray:
-    return decode_item(path, [kind]).pixels[kind]
+def _pixels(path: Path, kind: CanvasKind, reader: Reader) -> np.ndarray:
+    return decode_item(path, [kind], reader).pixels[kind]

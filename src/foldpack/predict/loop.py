@@ -15,8 +15,9 @@ from foldpack.models.classifier import normalise
 from foldpack.predict.batch import Batch, Step, logit_rows
 from foldpack.predict.device import Precision
 from foldpack.predict.pixel_source import HeldPixels, PixelSource
+from foldpack.predict.view import View
 from foldpack.predict.view_pixels import grey_pixels
-from foldpack.predict.views import View, parse_view, require_inputs, require_views
+from foldpack.predict.views import parse_views
 from foldpack.settings.network import NetConfig
 
 BATCH_BYTES = 64 * 2**20  # of canvases that are taken at a time, or one
@@ -33,7 +34,7 @@ class Forward:
     `needs_fp32` is set, and the unit has to be done again in float32.
     """
 
-    def __init__(self, net: nn.Module, config: NetConfig, views: list[str], device: torch.device, batch_size: int,
+    def __init__(self, net: nn.Module, config: NetConfig, views: list[View], device: torch.device, batch_size: int,
                  precision: Precision = "fp32", step: Step = logit_rows) -> None:
         """net: on `device`, in eval mode. batch_size: images of all views that go through the network at a time. step:
         what is done with them; by default the network's outputs are logits."""
@@ -48,14 +49,11 @@ class Forward:
         self.together = 0
         self.use_views(views)
 
-    def use_views(self, names: list[str]) -> None:
-        """From now on predict these views. Raises ViewError."""
-        if [view.name for view in self.views] == names:
-            return
-        require_views(names)
-        require_inputs(names, self.config)
-        self.views = [parse_view(name) for name in names]
-        self.together = len(names)  # views in one forward; fewer only where one image under all is too much
+    def use_views(self, views: list[View]) -> None:
+        """From now on predict these views."""
+        if self.views != views:
+            self.views = views
+            self.together = len(views)  # views in one forward; fewer only where one image under all is too much
 
     def rows(self, pixels: PixelSource, start: int, stop: int,
              check: Callable[[int], None] | None = None) -> list[Rows]:
@@ -158,12 +156,12 @@ def predict_views(
     net: on `device`, in eval mode. pixels: canvases of the kind that `config` asks for, as `PixelSource.take` gives
     them. step: the task's `predict`. precision: by default fp16 on a GPU and fp32 on the CPU; what overflows in half
     precision is done again in fp32. `on_batch` is called with the number of items done before each batch; what it
-    raises (a deadline) ends the loop. Raises PredictError.
+    raises (a deadline) ends the loop. Raises PredictError, ViewError.
     """
     if not len(pixels):
         raise ValueError("predict_views needs at least one item; the caller answers an empty test set itself")
     chosen: Precision = precision or ("fp16" if device.type == "cuda" else "fp32")
-    forward = Forward(net, config, views, device, batch_size, chosen, step)
+    forward = Forward(net, config, parse_views(views, config), device, batch_size, chosen, step)
     return finite_rows(forward, HeldPixels(canvas_kind(config), pixels), 0, len(pixels), on_batch)
 
 

@@ -15,8 +15,9 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from foldpack.data.decode import Decoded, black_canvas, decode_item
+from foldpack.data.decode import PILLOW, Decoded, black_canvas, decode_item
 from foldpack.data.geometry import CanvasKind, image_frames
+from foldpack.data.readers.protocol import Reader
 from foldpack.predict.pixel_source import gather_canvases
 
 AHEAD_BYTES = 256 * 2**20  # of canvases that may be decoded or in work before they are asked for; at least one
@@ -29,10 +30,11 @@ class PageStream:
     At most `AHEAD_BYTES` are held besides what is being taken. A row without pixels is black and named by `lost_rows`.
     """
 
-    def __init__(self, paths: Sequence[Path], kind: CanvasKind, threads: int) -> None:
+    def __init__(self, paths: Sequence[Path], kind: CanvasKind, threads: int, reader: Reader = PILLOW) -> None:
         """paths: of all rows; threads: that decode, once something is asked for."""
         self.paths = paths
         self.kind = kind
+        self.reader = reader
         self.threads = max(1, threads)
         self._reset()
 
@@ -48,7 +50,7 @@ class PageStream:
         self._running = 0
 
     def __getstate__(self) -> dict[str, object]:
-        return {"paths": self.paths, "kind": self.kind, "threads": self.threads}
+        return {"paths": self.paths, "kind": self.kind, "threads": self.threads, "reader": self.reader}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -118,7 +120,7 @@ class PageStream:
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(decode_item(self.paths[row], [self.kind]))
+                future.set_result(decode_item(self.paths[row], [self.kind], self.reader))
             except BaseException as failure:  # the reader must hear of it
                 future.set_exception(failure)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from foldpack.data.geometry import CanvasKind
+from foldpack.data.items import Items
 from foldpack.predict.canvas_file import PLACE, CanvasFile
 from foldpack.predict.page_stream import PageStream
 from foldpack.predict.pixel_source import HeldPixels, PixelSource, hold_pixels
@@ -87,9 +87,9 @@ def plan_canvases(count: int, uses: Mapping[CanvasKind, int], places: Sequence[P
     return plan
 
 
-def keep_canvases(paths: Sequence[Path], uses: Mapping[CanvasKind, int], places: Sequence[Place], threads: int,
+def keep_canvases(items: Items, uses: Mapping[CanvasKind, int], places: Sequence[Place], threads: int,
                   say: Callable[[str], None]) -> tuple[dict[CanvasKind, PixelSource], list[Kept]]:
-    """Room for the images at `paths`, reserved: where there is none after all, the next place is asked.
+    """Room for the images of whole `items`, reserved: where there is none after all, the next place is asked.
 
     threads: that decode what is streamed, in each process.
     """
@@ -97,8 +97,8 @@ def keep_canvases(paths: Sequence[Path], uses: Mapping[CanvasKind, int], places:
     pixels: dict[CanvasKind, PixelSource] = {}
     plan = []
     for kind in keeping_order(uses):
-        pages = PageStream(paths, kind, threads)
-        kept = rooms.offer(kind, len(paths))
+        pages = PageStream(items.images, kind, threads, items.reader)
+        kept = rooms.offer(kind, len(items.images))
         while kept.rows:
             try:
                 pixels[kind] = room_for(kept, pages)
@@ -106,7 +106,7 @@ def keep_canvases(paths: Sequence[Path], uses: Mapping[CanvasKind, int], places:
             except (OSError, MemoryError) as failure:
                 say(f"{kind}: no room in {kept.place.folder if kept.place else None} after all ({failure})")
                 rooms.spoil(kept)
-                kept = rooms.offer(kind, len(paths))
+                kept = rooms.offer(kind, len(items.images))
         pixels.setdefault(kind, pages)
         rooms.take(kept)
         plan.append(kept)

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from foldpack.predict.views import View, ViewError, Window
+from foldpack.predict.view import View, ViewError, Window
 
 Size = int | tuple[int, int]  # pixels: side of a square, or height and width
 TAP_FLOOR = 1e-6  # weights below it are rounding: without them a crop along pixel borders copies pixels exactly

@@ -12,12 +12,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from fractions import Fraction
+from typing import Any, Protocol
 
-from foldpack.errors import FoldpackError, did_you_mean
-from foldpack.settings.network import SIDE_LIMITS, NetConfig, height_width
+from foldpack.errors import did_you_mean
+from foldpack.predict.view import View, ViewError, Window
+from foldpack.settings.network import SIDE_LIMITS, height_width
 
 # (transpose, then mirror left to right, then mirror top to bottom); rot90 is counter-clockwise
 VIEW_TURNS: dict[str, tuple[bool, bool, bool]] = {
@@ -51,22 +53,15 @@ MAX_RANDOM_CROPS = 64
 WINDOW_LIMITS = (Fraction(1, 64), Fraction(64))  # sides of the window after all steps
 PLAIN_NUMBER = re.compile(r"-?[0-9]{1,4}(\.[0-9]{1,9})?")
 
-Window = tuple[Fraction, Fraction, Fraction, Fraction]  # left, top, right, bottom, in shares of the sides
+class ShownSettings(Protocol):
+    """What decides which views can be shown: keys of a network, or of a member of an ensemble."""
 
-
-class ViewError(FoldpackError):
-    """A view that does not exist, or a list of views that does not make sense."""
-
-
-@dataclass(frozen=True)
-class View:
-    """A window of the image, then a turn of what it shows. Equal when they show the same, whatever they are called."""
-
-    name: str = field(compare=False)
-    turn: tuple[bool, bool, bool] = (False, False, False)  # transpose, mirror left to right, mirror top to bottom
-    window: Window = (Fraction(0), Fraction(0), Fraction(1), Fraction(1))
-    side: int | None = None  # pixels, in place of the network's own: `input_shape`
-    grey: bool = False
+    @property
+    def size(self) -> int | list[int]: ...
+    @property
+    def canvas(self) -> int | list[int] | None: ...
+    @property
+    def channels(self) -> int: ...
 
 
 def parse_view(name: str) -> View:
@@ -182,7 +177,7 @@ def inner_window(outer: Window, inner: Window) -> Window:
     return left + inner[0] * wide, top + inner[1] * high, left + inner[2] * wide, top + inner[3] * high
 
 
-def require_inputs(names: list[str], net: NetConfig) -> None:
+def require_inputs(names: list[str], net: ShownSettings) -> None:
     """Raises ViewError for a view that a network with these settings cannot be shown."""
     whole = max(height_width(net.canvas or net.size))
     for view in map(parse_view, names):
@@ -191,6 +186,19 @@ def require_inputs(names: list[str], net: NetConfig) -> None:
         if view.side is not None and view.side > whole:
             raise ViewError(f"view '{view.name}' is larger than the canvas of {whole} px; set net.canvas to the "
                             "largest side, or leave the view out")
+
+
+def parse_views(names: list[str], net: ShownSettings) -> list[View]:
+    """Names -> views for a network with these settings. Raises ViewError for what it cannot be shown, or is twice."""
+    require_views(names)
+    require_inputs(names, net)
+    return [parse_view(name) for name in names]
+
+
+def views_of_spec(spec: dict[str, Any]) -> dict[str, View]:
+    """The views of all members of an ensemble, by name. spec: as plain data. Raises ViewError."""
+    members = [member for stage in spec["stages"] for member in stage["members"]]
+    return {name: parse_view(name) for member in members for name in member["views"]}
 
 
 def require_views(names: list[str]) -> None:

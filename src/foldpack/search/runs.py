@@ -149,7 +149,7 @@ def floor_notes(cells: Cells, found: Found) -> list[str]:
     if cells.full:
         return []
     if found.metric.needs != "labels":
-        exact = found.metric.name in ("accuracy", "map1", "map3", "top5_accuracy", "log_loss")
+        exact = found.metric.name in ("accuracy", "error", "micro_f1", "map1", "map3", "top5_accuracy", "log_loss")
         if exact and cells.kind == "exclusive" and cells.each_best:
             return []
         return [f"{found.metric.name} counts cells with probabilities up to {cells.floor:.3g} as 0: not all fit memory"]

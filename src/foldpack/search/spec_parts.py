@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foldpack.metrics.registry import METRICS, Metric
+from foldpack.metrics.registry import Metric, known_metric
 from foldpack.search.cells.cells import Kind
 from foldpack.search.decide.decision import Decision, LabelRule
 from foldpack.search.find import Found
@@ -33,7 +33,7 @@ def metric_spec(found: Found) -> MetricSpec:
         nested=None if nested is None else round(nested.mean, 6),
         nested_se=None if nested is None else round(nested.se, 6),
         uniform=round(found.uniform_score, 6),
-        answer=None if found.metric.name in METRICS else found.metric.answer,
+        answer=None if known_metric(found.metric.name) is not None else found.metric.answer,
     )
 
 

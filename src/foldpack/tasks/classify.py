@@ -13,7 +13,7 @@ from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.ensemble.view_rows import merged_logits
 from foldpack.models.classifier import MakeNet, build_classifier
 from foldpack.predict.batch import Batch, logit_rows
-from foldpack.predict.views import View
+from foldpack.predict.view import View
 from foldpack.settings.network import NetConfig
 from foldpack.settings.outputs import Classes
 from foldpack.settings.stages import StageSpec

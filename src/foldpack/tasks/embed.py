@@ -17,7 +17,7 @@ from foldpack.models.classifier import MakeNet
 from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import parse_gallery
 from foldpack.predict.batch import Batch, view_outputs
-from foldpack.predict.views import View
+from foldpack.predict.view import View
 from foldpack.settings.ensemble import SealedPart, gallery_role
 from foldpack.settings.network import NetConfig
 from foldpack.settings.outputs import Vectors

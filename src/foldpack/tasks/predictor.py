@@ -22,6 +22,7 @@ from foldpack.predict.golden import check_golden, golden_pixels
 from foldpack.predict.loop import Forward, finite_rows, reduced_precision
 from foldpack.predict.net_forms import TunedNet, tune_net
 from foldpack.predict.pixel_source import PixelSource
+from foldpack.predict.view import View
 from foldpack.sealed.container import load_sealed_tensors
 from foldpack.sealed.format import DataKey
 from foldpack.settings.network import NetConfig
@@ -48,6 +49,7 @@ class StagePredictor:
     pixels: dict[CanvasKind, PixelSource]
     starts: np.ndarray | None  # (images + 1,) where the boxes of each image begin; None: items are whole images
     precisions: dict[str, Precision]  # by device
+    views: Mapping[str, View]  # of all units, by name
     networks: Mapping[str, MakeNet] = field(default_factory=dict)  # of a project's own, by FILE.py:NAME
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     net: nn.Module | None = None
@@ -89,8 +91,8 @@ class StagePredictor:
         precision = self.precisions.get(str(self.device), "fp32")
         if self.tuned is None:
             self.tuned = self.tune(asked, info.net, size, precision)
-        self.forward = Forward(self.tuned, info.net, asked.member.views, self.device, size, precision,
-                               self.task.predict)
+        shown = [self.views[name] for name in asked.member.views]
+        self.forward = Forward(self.tuned, info.net, shown, self.device, size, precision, self.task.predict)
 
     def tune(self, asked: Unit, config: NetConfig, size: int, precision: Precision) -> nn.Module:
         """The network in its fastest form. On the CPU it stays as it is: the out-of-fold predictions' form."""
@@ -110,7 +112,7 @@ class StagePredictor:
         assert self.forward is not None and self.info is not None
         asked = self.units[unit]
         pixels = self.pixels[canvas_kind(asked.member)]
-        self.forward.use_views(asked.member.views[:views])
+        self.forward.use_views([self.views[name] for name in asked.member.views[:views]])
         first, end = (start, stop) if self.starts is None else map(int, self.starts[[start, stop]])
         if first == end:  # empty pages
             return self.no_boxes(stop - start)

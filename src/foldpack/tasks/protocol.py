@@ -14,7 +14,7 @@ from foldpack.engine.layout import Layout
 from foldpack.ensemble.finished_units import Fuser
 from foldpack.models.classifier import MakeNet
 from foldpack.predict.batch import Batch
-from foldpack.predict.views import View
+from foldpack.predict.view import View
 from foldpack.settings.ensemble import SealedPart
 from foldpack.settings.network import NetConfig
 from foldpack.settings.stages import StageSpec

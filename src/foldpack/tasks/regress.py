@@ -14,7 +14,7 @@ from foldpack.ensemble.view_rows import merged_values
 from foldpack.models.classifier import MakeNet
 from foldpack.models.regressor import build_regressor
 from foldpack.predict.batch import Batch, view_outputs
-from foldpack.predict.views import View
+from foldpack.predict.view import View
 from foldpack.settings.network import NetConfig
 from foldpack.settings.outputs import Values
 from foldpack.settings.stages import StageSpec

@@ -27,8 +27,8 @@ from foldpack.models.classifier import normalise
 from foldpack.models.gallery import Gallery
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import predict_views
+from foldpack.predict.view import View
 from foldpack.predict.view_pixels import apply_view
-from foldpack.predict.views import View
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.augment import BatchMixer
 from foldpack.train.dataset import ShuffledEpochs, TrainingSet, training_batches

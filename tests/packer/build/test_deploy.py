@@ -14,7 +14,7 @@ from small_house import OWNER, House
 from foldpack.errors import DataError
 from foldpack.kernel.inputs import InputError, find_keys
 from foldpack.keyring.keyring import Keyring
-from foldpack.predict.views import ViewError
+from foldpack.predict.view import ViewError
 from foldpack.settings.ensemble import ScoreSpec, WheelsSpec, read_spec, spec_to_dict, write_spec
 from foldpack.settings.strict_yaml import load_strict
 from packer.build.kernel_folder import Build, Target, build_kernel, dataset_name, kaggle_slug, kernel_metadata, kernel_slug

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
+from foldpack.predict.view import View
+from foldpack.predict.views import parse_view
 from small_house import PROJECT, House
 
 from packer.build.entry import ensemble_layout, entry_text
@@ -17,7 +21,7 @@ SRC = PROJECT / "src"
 
 def make_spec(competition: str = "digits", *networks: str) -> dict:
     """What the entry reads of an ensemble."""
-    members = [{"run": "a", "network": name} if name else {"run": "a"} for name in networks or ("",)]
+    members = [{"run": "a", "views": ["identity"]} | ({"network": name} if name else {}) for name in networks or ("",)]
     return {"name": "best", "competition": competition, "stages": [{"task": "classify", "members": members}]}
 
 
@@ -31,7 +35,8 @@ def handed(text: str) -> list[str]:
 def test_a_competition_of_ours_is_taken_from_the_registry(tmp_path: Path) -> None:
     text = entry_text(make_spec("imet"), SRC, tmp_path)
     assert "from foldpack.competitions.imet import IMET\n" in text and "digits" not in text.lower()
-    assert handed(text) == ["tasks={'classify': CLASSIFY}", "adapter=IMET", "networks={}", "level2=None"]
+    assert handed(text) == ["tasks={'classify': CLASSIFY}", "adapter=IMET", "views={'identity': View('identity')}",
+                            "networks={}", "level2=None"]
     assert "Exit codes: 0 only with a checked submission" in (ast.get_docstring(ast.parse(text)) or "")
 
 
@@ -42,9 +47,23 @@ def test_what_is_the_projects_own_is_imported_from_its_files(tmp_path: Path) -> 
     text = entry_text(make_spec("adapter.py:Birds", "nets/deep.py:make_net", "", "nets/deep.py:Wide"), SRC, tmp_path)
     assert "from adapter import Birds\n" in text and "from nets.deep import Wide, make_net\n" in text
     assert handed(text) == [
-        "tasks={'classify': CLASSIFY}", "adapter=Birds()",
+        "tasks={'classify': CLASSIFY}", "adapter=Birds()", "views={'identity': View('identity')}",
         "networks={'nets/deep.py:make_net': make_net, 'nets/deep.py:Wide': Wide}", "level2=None"]
     assert handed(entry_text(make_spec("adapter.py"), SRC, tmp_path))[1] == "adapter=competition"
+
+
+def test_views_are_written_out_so_that_no_kernel_reads_their_names(house: House, tmp_path: Path) -> None:
+    names = ["identity", "rot90+scale:1.25", "side:64+grey"]
+    spec = make_spec()
+    spec["stages"][0]["members"][0]["views"] = names
+    text = entry_text(spec, SRC, tmp_path)
+    [views] = [each.removeprefix("views=") for each in handed(text) if each.startswith("views=")]
+    found = eval(views, {"View": View, "Fraction": Fraction})
+    assert found == {name: parse_view(name) for name in names} and [found[name].name for name in names] == names
+    assert "from fractions import Fraction\n" in text
+    script = house.build.keyless.read_text()
+    for name in ("parse_view", "VIEW_TURNS", "CROP_PLACES", "five-crop"):
+        assert name not in script
 
 
 @pytest.mark.parametrize(("spec", "said"), [

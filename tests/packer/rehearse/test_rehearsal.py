@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_stages import stage_of
 from one_decoded import decode_image
 from PIL import Image
 from rich.console import Console
@@ -187,8 +188,9 @@ def test_predicted_hours_grow_with_the_images_and_the_factor(tmp_path: Path) -> 
 
 def test_noise_images_open_and_the_broken_one_does_not(tmp_path: Path) -> None:
     layout = dataclasses.replace(DIGITS, suffix="", test_folder="images/test")
-    made = noise_images(layout, ["label"], 32, tmp_path / "a", 5)
-    assert made.ids[0] == "rehearsal_00000.png" and made == noise_images(layout, ["label"], 32, tmp_path / "a", 5)
+    stage = stage_of(["0", "1"])
+    made = noise_images(layout, stage, 32, tmp_path / "a", 5)
+    assert made.ids[0] == "rehearsal_00000.png" and made == noise_images(layout, stage, 32, tmp_path / "a", 5)
     (tmp_path / "a" / "more.csv").write_text("an adapter may read it")
     tests = made.shuffled(5).with_broken(made.ids[:2])
     assert tests.broken in made.ids[2:] and tests.with_broken(made.ids).broken == tests.broken
@@ -210,12 +212,13 @@ def test_with_one_image_none_is_broken(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(data / "test" / "x.png")
     (data / "sample_submission.csv").write_text("id,label\nx,7\nx,7\n")
     done = rehearse_build(make_build(tmp_path / "build"), data, tmp_path / "out")
-    assert done.ok and check_of(done, "corrupt image").detail == "not tried: there are only 1 images"
+    assert done.ok and check_of(done, "corrupt image").detail == \
+        "not tried: no image of the 1 can be broken and leave the others whole"
 
 
 def test_noise_has_the_channels_that_the_networks_ask_for(tmp_path: Path) -> None:
     """Whatever the files are called: what only a TIFF of so many pages can be is one."""
-    made = noise_images(DIGITS, ["label"], 24, tmp_path / "a", 2, 5)
+    made = noise_images(DIGITS, stage_of(["0", "1"]), 24, tmp_path / "a", 2, 5)
     for path in made.images.values():
         assert decode_image(path, CanvasKind((16, 24), channels=5)).shape == (16, 24, 5)
 

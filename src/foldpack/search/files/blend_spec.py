@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from foldpack.metrics.registry import METRICS
+from foldpack.metrics.registry import known_metric
 from foldpack.search.cells.cells import Kind
 from foldpack.settings.ensemble import EnsembleSpec, lift_threshold, load_spec, parse_spec
 from foldpack.settings.file_members import FileMember, FilesSpec
@@ -54,7 +54,7 @@ def lift_files(data: dict[str, Any]) -> dict[str, Any]:
 def _decision(kind: object, data: dict[str, Any], parts: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
     """What version 1 decided by the metric's name, and by the numbers that were there."""
     named = data.get("metric")
-    metric = METRICS.get(str(named.get("name"))) if isinstance(named, dict) else None
+    metric = known_metric(str(named.get("name"))) if isinstance(named, dict) else None
     if "threshold" in parts:
         return {"kind": "labels", **parts, **limits}
     if "cuts" in parts:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from foldpack.errors import DataError
-from foldpack.metrics.registry import Metric
+from foldpack.metrics.registry import Metric, base_name
 from foldpack.search.cells.cells import Kind
 from foldpack.search.files.class_names import numbered, numbers_in, within
 from foldpack.search.files.column_names import TARGET_NAMES, is_id_name, plain_name
@@ -16,8 +16,10 @@ from foldpack.search.files.columns import IdColumn, is_counter, is_fold, is_numb
 from foldpack.search.files.tables import RawTable
 
 SOME_NAMES = 5  # named in a message
-ONE_CLASS = ("accuracy", "top5_accuracy", "macro_f1", "recall1", "recall5", "recall10")  # exactly one right an item
-ONE_HOT = (*ONE_CLASS, "log_loss", "auc", "average_precision", "map1", "map3", "map5", "map10")
+ONE_CLASS = ("accuracy", "error", "micro_f1", "macro_f1", "top5_accuracy", "top_accuracy", "recall", "recall1",
+             "recall5", "recall10")  # exactly one right an item
+ONE_HOT = (*ONE_CLASS, "log_loss", "auc", "weighted_auc", "average_precision", "pf1", "map", "map1", "map3", "map5",
+           "map10")
 
 
 @dataclass(frozen=True)
@@ -155,19 +157,20 @@ def _of_table(truth: Truth, metric: Metric, columns: int, alike_one: bool) -> tu
         raise DataError(f"{truth.path}: metric {metric.name!r} needs 0/1 labels, got {values.min():g} to "
                         f"{values.max():g}, first in {truth.row(row)}")
     count = values.sum(axis=1)
-    if metric.name in ONE_CLASS and (count != 1).any():
+    if base_name(metric) in ONE_CLASS and (count != 1).any():
         row = int(np.flatnonzero(count != 1)[0])
         raise DataError(f"{truth.path}: metric {metric.name!r} needs one class an item; {truth.row(row)} has "
                         f"{int(count[row])} labels; take a metric of labels, like f1")
-    if metric.name in ONE_HOT and (count == 1).all() and (alike_one or metric.name in ONE_CLASS):
+    if base_name(metric) in ONE_HOT and (count == 1).all() and (alike_one or base_name(metric) in ONE_CLASS):
         return "exclusive", values.argmax(axis=1), [f"{truth.path}: one-hot labels are one class an item"]
     return "labels", values.astype(bool), []
 
 
 def _require_one_column_fits(metric: Metric) -> None:
     if metric.needs == "labels" and metric.average == "samples":
+        base, rest = base_name(metric), metric.name[len(base_name(metric)):]
         raise DataError(f"metric {metric.name!r} counts the labels of each item, and there is one column; take "
-                        f"{metric.name}_macro or {metric.name}_micro")
+                        f"{base}_macro{rest} or {base}_micro{rest}")
     if metric.map_at or metric.name.startswith(("recall", "top")):
         raise DataError(f"metric {metric.name!r} ranks classes, and the predictions have one column; give one for each "
                         "class")

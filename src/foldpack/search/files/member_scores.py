@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit, logit, logsumexp, softmax
 
 from foldpack.errors import DataError
-from foldpack.metrics.registry import METRICS, Metric
+from foldpack.metrics.registry import Metric, base_name, known_metric
 from foldpack.search.cells.cells import Kind
 from foldpack.search.weights.solvers import CALM_LOGIT, LARGE_LOGIT, only_orders
 
@@ -20,6 +20,7 @@ ZERO_SHARE = 0.05  # of rows that are all 0; fewer are no sign of anything
 EDGE_TOLERANCE = 1e-3  # so far outside [0, 1] a probability can be by rounding
 TIED_SHARE = 1e-3  # of numbers whose order float32 loses; fewer do not change a score
 CHECKED_ROWS = 20_000
+AT_HALF = ("accuracy", "error", "micro_f1", "macro_f1")  # of one column of labels they ask whether it is above 1/2
 
 Scores = Literal["probability", "logit", "value"]
 
@@ -143,7 +144,7 @@ def require_some_below_half(values: np.ndarray, kind: Kind, scores: Scores, metr
     """Raises DataError for logits of labels of which none is below 0, where the metric sees more than their order."""
     if kind != "labels" or scores != "logit" or values.min() < 0:
         return
-    if METRICS.get(metric.name) is not metric or metric.name in ("log_loss", "accuracy", "macro_f1"):
+    if known_metric(metric.name) is not metric or metric.by_size or base_name(metric) in AT_HALF:
         raise DataError(f"{name}: numbers from {values.min():.3g} to {values.max():.3g}: as logits all would say yes. "
                         "Percent, votes and ranks are no logits; give probabilities, from 0 to 1")
 
@@ -184,7 +185,7 @@ def order_temperature(values: np.ndarray, kind: Kind, scores: Scores, metric: Me
     """
     if scores == "value" or not only_orders(metric) or (scores == "probability" and values.dtype != np.float64):
         return 1.0
-    if kind == "exclusive" and metric.name not in ("auc", "average_precision"):
+    if kind == "exclusive" and metric.answer != "probs":
         return 1.0  # the order within an item: a softmax is fine near 0
     odds = log_odds_of(values[:: max(1, len(values) // CHECKED_ROWS)], kind, scores)
     odds = odds[:, None] if odds.ndim == 1 else odds

@@ -10,7 +10,7 @@ import numpy as np
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
 from foldpack.errors import FoldpackError, did_you_mean
-from foldpack.metrics.registry import METRICS, Metric
+from foldpack.metrics.registry import Metric, known_metric
 from foldpack.search.cells.cells import Cells
 from foldpack.search.decide.decision import LabelRule, fit_decision
 from foldpack.search.weights.logit import box_gap, fit_bce_logit, fit_softmax_logit, nonnegative_qp
@@ -181,7 +181,7 @@ def fit_blend(cells: Cells, solver: Solver, metric: Metric, rule: LabelRule, sta
 
 def only_orders(metric: Metric) -> bool:
     """Whether a metric sees no more of probabilities than their order, and which of two classes is likelier."""
-    return METRICS.get(metric.name) is metric and metric.needs in ("probs", "labels") and metric.name != "log_loss"
+    return known_metric(metric.name) is metric and metric.needs in ("probs", "labels") and not metric.by_size
 
 
 def _calm(blend: Blend, cells: Cells) -> Blend:

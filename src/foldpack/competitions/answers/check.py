@@ -1,0 +1,81 @@
+"""Whether a file is what a competition asks for: ids, rows, columns, and cells by the form of its answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from foldpack.competitions.answer_table import AnswerTable, read_answer_table
+from foldpack.competitions.answers.form import Fault, Form, Known
+from foldpack.errors import DataError
+from foldpack.settings.outputs import Values
+from foldpack.settings.stages import GradesDecision, StageSpec
+
+
+def check_submission(path: Path, form: Form, sample: AnswerTable | None, known: Known) -> None:
+    """Raises DataError for the first thing that is wrong with a submission of ours, which has the sample's rows in the
+    sample's order. sample: None where it is not at hand; then only the cells are looked at."""
+    table = read_submission(path, form, known)
+    faults = form.faults(table, known) if sample is None else submission_faults(table, form, sample, known, True)
+    for fault in faults:
+        raise DataError(fault.line(path))
+
+
+def known_of(stage: StageSpec) -> Known:
+    """What a stage says of the cells that it writes."""
+    cuts = stage.decision.cuts if isinstance(stage.decision, GradesDecision) else None
+    return Known([] if isinstance(stage.outputs, Values) else stage.outputs.names,
+                 None if cuts is None else len(cuts) + 1)
+
+
+def read_submission(path: Path, form: Form, known: Known) -> AnswerTable:
+    """A submission. Raises DataError for a file that is no table, or lacks a column."""
+    table = read_answer_table(path, form.answer.id, [])
+    return read_answer_table(path, form.answer.id, form.columns_of(table, known.classes))
+
+
+def submission_faults(
+    table: AnswerTable, form: Form, sample: AnswerTable | None, known: Known, in_order: bool = False
+) -> Iterator[Fault]:
+    """All that is wrong. in_order: whether the rows must have the sample's order though ids tell them apart."""
+    if sample is not None:
+        yield from row_faults(table, form, sample.named(), in_order)
+    elif "" in table.columns:
+        yield Fault("a column has no name; a table is written without its row numbers")
+    elif not form.many_rows:
+        yield from repeated_ids(table, form)
+    yield from form.faults(table, known)
+
+
+def repeated_ids(table: AnswerTable, form: Form) -> Iterator[Fault]:
+    """Rows that ask for what an earlier row has asked for, where nothing else tells them apart."""
+    seen = set()
+    for number, item in enumerate(table.ids, 1):
+        if item in seen:
+            yield Fault("stands there more than once; allowed: one row an id", number, item)
+        seen.add(item)
+
+
+def row_faults(table: AnswerTable, form: Form, sample: AnswerTable, in_order: bool) -> Iterator[Fault]:
+    """What is wrong with columns and ids."""
+    if table.columns != sample.columns:
+        yield Fault(f"columns {', '.join(table.columns)}; allowed: {', '.join(sample.columns)}, in this order")
+    asked, given = Counter(sample.ids), Counter(table.ids)
+    if missing := [item for item in asked if item not in given]:
+        yield Fault(f"{len(missing)} of {len(asked)} ids are missing, such as '{missing[0]}'; each id of the sample "
+                    "submission needs a row")
+    for number, item in enumerate(table.ids, 1):
+        if item not in asked:
+            yield Fault("the sample submission does not ask for this id; leave the row out", number, item)
+    if form.many_rows:
+        return
+    for item, count in given.items():
+        if item in asked and count != asked[item]:
+            number = len(table.ids) - table.ids[::-1].index(item)
+            yield Fault(f"has {count} rows; allowed: {asked[item]}, as in the sample submission", number, item)
+    ordered = in_order or len(asked) < len(sample.ids)
+    if ordered and asked == given and table.ids != sample.ids:
+        number = next(place for place, pair in enumerate(zip(table.ids, sample.ids, strict=True)) if pair[0] != pair[1])
+        yield Fault(f"the sample submission has id '{sample.ids[number]}' here; keep its order", number + 1,
+                    table.ids[number])

@@ -1,0 +1,85 @@
+"""Test items of a competition that a file tells of: the sample decides what is answered, and what is odd is noted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_competition import competition_of, write_files
+
+from foldpack.competitions.adapters import find_adapter
+from foldpack.errors import DataError
+from foldpack.settings.competition import competition_text
+from foldpack.settings.run import ConfigError
+
+CSV = {"kind": "csv", "file": "test.csv"}
+
+
+def test_the_sample_decides_what_is_answered_and_its_order(tmp_path: Path) -> None:
+    write_files(tmp_path, {"sample_submission.csv": ",id,label\n0,b,0\n1,a,0\n2,b,0\n"}, "test/a.png", "test/b.jpg")
+    items = competition_of().test(tmp_path)
+    assert items.ids == ["b", "a"] and items.images == [tmp_path / "test/b.jpg", tmp_path / "test/a.png"]
+    assert items.notes == [f"{tmp_path / 'test'}: 1 of 2 images have another ending than expected and are taken, such "
+                           "as 'b.jpg' for 'b.png'"]
+
+
+def test_the_sample_may_call_items_otherwise(tmp_path: Path) -> None:
+    write_files(tmp_path, {"test.csv": "img,number\nx,0001\ny,0002\nz,0003\n",
+                           "sample_submission.csv": "id,label\n0002,0\n0001,0\n0009,0\n"}, "test/x.png", "test/y.png")
+    test = {"source": CSV, "id": "{img}", "image": "test/{img}.png", "answer": "{number}"}
+    items = competition_of(test=test).test(tmp_path)
+    assert items.ids == ["y", "x", "0009"] and items.images[0] == tmp_path / "test/y.png"
+    assert items.notes == [
+        f"{tmp_path / 'test.csv'}: tells of 1 items more than the 3 that sample_submission.csv asks for, such as '0003'"
+        "; they are not answered",
+        f"{tmp_path / 'test'}: 1 images of the 3 that sample_submission.csv asks for are missing, such as '0009'; "
+        "their rows get the prior"]
+
+
+@pytest.mark.parametrize(("sample", "said"), [
+    ("id,label\n7,0\n8,0\n", "id '7' stands in {root}/test.csv as '007': one of them has lost its zeros; take the "),
+    ("id,label\na,0\nb,0\n", "none of its 2 ids is among the test items, such as 'a'; {root}/test.csv, line 2 is cal"
+                             "led '007'; set test.answer (or test.id) to what the sample calls it"),
+])
+def test_ids_that_are_not_those_of_the_test_items(tmp_path: Path, sample: str, said: str) -> None:
+    write_files(tmp_path, {"test.csv": "id\n007\n010\n", "sample_submission.csv": sample})
+    with pytest.raises(DataError) as caught:
+        competition_of(test__source=CSV).test(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'sample_submission.csv'}: {said.format(root=tmp_path)}")
+
+
+def test_rows_of_one_id_with_different_images(tmp_path: Path) -> None:
+    write_files(tmp_path, {"train.csv": "id,file,label\na,x,1\nb,y,1\na,z,1\n"})
+    with pytest.raises(DataError, match=r"train.csv, line 4: id 'a' has image 'train/z.png', and 'train/x.png' in .*"
+                                        r"train.csv, line 2; each image needs an id of its own"):
+        competition_of(train__image="train/{file}.png").train(tmp_path)
+
+
+def test_an_empty_id(tmp_path: Path) -> None:
+    write_files(tmp_path, {"train.csv": "id,label\na,1\n,2\n"})
+    with pytest.raises(DataError, match="train.csv, line 3: its id is empty; each row needs one"):
+        competition_of().train(tmp_path)
+
+
+def test_a_star_in_the_path_of_an_image(tmp_path: Path) -> None:
+    write_files(tmp_path, {"train.csv": "id,label\na,1\nb,2\nc,1\n"}, "train/s1/k/a_96_64.png", "train/s2/b_1.png",
+                "train/s2/m/b_32_32.png")
+    items = competition_of(train__image="train/*/*/{id}_*.png").train(tmp_path).items
+    assert items.images == [tmp_path / "train/s1/k/a_96_64.png", tmp_path / "train/s2/m/b_32_32.png",
+                            tmp_path / "train/*/*/c_*.png"]
+    write_files(tmp_path, {}, "train/s2/n/b_9.png")
+    with pytest.raises(DataError, match=r"train/\*/\*/b_\*.png: 'train/s2/m/b_32_32.png' and 'train/s2/n/b_9.png' both "
+                                        "fit; write more of the path"):
+        competition_of(train__image="train/*/*/{id}_*.png").train(tmp_path)
+
+
+def test_a_file_of_the_project_is_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write_files(tmp_path, {"competition.yml": competition_text(competition_of().config)}))
+    assert find_adapter("competition.yml") == competition_of()
+
+
+def test_a_fault_in_the_file_is_named_by_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"competition.yml: labels.size: list should have at least 2 items, not 1"):
+        competition_of(labels={"kind": "masks", "column": "x", "size": ["h"]})
+    with pytest.raises(ConfigError, match="unknown key 'train.source.seperator': did you mean 'separator'"):
+        competition_of(train__source={"kind": "csv", "file": "a.csv", "seperator": ";"})
