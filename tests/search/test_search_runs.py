@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from view_arrays import rows_of_array
 
 from foldpack.data.rows import Rows
-from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof_rows
+from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof, write_oof_rows
 from foldpack.ensemble.answers import answers_of, decided_rows
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
@@ -29,8 +30,8 @@ def write_run(folder, name, task, targets, sharpness, seed, classes=CLASSES, sec
     (folder / name).mkdir(parents=True)
     fold = np.arange(len(targets)) % 4
     write_oof_rows(folder / name / "oof.csv", [f"i{k}" for k in range(len(targets))], fold)
-    digests = [write_array(folder / name / f"{what}.npy", array) for what, array in
-               (("oof", logits), ("targets", targets))]
+    digests = [write_oof(folder / name / "oof", rows_of_array(logits), "float16"),
+               write_array(folder / name / "targets.npy", targets)]
     folds = [FoldMeta(fold=k, items=int((fold == k).sum()), score=0.5, epoch=1, sha256=DIGEST) for k in range(4)]
     write_meta(folder / name, RunMeta(
         run=name, competition="digits" if task == "multiclass" else "imet", task=task, classes=classes,

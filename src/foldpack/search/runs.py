@@ -90,7 +90,8 @@ def search_runs(
     parse_strict(EnsembleSettings, {"name": name, "hours": asked.hours, "slug": asked.slug}, "ensemble", SpecError)
     runs = [read_run(folder) for folder in folders]
     require_same_rows(runs)
-    runs = [replace(run, ids=runs[0].ids) for run in runs]  # forty lists of ids would be as large as the store
+    # Forty lists of ids would be as large as the store.
+    runs = [replace(run, ids=runs[0].ids, groups=runs[0].groups) for run in runs]
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta)
     require_form_fits(metric, runs[0].meta.competition)
@@ -208,6 +209,7 @@ def require_same_rows(runs: list[Run]) -> None:
             ("ids", run.ids == first.ids),
             ("folds", np.array_equal(run.fold, first.fold)),
             ("targets", same_targets(run, first)),
+            ("answers", same_answers(run, first)),
             ("outputs", run.meta.outputs == first.meta.outputs),
             ("neighbours", run.meta.embed == first.meta.embed),
         ):
@@ -225,6 +227,13 @@ def same_targets(run: Run, other: Run) -> bool:
     Looking at the arrays would keep every run's own map of them in memory.
     """
     return run.meta.targets_sha256 == other.meta.targets_sha256 or np.array_equal(run.targets, other.targets)
+
+
+def same_answers(run: Run, other: Run) -> bool:
+    """Whether two runs of the same images answer the same of them together."""
+    if run.groups is None or other.groups is None:
+        return run.groups is other.groups
+    return run.groups.names == other.groups.names and np.array_equal(run.groups.order, other.groups.order)
 
 
 def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
