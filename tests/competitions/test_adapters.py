@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from made_competition import PLAIN
 
 from foldpack.competitions.adapters import find_adapter
 from foldpack.errors import DataError
@@ -12,7 +13,6 @@ from foldpack.metrics.registry import get_metric
 from foldpack.search.runs import require_form_fits
 from foldpack.settings.competition import competition_text, parse_competition
 from foldpack.settings.run import ConfigError
-from made_competition import PLAIN
 
 WHOLE = '''
 class Birds:

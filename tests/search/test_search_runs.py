@@ -137,7 +137,7 @@ def test_a_metric_of_what_runs_do_not_predict_is_refused(runs, task, fitting):
         assert f", but a kernel hands in {hands}; allowed: {', '.join(allowed)}, or a .py file" in said
         assert said.endswith("; name one of them with --metric")
     for metric in OF_TWO:
-        with pytest.raises(DataError, match=f"metric '{metric}' is of two classes, and these runs have 6; name another"):
+        with pytest.raises(DataError, match=f"metric '{metric}' is of two classes, and these runs have 6; name"):
             search_runs("best", [folder / "a"], RunSearch(metric=metric))
     for metric in OF_ONE if task == "multilabel" else []:
         with pytest.raises(DataError, match=f"metric '{metric}' knows one right class an item, .* such as map5"):
