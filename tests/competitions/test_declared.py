@@ -10,6 +10,7 @@ from made_competition import competition_of, write_files
 from foldpack.competitions.adapters import find_adapter
 from foldpack.errors import DataError
 from foldpack.settings.competition import competition_text
+from foldpack.settings.run import ConfigError
 
 CSV = {"kind": "csv", "file": "test.csv"}
 
@@ -75,3 +76,10 @@ def test_a_star_in_the_path_of_an_image(tmp_path: Path) -> None:
 def test_a_file_of_the_project_is_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write_files(tmp_path, {"competition.yml": competition_text(competition_of().config)}))
     assert find_adapter("competition.yml") == competition_of()
+
+
+def test_a_fault_in_the_file_is_named_by_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"competition.yml: labels.size: list should have at least 2 items, not 1"):
+        competition_of(labels={"kind": "masks", "column": "x", "size": ["h"]})
+    with pytest.raises(ConfigError, match="unknown key 'train.source.seperator': did you mean 'separator'"):
+        competition_of(train__source={"kind": "csv", "file": "a.csv", "seperator": ";"})

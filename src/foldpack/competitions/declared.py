@@ -13,7 +13,9 @@ from foldpack.competitions.answers.form import Form
 from foldpack.competitions.image_paths import ImageFiles
 from foldpack.competitions.item_rules import ItemList, ItemRules
 from foldpack.data.answers import Answers
+from foldpack.data.decode import PILLOW
 from foldpack.data.items import Items, whole_images
+from foldpack.data.readers.protocol import Reader
 from foldpack.errors import DataError
 from foldpack.settings.stages import StageSpec
 
@@ -27,6 +29,7 @@ class DeclaredCompetition:
     form: Form  # of the answer
     rules: ItemRules  # of the test items
     alone: bool = True  # whether the folder of the test images holds no others
+    reader: Reader = PILLOW  # of all images
 
     @property
     def sample_csv(self) -> str:
@@ -60,18 +63,17 @@ class DeclaredCompetition:
         for place, answer in enumerate(listed.answers):
             images.setdefault(answer, []).append(place)
         self.check_ids(asked, listed, images, root)
-        ids, paths, answers = [], [], []
+        ids: list[str] = []
+        paths: list[str] = []
+        answers: list[str] = []
         for each in asked:
-            for place in images.get(each, ()):
-                ids.append(listed.ids[place])
-                paths.append(listed.paths[place])
-                answers.append(each)
-            if each not in images:
-                ids.append(each)
-                paths.append(each)
-                answers.append(each)
+            places = images.get(each, [])
+            ids += [listed.ids[place] for place in places] or [each]
+            paths += [listed.paths[place] for place in places] or [each]
+            answers += [each] * max(1, len(places))
         notes = [*listed.notes, *self.notes(asked, listed, images, paths, root)]
-        return whole_images(ids, [root / path for path in paths], notes)
+        return whole_images(ids, [root / path for path in paths], notes, None if answers == ids else answers,
+                            self.reader)
 
     def check_ids(self, asked: list[str], listed: ItemList, images: dict[str, list[int]], root: Path) -> None:
         """Raises DataError where the sample calls no item as the source of the test items does, or some without zeros

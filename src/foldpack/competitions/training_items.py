@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from foldpack.competitions.answers.registry import form_of
 from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.item_rules import ItemRules
-from foldpack.competitions.labels.registry import LABEL_TASKS, LABELS
+from foldpack.competitions.labels.registry import LABELS, label_task
 from foldpack.competitions.labels.truth import Source
 from foldpack.competitions.protocol import Labelled
-from foldpack.competitions.sources.registry import SOURCES
+from foldpack.competitions.sources.registry import find_source
 from foldpack.data.items import whole_images
 from foldpack.errors import DataError
 from foldpack.settings.competition import CompetitionConfig
@@ -29,7 +29,12 @@ class TrainableCompetition(DeclaredCompetition):
     @property
     def task(self) -> str:
         """See `Competition`."""
-        return LABEL_TASKS[self.config.labels.kind]
+        return label_task(self.config.labels)
+
+    @property
+    def kernel_half(self) -> DeclaredCompetition:
+        """What a kernel needs."""
+        return DeclaredCompetition(**{each.name: getattr(self, each.name) for each in fields(DeclaredCompetition)})
 
     def train(self, root: Path) -> Labelled:
         """See `Competition`."""
@@ -42,7 +47,8 @@ class TrainableCompetition(DeclaredCompetition):
         columns = {name: [cells[row] for row in firsts] for name, cells in listed.table.columns.items()}
         group = self.config.train.group
         groups = None if group is None else listed.table.taken(firsts).rendered(group, "train", "group")
-        items = whole_images(listed.ids, [root / path for path in listed.paths], [*listed.notes, *truth.notes])
+        items = whole_images(listed.ids, [root / path for path in listed.paths], [*listed.notes, *truth.notes],
+                             None if listed.answers == listed.ids else listed.answers, self.reader)
         return Labelled(listed.table.source, items, truth.targets, truth.classes, truth.labels, columns, truth.none,
                         groups, truth.rows)
 
@@ -56,7 +62,7 @@ def item_rules(config: CompetitionConfig, items: ItemsConfig, split: str) -> Ite
             raise DataError(f"competition '{config.name}': train.source: the sample submission tells of test items "
                             "only; name the file that tells of the training items")
         kind, source = "csv", {"file": config.answer.sample}
-    return ItemRules(SOURCES[kind], source, items.id, items.image, split, items.answer, items.parse, items.where,
+    return ItemRules(find_source(kind), source, items.id, items.image, split, items.answer, items.parse, items.where,
                      config.images.reader in IN_ONE_FILE)
 
 

@@ -60,13 +60,15 @@ class CocoSource(StrictModel):
     """JSON with `images`, `annotations` and `categories`, as COCO has it; or a bare list of images.
 
     Columns: `image_id`, the other fields of an image, those of an annotation, and `category_name` with the other fields
-    of a category, each with `category_` before it. A row an annotation; an image without any has a row of its own.
+    of a category, each with `category_` before it. A field of an annotation that is called like one of the image has
+    `annotation_` before it, as its `id` always has. A row an annotation; an image without any has a row of its own.
     """
 
     kind: Literal["coco"]
     file: Files
     image_key: str = "id"  # of an image: what annotations call `image_id`
     category_key: str = "id"  # of a category: what annotations call `category_id`
+    encoding: str = "utf-8"
 
 
 class RecordsSource(StrictModel):
@@ -75,6 +77,7 @@ class RecordsSource(StrictModel):
 
     kind: Literal["records"]
     file: Files
+    encoding: str = "utf-8"
 
 
 class BsonSource(StrictModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -84,7 +84,7 @@ def _place(model: type[StrictModel], location: tuple[str | int, ...]) -> tuple[s
     current, shown = model, []
     inside: list[type[StrictModel]] = []
     for part in location:
-        kinds = {one.model_fields["kind"].default: one for one in inside} if len(inside) > 1 else {}
+        kinds = {kind: one for one in inside for kind in _kinds_of(one)} if len(inside) > 1 else {}
         if part in kinds:
             current, inside = kinds[part], []
             continue
@@ -93,6 +93,12 @@ def _place(model: type[StrictModel], location: tuple[str | int, ...]) -> tuple[s
             inside = _models_inside(current.model_fields[part])
             current = inside[0] if inside else current
     return ".".join(shown), current
+
+
+def _kinds_of(model: type[StrictModel]) -> tuple[str, ...]:
+    """What the `kind` of one of several settings classes may be."""
+    field = model.model_fields["kind"]
+    return get_args(field.annotation) or (field.default,)
 
 
 def _models_inside(field: FieldInfo) -> list[type[StrictModel]]:

@@ -12,12 +12,17 @@ from foldpack.settings.run import ConfigError, RunConfig
 LABELS_OF_TASK = {"classify": ("multiclass", "multilabel", "ranking"), "regress": ("values", "multiclass"),
                   "embed": ("ranking", "multiclass")}
 
+NOT_YET = ("boxes", "masks")  # labels that no task learns yet
+
 
 def training_task(config: RunConfig, labels: str) -> str:
     """What is learned: "multiclass", "multilabel", "regress" or "embed". labels: the adapter's task.
 
     Raises ConfigError where the labels do not have what the run's task learns.
     """
+    if labels in NOT_YET:
+        raise ConfigError(f"run '{config.run}': competition '{config.competition}' has {labels}, and no task learns "
+                          "these yet; it can be read, looked at, answered with given objects and scored")
     allowed = LABELS_OF_TASK[config.task]
     if labels not in allowed:
         raise ConfigError(f"run '{config.run}': task '{config.task}' does not fit the {labels} labels of competition "

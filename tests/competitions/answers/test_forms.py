@@ -195,7 +195,7 @@ def test_the_order_of_our_own_submissions_is_that_of_the_sample(tmp_path: Path) 
 
 def test_what_can_be_said_without_the_sample(tmp_path: Path) -> None:
     assert faults_of(ONE, "id,kind\na,cat\na,dog\n", tmp_path) == [
-        "row 2, id 'a': stands there more than once; allowed: one row an id"]
+        "row 2, id 'a': stands there more than once; allowed: one row for each id"]
     assert faults_of(ONE, ",id,kind\n0,a,cat\n", tmp_path) == [
         "a column has no name; a table is written without its row numbers"]
     with pytest.raises(DataError, match="submission.csv: column 'kind' is missing, got: id, label; needed: id, kind"):
@@ -215,8 +215,9 @@ def test_answers_of_another_form_are_refused(answer: AnswerForm, answers: Answer
 
 @pytest.mark.parametrize(("answer", "names", "said"), [
     (AGES, ["age"], "answer.columns: 2 columns (age, mass) for 1 values (age); each value needs its column"),
-    (BEST, ["cat", "a;b"], "answer.separator is ';', which class 'a;b' has in it, or blanks around; set another separa"
-                           "tor, or say in answer.map what the answer calls the class"),
+    (BEST, ["cat", "a;b"], "answer.separator is ';', which class 'a;b' has in it, or it has blanks around; allowed: "
+                           "names without; say in answer.map what the answer calls it, or set another separator where "
+                           "there is one"),
     (CHANCE, ["cat", "dgo"], "answer.of is 'dog', which is none of the classes: did you mean 'dgo'? Allowed: cat, dgo"),
     (NAMED, ["cat", "dog"], "answer.columns: 'great auk' is no class; each class needs its column: Allowed: cat, dog"),
     (NAMED, [*CLASSES, "dodo"], "answer.columns: 'dodo' has no column; each class needs its column: "

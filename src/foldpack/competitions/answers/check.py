@@ -32,7 +32,7 @@ def known_of(stage: StageSpec) -> Known:
 def read_submission(path: Path, form: Form, known: Known) -> AnswerTable:
     """A submission. Raises DataError for a file that is no table, or lacks a column."""
     table = read_answer_table(path, form.answer.id, [])
-    return read_answer_table(path, form.answer.id, form.columns_of(table, known.classes))
+    return read_answer_table(path, form.answer.id, [*form.apart, *form.columns_of(table, known.classes)])
 
 
 def submission_faults(
@@ -51,10 +51,11 @@ def submission_faults(
 def repeated_ids(table: AnswerTable, form: Form) -> Iterator[Fault]:
     """Rows that ask for what an earlier row has asked for, where nothing else tells them apart."""
     seen = set()
-    for number, item in enumerate(table.ids, 1):
-        if item in seen:
-            yield Fault("stands there more than once; allowed: one row an id", number, item)
-        seen.add(item)
+    for number, (item, *others) in enumerate(zip(table.ids, *map(table.column, form.apart), strict=True), 1):
+        if (item, *others) in seen:
+            yield Fault(f"stands there more than once; allowed: one row for each {', '.join(['id', *form.apart])}",
+                        number, item)
+        seen.add((item, *others))
 
 
 def row_faults(table: AnswerTable, form: Form, sample: AnswerTable, in_order: bool) -> Iterator[Fault]:
@@ -79,3 +80,9 @@ def row_faults(table: AnswerTable, form: Form, sample: AnswerTable, in_order: bo
         number = next(place for place, pair in enumerate(zip(table.ids, sample.ids, strict=True)) if pair[0] != pair[1])
         yield Fault(f"the sample submission has id '{sample.ids[number]}' here; keep its order", number + 1,
                     table.ids[number])
+    elif asked == given:
+        for name in form.apart:
+            for number, (cell, other) in enumerate(zip(table.column(name), sample.column(name), strict=True), 1):
+                if cell != other:
+                    yield Fault(f"{name} is '{cell}', but '{other}' in the sample submission; keep its rows", number,
+                                table.ids[number - 1])

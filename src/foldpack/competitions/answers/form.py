@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from foldpack.competitions.answer_table import AnswerTable, blank_table
 from foldpack.data.answers import Answers
+from foldpack.data.rows import Rows
 from foldpack.errors import DataError
 from foldpack.settings.answer_forms import AnswerForm
 from foldpack.settings.stages import AnswerKind
@@ -51,7 +52,16 @@ class Form:
     answer: AnswerForm  # as `competition.yml` says it
 
     decisions: ClassVar[tuple[AnswerKind, ...]] = ()  # kinds of decisions that it can write; the first is the usual one
-    many_rows: ClassVar[bool] = False  # whether an item has as many rows as were found in it, and at least one
+
+    @property
+    def many_rows(self) -> bool:
+        """Whether an item has as many rows as were found in it, and at least one."""
+        return False
+
+    @property
+    def apart(self) -> list[str]:
+        """Columns of the sample that tell the rows of an item apart; they are handed in as they stand there."""
+        return []
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """The columns that are answered. names: all classes, or those of the values."""
@@ -103,6 +113,13 @@ def names_of(form: Form, answers: Answers) -> list[list[str]]:
     if answers.names is None:
         raise other_answers(form, "numbers" if answers.objects is None else "objects")
     return answers.names
+
+
+def objects_of(form: Form, answers: Answers) -> Rows:
+    """The objects of each item. Raises DataError for names and numbers."""
+    if answers.objects is None:
+        raise other_answers(form, "names" if answers.numbers is None else "numbers")
+    return answers.objects
 
 
 def allowed_names(name: str, names: Sequence[str]) -> str:

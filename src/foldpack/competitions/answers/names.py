@@ -74,7 +74,8 @@ class LabelsForm(Form):
     def check_names(self, names: Sequence[str]) -> None:
         """See `Form`."""
         if self.answer.column is not None:
-            check_joinable(told_names(names, self.answer.map), self.answer.separator)
+            check_joinable(told_names(names, self.answer.map), self.answer.separator,
+                           f"answer.separator is '{self.answer.separator}'")
 
 
 class RankingForm(Form):
@@ -105,7 +106,7 @@ class RankingForm(Form):
 
     def check_names(self, names: Sequence[str]) -> None:
         """See `Form`."""
-        check_joinable(names, self.answer.separator)
+        check_joinable(names, self.answer.separator, f"answer.separator is '{self.answer.separator}'")
 
 
 def told_names(names: Sequence[str], mapped: Mapping[str, str]) -> list[str]:
@@ -144,9 +145,9 @@ def joined_rule(allowed: Sequence[str], separator: str) -> CellRule:
     return problem
 
 
-def check_joinable(names: Sequence[str], separator: str) -> None:
-    """Raises DataError for a name that could not be told from two in a joined cell."""
+def check_joinable(names: Sequence[str], separator: str, told: str) -> None:
+    """Raises DataError for a name that could not be told from two in a joined cell. told: what says the separator."""
     for name in names:
         if separator in name or name != name.strip() or not name:
-            raise DataError(f"answer.separator is '{separator}', which class '{name}' has in it, or blanks around; set "
-                            "another separator, or say in answer.map what the answer calls the class")
+            raise DataError(f"{told}, which class '{name}' has in it, or it has blanks around; allowed: names without; "
+                            "say in answer.map what the answer calls it, or set another separator where there is one")

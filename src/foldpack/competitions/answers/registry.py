@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from foldpack.competitions.answers.boxes import BoxesForm
 from foldpack.competitions.answers.form import Form
+from foldpack.competitions.answers.masks import MasksForm
 from foldpack.competitions.answers.names import ClassForm, LabelsForm, RankingForm
 from foldpack.competitions.answers.numbers import (
     GradesForm,
@@ -13,9 +15,12 @@ from foldpack.competitions.answers.numbers import (
 from foldpack.settings.answer_forms import AnswerForm
 
 FORMS: dict[str, type[Form]] = {
+    "boxes": BoxesForm,
     "class": ClassForm,
     "grades": GradesForm,
     "labels": LabelsForm,
+    "masks": MasksForm,
+    "points": BoxesForm,
     "probabilities": ProbabilitiesForm,
     "probability": ProbabilityForm,
     "ranking": RankingForm,

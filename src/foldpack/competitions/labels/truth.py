@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from foldpack.competitions.item_rules import ItemList
 from foldpack.competitions.sources.csv_table import read_csv_table
 from foldpack.data.rows import Rows
 from foldpack.errors import DataError
+from foldpack.files import failure_words
 from foldpack.settings.answer_forms import AnswerConfig, LabelsAnswer, ProbabilitiesAnswer
 from foldpack.settings.competition import CompetitionConfig
 from foldpack.settings.label_kinds import ClassNames, ClassTable
@@ -52,6 +54,19 @@ class Source:
                                 "more columns")
         return found, ([f"{table.source}: {len(repeated)} ids stand there several times with the same {column}, such "
                         f"as '{repeated[0]}'; each is one item"] if repeated else [])
+
+    def size(self, item: int) -> tuple[int, int]:
+        """Height and width of an item's image, pixels; 0 where it is not there. Raises DataError where it cannot be
+        read."""
+        path = self.root / self.items.paths[item]
+        if not path.is_file():
+            return 0, 0
+        try:
+            with Image.open(path) as image:
+                return image.height, image.width
+        except (OSError, Image.DecompressionBombError) as failure:
+            raise DataError(f"{path}: its size cannot be read ({failure_words(failure)}); mend the image, or name "
+                            "columns of height and width in labels.size") from None
 
     def where(self, item: int) -> str:
         """The first row that tells of an item, for messages."""
