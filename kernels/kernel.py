@@ -1,4 +1,7 @@
-"""The entry with all tasks, competitions and readers, for `foldpack check`. A deploy writes one with what its ensemble names."""
+"""The entry with all tasks, competitions and readers, for `foldpack check`.
+
+A deploy writes one with what its ensemble names.
+"""
 
 from __future__ import annotations
 
