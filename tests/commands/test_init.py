@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from foldpack.commands import init as init_command
 from foldpack.commands.main import app as foldpack
-from foldpack.commands.recipe_settings import read_recipe
 from foldpack.commands.run_app import run_app
 from foldpack.settings.competition import read_competition
 from foldpack.settings.project import read_project
+from foldpack.settings.recipe import read_recipe
 
 
 def files_of(folder: Path) -> list[str]:

@@ -21,9 +21,9 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", help="ask nothing: take what is likeliest, and mark it")] = False,
 ) -> None:
     """Look at a download and write a project: competition.yml, a first run, a recipe. Asks what it cannot tell."""
-    from foldpack.commands.new_project import finding_lines, next_commands, require_new, write_project
     from foldpack.recognise.findings import Findings
     from foldpack.recognise.naming import name_project
+    from foldpack.recognise.new_project import finding_lines, next_commands, require_new, write_project
     from foldpack.recognise.recognise import recognise
 
     require_new(project)

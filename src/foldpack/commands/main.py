@@ -106,7 +106,7 @@ def folds(
 ) -> None:
     """Split the training items: id, fold and the labels of each."""
     from foldpack.commands.recipe import make_recipe_folds
-    from foldpack.commands.recipe_settings import FoldsConfig, RecipeConfig
+    from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 
     asked = {"kind": kind, "count": count, "seed": seed, "group_column": group_column}
     asked["groups"] = None if groups is None else str(groups)

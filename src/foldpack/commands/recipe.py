@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from foldpack.commands.quick import SUFFIX, quick_recipe
-from foldpack.commands.recipe_settings import RecipeConfig, read_recipe
 from foldpack.commands.run_app import run_app
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.declared import DeclaredCompetition
@@ -24,8 +22,10 @@ from foldpack.errors import INTERRUPTED, DataError, FoldpackError
 from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.settings.ensemble import read_spec
+from foldpack.settings.recipe import RecipeConfig, read_recipe
 from foldpack.settings.run import ConfigError, RunConfig, read_text
 from foldpack.settings.strict_yaml import load_strict
+from foldpack.train.quick import SUFFIX, quick_recipe
 from foldpack.train.run import train_run
 from foldpack.train.targets import training_task
 from packer.rehearse.process import Ran, lay_out_inputs, rehearse

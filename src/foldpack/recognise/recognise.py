@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foldpack.recognise.answer import find_answer
-from foldpack.recognise.cells import are_numbers
+from foldpack.recognise.download.cells import are_numbers
+from foldpack.recognise.download.heads import Head, read_heads
+from foldpack.recognise.download.listing import Listing, list_download
+from foldpack.recognise.download.places import parsed_columns
+from foldpack.recognise.download.sample import Sample, find_sample
 from foldpack.recognise.file_names import find_named_files
 from foldpack.recognise.findings import Findings
 from foldpack.recognise.groups import beginning_patterns, find_group
-from foldpack.recognise.heads import Head, read_heads
 from foldpack.recognise.items import Told, answer_template, find_test, find_train, item_id, joined_source, told_by
 from foldpack.recognise.labels import Context, find_labels
-from foldpack.recognise.listing import Listing, list_download
 from foldpack.recognise.metric import find_metric_config
 from foldpack.recognise.pictures import find_pictures
-from foldpack.recognise.places import parsed_columns
-from foldpack.recognise.sample import Sample, find_sample
 from foldpack.settings.competition import CompetitionConfig
 from foldpack.settings.item_sources import BsonSource, CocoSource, ItemsConfig
 from foldpack.settings.label_kinds import ClassLabels, LabelsConfig

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from foldpack.commands.recipe_settings import RecipeConfig
 from foldpack.settings.network import NetConfig, height_width
+from foldpack.settings.recipe import RecipeConfig
 from foldpack.settings.run import AugmentConfig, OptimConfig, RunConfig
 
 SUFFIX = "quick"  # of names and of the folder: nothing of a quick run is mistaken for the real one
