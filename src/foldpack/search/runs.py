@@ -9,13 +9,15 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from foldpack.competitions.adapters import find_adapter
+from foldpack.competitions.adapters import answer_form, find_adapter
+from foldpack.competitions.answers.form import Form
 from foldpack.data.runs import Run, RunMeta, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import DataError
 from foldpack.metrics.answers import answer_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import METRICS, Metric
+from foldpack.search.asked_answer import asked_decision, asked_part, require_answer_fits
 from foldpack.search.cells.cells import Cells, Kind
 from foldpack.search.checks.chance import check_chance
 from foldpack.search.checks.lint import duplicate_notes, score_notes
@@ -92,6 +94,10 @@ def search_runs(
     runs = [replace(run, ids=runs[0].ids) for run in runs]  # forty lists of ids would be as large as the store
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta)
+    competition = find_adapter(runs[0].meta.competition)
+    form = answer_form(competition)
+    require_answer_fits(form, metric, runs[0].meta.outputs)
+    asked = replace(asked, slug=asked.slug or competition.slug)
     if asked.level2 is not None and not isinstance(runs[0].meta.outputs, Classes):
         raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
                         "classes; leave --level2 out")
@@ -107,7 +113,7 @@ def search_runs(
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
     limit = asked.hours if asked.images is not None else None
-    spec = run_spec(name, runs, found, asked)
+    spec = run_spec(name, runs, found, asked, form)
     level2: dict = {}
     stopped = found.interrupted
     if asked.level2 is not None and asked.boosters is not None:
@@ -115,6 +121,8 @@ def search_runs(
         part, level2, more = add_level2(source, found, folds, asked.level2, asked.boosters, progress)
         notes += more
         stopped = not level2  # Ctrl-C, during the choice or in level 2
+        if part is not None:
+            part = part.model_copy(update={"decision": asked_part(form, part.decision)})
         spec = spec.with_last(level2=[] if part is None else [part])
     elif asked.boosters is not None:
         remove_boosters(asked.boosters)
@@ -245,18 +253,19 @@ def with_none(asked: RunSearch, meta: RunMeta) -> RunSearch:
     return replace(asked, options=replace(asked.options, rule=replace(asked.options.rule, new_class=True)))
 
 
-def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:
-    """The YAML of what was found. Runs without weight are left out."""
+def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch, form: Form | None) -> EnsembleSpec:
+    """The YAML of what was found. Runs without weight are left out. form: of the competition's answer."""
     meta = runs[0].meta
     task = meta.task if meta.task in ("regress", "embed") else "classify"
     fuse = fuse_spec(found.blend)
     if meta.embed is not None:
         fuse = Neighbours(**fuse.model_dump(exclude={"kind"}), neighbours=meta.embed.neighbours)
     kind: Kind = "values" if task == "regress" else "exclusive" if meta.outputs.exclusive else "labels"
+    decision = asked_decision(form, decision_spec(found.metric, kind, found.decision, found.rule))
     return EnsembleSpec(
         name=name,
         competition=meta.competition,
-        slug=asked.slug or find_adapter(meta.competition).slug,
+        slug=asked.slug or "",
         metric=metric_spec(found),
         budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
         stages=[StageSpec(
@@ -264,9 +273,9 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
             task=task,
             outputs=meta.outputs,
             members=[member_of(runs[m], float(found.blend.weights[m])) for m in found.used],
-            plan=_plan_spec(runs, found),
+            plan=_plan_spec(runs, found, form),
             fuse=fuse,
-            decision=decision_spec(found.metric, kind, found.decision, found.rule),
+            decision=decision,
         )],
     )
 
@@ -292,19 +301,20 @@ def member_of(run: Run, weight: float) -> MemberSpec:
     )
 
 
-def _plan_spec(runs: list[Run], found: Found) -> PlanSpec:
+def _plan_spec(runs: list[Run], found: Found, form: Form | None) -> PlanSpec:
     units = [UnitSpec(run=runs[unit.member].meta.run, fold=runs[unit.member].meta.folds[unit.fold].fold)
              for unit in found.plan]
-    return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix, found) for prefix in found.prefixes])
+    return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix, found, form)
+                                            for prefix in found.prefixes])
 
 
-def _prefix_spec(runs: list[Run], prefix: Prefix, found: Found) -> PrefixSpec:
+def _prefix_spec(runs: list[Run], prefix: Prefix, found: Found, form: Form | None) -> PrefixSpec:
     shares = [ShareSpec(run=runs[m].meta.run, weight=float(weight))
               for m, weight in zip(prefix.members, prefix.blend.weights, strict=True)]
     return PrefixSpec(
         members=shares,
         scale=prefix.blend.scale,
         bias=prefix.blend.bias,
-        decision=fitted_spec(found.metric, prefix.decision, found.rule),
+        decision=asked_part(form, fitted_spec(found.metric, prefix.decision, found.rule)),
         oof=round(prefix.score, 6),
     )
