@@ -35,9 +35,9 @@ from PIL import Image
 from foldpack.competitions.registry import get_competition
 from foldpack.data.geometry import CanvasKind, canvas_kind
 from foldpack.data.items import whole_images
+from foldpack.ensemble.view_rows import stacked_views
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, restore_net, save_checkpoint
 from foldpack.models.classifier import build_classifier, normalise
-from foldpack.predict.batch import stacked_logits
 from foldpack.predict.canvas import CanvasSet
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import Forward
@@ -199,7 +199,7 @@ def bench_compute(images: int, rounds: int) -> None:
 
     forward = Forward(net, config, parse_views(VIEWS, config), CPU, BATCH)
     held = HeldPixels(canvas_kind(config), pixels)
-    jobs = {"foldpack, from uint8 pixels": lambda: stacked_logits(forward.rows(held, 0, images)),
+    jobs = {"foldpack, from uint8 pixels": lambda: stacked_views(forward.rows(held, 0, images), "logits"),
             "model(x) over ready tensors": bare}
     report("compute-bound", f"resnet18 at 128 px, {images} images, 2 views", jobs, max(rounds, 5))
 

@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import typer
+from view_arrays import predict_logits
 
 from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
 from foldpack.competitions.digits_source import write_digits
@@ -25,7 +26,6 @@ from foldpack.keyring.keyring import Keyring
 from foldpack.models.checkpoint import read_checkpoint, restore_net
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.device import pick_device
-from foldpack.predict.loop import predict_logits
 from foldpack.search.report.report import report_lines
 from foldpack.search.runs import RunSearch, member_of, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, spec_to_dict, write_spec

@@ -81,6 +81,13 @@ def failure_words(failure: Exception) -> str:
     return (failure.strerror if isinstance(failure, OSError) else None) or str(failure)
 
 
+def sha256_folder(path: Path) -> str:
+    """Hex SHA-256 over the names and digests of all files below a folder."""
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    lines = [f"{each.relative_to(path).as_posix()} {sha256_file(each)}\n" for each in files]
+    return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()
+
+
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file, read in pieces of 1 MiB."""
     digest = hashlib.sha256()

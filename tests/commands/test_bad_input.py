@@ -132,14 +132,14 @@ def unfinish(runs: Path) -> None:
 
 
 def cut_array(runs: Path) -> None:
-    path = runs / "tiny_resnet" / "oof.npy"
+    path = runs / "tiny_resnet" / "oof/view0/column.logits.npy"
     path.write_bytes(path.read_bytes()[:-4])
 
 
 SEARCHES = [
     ("unknown run", None, ["best", "tiny_resnot"], "tiny_resnot: there is no such run; train it with `foldpack train`"),
     ("unfinished", unfinish, ["best", "tiny_resnet"], "tiny_resnet: the run is not finished (no meta.json)"),
-    ("damaged", cut_array, ["best", "tiny_resnet"], "oof.npy: missing or changed since the run was finished"),
+    ("damaged", cut_array, ["best", "tiny_resnet"], "oof: missing or changed since the run was finished"),
     ("twice", None, ["best", "tiny_resnet", "tiny_resnet"], "a run is named twice: tiny_resnet, tiny_resnet"),
     ("metric", None, ["best", "tiny_resnet", "--metric", "acuracy"], "did you mean 'accuracy'"),
     ("misfit", None, ["best", "tiny_resnet", "--metric", "f2"],

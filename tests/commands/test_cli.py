@@ -29,6 +29,15 @@ def test_a_shell_completes_commands_and_options(line: str, wanted: str) -> None:
 
 
 def test_the_program_starts_without_the_packages_that_take_seconds() -> None:
-    code = ("import sys, foldpack.commands.main; "
-            "print([one for one in ('torch', 'pandas', 'scipy') if one in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+    assert imported("foldpack.commands.main", ("torch", "pandas", "scipy")) == "[]\n"
+
+
+def test_a_search_needs_no_network() -> None:
+    """Of runs as of files: what out-of-fold rows say is arithmetic."""
+    assert imported("foldpack.search.runs, foldpack.search.files.arrays", ("torch", "timm")) == "[]\n"
+
+
+def imported(modules: str, packages: tuple[str, ...]) -> str:
+    """Those of some packages that are there after some modules were imported, as printed."""
+    code = f"import sys, {modules}; print([one for one in {packages!r} if one in sys.modules])"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout

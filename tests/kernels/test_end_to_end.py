@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_house import OWNER, PROJECT, House, competition_of, load_entry, only, package_probs
+from view_arrays import oof_array
 
 from foldpack.competitions import answer_table
 from foldpack.competitions.adapters import find_adapter
@@ -55,7 +56,7 @@ def test_a_packed_kernel_gives_the_out_of_fold_numbers_of_its_fold(house: House,
     kept = {name: os.environ[name] for name in wanted if name in os.environ}
     done = subprocess.run(command, cwd=tmp_path / "empty", env=kept, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    expected = merge_view_probs(run.logits[:, rows], "multiclass")
+    expected = merge_view_probs(oof_array(run)[:, rows], "multiclass")
     probs = np.load(tmp_path / "probs.npy")
     assert probs.shape == expected.shape and probs.dtype == np.float32
     assert np.abs(probs - expected).max() <= 1e-5

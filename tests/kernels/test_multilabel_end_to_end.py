@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from multilabel_place import CLASSES, make_place
 from small_house import OWNER, PROJECT, load_entry
+from view_arrays import oof_array
 
 from foldpack.data.folds import read_folds
 from foldpack.data.rows import Rows
@@ -37,7 +38,7 @@ def test_pairs_stay_together(place: Path) -> None:
 
 def oof_probs(place: Path, spec: EnsembleSpec) -> tuple[np.ndarray, np.ndarray]:
     runs = [read_run(place / "runs" / member.run) for member in spec.members]
-    probs = np.stack([merge_view_probs(run.logits, "multilabel") for run in runs])
+    probs = np.stack([merge_view_probs(oof_array(run), "multilabel") for run in runs])
     return blend_probs(probs, np.array([member.weight for member in spec.members]), spec.last.fuse), runs[0].targets
 
 

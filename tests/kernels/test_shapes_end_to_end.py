@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from small_house import OWNER, PROJECT, competition_of, load_entry, tiny_config, write_small_folds
+from view_arrays import oof_array
 
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import read_run
@@ -67,7 +68,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
         build = build_kernel(root / "shapes.yml", PROJECT / "src", runs, root / "build", OWNER, ring)
     rows = np.flatnonzero(trained["boxed"].fold == FOLD)
     asked = competition_of(root / "asked", data / "train", [trained["boxed"].ids[row] for row in rows])
-    expected = {name: merge_view_probs(run.logits[:, rows], "multiclass") for name, run in trained.items()}
+    expected = {name: merge_view_probs(oof_array(run)[:, rows], "multiclass") for name, run in trained.items()}
     return Shapes(root, build.spec, build, asked, expected)
 
 

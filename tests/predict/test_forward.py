@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from view_arrays import predict_logits, views_array
 
 from foldpack.data.geometry import CanvasKind
 from foldpack.models.classifier import build_classifier
-from foldpack.predict.batch import stacked_logits
-from foldpack.predict.loop import Forward, NotFinite, PredictError, finite_rows, predict_logits
+from foldpack.predict.loop import Forward, NotFinite, PredictError, finite_rows
 from foldpack.predict.net_forms import TunedNet
 from foldpack.predict.pixel_source import HeldPixels
 from foldpack.predict.view import ViewError
@@ -64,10 +64,10 @@ def test_out_of_memory_halves_the_batch_and_then_the_views(net: nn.Module, most:
     whole = predict_logits(net, CONFIG, PIXELS, VIEWS, CPU, 48)
     small = Small(net, most)
     forward = Forward(small, CONFIG, parse_views(VIEWS, CONFIG), CPU, 48)
-    got = stacked_logits(forward.rows(HELD, 0, 23))
+    got = views_array(forward.rows(HELD, 0, 23))
     assert np.abs(got - whole).max() <= 1e-5
     assert max(small.sizes) <= most and "cpu: out of memory at 32 px; going on with " in capsys.readouterr().out
-    assert np.abs(stacked_logits(forward.rows(HELD, 5, 23)) - whole[:, 5:]).max() <= 1e-5
+    assert np.abs(views_array(forward.rows(HELD, 5, 23)) - whole[:, 5:]).max() <= 1e-5
     assert not capsys.readouterr().out  # the smaller batch is remembered
 
 
@@ -90,7 +90,7 @@ def test_a_network_of_any_form_recovers_from_a_lack_of_memory(net: nn.Module, fo
     forward = Forward(TunedNet(small, form), CONFIG, parse_views(["identity"], CONFIG), CPU, 22)
     expected = predict_logits(net, CONFIG, PIXELS, ["identity"], CPU, 48)
     for start in (0, 3, 22):
-        assert np.abs(stacked_logits(forward.rows(HELD, start, 23)) - expected[:, start:]).max() <= 1e-5
+        assert np.abs(views_array(forward.rows(HELD, start, 23)) - expected[:, start:]).max() <= 1e-5
     assert max(small.sizes) <= 16 and forward.batch_size <= 11
 
 
@@ -101,7 +101,7 @@ def test_a_network_that_torch_compiled_recovers_from_a_lack_of_memory(net: nn.Mo
     monkeypatch.setattr(torch, "compile", lambda module: real(module, backend="eager"))
     forward = Forward(TunedNet(Small(net, 16), "compiled"), CONFIG, parse_views(["identity"], CONFIG), CPU, 64)
     pixels = np.concatenate([PIXELS] * 4)
-    got = stacked_logits(forward.rows(HeldPixels(HELD.kind, pixels), 0, len(pixels)))
+    got = views_array(forward.rows(HeldPixels(HELD.kind, pixels), 0, len(pixels)))
     assert forward.batch_size == 16
     assert np.abs(got - predict_logits(net, CONFIG, pixels, ["identity"], CPU, 16)).max() <= 1e-5
 
@@ -119,7 +119,7 @@ def test_what_is_not_finite_in_half_precision_is_done_again_in_float32(capsys: p
     exact = predict_logits(network, CONFIG, PIXELS, ["identity"], CPU, 8, precision="fp32")
     forward = Forward(network, CONFIG, parse_views(["identity"], CONFIG), CPU, 8, "bf16")
     network.seen.clear()
-    assert np.array_equal(stacked_logits(finite_rows(forward, HELD, 0, 23, source="resnet/fold1")), exact)
+    assert np.array_equal(views_array(finite_rows(forward, HELD, 0, 23, source="resnet/fold1")), exact)
     assert network.seen[0] == torch.bfloat16 and set(network.seen[1:]) == {torch.float32}
     assert "resnet/fold1: 32 of 32 outputs are not finite in bf16; going on in float32" in capsys.readouterr().out
     network.seen.clear()

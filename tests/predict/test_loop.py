@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from view_arrays import predict_logits
 
 from foldpack.data.decode import Decoded, black_canvas
 from foldpack.data.geometry import CanvasKind
@@ -19,7 +20,6 @@ from foldpack.engine.deadline import OutOfTime
 from foldpack.models.classifier import build_classifier
 from foldpack.predict.canvas import decode_items
 from foldpack.predict.device import pick_device
-from foldpack.predict.loop import predict_logits
 from foldpack.predict.view import ViewError
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import parse_view, require_views

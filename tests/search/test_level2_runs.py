@@ -5,9 +5,10 @@ from functools import partial
 import numpy as np
 import pytest
 from test_search_runs import CLASSES, write_run
+from view_arrays import rows_of_array
 
 from foldpack.data.rows import Rows
-from foldpack.data.runs import read_meta, read_run, write_array, write_meta
+from foldpack.data.runs import read_meta, read_run, write_meta, write_oof
 from foldpack.engine.units import plan_units
 from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.level2 import BoosterFuser
@@ -45,7 +46,7 @@ def specialists(folder, task, seed=0):
 
 
 def replace_oof(folder, logits):
-    digest = write_array(folder / "oof.npy", logits)
+    digest = write_oof(folder / "oof", rows_of_array(logits), "float16")
     write_meta(folder, read_meta(folder).model_copy(update={"oof_sha256": digest}))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof_rows
-from foldpack.files import sha256_file
+from foldpack.files import sha256_folder
 
 folder, members, items, classes = Path(sys.argv[1]), *(int(one) for one in sys.argv[2:5])
 rng = np.random.default_rng(0)
@@ -26,13 +26,14 @@ shared = rng.integers(0, 2_000_000, items // 1000 + 1)  # members err alike, as 
 for member in range(members):
     run = folder / f"run{member}"
     run.mkdir(parents=True)
-    oof = np.lib.format.open_memmap(run / "oof.npy", "w+", np.float16, (1, items, classes))
+    (run / "oof" / "view0").mkdir(parents=True)
+    oof = np.lib.format.open_memmap(run / "oof/view0/column.logits.npy", "w+", np.float16, (items, classes))
     for first in range(0, items, 1000):
         part = targets[first : first + 1000]
         at, common = int(rng.integers(0, len(noise) - part.size)), int(shared[first // 1000])
         own = noise[at : at + part.size].reshape(part.shape)
         alike = noise[common : common + part.size].reshape(part.shape)
-        oof[0, first : first + 1000] = 5 * part - 6 + 1.4 * alike + 0.5 * own
+        oof[first : first + 1000] = 5 * part - 6 + 1.4 * alike + 0.5 * own
     oof.flush()
     del oof
     write_oof_rows(run / "oof.csv", [f"i{k}" for k in range(items)], fold)
@@ -41,7 +42,7 @@ for member in range(members):
         run=run.name, competition="imet", task="multilabel", classes=[f"c{k}" for k in range(classes)],
         prior=targets.mean(axis=0).tolist(), size=32, views=["identity"], metric="f2", score=0.5, folds=folds,
         seconds_per_image=0.01, config_sha256="0" * 64, folds_sha256="0" * 64,
-        oof_sha256=sha256_file(run / "oof.npy"), targets_sha256=write_array(run / "targets.npy", targets), versions={},
+        oof_sha256=sha256_folder(run / "oof"), targets_sha256=write_array(run / "targets.npy", targets), versions={},
     ))
 """
 

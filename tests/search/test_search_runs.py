@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from view_arrays import rows_of_array
 
 from foldpack.data.rows import Rows
-from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof_rows
+from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof, write_oof_rows
 from foldpack.ensemble.answers import answers_of, decided_rows
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
@@ -29,8 +30,8 @@ def write_run(folder, name, task, targets, sharpness, seed, classes=CLASSES, sec
     (folder / name).mkdir(parents=True)
     fold = np.arange(len(targets)) % 4
     write_oof_rows(folder / name / "oof.csv", [f"i{k}" for k in range(len(targets))], fold)
-    digests = [write_array(folder / name / f"{what}.npy", array) for what, array in
-               (("oof", logits), ("targets", targets))]
+    digests = [write_oof(folder / name / "oof", rows_of_array(logits), "float16"),
+               write_array(folder / name / "targets.npy", targets)]
     folds = [FoldMeta(fold=k, items=int((fold == k).sum()), score=0.5, epoch=1, sha256=DIGEST) for k in range(4)]
     write_meta(folder / name, RunMeta(
         run=name, competition="digits" if task == "multiclass" else "imet", task=task, classes=classes,
@@ -84,8 +85,9 @@ def test_a_limit_of_hours_and_images_leaves_runs_out_and_the_plan_names_units(ru
     assert spec.last.plan.prefixes[-1].oof == pytest.approx(spec.metric.oof, abs=1e-6)
 
 
-ONE_CLASS = ["accuracy", "auc", "average_precision", "log_loss", "macro_f1", "map1", "map10", "map3", "map5", "recall1",
-             "recall10", "recall5", "top5_accuracy"]
+ONE_CLASS = ["accuracy", "auc", "average_precision", "error", "log_loss", "macro_f1", "map1", "map10", "map3", "map5",
+             "micro_f1", "recall1", "recall10", "recall5", "top5_accuracy"]
+OF_TWO = ["pf1", "weighted_auc"]  # they know two classes
 LABELS = ["auc", "average_precision", "f1", "f1_macro", "f1_micro", "f2", "f2_macro", "f2_micro", "log_loss", "map10",
           "map3", "map5"]
 OF_ONE = ["recall10", "recall5", "top5_accuracy"]  # they know one right class an item
@@ -131,9 +133,12 @@ def test_a_metric_of_what_runs_do_not_predict_is_refused(runs, task, fitting):
         said = str(failure.value)
         assert said.startswith(f"metric '{metric}' scores ") and "\n" not in said
         hands = f"{first} or probabilities or a ranked list of classes an item"
-        allowed = sorted([*fitting, *(OF_ONE if task == "multilabel" else ())])
+        allowed = sorted([*fitting, *OF_TWO, *(OF_ONE if task == "multilabel" else ())])
         assert f", but a kernel hands in {hands}; allowed: {', '.join(allowed)}, or a .py file" in said
         assert said.endswith("; name one of them with --metric")
+    for metric in OF_TWO:
+        with pytest.raises(DataError, match=f"metric '{metric}' is of two classes, and these runs have 6; name"):
+            search_runs("best", [folder / "a"], RunSearch(metric=metric))
     for metric in OF_ONE if task == "multilabel" else []:
         with pytest.raises(DataError, match=f"metric '{metric}' knows one right class an item, .* such as map5"):
             search_runs("best", [folder / "a"], RunSearch(metric=metric))

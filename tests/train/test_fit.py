@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from view_arrays import predict_logits, views_array
 
 from foldpack.metrics.registry import get_metric
 from foldpack.models.checkpoint import CheckpointInfo, GoldenLogits, restore_net
-from foldpack.predict.loop import predict_logits
 from foldpack.settings.run import AugmentConfig, ConfigError, RunConfig, parse_config
 from foldpack.train.augment import Augmentation
 from foldpack.train.dataset import AugmentedRows, TrainingSet
@@ -50,14 +50,14 @@ def test_it_learns_and_its_weights_give_its_predictions() -> None:
     config, data = toy_config(views=["identity", "hflip"]), toy_set()
     entries: list[dict[str, object]] = []
     result = fit_fold(config, data, 1, entries.append)
-    assert result.score > 0.9 and result.outputs.shape == (2, 12, 3)
+    assert result.score > 0.9 and views_array(result.views).shape == (2, 12, 3)
     assert [entry["epoch"] for entry in entries] == [0, 1, 2, 3] and entries[0]["left"] == 3
     assert entries[-1]["loss"] < entries[0]["loss"] and result.seconds_per_image > 0  # type: ignore[operator]
     info = CheckpointInfo(run="toy", fold=1, epoch=0, score=0.0, n_classes=3, net=config.net, config_sha256="",
                           folds_sha256="", seconds_per_image=0.0)
     net = restore_net(result.weights, info, "toy")
     again = predict_logits(net, config.net, data.pixels[data.fold == 1], config.views, torch.device("cpu"), 5)
-    assert np.abs(again - result.outputs).max() <= 1e-5
+    assert np.abs(again - views_array(result.views)).max() <= 1e-5
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
@@ -69,7 +69,7 @@ def test_mixed_precision_trains_but_predicts_as_the_kernel_does(ema: float) -> N
                           folds_sha256="", seconds_per_image=0.0)
     net = restore_net(result.weights, info, "toy")
     again = predict_logits(net, config.net, data.pixels[data.fold == 0], ["identity"], torch.device("cpu"), 64)
-    assert np.abs(again - result.outputs).max() <= 1e-5
+    assert np.abs(again - views_array(result.views)).max() <= 1e-5
 
 
 def test_mixed_precision_is_really_used_in_training() -> None:

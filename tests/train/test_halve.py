@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from view_arrays import oof_array, predict_logits
 
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.errors import DataError
 from foldpack.models.checkpoint import read_checkpoint, restore_net
-from foldpack.predict.loop import predict_logits
 from foldpack.sealed.container import load_sealed_tensors, new_data_key, seal_file
 from foldpack.train.halve import halve_run
 
@@ -38,7 +38,7 @@ def test_it_is_a_finished_run_of_half_the_size(house: Any, halved: tuple[Path, t
 
 def test_the_predictions_are_those_of_the_rounded_weights(house: Any, halved: tuple[Path, tuple[float, float]]) -> None:
     before, after = read_run(house.runs / "tiny_efficientnet"), read_run(halved[0])
-    change = np.abs(np.asarray(after.logits, np.float32) - np.asarray(before.logits, np.float32)).max()
+    change = np.abs(np.asarray(oof_array(after), np.float32) - np.asarray(oof_array(before), np.float32)).max()
     assert 0 < change < 0.2
 
 

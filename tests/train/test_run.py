@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 from small_house import tiny_config, write_small_folds
+from view_arrays import oof_array, views_array
 
 from foldpack.commands.main import app as foldpack
 from foldpack.commands.run_app import run_app
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.digits_source import write_digits
 from foldpack.competitions.imet import IMET
-from foldpack.data.runs import read_array, read_run
+from foldpack.data.runs import RunMeta, read_meta, read_oof, read_run, write_array, write_meta
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
 from foldpack.models.checkpoint import read_checkpoint
@@ -27,6 +28,7 @@ from foldpack.settings.run import ConfigError, RunConfig, config_text, read_conf
 from foldpack.train.run import check_names, chosen_folds, load_training_set, tell_metric, train_run
 
 DIGITS = find_adapter("digits")
+OOF = "oof/view0/column.logits.npy"
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +64,16 @@ def kept(said: list[str]) -> list[int]:
 def test_a_finished_run_holds_everything(place: Path) -> None:
     folder = place / "runs" / "tiny"
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["config.yml", "log.jsonl", "meta.json", "oof.csv", "oof.npy", "targets.npy"]
-        + [f"fold{k}.{end}" for k in range(3) for end in ("safetensors", "oof.npy")])
+        ["config.yml", "log.jsonl", "meta.json", "oof", "oof.csv", "targets.npy"]
+        + [f"fold{k}.{end}" for k in range(3) for end in ("safetensors", "oof")])
     run, table = read_run(folder), pd.read_csv(place / "folds.csv", dtype=str)
     assert run.ids == table["id"].tolist() and run.fold.tolist() == table["fold"].astype(int).tolist()
     assert run.targets.tolist() == table["label"].astype(int).tolist()
-    assert run.logits.shape == (2, 80, 10) and run.logits.dtype == np.float32
+    assert oof_array(run).shape == (2, 80, 10) and oof_array(run).dtype == np.float32
     for fold in range(3):
-        assert (run.logits[:, run.fold == fold] == read_array(folder / f"fold{fold}.oof.npy")).all()
-    hits = merge_view_probs(run.logits, "multiclass").argmax(axis=1) == run.targets
+        part = views_array(read_oof(folder / f"fold{fold}.oof", "multiclass"))
+        assert (oof_array(run)[:, run.fold == fold] == part).all()
+    hits = merge_view_probs(oof_array(run), "multiclass").argmax(axis=1) == run.targets
     assert run.meta.score == pytest.approx(hits.mean()) and run.meta.metric == "accuracy"
     assert [one.score for one in run.meta.folds] == pytest.approx([hits[run.fold == k].mean() for k in range(3)])
     assert [one.items for one in run.meta.folds] == np.bincount(run.fold).tolist()
@@ -87,9 +90,9 @@ def test_the_number_of_workers_changes_no_prediction(place: Path, tmp_path: Path
     for workers in (0, 2):
         runs = tmp_path / str(workers)
         train_run(quick(augment=augment, epochs=2, workers=workers), place / "data", place / "folds.csv", runs, print)
-        written.append((runs / "tiny" / "oof.npy").read_bytes())
+        written.append((runs / "tiny" / OOF).read_bytes())
     assert written[0] == written[1]
-    assert written[0] != (place / "runs" / "tiny" / "oof.npy").read_bytes()
+    assert written[0] != (place / "runs" / "tiny" / OOF).read_bytes()
 
 
 def train_command(place: Path, tmp_path: Path, config: RunConfig) -> int:
@@ -129,25 +132,40 @@ def test_the_command_refuses_a_schedule_that_does_nothing(place: Path, tmp_path:
 def test_a_run_that_is_done_is_kept_as_it_is(place: Path, tmp_path: Path) -> None:
     said, folder = again(place, tmp_path, quick())
     assert kept(said) == [0, 1, 2]
-    for name in ("meta.json", "oof.npy", "oof.csv", "targets.npy", "fold1.safetensors"):
+    for name in ("meta.json", OOF, "oof.csv", "targets.npy", "fold1.safetensors"):
         assert (folder / name).read_bytes() == (place / "runs/tiny" / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["fold1.safetensors", "fold1.oof.npy"])
+@pytest.mark.parametrize("name", ["fold1.safetensors", f"fold1.{OOF}"])
 @pytest.mark.parametrize("content", [None, b"broken"])
 def test_only_what_is_lost_or_broken_is_trained_again(place, tmp_path, name: str, content: bytes | None) -> None:
     path = Path(shutil.copytree(place / "runs", tmp_path / "runs")) / "tiny" / name
     path.unlink() if content is None else path.write_bytes(content)
     said, folder = again(place, tmp_path, quick())
     assert kept(said) == [0, 2]
-    assert (folder / "oof.npy").read_bytes() == (place / "runs/tiny/oof.npy").read_bytes()  # the same seed
+    assert (folder / OOF).read_bytes() == (place / "runs/tiny" / OOF).read_bytes()  # the same seed
+
+
+def test_a_run_of_version_1_is_kept_and_goes_on(place: Path, tmp_path: Path) -> None:
+    """Its folds have a file in place of a folder; what is joined and written is as of today, with the same numbers."""
+    folder = Path(shutil.copytree(place / "runs", tmp_path / "runs")) / "tiny"
+    digest = ""
+    for path in [*folder.glob("fold?.oof"), folder / "oof"]:
+        digest = write_array(path.with_name(f"{path.name}.npy"), views_array(read_oof(path, "multiclass")))
+        shutil.rmtree(path)
+    old = {**read_meta(folder).model_dump(), "version": 1, "oof_sha256": digest}
+    write_meta(folder, RunMeta.model_validate(old))
+    assert (oof_array(read_run(folder)) == oof_array(read_run(place / "runs" / "tiny"))).all()
+    said, folder = again(place, tmp_path, quick())
+    assert kept(said) == [0, 1, 2] and read_meta(folder).version == 2 and not (folder / "oof.npy").exists()
+    assert (folder / OOF).read_bytes() == (place / "runs/tiny" / OOF).read_bytes()
 
 
 def test_another_configuration_is_trained_anew(place: Path, tmp_path: Path) -> None:
     said, folder = again(place, tmp_path, quick(oof_dtype="float16", seed=9))
     assert kept(said) == []
     run = read_run(folder)
-    assert run.logits.dtype == np.float16 and read_config(folder / "config.yml").seed == 9
+    assert oof_array(run).dtype == np.float16 and read_config(folder / "config.yml").seed == 9
     assert read_checkpoint(folder / "fold0.safetensors")[1].config_sha256 == run.meta.config_sha256
 
 
@@ -156,14 +174,14 @@ def test_other_folds_are_trained_anew(place: Path, tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "folds.csv", dtype=str).iloc[:-1]
     table.to_csv(tmp_path / "folds.csv", index=False)
     said, folder = again(place, tmp_path, quick(), tmp_path / "folds.csv")
-    assert kept(said) == [] and read_run(folder).logits.shape == (2, 79, 10)
+    assert kept(said) == [] and oof_array(read_run(folder)).shape == (2, 79, 10)
 
 
 def test_more_folds_of_the_same_configuration_join_those_that_are_done(place: Path, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     _, folder = again(place, tmp_path, quick(folds=[1]))
     run = read_run(folder)
-    assert set(run.fold) == {1} and len(run.ids) == run.logits.shape[1] == 27 and len(run.meta.folds) == 1
+    assert set(run.fold) == {1} and len(run.ids) == oof_array(run).shape[1] == 27 and len(run.meta.folds) == 1
     said, folder = again(place, tmp_path, quick(folds=[2, 1]))
     assert kept(said) == [1] and set(read_run(folder).fold) == {1, 2}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from small_house import tiny_config, write_small_folds
+from view_arrays import oof_array, predict_logits, views_array
 
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import checkpoint_path, gallery_path, read_run
@@ -19,7 +20,6 @@ from foldpack.models.checkpoint import CheckpointInfo, ModelError, read_checkpoi
 from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import read_gallery
 from foldpack.models.regressor import build_regressor
-from foldpack.predict.loop import predict_logits
 from foldpack.settings.run import ConfigError, RunConfig, parse_config
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.fit import FoldTraining, fit_fold
@@ -65,12 +65,12 @@ def test_values_are_learned_in_their_own_units(loss: str) -> None:
     config, data = toy_config("regress", loss={"name": loss}, epochs=14), bright_set("regress")
     result = fit_fold(config, data, 1, quiet)
     inside = data.targets[data.fold == 1]
-    assert result.outputs.shape == (1, 16, 2) and result.gallery is None
-    errors = np.sqrt(((result.outputs[0] - inside) ** 2).mean(axis=0))
+    assert views_array(result.views).shape == (1, 16, 2) and result.gallery is None
+    errors = np.sqrt(((views_array(result.views)[0] - inside) ** 2).mean(axis=0))
     assert (errors < 0.7 * inside.std(axis=0)).all()
     net = restore_net(result.weights, info_of(config, 2), "toy", build_regressor)
     again = predict_logits(net, config.net, data.pixels[data.fold == 1], ["identity"], CPU, 5)
-    np.testing.assert_allclose(again, result.outputs, rtol=1e-5)
+    np.testing.assert_allclose(again, views_array(result.views), rtol=1e-5)
 
 
 def test_a_network_of_values_knows_mean_and_deviation_of_its_training_rows() -> None:
@@ -84,7 +84,7 @@ def test_a_network_of_values_knows_mean_and_deviation_of_its_training_rows() -> 
 def test_a_target_that_is_always_the_same_is_no_division_by_zero() -> None:
     data = bright_set("regress")
     result = fit_fold(toy_config("regress", epochs=1), replace(data, targets=np.full((48, 2), 7.0)), 0, quiet)
-    assert np.isfinite(result.outputs).all() and result.weights["1.deviation"].tolist() == [1.0, 1.0]
+    assert np.isfinite(views_array(result.views)).all() and result.weights["1.deviation"].tolist() == [1.0, 1.0]
 
 
 def test_grades_are_scored_at_their_best_cuts() -> None:
@@ -99,8 +99,8 @@ def test_grades_are_scored_at_their_best_cuts() -> None:
 def test_identities_are_learned(loss: str) -> None:
     config, data = toy_config("embed", loss={"name": loss}, embed={"dim": 8}, ema=0.5), bright_set("embed")
     result = fit_fold(config, data, 1, quiet)
-    assert result.outputs.shape == (1, 16, 8) and result.score > 0.7
-    np.testing.assert_allclose(np.linalg.norm(result.outputs, axis=2), 1, atol=1e-6)
+    assert views_array(result.views).shape == (1, 16, 8) and result.score > 0.7
+    np.testing.assert_allclose(np.linalg.norm(views_array(result.views), axis=2), 1, atol=1e-6)
     assert result.gallery is not None and len(result.gallery.vectors) == 32
     assert result.gallery.identities.tolist() == data.targets[data.fold != 1].tolist()
     net = restore_net(result.weights, info_of(config, 8), "toy", build_embedder)
@@ -124,7 +124,7 @@ def test_items_of_no_identity_are_queries_only() -> None:
     assert result.gallery is not None and set(result.gallery.identities.tolist()) == {0, 1}
     assert len(result.gallery.vectors) == int(((data.fold != 0) & (data.targets < 2)).sum())
     inside = data.targets[data.fold == 0]
-    scores = identity_scores(result.outputs[0], result.gallery.vectors, result.gallery.identities, 3)
+    scores = identity_scores(views_array(result.views)[0], result.gallery.vectors, result.gallery.identities, 3)
     assert result.score >= get_metric("map3")(inside, np.column_stack([scores[:, :2], np.full(16, 2.0)]))  # all none
 
 
@@ -164,8 +164,8 @@ def test_a_run_of_values_is_written_and_taken_up(digits: Path, tmp_path: Path) -
         train_digits(digits, tmp_path, said, task="regress", loss={"name": "mse"}, metric="rmse")
     run = read_run(tmp_path / "tiny")
     assert run.meta.task == "regress" and run.meta.classes == ["label"] and run.meta.prior == [run.targets.mean()]
-    assert run.logits.shape == (2, 80, 1) and run.targets.shape == (80, 1)
-    assert run.meta.score == pytest.approx(np.sqrt(((run.logits.mean(axis=0) - run.targets) ** 2).mean()), rel=1e-6)
+    assert oof_array(run).shape == (2, 80, 1) and run.targets.shape == (80, 1)
+    assert run.meta.score == pytest.approx(np.sqrt(((oof_array(run).mean(axis=0) - run.targets) ** 2).mean()), rel=1e-6)
     assert sum("finished before, kept" in line for line in said) == 2
 
 
@@ -177,12 +177,12 @@ def test_a_run_of_vectors_has_a_gallery_for_each_fold(digits: Path, tmp_path: Pa
         train_digits(digits, tmp_path, said, **asked)
     run, folder = read_run(tmp_path / "tiny"), tmp_path / "tiny"
     assert sum("finished before, kept" in line for line in said) == 2
-    assert run.logits.shape == (2, 80, 8) and run.meta.embed is not None and run.meta.embed.dim == 8
+    assert oof_array(run).shape == (2, 80, 8) and run.meta.embed is not None and run.meta.embed.dim == 8
     scores = np.zeros((80, 10), dtype=np.float32)
     for fold in run.meta.folds:
         assert fold.gallery == sha256_file(gallery_path(folder, fold.fold))
         gallery = read_gallery(gallery_path(folder, fold.fold), fold.sha256)
-        mean = run.logits.mean(axis=0)[run.fold == fold.fold]
+        mean = oof_array(run).mean(axis=0)[run.fold == fold.fold]
         vectors = mean / np.linalg.norm(mean, axis=1, keepdims=True)
         scores[run.fold == fold.fold] = identity_scores(vectors, gallery.vectors, gallery.identities, 10)
     assert run.meta.score == pytest.approx(get_metric("map5")(run.targets, scores), abs=1e-6)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from foldpack.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +27,22 @@ class AnswerGroups:
     def first(self) -> np.ndarray:
         """(m,) int64: the first image of each answer."""
         return self.order[self.starts[:-1]]
+
+    def parted(self, values: np.ndarray) -> str | None:
+        """The first answer whose images differ in (n, ...) values; None where those of each are alike."""
+        counts, table = np.diff(self.starts), values.reshape(len(values), -1)
+        differ = (table[self.order] != np.repeat(table[self.first], counts, axis=0)).any(axis=1)
+        if not differ.any():
+            return None
+        return self.names[int(np.searchsorted(self.starts, differ.argmax(), "right")) - 1]
+
+    def truth(self, targets: np.ndarray, source: Path) -> np.ndarray:
+        """(n, ...) targets of images -> (m, ...) of answers. source: the file that they are of. Raises DataError where
+        images of one answer have different labels."""
+        if parted := self.parted(targets):
+            raise DataError(f"{source}: the images of answer '{parted}' have different labels; give them one label, or "
+                            "each an answer of its own")
+        return targets[self.first]
 
     def part(self, answers: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The images of some answers, and (k + 1,) where those of each begin among them."""

@@ -69,6 +69,16 @@ class Rows:
         columns = {name: column[reach.get(name, slice(first, end))] for name, column in self.columns.items()}
         return Rows(columns, starts, within, lost)
 
+    def pick(self, rows: slice | np.ndarray) -> Rows:
+        """Rows in any order, by a slice without a copy. rows: (k,) int places or (n,) bool."""
+        if isinstance(rows, slice) and rows.step in (None, 1):
+            return self.take(rows)
+        chosen = np.arange(len(self))[rows]
+        if self.starts is None and not self.within:
+            return Rows({name: column[chosen] for name, column in self.columns.items()},
+                        lost=None if self.lost is None else self.lost[chosen])
+        return Rows.joined([self.take(slice(0, 0)), *(self.take(slice(row, row + 1)) for row in chosen.tolist())])
+
     def filled(self, lost: np.ndarray, other: Rows) -> Rows:
         """These rows with others in the place of those that are lost. lost: (n,) bool; other: n rows."""
         if not lost.any():
@@ -124,6 +134,19 @@ def save_rows(path: Path, rows: Rows) -> None:
                 np.save(file, array, allow_pickle=False)
                 file.flush()
             sync_path(folder / f"{name}.npy")
+
+
+def save_views(path: Path, views: Sequence[Rows]) -> None:
+    """Write the rows of each view below `path`, all or none: `view0`, `view1` and so on."""
+    with _new_folder(path) as folder:
+        for number, rows in enumerate(views):
+            save_rows(folder / f"view{number}", rows)
+
+
+def open_views(path: Path) -> list[Rows]:
+    """What `save_views` wrote, as read-only memory maps. Raises DataError."""
+    count = sum(each.name.startswith("view") for each in path.iterdir()) if path.is_dir() else 0
+    return [open_rows(path / f"view{number}") for number in range(count)]
 
 
 @contextmanager

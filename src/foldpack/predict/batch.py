@@ -47,8 +47,3 @@ def view_outputs(net: nn.Module, batch: Batch, views: list[View]) -> list[np.nda
 def logit_rows(net: nn.Module, batch: Batch, views: list[View]) -> list[Rows]:
     """The step of classifiers: column `logits` (B, C) float32 for each view."""
     return [Rows({"logits": logits}) for logits in view_outputs(net, batch, views)]
-
-
-def stacked_logits(views: list[Rows]) -> np.ndarray:
-    """(V, n, C) float32."""
-    return np.stack([rows.columns["logits"] for rows in views])

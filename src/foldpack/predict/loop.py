@@ -12,7 +12,7 @@ from foldpack.data.geometry import canvas_kind
 from foldpack.data.rows import Rows
 from foldpack.errors import FoldpackError
 from foldpack.models.classifier import normalise
-from foldpack.predict.batch import Batch, Step, logit_rows, stacked_logits
+from foldpack.predict.batch import Batch, Step, logit_rows
 from foldpack.predict.device import Precision
 from foldpack.predict.pixel_source import HeldPixels, PixelSource
 from foldpack.predict.view import View
@@ -140,28 +140,29 @@ def is_out_of_memory(failure: RuntimeError) -> bool:
     return isinstance(failure, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
-def predict_logits(
+def predict_views(
     net: nn.Module,
     config: NetConfig,
     pixels: np.ndarray | list[np.ndarray],
     views: list[str],
     device: torch.device,
     batch_size: int,
+    step: Step = logit_rows,
     on_batch: Callable[[int], None] | None = None,
     precision: Precision | None = None,
-) -> np.ndarray:
-    """Logits of every item under every view, (V, n, C) float32.
+) -> list[Rows]:
+    """The rows of every item under each view, as the kernel predicts them.
 
     net: on `device`, in eval mode. pixels: canvases of the kind that `config` asks for, as `PixelSource.take` gives
-    them. precision: by default fp16
-    on a GPU and fp32 on the CPU; what overflows in half precision is done again in fp32. `on_batch` is called with the
-    number of items done before each batch; what it raises (a deadline) ends the loop. Raises PredictError, ViewError.
+    them. step: the task's `predict`. precision: by default fp16 on a GPU and fp32 on the CPU; what overflows in half
+    precision is done again in fp32. `on_batch` is called with the number of items done before each batch; what it
+    raises (a deadline) ends the loop. Raises PredictError, ViewError.
     """
     if not len(pixels):
-        raise ValueError("predict_logits needs at least one item; the caller answers an empty test set itself")
+        raise ValueError("predict_views needs at least one item; the caller answers an empty test set itself")
     chosen: Precision = precision or ("fp16" if device.type == "cuda" else "fp32")
-    forward = Forward(net, config, parse_views(views, config), device, batch_size, chosen)
-    return stacked_logits(finite_rows(forward, HeldPixels(canvas_kind(config), pixels), 0, len(pixels), on_batch))
+    forward = Forward(net, config, parse_views(views, config), device, batch_size, chosen, step)
+    return finite_rows(forward, HeldPixels(canvas_kind(config), pixels), 0, len(pixels), on_batch)
 
 
 def finite_rows(forward: Forward, pixels: PixelSource, start: int, stop: int,

@@ -11,13 +11,13 @@ from pydantic import Field
 
 from foldpack.competitions.adapters import answer_form, find_adapter
 from foldpack.competitions.answers.form import Form
+from foldpack.competitions.protocol import Competition
 from foldpack.data.runs import Run, RunMeta, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import DataError
-from foldpack.metrics.answers import answer_problem, task_answers
+from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import METRICS, Metric
-from foldpack.search.asked_answer import asked_decision, asked_part, require_answer_fits
 from foldpack.search.cells.cells import Cells, Kind
 from foldpack.search.checks.chance import check_chance
 from foldpack.search.checks.lint import duplicate_notes, score_notes
@@ -28,7 +28,7 @@ from foldpack.search.level2.fit import Level2Options, require_level2_fits
 from foldpack.search.level2.step import Level2Source, add_level2
 from foldpack.search.report.report import Report, report_numbers
 from foldpack.search.run_rows import cell_folds, run_cells, run_reader, run_stream
-from foldpack.search.spec_parts import decision_spec, fitted_spec, fuse_spec, metric_spec
+from foldpack.search.spec_parts import asked_decision, decision_spec, fitted_spec, fuse_spec, metric_spec
 from foldpack.search.weights.solvers import in_space
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec
 from foldpack.settings.outputs import Classes
@@ -91,12 +91,13 @@ def search_runs(
     parse_strict(EnsembleSettings, {"name": name, "hours": asked.hours, "slug": asked.slug}, "ensemble", SpecError)
     runs = [read_run(folder) for folder in folders]
     require_same_rows(runs)
-    runs = [replace(run, ids=runs[0].ids) for run in runs]  # forty lists of ids would be as large as the store
+    # Forty lists of ids would be as large as the store.
+    runs = [replace(run, ids=runs[0].ids, groups=runs[0].groups) for run in runs]
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta)
     competition = find_adapter(runs[0].meta.competition)
     form = answer_form(competition)
-    require_answer_fits(form, metric, runs[0].meta.outputs)
+    require_form_fits(metric, competition)
     asked = replace(asked, slug=asked.slug or competition.slug)
     if asked.level2 is not None and not isinstance(runs[0].meta.outputs, Classes):
         raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
@@ -122,7 +123,7 @@ def search_runs(
         notes += more
         stopped = not level2  # Ctrl-C, during the choice or in level 2
         if part is not None:
-            part = part.model_copy(update={"decision": asked_part(form, part.decision)})
+            part = part.model_copy(update={"decision": asked_decision(form, part.decision)})
         spec = spec.with_last(level2=[] if part is None else [part])
     elif asked.boosters is not None:
         remove_boosters(asked.boosters)
@@ -214,6 +215,7 @@ def require_same_rows(runs: list[Run]) -> None:
             ("ids", run.ids == first.ids),
             ("folds", np.array_equal(run.fold, first.fold)),
             ("targets", same_targets(run, first)),
+            ("answers", same_answers(run, first)),
             ("outputs", run.meta.outputs == first.meta.outputs),
             ("neighbours", run.meta.embed == first.meta.embed),
         ):
@@ -233,10 +235,20 @@ def same_targets(run: Run, other: Run) -> bool:
     return run.meta.targets_sha256 == other.meta.targets_sha256 or np.array_equal(run.targets, other.targets)
 
 
+def same_answers(run: Run, other: Run) -> bool:
+    """Whether two runs of the same images answer the same of them together."""
+    if run.groups is None or other.groups is None:
+        return run.groups is other.groups
+    return run.groups.names == other.groups.names and np.array_equal(run.groups.order, other.groups.order)
+
+
 def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
     """Raises DataError for a metric that does not score what the kernel of such runs hands in."""
     if problem := answer_problem(metric.name, metric.answer, task_answers(meta.task)):
         raise DataError(f"{problem}, or a .py file that says what it `needs`; name one of them with --metric")
+    if metric.of_two and len(meta.classes) != (1 if meta.task == "multilabel" else 2):
+        raise DataError(f"metric '{metric.name}' is of two classes, and these runs have {len(meta.classes)}; name "
+                        "another with --metric, such as auc")
     if meta.task == "multilabel" and metric.hit_at:
         raise DataError(f"metric '{metric.name}' knows one right class an item, but these runs have any number of "
                         "them; name a mean average precision with --metric, such as map5")
@@ -244,6 +256,13 @@ def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
         raise DataError(f"metric '{metric.name}' does not say where '{meta.classes[-1]}' stands in a ranking; allowed: "
                         f"{', '.join(sorted(name for name, one in METRICS.items() if one.map_at))}; name one of them "
                         "with --metric")
+
+
+def require_form_fits(metric: Metric, competition: Competition) -> None:
+    """Raises DataError for a metric that does not score what the competition's answer has."""
+    form = answer_form(competition)
+    if form is not None and (problem := form_problem(form.answer.kind, metric)):
+        raise DataError(f"competition '{competition.name}': {problem}")
 
 
 def with_none(asked: RunSearch, meta: RunMeta) -> RunSearch:
@@ -262,6 +281,7 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch, form: F
         fuse = Neighbours(**fuse.model_dump(exclude={"kind"}), neighbours=meta.embed.neighbours)
     kind: Kind = "values" if task == "regress" else "exclusive" if meta.outputs.exclusive else "labels"
     decision = asked_decision(form, decision_spec(found.metric, kind, found.decision, found.rule))
+    assert decision is not None
     return EnsembleSpec(
         name=name,
         competition=meta.competition,
@@ -315,6 +335,6 @@ def _prefix_spec(runs: list[Run], prefix: Prefix, found: Found, form: Form | Non
         members=shares,
         scale=prefix.blend.scale,
         bias=prefix.blend.bias,
-        decision=asked_part(form, fitted_spec(found.metric, prefix.decision, found.rule)),
+        decision=asked_decision(form, fitted_spec(found.metric, prefix.decision, found.rule)),
         oof=round(prefix.score, 6),
     )

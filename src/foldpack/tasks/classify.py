@@ -10,9 +10,9 @@ from foldpack.data.items import Items
 from foldpack.data.rows import Rows
 from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.ensemble.score_fuser import ScoreFuser
-from foldpack.ensemble.view_merge import merge_view_probs
+from foldpack.ensemble.view_rows import merged_logits
 from foldpack.models.classifier import MakeNet, build_classifier
-from foldpack.predict.batch import Batch, logit_rows, stacked_logits
+from foldpack.predict.batch import Batch, logit_rows
 from foldpack.predict.view import View
 from foldpack.settings.network import NetConfig
 from foldpack.settings.outputs import Classes
@@ -43,9 +43,8 @@ class ClassifyTask:
         return logit_rows(net, batch, views)
 
     def merge_views(self, views: list[Rows], how: str, outputs: Classes) -> Rows:
-        """Column `probs`: `ensemble.view_merge`."""
-        probs = merge_view_probs(stacked_logits(views), "multiclass" if outputs.exclusive else "multilabel", how)
-        return Rows({"probs": probs}, views[0].starts)
+        """Column `probs`."""
+        return merged_logits(views, how, outputs)
 
     def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> ScoreFuser:
         """A blend of scores."""

@@ -12,7 +12,7 @@ from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.engine.units import Unit
 from foldpack.ensemble.neighbours import identity_scores
 from foldpack.ensemble.score_fuser import ScoreFuser
-from foldpack.ensemble.view_merge import merge_view_vectors
+from foldpack.ensemble.view_rows import merged_vectors
 from foldpack.models.classifier import MakeNet
 from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import parse_gallery
@@ -49,8 +49,7 @@ class EmbedTask:
 
     def merge_views(self, views: list[Rows], how: str, outputs: Vectors) -> Rows:
         """The direction of the mean of the views."""
-        vectors = merge_view_vectors(np.stack([rows.columns["vector"] for rows in views]))
-        return Rows({"vector": vectors}, views[0].starts)
+        return merged_vectors(views)
 
     def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> NeighbourFuser:
         """Scores of identities by each checkpoint's gallery, then a blend of them."""

@@ -10,7 +10,7 @@ from foldpack.data.items import Items
 from foldpack.data.rows import Rows
 from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.ensemble.score_fuser import ScoreFuser
-from foldpack.ensemble.view_merge import merge_view_values
+from foldpack.ensemble.view_rows import merged_values
 from foldpack.models.classifier import MakeNet
 from foldpack.models.regressor import build_regressor
 from foldpack.predict.batch import Batch, view_outputs
@@ -45,8 +45,7 @@ class RegressTask:
 
     def merge_views(self, views: list[Rows], how: str, outputs: Values) -> Rows:
         """The mean of the views."""
-        values = merge_view_values(np.stack([rows.columns["value"] for rows in views]))
-        return Rows({"value": values}, views[0].starts)
+        return merged_values(views)
 
     def fuser(self, stage: StageSpec, items: Items, sealed: OpenSealed) -> ScoreFuser:
         """A blend of values."""

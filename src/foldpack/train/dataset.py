@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from foldpack.data.answer_groups import AnswerGroups, answer_groups
 from foldpack.settings.run import RunConfig
 from foldpack.train.augment import Augmentation
 
@@ -24,6 +25,11 @@ class TrainingSet:
     classes: list[str]  # of classes, identities, or columns of values
     task: str  # "multiclass", "multilabel", "regress" or "embed"
     none: bool = False  # embed: the last class stands for items that are of no identity
+    answer: list[str] | None = None  # one an item: the answer that it belongs to; None: each is its own
+
+    def groups(self, rows: np.ndarray) -> AnswerGroups | None:
+        """Which of some rows are answered together; None where each is answered alone."""
+        return None if self.answer is None else answer_groups([self.answer[row] for row in rows])
 
     def canvases(self, rows: np.ndarray) -> np.ndarray | list[np.ndarray]:
         """Those of some rows."""

@@ -18,6 +18,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from foldpack.data.geometry import input_shape
+from foldpack.data.rows import Rows
 from foldpack.errors import FoldpackError
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import Metric
@@ -25,7 +26,7 @@ from foldpack.models.checkpoint import GoldenLogits
 from foldpack.models.classifier import normalise
 from foldpack.models.gallery import Gallery
 from foldpack.predict.golden import remember_golden
-from foldpack.predict.loop import predict_logits
+from foldpack.predict.loop import predict_views
 from foldpack.predict.view import View
 from foldpack.predict.view_pixels import apply_view
 from foldpack.settings.run import ConfigError, RunConfig
@@ -48,7 +49,7 @@ class FoldResult:
     """The best epoch of one fold."""
 
     weights: dict[str, torch.Tensor]  # on the CPU
-    outputs: np.ndarray  # (V, n_k, C) float32 of the fold's items: logits, values or vectors
+    views: list[Rows]  # of the fold's items, by view
     score: float
     epoch: int
     seconds_per_image: float  # one view
@@ -190,18 +191,18 @@ class FoldTraining:
         net: nn.Module = self.ema.module if self.ema is not None else self.plain
         net.eval()
 
-        def predict(rows: np.ndarray) -> np.ndarray:
-            return predict_logits(net, self.config.net, self.data.canvases(rows), self.config.views,
-                                  self.accelerator.device, PREDICT_BATCH)
+        def predict(rows: np.ndarray) -> list[Rows]:
+            return predict_views(net, self.config.net, self.data.canvases(rows), self.config.views,
+                                 self.accelerator.device, PREDICT_BATCH, self.task.task.predict)
 
         started = time.monotonic()
-        outputs = predict(self.inside)
+        views = predict(self.inside)
         seconds = (time.monotonic() - started) / (len(self.inside) * len(self.config.views))
         gallery = self.task.gallery(self.rows, predict)
-        score = self.task.score(self.metric, self.data.targets[self.inside], self.task.answers(outputs, gallery))
+        score = self.task.score(self.metric, self.inside, self.task.answers(views, gallery))
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
         golden = remember_golden(net, self.config.net, self.accelerator.device)
-        return FoldResult(weights, outputs, score, epoch, seconds, golden, gallery)
+        return FoldResult(weights, views, score, epoch, seconds, golden, gallery)
 
 
 def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:

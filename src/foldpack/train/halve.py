@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.competitions.adapters import find_adapter
-from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_array
+from foldpack.data.rows import Rows
+from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_oof
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.plugin import find_metric
@@ -21,7 +22,7 @@ from foldpack.models.own_network import own_network
 from foldpack.models.weight_files import RoundingReport, round_to_half
 from foldpack.predict.device import pick_device
 from foldpack.predict.golden import remember_golden
-from foldpack.predict.loop import predict_logits
+from foldpack.predict.loop import predict_views
 from foldpack.settings.run import config_hash, config_text, read_config
 from foldpack.train.run import RunTrainer, Say, load_training_set
 
@@ -57,14 +58,15 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     device = pick_device()
     net = restore_net(rounded, info, str(path), trainer.task.builder, own_network(info.net)).to(device)
 
-    def predict(rows: np.ndarray) -> np.ndarray:
-        return predict_logits(net, info.net, data.canvases(rows), config.views, device, config.batch_size)
+    def predict(rows: np.ndarray) -> list[Rows]:
+        return predict_views(net, info.net, data.canvases(rows), config.views, device, config.batch_size,
+                             trainer.task.task.predict)
 
     rows, others = np.flatnonzero(data.fold == fold), np.flatnonzero(data.fold != fold)
-    outputs = predict(rows)
+    views = predict(rows)
     gallery = trainer.task.gallery(trainer.task.learnable(others), predict)
-    score = trainer.task.score(find_metric(config.metric), data.targets[rows], trainer.task.answers(outputs, gallery))
-    write_array(trainer.part(fold), outputs.astype(config.oof_dtype))
+    score = trainer.task.score(find_metric(config.metric), rows, trainer.task.answers(views, gallery))
+    write_oof(trainer.part(fold), views, config.oof_dtype)
     renamed = {"run": config.run, "score": score, "config_sha256": config_hash(config),
                "golden": remember_golden(net, info.net, device)}
     trainer.save_weights(fold, rounded, info.model_copy(update=renamed), gallery)

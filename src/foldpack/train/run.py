@@ -16,15 +16,18 @@ from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Competition, require_images
 from foldpack.data.folds import read_folds
 from foldpack.data.geometry import canvas_kind, input_shape
+from foldpack.data.items import Items
+from foldpack.data.rows import Rows
 from foldpack.data.runs import (
     FoldMeta,
     RunMeta,
     append_log,
     checkpoint_path,
     gallery_path,
-    read_array,
+    read_oof,
     write_array,
     write_meta,
+    write_oof,
     write_oof_rows,
 )
 from foldpack.errors import DataError
@@ -45,7 +48,7 @@ from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.losses import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
-from foldpack.train.steps import METRICS_OF_TASK, STEPS
+from foldpack.train.steps import STEPS, can_follow
 from foldpack.train.targets import training_targets, training_task
 
 Say = Callable[[str], None]
@@ -85,7 +88,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 def check_names(config: RunConfig, competition: Competition) -> None:
     """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
     metric, task = find_metric(config.metric), training_task(config, competition.task)
-    if metric.needs not in METRICS_OF_TASK[task]:
+    if not can_follow(task, metric):
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
     require_loss(config.loss, task)
@@ -110,7 +113,7 @@ def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
 
 def metrics_of_task(task: str) -> list[str]:
     """The metrics that a run of this task can follow."""
-    return sorted(name for name, metric in METRICS.items() if metric.needs in METRICS_OF_TASK[task])
+    return sorted(name for name, metric in METRICS.items() if can_follow(task, metric))
 
 
 def load_training_set(
@@ -136,8 +139,19 @@ def load_training_set(
         say(f"warning: {canvas.warning}")
     task = training_task(config, competition.task)
     targets, classes = training_targets(task, labelled)
-    none = labelled.none and task == "embed"
-    return TrainingSet(items.ids, canvas.pixels, targets, table["fold"].to_numpy(), classes, task, none)
+    none, fold = labelled.none and task == "embed", table["fold"].to_numpy()
+    require_whole_answers(items, targets, fold, folds_csv)
+    return TrainingSet(items.ids, canvas.pixels, targets, fold, classes, task, none, items.answer)
+
+
+def require_whole_answers(items: Items, targets: np.ndarray, fold: np.ndarray, folds_csv: Path) -> None:
+    """Raises DataError for images that are answered together and lie in several folds, or have several labels."""
+    if items.groups is None:
+        return
+    if parted := items.groups.parted(fold):
+        raise DataError(f"{folds_csv}: the images of answer '{parted}' lie in several folds; make the folds again with "
+                        "`foldpack folds`, which keeps them together")
+    items.groups.truth(targets, folds_csv)
 
 
 def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[int]:
@@ -176,29 +190,29 @@ class RunTrainer:
         self.say = say
 
     def part(self, fold: int) -> Path:
-        """Outputs of one fold, kept until the run is finished and after, for resuming with more folds."""
-        return self.folder / f"fold{fold}.oof.npy"
+        """What is predicted of one fold, kept until the run is finished and after, for resuming with more folds."""
+        return self.folder / f"fold{fold}.oof"
 
     def fold_is_finished(self, fold: int) -> bool:
         """Whether weights and predictions of this very configuration and these folds are there."""
         path = checkpoint_path(self.folder, fold)
-        if not (path.exists() and self.part(fold).exists()):
+        if not path.exists():
             return False
         try:
             info = read_checkpoint(path)[1]
-            shape = read_array(self.part(fold)).shape
+            shapes = [column.shape for view in self.views(fold) for column in view.columns.values()]
             self.gallery(fold)
         except (ModelError, DataError):
             return False
-        expected = (len(self.config.views), int((self.data.fold == fold).sum()), self.task.width)
+        expected = [(int((self.data.fold == fold).sum()), self.task.width)] * len(self.config.views)
         return (info.config_sha256 == config_hash(self.config) and info.folds_sha256 == self.folds_sha256
-                and shape == expected)
+                and shapes == expected)
 
     def train_fold(self, fold: int) -> None:
         """Train, then write predictions first and weights last: they mark the fold as finished."""
         checkpoint_path(self.folder, fold).unlink(missing_ok=True)
         result = fit_fold(self.config, self.data, fold, self.log)
-        write_array(self.part(fold), result.outputs.astype(self.config.oof_dtype))
+        write_oof(self.part(fold), result.views, self.config.oof_dtype)
         self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
                   "seconds_per_image": result.seconds_per_image})
@@ -218,9 +232,13 @@ class RunTrainer:
             return None
         return read_gallery(gallery_path(self.folder, fold), sha256_file(checkpoint_path(self.folder, fold)))
 
+    def views(self, fold: int) -> list[Rows]:
+        """What is predicted of a fold, by view. Raises DataError."""
+        return read_oof(self.part(fold), self.data.task)
+
     def answers(self, fold: int) -> np.ndarray:
         """What the metric is asked about, for the items of a fold."""
-        return self.task.answers(read_array(self.part(fold)), self.gallery(fold))
+        return self.task.answers(self.views(fold), self.gallery(fold))
 
     def info(self, fold: int, result: FoldResult) -> CheckpointInfo:
         """What the checkpoint says of itself."""
@@ -238,15 +256,15 @@ class RunTrainer:
                      f"{entry['loss']:.4f}{score}, {entry['seconds']} s, epochs to go: {entry['left']}")
 
     def finish(self, folds: list[int]) -> RunMeta:
-        """Join the folds' predictions and write oof.npy, oof.csv, targets.npy and, last, meta.json."""
+        """Join the folds' predictions and write oof/, oof.csv, targets.npy and, last, meta.json."""
         rows = [np.flatnonzero(self.data.fold == fold) for fold in folds]
         order = np.argsort(np.concatenate(rows), kind="stable")
         taken = np.concatenate(rows)[order]
-        outputs = np.concatenate([read_array(self.part(fold)) for fold in folds], axis=1)[:, order]
-        targets = self.data.targets[taken]
-        write_oof_rows(self.folder / "oof.csv", [self.data.ids[row] for row in taken], self.data.fold[taken])
-        oof_sha256 = write_array(self.folder / "oof.npy", outputs)
-        targets_sha256 = write_array(self.folder / "targets.npy", targets)
+        views = [Rows.joined(parts).pick(order) for parts in zip(*map(self.views, folds), strict=True)]
+        answer = None if self.data.answer is None else [self.data.answer[row] for row in taken]
+        write_oof_rows(self.folder / "oof.csv", [self.data.ids[row] for row in taken], self.data.fold[taken], answer)
+        oof_sha256 = write_oof(self.folder / "oof", views, self.config.oof_dtype)
+        targets_sha256 = write_array(self.folder / "targets.npy", self.data.targets[taken])
         infos = [read_checkpoint(checkpoint_path(self.folder, fold))[1] for fold in folds]
         metas = [FoldMeta(fold=info.fold, items=len(inside), score=info.score, epoch=info.epoch,
                           sha256=sha256_file(checkpoint_path(self.folder, info.fold)),
@@ -261,7 +279,7 @@ class RunTrainer:
             network=self.config.net.arch if own_network(self.config.net) else None,
             canvas=self.config.net.canvas, decoder=self.config.net.decoder, geometry=self.config.net.geometry,
             channels=self.config.net.channels, views=self.config.views,
-            merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, targets, answers),
+            merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, taken, answers),
             folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
             config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,

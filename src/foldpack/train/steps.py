@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
+from foldpack.data.rows import Rows
+from foldpack.data.runs import run_outputs
 from foldpack.ensemble.neighbours import identity_scores
-from foldpack.ensemble.view_merge import merge_view_probs, merge_view_values, merge_view_vectors
 from foldpack.metrics.registry import Metric
 from foldpack.models.classifier import build_classifier
 from foldpack.models.embedder import build_embedder
@@ -20,21 +22,32 @@ from foldpack.models.regressor import TargetUnits, build_regressor
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_score
 from foldpack.settings.run import RunConfig
+from foldpack.settings.stages import Outputs
+from foldpack.tasks.classify import CLASSIFY
+from foldpack.tasks.embed import EMBED
+from foldpack.tasks.protocol import Task
+from foldpack.tasks.regress import REGRESS
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import score_probs
 from foldpack.train.losses import build_loss
 
 BuildNet = Callable[..., nn.Module]  # (net, width, pretrained, make) -> the network
-Predict = Callable[[np.ndarray], np.ndarray]  # rows of the training set -> (V, n, width) outputs
+Predict = Callable[[np.ndarray], list[Rows]]  # rows of the training set -> what is predicted of them, by view
 
 # task -> what its metrics may want: `metrics.registry.Needs`
-METRICS_OF_TASK = {"multiclass": ("probs",), "multilabel": ("labels",), "regress": ("values", "grades"),
+METRICS_OF_TASK = {"multiclass": ("probs",), "multilabel": ("labels", "probs"), "regress": ("values", "grades"),
                    "embed": ("probs",)}
+
+
+def can_follow(task: str, metric: Metric) -> bool:
+    """Whether the epochs of a run can follow a metric."""
+    return metric.needs in METRICS_OF_TASK[task] and (task != "multilabel" or metric.of_several)
 
 
 class TrainStep:
     """A classifier. The steps of other tasks differ in some of these methods."""
 
+    task: Task = CLASSIFY  # as the kernel has it
     head: Literal["classes", "values", "vectors"] = "classes"
     builder: BuildNet = staticmethod(build_classifier)
     has_gallery = False
@@ -49,6 +62,17 @@ class TrainStep:
     def width(self) -> int:
         """Numbers that the network gives for an image."""
         return len(self.data.classes)
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """What the network gives, as a stage names it."""
+        embed = self.config.embed if self.has_gallery else None
+        return run_outputs(self.data.task, self.data.classes, self.data.prior(), embed, self.data.none)
+
+    def merged(self, views: list[Rows]) -> np.ndarray:
+        """(n, C) float32: the one column that the task makes of several views."""
+        [column] = self.task.merge_views(views, self.config.merge, self.outputs).columns.values()
+        return column
 
     def learnable(self, rows: np.ndarray) -> np.ndarray:
         """Those of some rows that the loss can learn from."""
@@ -67,18 +91,28 @@ class TrainStep:
         """What queries are compared with, where the task does so. rows: that the network has learned from."""
         return None
 
-    def answers(self, outputs: np.ndarray, gallery: Gallery | None) -> np.ndarray:
-        """(V, n, width) outputs of the views -> what the metric is asked about: here (n, C) probabilities."""
-        return merge_view_probs(outputs, self.data.task, self.config.merge)
+    def answers(self, views: list[Rows], gallery: Gallery | None) -> np.ndarray:
+        """What is predicted, by view -> (n, C) float32, what the metric is asked about: probabilities, values, scores
+        of identities."""
+        return self.merged(views)
 
-    def score(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
-        """The metric of some items, the last step of the answer at its best for them."""
+    def score(self, metric: Metric, rows: np.ndarray, answers: np.ndarray) -> float:
+        """The metric of some rows of the training set, the last step of the answer at its best for them. Images that
+        are answered together count as one answer. answers: (n, C) of the rows."""
+        targets, groups = self.data.targets[rows], self.data.groups(rows)
+        if groups is not None:
+            targets, answers = targets[groups.first], groups.mean(answers)
+        return self.score_answers(metric, targets, answers)
+
+    def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
+        """The same for answers of one row each."""
         return score_probs(metric, targets, answers)
 
 
 class ValueStep(TrainStep):
     """A regressor. The loss is on targets of mean 0 and deviation 1, as they are on the training rows."""
 
+    task = REGRESS
     head = "values"
     builder = staticmethod(build_regressor)
 
@@ -91,10 +125,7 @@ class ValueStep(TrainStep):
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return self.loss(self.units.standard(outputs.float()), self.units.standard(targets))
 
-    def answers(self, outputs: np.ndarray, gallery: Gallery | None) -> np.ndarray:
-        return merge_view_values(outputs)
-
-    def score(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
+    def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
         if metric.needs != "grades":
             return metric(targets, answers)
         grades = targets[:, 0].astype(np.int64)
@@ -104,6 +135,7 @@ class ValueStep(TrainStep):
 class VectorStep(TrainStep):
     """An embedder. Items that are of no identity are queries only: nothing is learned from them."""
 
+    task = EMBED
     head = "vectors"
     builder = staticmethod(build_embedder)
     has_gallery = True
@@ -116,17 +148,17 @@ class VectorStep(TrainStep):
         return rows[self.data.targets[rows] < self.data.identities]
 
     def gallery(self, rows: np.ndarray, predict: Predict) -> Gallery | None:
-        return Gallery(merge_view_vectors(predict(rows)), self.data.targets[rows].astype(np.int32))
+        return Gallery(self.merged(predict(rows)), self.data.targets[rows].astype(np.int32))
 
-    def answers(self, outputs: np.ndarray, gallery: Gallery | None) -> np.ndarray:
+    def answers(self, views: list[Rows], gallery: Gallery | None) -> np.ndarray:
         assert gallery is not None
-        return identity_scores(merge_view_vectors(outputs), gallery.vectors, gallery.identities,
+        return identity_scores(self.merged(views), gallery.vectors, gallery.identities,
                                len(self.data.classes), self.config.embed.neighbours, self.data.none)
 
-    def score(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
+    def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
         if self.data.none:
             return best_new_score(answers, targets, metric.map_at)[1]
-        return super().score(metric, targets, answers)
+        return super().score_answers(metric, targets, answers)
 
 
 STEPS: dict[str, type[TrainStep]] = {"multiclass": TrainStep, "multilabel": TrainStep, "regress": ValueStep,
