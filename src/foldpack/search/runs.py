@@ -96,9 +96,7 @@ def search_runs(
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta)
     competition = find_adapter(runs[0].meta.competition)
-    form = answer_form(competition)
     require_form_fits(metric, competition)
-    asked = replace(asked, slug=asked.slug or competition.slug)
     if asked.level2 is not None and not isinstance(runs[0].meta.outputs, Classes):
         raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
                         "classes; leave --level2 out")
@@ -114,7 +112,7 @@ def search_runs(
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
     limit = asked.hours if asked.images is not None else None
-    spec = run_spec(name, runs, found, asked, form)
+    spec = run_spec(name, runs, found, asked)
     level2: dict = {}
     stopped = found.interrupted
     if asked.level2 is not None and asked.boosters is not None:
@@ -123,7 +121,7 @@ def search_runs(
         notes += more
         stopped = not level2  # Ctrl-C, during the choice or in level 2
         if part is not None:
-            part = part.model_copy(update={"decision": asked_decision(form, part.decision)})
+            part = part.model_copy(update={"decision": asked_decision(answer_form(competition), part.decision)})
         spec = spec.with_last(level2=[] if part is None else [part])
     elif asked.boosters is not None:
         remove_boosters(asked.boosters)
@@ -272,20 +270,22 @@ def with_none(asked: RunSearch, meta: RunMeta) -> RunSearch:
     return replace(asked, options=replace(asked.options, rule=replace(asked.options.rule, new_class=True)))
 
 
-def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch, form: Form | None) -> EnsembleSpec:
-    """The YAML of what was found. Runs without weight are left out. form: of the competition's answer."""
+def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:
+    """The YAML of what was found. Runs without weight are left out."""
     meta = runs[0].meta
     task = meta.task if meta.task in ("regress", "embed") else "classify"
     fuse = fuse_spec(found.blend)
     if meta.embed is not None:
         fuse = Neighbours(**fuse.model_dump(exclude={"kind"}), neighbours=meta.embed.neighbours)
     kind: Kind = "values" if task == "regress" else "exclusive" if meta.outputs.exclusive else "labels"
+    competition = find_adapter(meta.competition)
+    form = answer_form(competition)
     decision = asked_decision(form, decision_spec(found.metric, kind, found.decision, found.rule))
     assert decision is not None
     return EnsembleSpec(
         name=name,
         competition=meta.competition,
-        slug=asked.slug or "",
+        slug=asked.slug or competition.slug,
         metric=metric_spec(found),
         budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
         stages=[StageSpec(
