@@ -15,11 +15,12 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from foldpack.competitions.adapters import find_adapter
+from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.protocol import Labelled, require_images
-from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
+from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, GROUPED_TWINS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
-from foldpack.metrics.answers import answer_problem, task_answers
+from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.settings.ensemble import read_spec
 from foldpack.settings.run import ConfigError, RunConfig, read_config, read_text
@@ -99,9 +100,12 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
     """
     name = recipe.metric or configs[0].metric
     metric = find_metric(name)
-    task = training_task(configs[0], find_adapter(recipe.competition).task)
+    adapter = find_adapter(recipe.competition)
+    task = training_task(configs[0], adapter.task)
+    where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
+    if isinstance(adapter, DeclaredCompetition) and (problem := form_problem(adapter.form.answer.kind, metric)):
+        raise ConfigError(f"{folder / where}: competition '{adapter.name}': {problem}")
     if problem := answer_problem(metric.name, metric.answer, task_answers(task)):
-        where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
         raise ConfigError(f"{folder / where}: {problem}; name one of them as `metric` in recipe.yml, for the search; "
                           "the runs may keep theirs")
     return name
@@ -119,14 +123,18 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
         table["group"] = read_group_file(here / recipe.folds.groups, items.ids)
     elif recipe.folds.group_column is not None:
         table["group"] = read_groups(labelled, recipe.folds.group_column, say)
-    groups = table["group"].to_numpy() if "group" in table else None
-    if groups is not None and recipe.folds.kind in FOLD_KINDS.keys() - GROUPED_KINDS:
-        raise DataError(f"folds of kind '{recipe.folds.kind}' would split the groups; use one of: "
-                        f"{', '.join(GROUPED_KINDS)}; or name no groups")
-    fold = make_folds(recipe.folds.kind, labelled.targets, groups, recipe.folds.count, recipe.folds.seed)
+    elif labelled.groups is not None:
+        table["group"] = labelled.groups
+    groups, kind = table["group"].to_numpy() if "group" in table else None, recipe.folds.kind
+    if groups is not None and labelled.groups is not None:
+        kind = GROUPED_TWINS.get(kind, kind)
+    if groups is not None and kind in FOLD_KINDS.keys() - GROUPED_KINDS:
+        raise DataError(f"folds of kind '{kind}' would split the groups; use one of: {', '.join(GROUPED_KINDS)}; or "
+                        "name no groups")
+    fold = make_folds(kind, labelled.targets, groups, recipe.folds.count, recipe.folds.seed)
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
-    write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by})
-    say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {recipe.folds.kind}")
+    write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by, "kind": kind})
+    say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {kind}")
 
 
 def read_groups(labelled: Labelled, column: str, say: Say = print) -> list[str]:

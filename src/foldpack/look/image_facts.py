@@ -65,7 +65,7 @@ def find_image_facts(items: Items, most: int, report: Callable[[float], None] = 
 
     Raises DataError where a package is missing that the items' reader needs.
     """
-    items.reader.require()
+    items.reader.prepare(items.images)
     paths = list(dict.fromkeys(items.images))
     there = [path for path in paths if image_file(path)]
     missing = [str(path) for path in paths if not image_file(path)]

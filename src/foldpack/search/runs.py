@@ -10,10 +10,11 @@ import numpy as np
 from pydantic import Field
 
 from foldpack.competitions.adapters import find_adapter
+from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.data.runs import Run, RunMeta, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import DataError
-from foldpack.metrics.answers import answer_problem, task_answers
+from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import METRICS, Metric
 from foldpack.search.cells.cells import Cells, Kind
@@ -93,6 +94,7 @@ def search_runs(
     runs = [replace(run, ids=runs[0].ids, groups=runs[0].groups) for run in runs]
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta)
+    require_form_fits(metric, runs[0].meta.competition)
     if asked.level2 is not None and not isinstance(runs[0].meta.outputs, Classes):
         raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
                         "classes; leave --level2 out")
@@ -238,6 +240,9 @@ def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
     """Raises DataError for a metric that does not score what the kernel of such runs hands in."""
     if problem := answer_problem(metric.name, metric.answer, task_answers(meta.task)):
         raise DataError(f"{problem}, or a .py file that says what it `needs`; name one of them with --metric")
+    if metric.of_two and len(meta.classes) != (1 if meta.task == "multilabel" else 2):
+        raise DataError(f"metric '{metric.name}' is of two classes, and these runs have {len(meta.classes)}; name "
+                        "another with --metric, such as auc")
     if meta.task == "multilabel" and metric.hit_at:
         raise DataError(f"metric '{metric.name}' knows one right class an item, but these runs have any number of "
                         "them; name a mean average precision with --metric, such as map5")
@@ -245,6 +250,13 @@ def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
         raise DataError(f"metric '{metric.name}' does not say where '{meta.classes[-1]}' stands in a ranking; allowed: "
                         f"{', '.join(sorted(name for name, one in METRICS.items() if one.map_at))}; name one of them "
                         "with --metric")
+
+
+def require_form_fits(metric: Metric, competition: str) -> None:
+    """Raises DataError for a metric that does not score what the competition's answer has."""
+    adapter = find_adapter(competition)
+    if isinstance(adapter, DeclaredCompetition) and (problem := form_problem(adapter.form.answer.kind, metric)):
+        raise DataError(f"competition '{adapter.name}': {problem}")
 
 
 def with_none(asked: RunSearch, meta: RunMeta) -> RunSearch:

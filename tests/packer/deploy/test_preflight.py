@@ -110,7 +110,7 @@ DECISIONS = {"class": ClassDecision(), "labels": LabelsDecision(threshold=0.5)}
 
 @pytest.mark.parametrize(("metric", "kind", "said"), [
     ({"name": "auc"}, "class", "metric 'auc' scores probabilities, but a kernel hands in one class an item"
-     "; allowed: accuracy, macro_f1, map1, recall1; search again and name one of them with --metric"),
+     "; allowed: accuracy, error, macro_f1, map1, micro_f1, recall1; search again and name one of them with --metric"),
     ({"name": "auc", "answer": "class"}, "class", "metric 'auc' scores probabilities"),
     ({"name": "map5"}, "class", "metric 'map5' scores a ranked list of classes an item"),
     ({"name": "log_loss"}, "labels", "but a kernel hands in a set of labels an item; allowed: f1,"),
