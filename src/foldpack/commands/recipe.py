@@ -16,8 +16,9 @@ from pydantic import Field, model_validator
 
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Labelled, require_images
-from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, write_folds
+from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, make_folds, missing_groups, whole_answers, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
+from foldpack.data.items import Items
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
 from foldpack.metrics.answers import answer_problem, task_answers
 from foldpack.metrics.plugin import find_metric
@@ -119,14 +120,30 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
         table["group"] = read_group_file(here / recipe.folds.groups, items.ids)
     elif recipe.folds.group_column is not None:
         table["group"] = read_groups(labelled, recipe.folds.group_column, say)
-    groups = table["group"].to_numpy() if "group" in table else None
-    if groups is not None and recipe.folds.kind in FOLD_KINDS.keys() - GROUPED_KINDS:
+    elif labelled.groups is not None:
+        table["group"] = labelled.groups
+    splits = recipe.folds.kind in FOLD_KINDS.keys() - GROUPED_KINDS
+    if "group" in table and splits:
         raise DataError(f"folds of kind '{recipe.folds.kind}' would split the groups; use one of: "
                         f"{', '.join(GROUPED_KINDS)}; or name no groups")
+    if items.groups is not None:
+        table["group"] = answers_with_groups(items, table.get("group"))
+        if splits:
+            raise DataError(f"folds of kind '{recipe.folds.kind}' would split the {len(items)} images of "
+                            f"{len(items.groups)} answers; use one of: {', '.join(GROUPED_KINDS)}")
+    groups = table["group"].to_numpy() if "group" in table else None
     fold = make_folds(recipe.folds.kind, labelled.targets, groups, recipe.folds.count, recipe.folds.seed)
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
     write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by})
     say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {recipe.folds.kind}")
+
+
+def answers_with_groups(items: Items, groups: pd.Series | None) -> list[str]:
+    """What no fold may split: the images of an answer, and of answers that share a group all."""
+    assert items.groups is not None and items.answer is not None
+    if groups is None:
+        return items.answer
+    return whole_answers(groups.to_numpy(), items.groups).astype(str).tolist()
 
 
 def read_groups(labelled: Labelled, column: str, say: Say = print) -> list[str]:
