@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foldpack.competitions.adapters import is_competition_file
+from foldpack.competitions.training_items import make_competition
 from foldpack.predict.view import View
 from foldpack.predict.views import views_of_spec
+from foldpack.settings.competition import read_competition
 from foldpack.settings.project_code import is_project_code, split_code
+from packer.build.entry_part import Part, object_part
 from packer.errors import PackError
 from packer.flatten.graph import Layout
 from packer.flatten.imports import render_imports
@@ -28,14 +31,6 @@ GIVEN = ("from contextlib import AbstractContextManager", "from typing import An
          "from foldpack.kernel.main import run_kernel", "from foldpack.kernel.start import begin_kernel")
 
 
-@dataclass(frozen=True)
-class Part:
-    """What the entry hands to the kernel: an expression, and the imports that it needs."""
-
-    expression: str
-    imports: tuple[Import, ...]
-
-
 LEVEL2 = Part("open_level2", (Import("foldpack.ensemble.level2", "open_level2", "", 0, 1, ""),))
 
 
@@ -48,7 +43,7 @@ def ensemble_layout(spec: dict[str, Any], src: Path, project: Path) -> Layout:
 
 def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
     """The source of the entry. spec: of an ensemble, as plain data. Raises PackError."""
-    adapter = find_part(spec["competition"], "competition", src, project, COMPETITIONS)
+    adapter = adapter_part(spec["competition"], src, project)
     tasks = {name: find_part(name, "task", src, project, TASKS) for name in tasks_of(spec)}
     networks = {place: own_part(place, "network", project) for place in networks_of_spec(spec)}
     views = {name: view_part(view) for name, view in views_of_spec(spec).items()}
@@ -57,8 +52,7 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
     imports = [each for line in GIVEN for each in parse_import(line)]
     imports += [each for part in parts for each in part.imports]
     handed = {"tasks": dict_text(tasks), "adapter": adapter.expression, "views": dict_text(views),
-              "networks": dict_text(networks),
-              "level2": level2.expression}
+              "networks": dict_text(networks), "level2": level2.expression}
     page = ast.get_docstring(read_source(src / LOOP, LOOP).tree) or ""
     lines = [
         f'"""{page}\n"""', "", "from __future__ import annotations", "", *render_imports(imports), "", "",
@@ -70,6 +64,16 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
         "    return run_kernel(", "        spec, keys, argv,",
         *(f"        {name}={text}," for name, text in handed.items()), "    )"]
     return "\n".join(lines) + "\n"
+
+
+def adapter_part(name: str, src: Path, project: Path) -> Part:
+    """The adapter: of a `competition.yml` what a kernel needs, written out. Raises PackError."""
+    if not is_competition_file(name):
+        return find_part(name, "competition", src, project, COMPETITIONS)
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise PackError(f"competition {name}: it must lie in the project's folder, {project}, so that the kernel can be "
+                        "verified; name it from there")
+    return object_part(make_competition(read_competition(project / name)).kernel_half)
 
 
 def view_part(view: View) -> Part:

@@ -8,24 +8,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_competition import competition_of, write_files
 from PIL import Image
 
 from foldpack.commands.main import app as foldpack
-from foldpack.commands.recipe import (
-    FoldsConfig,
-    RecipeConfig,
-    RecipeError,
-    make_recipe_folds,
-    read_groups,
-    read_recipe,
-    run_recipe,
-    run_step,
-)
+from foldpack.commands.recipe import RecipeError, make_recipe_folds, read_groups, run_recipe, run_step
 from foldpack.commands.run_app import run_app
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
+from foldpack.settings.competition import competition_text
+from foldpack.settings.recipe import FoldsConfig, RecipeConfig, read_recipe
 from foldpack.settings.run import ConfigError
 
 SUBJECTS = [row // 2 for row in range(80)]
@@ -195,9 +189,9 @@ def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_
         run_recipe("museum", tmp_path / "data", tmp_path / "work")
     assert str(caught.value) == (
         "configs/museum/one.yml: metric 'f2' scores a set of labels an item, but a kernel hands in one class an item "
-        "or probabilities or a ranked list of classes an item; allowed: accuracy, auc, average_precision, log_loss, "
-        "macro_f1, map1, map10, map3, map5, recall1, recall10, recall5, top5_accuracy; name one of them as `metric` in "
-        "recipe.yml, for the search; the runs may keep theirs")
+        "or probabilities or a ranked list of classes an item; allowed: accuracy, auc, average_precision, error, "
+        "log_loss, macro_f1, map1, map10, map3, map5, micro_f1, pf1, recall1, recall10, recall5, top5_accuracy, "
+        "weighted_auc; name one of them as `metric` in recipe.yml, for the search; the runs may keep theirs")
     assert not (tmp_path / "work").exists()
     (tmp_path / "mine.py").write_text('needs = "class"\ndef metric(y, p):\n    return float((y == p).mean())\n')
     for metric in ("macro_f1", "mine.py"):  # with these it goes on, to data that are not there
@@ -239,3 +233,15 @@ def test_every_drawing_of_the_small_imet_has_its_group() -> None:
     table = pd.read_csv(path, dtype=str)
     assert table.columns.tolist() == ["id", "group"] and len(table) == table["id"].nunique() == 2724
     assert table["group"].nunique() == 1007 and table["group"].value_counts().max() == 30
+
+
+def test_folds_keep_the_groups_of_a_competition_file(tmp_path: Path, capsys) -> None:
+    rows = [f"i{row},{row % 2},p{row // 3}" for row in range(24)]
+    table = "\n".join(["id,label,patient", *rows])
+    write_files(tmp_path, {"train.csv": table}, *(f"train/i{n}.png" for n in range(24)))
+    (tmp_path / "competition.yml").write_text(competition_text(competition_of(train__group="{patient}").config))
+    folding = ["folds", "--data", str(tmp_path), "--competition", str(tmp_path / "competition.yml"), "--count", "2"]
+    assert run_app(foldpack, [*folding, "--kind", "stratified", "--out", str(tmp_path / "folds.csv")]) == 0
+    table = pd.read_csv(tmp_path / "folds.csv", dtype=str)
+    assert (table.groupby("group")["fold"].nunique() == 1).all() and table["group"].nunique() == 8
+    assert "stratified_grouped\n" in capsys.readouterr().out

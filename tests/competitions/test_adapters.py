@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from made_competition import PLAIN
 
 from foldpack.competitions.adapters import find_adapter
 from foldpack.errors import DataError
+from foldpack.metrics.registry import get_metric
+from foldpack.search.runs import require_form_fits
+from foldpack.settings.competition import competition_text, parse_competition
+from foldpack.settings.run import ConfigError
 
 WHOLE = '''
 class Birds:
@@ -58,3 +63,21 @@ def test_what_an_adapter_lacks_is_named(project: Path, name: str, change, said: 
     with pytest.raises(DataError) as caught:
         find_adapter(f"{name}.py:Birds")
     assert said in str(caught.value)
+
+
+def test_the_metric_of_a_competition_file_is_looked_up_when_it_is_read(project: Path) -> None:
+    settings = parse_competition({**PLAIN, "metric": {"name": "acuracy"}}, "competition.yml")
+    (project / "competition.yml").write_text(competition_text(settings))
+    with pytest.raises(ConfigError, match=r"^competition.yml: metric 'acuracy' is not known: did you mean 'accuracy'"):
+        find_adapter("competition.yml")
+    (project / "competition.yml").write_text(competition_text(parse_competition(PLAIN, "competition.yml")))
+    assert find_adapter("competition.yml").name == "birds"
+
+
+def test_a_search_refuses_a_metric_that_the_answer_has_not(project: Path) -> None:
+    (project / "competition.yml").write_text(competition_text(parse_competition(PLAIN, "competition.yml")))
+    require_form_fits(get_metric("macro_f1"), find_adapter("competition.yml"))
+    line = ("^competition 'birds': metric 'auc' scores probabilities, and an answer of kind 'class' has none; set "
+            "answer.kind to probability or probabilities, or the metric to one of: accuracy, error, macro_f1, map1")
+    with pytest.raises(DataError, match=line):
+        require_form_fits(get_metric("auc"), find_adapter("competition.yml"))

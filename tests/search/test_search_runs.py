@@ -85,8 +85,9 @@ def test_a_limit_of_hours_and_images_leaves_runs_out_and_the_plan_names_units(ru
     assert spec.last.plan.prefixes[-1].oof == pytest.approx(spec.metric.oof, abs=1e-6)
 
 
-ONE_CLASS = ["accuracy", "auc", "average_precision", "log_loss", "macro_f1", "map1", "map10", "map3", "map5", "recall1",
-             "recall10", "recall5", "top5_accuracy"]
+ONE_CLASS = ["accuracy", "auc", "average_precision", "error", "log_loss", "macro_f1", "map1", "map10", "map3", "map5",
+             "micro_f1", "recall1", "recall10", "recall5", "top5_accuracy"]
+OF_TWO = ["pf1", "weighted_auc"]  # they know two classes
 LABELS = ["auc", "average_precision", "f1", "f1_macro", "f1_micro", "f2", "f2_macro", "f2_micro", "log_loss", "map10",
           "map3", "map5"]
 OF_ONE = ["recall10", "recall5", "top5_accuracy"]  # they know one right class an item
@@ -132,9 +133,12 @@ def test_a_metric_of_what_runs_do_not_predict_is_refused(runs, task, fitting):
         said = str(failure.value)
         assert said.startswith(f"metric '{metric}' scores ") and "\n" not in said
         hands = f"{first} or probabilities or a ranked list of classes an item"
-        allowed = sorted([*fitting, *(OF_ONE if task == "multilabel" else ())])
+        allowed = sorted([*fitting, *OF_TWO, *(OF_ONE if task == "multilabel" else ())])
         assert f", but a kernel hands in {hands}; allowed: {', '.join(allowed)}, or a .py file" in said
         assert said.endswith("; name one of them with --metric")
+    for metric in OF_TWO:
+        with pytest.raises(DataError, match=f"metric '{metric}' is of two classes, and these runs have 6; name"):
+            search_runs("best", [folder / "a"], RunSearch(metric=metric))
     for metric in OF_ONE if task == "multilabel" else []:
         with pytest.raises(DataError, match=f"metric '{metric}' knows one right class an item, .* such as map5"):
             search_runs("best", [folder / "a"], RunSearch(metric=metric))

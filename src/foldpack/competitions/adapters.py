@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from foldpack.competitions.answers.form import Form
+from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.protocol import Competition
 from foldpack.competitions.registry import get_competition
 from foldpack.competitions.training_items import make_competition
-from foldpack.errors import DataError
+from foldpack.errors import DataError, FoldpackError
+from foldpack.metrics.of_competition import metric_name
 from foldpack.settings.competition import read_competition
 from foldpack.settings.project_code import is_project_code, load_code
+from foldpack.settings.run import ConfigError
 
 ATTRIBUTES = ("name", "slug", "task", "sample_csv", "id_column")
 METHODS = ("train", "test", "made_up", "fill", "check")
@@ -21,8 +25,18 @@ def find_adapter(name: str) -> Competition:
     if is_project_code(name):
         return load_adapter(name)
     if is_competition_file(name):
-        return make_competition(read_competition(Path(name)))
+        config = read_competition(Path(name))
+        try:
+            metric_name(config.metric)
+        except FoldpackError as failure:
+            raise ConfigError(f"{name}: {failure}") from None
+        return make_competition(config)
     return get_competition(name)
+
+
+def answer_form(competition: Competition) -> Form | None:
+    """How a competition wants to be answered, where a file tells of it; None: only its own code knows."""
+    return competition.form if isinstance(competition, DeclaredCompetition) else None
 
 
 def is_competition_file(name: str) -> bool:

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from foldpack.competitions.image_files import choose_image, is_image_name, without_ending
+from foldpack.competitions.sources.text_table import ANY_TEXT
 from foldpack.errors import DataError
-
-ANY_TEXT = "\0"  # in a wanted path: any text without a slash
 
 
 class ImageFiles:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from foldpack.competitions.answers.registry import form_of
@@ -30,6 +30,11 @@ class TrainableCompetition(DeclaredCompetition):
     def task(self) -> str:
         """See `Competition`."""
         return label_task(self.config.labels)
+
+    @property
+    def kernel_half(self) -> DeclaredCompetition:
+        """What a kernel needs."""
+        return DeclaredCompetition(**{each.name: getattr(self, each.name) for each in fields(DeclaredCompetition)})
 
     def train(self, root: Path) -> Labelled:
         """See `Competition`."""

@@ -102,6 +102,8 @@ FOLD_KINDS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] 
     "multilabel_grouped": multilabel_grouped_folds,
 }
 GROUPED_KINDS = ("grouped", "stratified_grouped", "multilabel_grouped")
+# What a kind becomes where the competition itself says which items belong together.
+GROUPED_TWINS = {"stratified": "stratified_grouped", "shuffled": "grouped", "multilabel": "multilabel_grouped"}
 SINGLE_LABEL_KINDS = ("stratified", "stratified_grouped")
 MULTI_LABEL_KINDS = ("multilabel", "multilabel_grouped")
 

@@ -53,6 +53,7 @@ class Metric:
     uses_groups: bool = False
     map_at: int = 0  # of a mean average precision at k: k
     hit_at: int = 0  # of the share of items that are right among the best k: k
+    of_two: bool = False  # of two classes only, the second being the positive one
     by_size: bool = False  # sees how large probabilities are, not only their order and which of two is likelier
     scored: AnswerKind | None = None  # see `answer`; None: what `needs` says
 
@@ -60,6 +61,11 @@ class Metric:
     def answer(self) -> AnswerKind:
         """What has to be handed in for this score. Accuracy takes probabilities but scores the likeliest class."""
         return self.scored or self.needs
+
+    @property
+    def of_several(self) -> bool:
+        """Whether it scores any number of classes an item."""
+        return self.needs == "labels" or (self.needs == "probs" and self.answer != "class" and not self.hit_at)
 
     def __call__(self, y: np.ndarray, p: np.ndarray, groups: np.ndarray | None = None) -> float:
         return self.function(y, p, groups) if self.uses_groups else self.function(y, p)
@@ -103,9 +109,9 @@ METRICS: dict[str, Metric] = {
     "top5_accuracy": Metric("top5_accuracy", partial(top_k_accuracy, k=5), scored="ranking", hit_at=5),
     "log_loss": Metric("log_loss", log_loss, greater_is_better=False, by_size=True),
     "auc": Metric("auc", auc),
-    "weighted_auc": Metric("weighted_auc", weighted_auc),
+    "weighted_auc": Metric("weighted_auc", weighted_auc, of_two=True),
     "average_precision": Metric("average_precision", average_precision),
-    "pf1": Metric("pf1", probabilistic_f1, by_size=True),
+    "pf1": Metric("pf1", probabilistic_f1, of_two=True, by_size=True),
     "f1": _fbeta("f1", fbeta_samples, 1.0, "samples"),
     "f2": _fbeta("f2", fbeta_samples, 2.0, "samples"),
     "f1_micro": _fbeta("f1_micro", fbeta_micro, 1.0, "micro"),

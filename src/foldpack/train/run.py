@@ -48,7 +48,7 @@ from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.losses import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
-from foldpack.train.steps import METRICS_OF_TASK, STEPS
+from foldpack.train.steps import STEPS, can_follow
 from foldpack.train.targets import training_targets, training_task
 
 Say = Callable[[str], None]
@@ -88,7 +88,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 def check_names(config: RunConfig, competition: Competition) -> None:
     """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
     metric, task = find_metric(config.metric), training_task(config, competition.task)
-    if metric.needs not in METRICS_OF_TASK[task]:
+    if not can_follow(task, metric):
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
     require_loss(config.loss, task)
@@ -113,7 +113,7 @@ def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
 
 def metrics_of_task(task: str) -> list[str]:
     """The metrics that a run of this task can follow."""
-    return sorted(name for name, metric in METRICS.items() if metric.needs in METRICS_OF_TASK[task])
+    return sorted(name for name, metric in METRICS.items() if can_follow(task, metric))
 
 
 def load_training_set(

@@ -35,8 +35,13 @@ BuildNet = Callable[..., nn.Module]  # (net, width, pretrained, make) -> the net
 Predict = Callable[[np.ndarray], list[Rows]]  # rows of the training set -> what is predicted of them, by view
 
 # task -> what its metrics may want: `metrics.registry.Needs`
-METRICS_OF_TASK = {"multiclass": ("probs",), "multilabel": ("labels",), "regress": ("values", "grades"),
+METRICS_OF_TASK = {"multiclass": ("probs",), "multilabel": ("labels", "probs"), "regress": ("values", "grades"),
                    "embed": ("probs",)}
+
+
+def can_follow(task: str, metric: Metric) -> bool:
+    """Whether the epochs of a run can follow a metric."""
+    return metric.needs in METRICS_OF_TASK[task] and (task != "multilabel" or metric.of_several)
 
 
 class TrainStep:

@@ -10,8 +10,11 @@ import pytest
 
 from foldpack.predict.view import View
 from foldpack.predict.views import parse_view
+from made_competition import competition_of
 from small_house import PROJECT, House
 
+from foldpack.settings.competition import competition_text
+from foldpack.settings.competition import competition_text
 from packer.build.entry import ensemble_layout, entry_text
 from packer.build.pack import pack_layout
 from packer.errors import PackError
@@ -106,3 +109,26 @@ def test_only_the_script_of_an_ensemble_with_level_two_has_it(house: House) -> N
     names |= {"import lightgbm", "import xgboost", "LEVEL2_SHARE", "CANDIDATE_ROWS"}
     assert {name for name in names if name in both} == names
     assert not {name for name in names if name in house.build.keyless.read_text()}
+
+
+def test_of_a_competition_file_the_kernels_half_is_written_out(tmp_path: Path, house: House) -> None:
+    test = {"source": {"kind": "csv", "file": "test.csv", "separator": ";"}, "id": "{id}", "image": "{split}/{id}.png"}
+    text = competition_text(competition_of(test=test, labels={"kind": "class", "column": "of_training"}).config)
+    (tmp_path / "competition.yml").write_text(text)
+    entry = entry_text(make_spec("competition.yml"), SRC, tmp_path)
+    adapter = next(line for line in handed(entry) if line.startswith("adapter="))
+    assert adapter == (
+        "adapter=DeclaredCompetition(name='birds', slug='birds-2026', form=ClassForm(answer=ClassAnswer(kind='class', "
+        "id='id', column='label')), rules=ItemRules(read=read_csv_table, source={'file': 'test.csv', 'separator': ';'}, "
+        "id='{id}', image='{split}/{id}.png'))")
+    layout = ensemble_layout(make_spec("competition.yml"), SRC, tmp_path)
+    script = pack_layout(layout, spec=house.kernel_spec()).text
+    for name in ("read_csv_table", "class ClassForm(", "class DeclaredCompetition"):
+        assert name in script
+    for name in ("of_training", "read_coco_table", "RankingForm", "MasksAnswer", "class CocoSource", "class_truth", "bson"):
+        assert name not in script
+
+
+def test_a_competition_file_outside_the_project(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match="competition ../competition.yml: it must lie in the project's folder"):
+        entry_text(make_spec("../competition.yml"), SRC, tmp_path)
