@@ -8,7 +8,11 @@ import pytest
 from shapes import OF_OBJECTS, SHAPES, make_shape
 from shapes_on_page import BLOCKS
 
+from foldpack.competitions.answer_table import read_answer_table
+from foldpack.competitions.answers.check import read_submission, submission_faults
+from foldpack.competitions.answers.form import Known
 from foldpack.competitions.training_items import make_competition
+from foldpack.metrics.of_competition import metric_name
 from foldpack.settings.competition import competition_text, parse_competition
 from foldpack.settings.strict_yaml import load_strict
 
@@ -30,3 +34,10 @@ def test_a_block_reads_the_data_of_its_shape(name: str, tmp_path: Path) -> None:
     assert list(dict.fromkeys(answered)) == list(dict.fromkeys(wanted))
     if name not in OF_OBJECTS:
         assert len(labelled.targets) == len(labelled.items.ids) and len(labelled.classes) >= 1
+    perfect.to_csv(tmp_path / "perfect.csv", index=False)
+    known = Known(labelled.classes if name != "values" else [])
+    sample = read_answer_table(tmp_path / "data" / competition.sample_csv, competition.id_column, [])
+    table = read_submission(tmp_path / "perfect.csv", competition.form, known)
+    assert [fault.what for fault in submission_faults(table, competition.form, sample, known)] == []
+    assert table.columns == sample.named().columns
+    assert metric_name(config.metric)
