@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from foldpack.data.decode import Decoded, decode_item
+from foldpack.data.decode import Decoded, decode_picture
 from foldpack.data.depth import depth_warning
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.image_place import image_file
@@ -73,7 +73,7 @@ def find_image_facts(items: Items, most: int, report: Callable[[float], None] = 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(chosen), AT_ONCE):
             part = chosen[start : start + AT_ONCE]
-            decoded = pool.map(lambda path: decode_item(path, [LOOKED_AT], items.reader), part)
+            decoded = pool.map(lambda path: decode_picture(path, LOOKED_AT, items.reader)[0], part)
             deep += [each.largest for path, each in zip(part, decoded, strict=True) if note(facts, path, each)]
             report(min(1.0, (start + AT_ONCE) / len(chosen)))
     warning = depth_warning([largest for largest in deep if largest >= 0])
@@ -99,7 +99,7 @@ def mode_of(path: Path) -> str:
             deep = ", 16 bits" if image.mode.startswith("I") else ""
             return f"{image.format}, {image.mode}{deep}"
     except Exception:  # whatever a reader of another format or a damaged header makes Pillow raise
-        return path.suffix.lstrip(".").upper() or "no ending"
+        return (image_file(path) or path).suffix.lstrip(".").upper() or "no ending"
 
 
 def counted(counter: Counter[str], most: int = 6) -> str:

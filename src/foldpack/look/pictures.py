@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from foldpack.data.decode import PILLOW, decode_item
+from foldpack.data.decode import PILLOW, decode_picture
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.readers.protocol import Reader
 from foldpack.settings.network import Geometry
@@ -26,10 +26,10 @@ def picture_of(path: Path, boxes: np.ndarray | None = None, labels: np.ndarray |
     boxes: (k, 4) xyxy in pixels of the upright file, drawn in a colour a label; labels: (k,) int; mask: (H, W) int of
     the upright file, 0 for none, laid over in a colour a number.
     """
-    decoded = decode_item(path, [SHOWN], reader)
+    decoded, colours = decode_picture(path, SHOWN, reader)
     if decoded.state == "fallback":
         return ""
-    image = Image.fromarray(decoded.pixels[SHOWN])
+    image = Image.fromarray(np.ascontiguousarray(colours))
     if mask is not None:
         image = with_mask(image, mask)
     if boxes is not None:
