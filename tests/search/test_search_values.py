@@ -86,13 +86,13 @@ def test_values_are_cut_to_the_range_of_their_runs_and_scored_so(tmp_path):
     assert plain.last.decision.range is None and said.max() > 4 and plain.metric.oof > spec.metric.oof
 
 
-def test_the_range_of_the_answer_holds_where_runs_have_none(tmp_path, monkeypatch):
+def test_the_range_of_the_answer_holds_too(tmp_path, monkeypatch):
     changed = {"labels": {"kind": "values", "columns": ["v0"]}, "metric": {"name": "rmse"},
                "answer": {"kind": "values", "id": "id", "columns": ["v0"], "range": [1, 3]}}
     settings = parse_competition({**PLAIN, **changed}, "competition.yml")
     (tmp_path / "competition.yml").write_text(competition_text(settings))
     monkeypatch.chdir(tmp_path)
-    spec, said = searched(tmp_path, GRADES[:, None], "rmse", competition="competition.yml")
+    spec, said = searched(tmp_path, GRADES[:, None], "rmse", competition="competition.yml", range=[0.0, 9.0])
     assert spec.last.decision.range == [1, 3] and (said.min(), said.max()) == (1, 3)
     assert rmse(GRADES, said[:, 0]) == pytest.approx(spec.metric.oof, abs=1e-6)
 

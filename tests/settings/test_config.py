@@ -184,8 +184,8 @@ def test_a_config_that_names_its_yaml_line(tmp_path: Path) -> None:
 
 
 def test_settings_at_their_usual_value_keep_the_hash_of_older_runs() -> None:
-    """As it was before canvas, decoder, geometry, channels, bins, range, merge, task, embed, the decay of a schedule and
-    what only the losses of other tasks than classify read could be chosen."""
+    """As it was before canvas, decoder, geometry, channels, bins, range, merge, task, embed, the decay of a schedule
+    and what only the losses of other tasks than classify read could be chosen."""
     old = parse_config({**GOOD}, "x")
     dumped = old.model_dump(mode="json", exclude={"folds", "workers", "merge", "task", "embed", "range"})
     for name in ("kwargs", "delta", "margin", "scale", "lr"):

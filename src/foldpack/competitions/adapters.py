@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from foldpack.competitions.answers.form import Form
+from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.protocol import Competition
 from foldpack.competitions.registry import get_competition
 from foldpack.competitions.training_items import make_competition
@@ -30,6 +32,11 @@ def find_adapter(name: str) -> Competition:
             raise ConfigError(f"{name}: {failure}") from None
         return make_competition(config)
     return get_competition(name)
+
+
+def answer_form(competition: Competition) -> Form | None:
+    """How a competition wants to be answered, where a file tells of it; None: only its own code knows."""
+    return competition.form if isinstance(competition, DeclaredCompetition) else None
 
 
 def is_competition_file(name: str) -> bool:

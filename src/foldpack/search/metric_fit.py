@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foldpack.competitions.adapters import find_adapter
-from foldpack.competitions.declared import DeclaredCompetition
+from foldpack.competitions.adapters import answer_form
+from foldpack.competitions.protocol import Competition
 from foldpack.data.runs import RunMeta
 from foldpack.errors import DataError
 from foldpack.metrics.answers import answer_problem, form_problem, task_answers
@@ -34,21 +34,21 @@ def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
                         "with --metric")
 
 
-def require_form_fits(metric: Metric, competition: str) -> None:
+def require_form_fits(metric: Metric, competition: Competition) -> None:
     """Raises DataError for a metric that does not score what the competition's answer has."""
-    adapter = find_adapter(competition)
-    if isinstance(adapter, DeclaredCompetition) and (problem := form_problem(adapter.form.answer.kind, metric)):
-        raise DataError(f"competition '{adapter.name}': {problem}")
+    form = answer_form(competition)
+    if form is not None and (problem := form_problem(form.answer.kind, metric)):
+        raise DataError(f"competition '{competition.name}': {problem}")
 
 
-def run_rule(rule: LabelRule, meta: RunMeta) -> LabelRule:
+def run_rule(rule: LabelRule, meta: RunMeta, competition: Competition) -> LabelRule:
     """The same rule, which also looks for the score of the class that stands for "none of the others", and cuts values
-    to the range of the runs, or to that of the competition's answer."""
+    to the range of the runs and to that of the competition's answer."""
     if meta.none:
         return replace(rule, new_class=True)
     if meta.task != "regress":
         return rule
-    adapter, limits = find_adapter(meta.competition), meta.range
-    if limits is None and isinstance(adapter, DeclaredCompetition) and isinstance(adapter.form.answer, ValuesAnswer):
-        limits = adapter.form.answer.range
-    return rule if limits is None else replace(rule, range=(limits[0], limits[1]))
+    form = answer_form(competition)
+    asked = form.answer.range if form is not None and isinstance(form.answer, ValuesAnswer) else None
+    limits = [each for each in (meta.range, asked) if each is not None]
+    return replace(rule, range=(max(low for low, _ in limits), min(high for _, high in limits))) if limits else rule
