@@ -12,6 +12,7 @@ from foldpack.competitions.answer_table import read_answer_table
 from foldpack.competitions.answers.check import read_submission, submission_faults
 from foldpack.competitions.answers.form import Known
 from foldpack.competitions.training_items import make_competition
+from foldpack.metrics.of_competition import metric_name
 from foldpack.settings.competition import competition_text, parse_competition
 from foldpack.settings.strict_yaml import load_strict
 
@@ -39,3 +40,4 @@ def test_a_block_reads_the_data_of_its_shape(name: str, tmp_path: Path) -> None:
     table = read_submission(tmp_path / "perfect.csv", competition.form, known)
     assert [fault.what for fault in submission_faults(table, competition.form, sample, known)] == []
     assert table.columns == sample.named().columns
+    assert metric_name(config.metric)

@@ -13,6 +13,7 @@ from foldpack.competitions.labels.truth import Source
 from foldpack.competitions.protocol import Labelled
 from foldpack.competitions.sources.registry import find_source
 from foldpack.data.items import whole_images
+from foldpack.data.readers.registry import make_reader
 from foldpack.errors import DataError
 from foldpack.settings.competition import CompetitionConfig
 from foldpack.settings.item_sources import ItemsConfig
@@ -48,7 +49,8 @@ class TrainableCompetition(DeclaredCompetition):
         group = self.config.train.group
         groups = None if group is None else listed.table.taken(firsts).rendered(group, "train", "group")
         items = whole_images(listed.ids, [root / path for path in listed.paths], [*listed.notes, *truth.notes],
-                             None if listed.answers == listed.ids else listed.answers, self.reader)
+                             None if listed.answers == listed.ids else listed.answers,
+                             make_reader(self.config.images, self.config.train.source))
         return Labelled(listed.table.source, items, truth.targets, truth.classes, truth.labels, columns, truth.none,
                         groups, truth.rows)
 
@@ -70,4 +72,5 @@ def make_competition(config: CompetitionConfig) -> TrainableCompetition:
     """The adapter of a `competition.yml`."""
     rules = item_rules(config, config.test, "test")
     alone = rules.folder != item_rules(config, config.train, "train").folder
-    return TrainableCompetition(config.name, config.slug, form_of(config.answer), rules, alone, config=config)
+    reader = make_reader(config.images, config.test.source)
+    return TrainableCompetition(config.name, config.slug, form_of(config.answer), rules, alone, reader, config=config)
