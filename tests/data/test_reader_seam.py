@@ -118,10 +118,11 @@ def test_images_in_a_file_of_many_are_known_by_file_and_place(tmp_path: Path) ->
 def test_a_rehearsal_breaks_only_images_with_files_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "test.json").write_bytes(b"many")
     (tmp_path / "x.png").write_bytes(b"one")
-    inside = {str(row): tmp_path / "test.json" / str(row) for row in range(3)}
+    inside = {str(row): [tmp_path / "test.json" / str(row)] for row in range(3)}
     sample = SampleImages(tmp_path, None, inside)  # type: ignore[arg-type]
     assert sample.with_broken([]).broken == ""
-    assert SampleImages(tmp_path, None, {**inside, "x": tmp_path / "x.png"}).with_broken([]).broken == "x"  # type: ignore[arg-type]
+    one = SampleImages(tmp_path, None, {**inside, "x": [tmp_path / "test.json/3", tmp_path / "x.png"]}).with_broken([])  # type: ignore[arg-type]
+    assert one.broken == "x" and one.broken_image == tmp_path / "x.png" and one.count(["0", "x", "gone"]) == 3
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
