@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from shapes_kit import Made, picture
 
+from foldpack.competitions.training_items import make_competition
 from foldpack.recognise.findings import Findings
 from foldpack.recognise.recognise import recognise
 
@@ -70,8 +71,9 @@ def json_in_folders(made: Made) -> dict[str, Any]:
     found = [{"id": row["number"], "detections": [{"conf": 0.9}]} for row in [*rows["train"], *rows["test"]]]
     made.json("detector_results.json", {"images": found, "detection_categories": {"1": "animal"}})
     made.table("sample_submission.csv", [{"Id": row["number"], "Predicted": 0} for row in rows["test"]])
-    return {"train": {"source": {"kind": "coco", "file": "nybg/train/metadata.json"}, "group": "{location}",
-                      "image": "nybg/train/{file_name}"}, "test": {"image": "nybg/test/{file_name}"},
+    source = {"kind": "coco", "file": "nybg/train/metadata.json", "encoding": "latin-1"}
+    return {"train": {"source": source, "group": "{location}", "image": "nybg/train/{file_name}"},
+            "test": {"image": "nybg/test/{file_name}"},
             "labels": {"kind": "class", "column": "category_id"}, "answer": {"kind": "class", "column": "Predicted"}}
 
 
@@ -142,9 +144,13 @@ LAYOUTS = (label_in_path, chain_in_path, json_in_folders, two_formats, numbers_b
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_another_layout_is_recognised(layout: Any, tmp_path: Path) -> None:
     expected = layout(Made(tmp_path / "data", 40, 16)) if (tmp_path / "data").mkdir() is None else {}
-    found = recognise(tmp_path / "data", "other", "other", Findings()).config.model_dump()
+    config = recognise(tmp_path / "data", "other", "other", Findings()).config
+    found = config.model_dump()
     for key, part in expected.items():
         assert holds(part, found[key]), (key, found[key])
+    competition = make_competition(config)
+    assert len(competition.train(tmp_path / "data").items) == 40
+    assert sum(Path(image).is_file() for image in competition.test(tmp_path / "data").images) == 16
 
 
 def test_a_csv_may_have_another_separator_and_encoding(tmp_path: Path) -> None:
