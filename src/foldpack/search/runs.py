@@ -95,7 +95,7 @@ def search_runs(
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta)
     competition = find_adapter(runs[0].meta.competition)
-    require_form_fits(metric, competition)
+    require_form_fits(metric, competition, runs[0].meta.classes)
     if asked.level2 is not None and not isinstance(runs[0].meta.outputs, Classes):
         raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
                         "classes; leave --level2 out")
