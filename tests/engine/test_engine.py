@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from virtual_pool import Machine, Outcome, noisy, play
 
-from foldpack.engine.engine import MAX_LOSSES, UnitWork
+from foldpack.engine.engine import MAX_LOSSES
 from foldpack.engine.runlog import LOG_NAME
-from foldpack.engine.work import Shard
+from foldpack.engine.work import Shard, UnitWork
 
 SPEC = {"a": 0.01, "b": 0.02, "c": 0.04}  # seconds for an image and view
 VIEWS = {"a": 8, "b": 2, "c": 4}

@@ -11,9 +11,9 @@ import numpy as np
 
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import Deadline, OutOfTime
-from foldpack.engine.engine import Engine, EngineHooks, UnitWork
+from foldpack.engine.engine import Engine, EngineHooks
 from foldpack.engine.runlog import RunLog
-from foldpack.engine.work import Begun, Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent
+from foldpack.engine.work import Begun, Shard, ShardDone, ShardFailed, UnitWork, WorkerLost, WorkEvent
 
 
 class VirtualClock:

@@ -317,7 +317,8 @@ def test_a_stack_keeps_the_order_of_memory_that_the_network_likes() -> None:
     ({"size": 224}, ["identity", "hflip+grey"], 2.0),
     ({"size": 224, "canvas": 448}, ["identity", "side:448", "side:112+hflip"], 5.25),
     ({"size": [100, 200], "canvas": [200, 400]}, ["identity", "side:400"], 5.0),
-    ({"size": 256, "canvas": 512, "geometry": {"kind": "short", "multiple": 32, "most": 1024}}, ["identity", "side:384"], 3.25),
+    ({"size": 256, "canvas": 512, "geometry": {"kind": "short", "multiple": 32, "most": 1024}},
+     ["identity", "side:384"], 3.25),
 ])
 def test_a_view_of_another_side_costs_by_its_pixels(net: dict, views: list[str], cost: float) -> None:
     assert cost_of_views(views, NetConfig(arch="test_resnet", **net)) == pytest.approx(cost)

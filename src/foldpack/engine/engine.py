@@ -18,6 +18,7 @@ from foldpack.engine.work import (
     Shard,
     ShardDone,
     ShardFailed,
+    UnitWork,
     WorkerLost,
     WorkEvent,
     WorkPool,
@@ -39,20 +40,6 @@ MAX_LOSSES = 3  # workers that one shard may cost
 
 class UnitError(FoldpackError):
     """A unit that cannot be predicted."""
-
-
-@dataclass(frozen=True)
-class UnitWork:
-    """A unit as the engine sees it."""
-
-    role: str  # for the log
-    run: str
-    views: int
-    view_costs: tuple[float, ...] = ()  # of each view, the network's own side being 1; (): all cost 1
-
-    def cost(self, views: int) -> float:
-        """What the first so many views cost, in views at the network's own side."""
-        return sum(self.view_costs[:views]) if self.view_costs else float(views)
 
 
 @dataclass

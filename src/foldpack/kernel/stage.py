@@ -17,11 +17,11 @@ from foldpack.data.items import Items, whole_images
 from foldpack.data.rows import Rows
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import OutOfTime
-from foldpack.engine.engine import Engine, EngineHooks, UnitError, UnitWork
+from foldpack.engine.engine import Engine, EngineHooks, UnitError
 from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool
 from foldpack.engine.store import UnitStore, unit_key
 from foldpack.engine.units import Unit, plan_units
-from foldpack.engine.work import Begun, ShardFailed, WorkPool, failure_reason
+from foldpack.engine.work import Begun, ShardFailed, UnitWork, WorkPool, failure_reason
 from foldpack.ensemble.finished_units import FinishedUnits, Fuser, Level2
 from foldpack.errors import DataError
 from foldpack.kernel.decoded_images import open_canvases
