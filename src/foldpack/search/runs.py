@@ -18,7 +18,7 @@ from foldpack.metrics.plugin import find_metric
 from foldpack.predict.views import cost_of_views
 from foldpack.search.cells.cells import Cells, Kind
 from foldpack.search.checks.chance import check_chance
-from foldpack.search.checks.lint import duplicate_notes, score_notes
+from foldpack.search.checks.lint import absent_notes, duplicate_notes, score_notes
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
 from foldpack.search.hours.cost import START_SECONDS, Machine, MemberCost
 from foldpack.search.level2.files import remove_boosters
@@ -107,6 +107,8 @@ def search_runs(
     names = [run.meta.run for run in runs]
     notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
     chance = check_chance(cells, names, metric, asked.options.rule, folds, None if cells.full else run_reader(runs))
+    if cells.kind != "values":
+        notes += absent_notes(cells.targets, runs[0].meta.classes, metric)
     notes += floor_notes(cells, found) + limit_notes(found, asked) + single_notes(found, names)
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
