@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foldpack.commands.project import CompetitionOption, DataOption, project_competition, project_data
 from foldpack.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ def register(app: typer.Typer) -> None:
 
 
 def groups(
-    data: Annotated[Path, typer.Option(help="the competition's folder, as downloaded")],
-    competition: Annotated[str, typer.Option(help="the adapter that reads the folder")],
+    data: DataOption = None,
+    competition: CompetitionOption = None,
     out: Annotated[Path, typer.Option(help="where to write id,group")] = Path("groups.csv"),
     distance: Annotated[int, typer.Option(min=0, max=MOST_DISTANCE, help="bits of 256 that may differ")] = DISTANCE,
     test: Annotated[bool, typer.Option("--test", help="look at the test images too")] = False,
@@ -40,16 +41,16 @@ def groups(
     from foldpack.search.report.progress import stage_bars
 
     embedder = chosen_embedder(net, weights, similarity)
-    adapter = find_adapter(competition)
-    labelled = adapter.train(data)
+    adapter, folder = find_adapter(project_competition(competition)), project_data(data)
+    labelled = adapter.train(folder)
     train = labelled.items
     require_images(train, labelled.source)
-    asked = adapter.test(data) if test else whole_images([], [])
+    asked = adapter.test(folder) if test else whole_images([], [])
     once = dict(zip(asked.ids, asked.images, strict=True))  # a sample submission may ask for an image twice
     tested = whole_images(list(once), list(once.values()))
     items = whole_images(train.ids + tested.ids, train.images + tested.images, reader=train.reader)
     if twice := set(train.ids) & set(tested.ids):
-        raise DataError(f"{data}: id '{min(twice)}' is that of a training image and of a test image ({len(twice)} "
+        raise DataError(f"{folder}: id '{min(twice)}' is that of a training image and of a test image ({len(twice)} "
                         "are); a table of groups holds an id once, so leave --test out")
     with stage_bars() as report:
         found = group_images(items, distance, embedder, report)
