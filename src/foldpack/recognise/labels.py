@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from foldpack.recognise.download.cells import (
     are_numbers,
+    are_ranked,
     are_run_lengths,
     are_whole,
     are_zeros_and_ones,
@@ -99,9 +100,7 @@ def column_labels(about: Context, column: str) -> LabelsConfig:
         return text_boxes(about, column, order)
     values, counts = filled(cells), Counter(filled(cells))
     separator = label_separator(cells)
-    several = {len(cell.split()) for cell in filled(answers)[:200]}
-    ranked = len(several) == 1 and several != {1} and all(word in counts for word in filled(answers)[0].split())
-    if ranked and separator is None:
+    if separator is None and are_ranked(answers, counts):
         return identity_labels(column, counts, filled(answers)[0].split(), findings)
     if separator is not None:
         how = "white space" if separator[0] is None else f"'{separator[0]}'"
@@ -255,7 +254,8 @@ def mask_labels(about: Context, column: str) -> MaskLabels:
     others += [name for name in columns if re.search("class", name, re.IGNORECASE) and name not in [*others, column]]
     label = others[0] if others and len(set(ids)) < len(ids) else None
     named = len(set(zip(ids, columns[label], strict=True))) == len(ids) if label else True
-    complete = label is None or len(set(Counter(ids).values())) == 1 and named
+    counts = Counter(Counter(ids).values())  # a long table was read in parts: items at their ends have fewer rows
+    complete = label is None or named and max(counts.values()) > 0.95 * counts.total()
     rows = "" if label is None else f", a row an image and '{label}'" if complete else f", a row an object of '{label}'"
     findings.recognise("labels", f"masks as run lengths in '{column}'", f"pairs of start and length{rows}")
     findings.guess("labels", "pixels are counted down the columns", "nearly all count so; look at the masks")

@@ -15,6 +15,7 @@ from foldpack.data.runs import Run, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import DataError
 from foldpack.metrics.plugin import find_metric
+from foldpack.predict.views import cost_of_views
 from foldpack.search.cells.cells import Cells, Kind
 from foldpack.search.checks.chance import check_chance
 from foldpack.search.checks.lint import absent_notes, duplicate_notes, score_notes
@@ -196,7 +197,8 @@ def limit_hours(asked: RunSearch) -> float:
 
 def run_options(runs: list[Run], asked: RunSearch) -> SearchOptions:
     """The options of the array search, with each run's measured cost."""
-    costs = [MemberCost(run.meta.seconds_per_image, len(run.meta.folds), len(run.meta.views)) for run in runs]
+    costs = [MemberCost(run.meta.seconds_per_image, len(run.meta.folds), cost_of_views(run.meta.views, run.meta))
+             for run in runs]
     machine = Machine(asked.images or ORDER_IMAGES, asked.device_factor, asked.devices)
     limit = limit_hours(asked) if asked.images else None
     return replace(asked.options, costs=costs, machine=machine, limit_hours=limit,
