@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.kernel_half import kernel_half
+from foldpack.competitions.registry import COMPETITIONS
 from foldpack.ensemble.level2 import open_level2
 from foldpack.kernel.main import run_kernel
 from foldpack.kernel.start import begin_kernel
@@ -20,5 +21,5 @@ def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code."""
-    return run_kernel(spec, keys, argv, TASKS, get_competition(spec["competition"]), views_of_spec(spec),
+    return run_kernel(spec, keys, argv, TASKS, kernel_half(COMPETITIONS[spec["competition"]]), views_of_spec(spec),
                       level2=open_level2)
