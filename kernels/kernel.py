@@ -1,4 +1,7 @@
-"""The entry with all tasks and competitions, for `foldpack check`. A deploy writes one with what its ensemble names."""
+"""The entry with all tasks, competitions and readers, for `foldpack check`.
+
+A deploy writes one with what its ensemble names.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,18 @@ from typing import Any
 
 from foldpack.competitions.kernel_half import kernel_half
 from foldpack.competitions.registry import COMPETITIONS
+from foldpack.data.readers.bson_documents import BsonReader
+from foldpack.data.readers.dicom import DicomReader
+from foldpack.data.readers.json_records import JsonReader
+from foldpack.data.readers.numpy_files import NumpyReader
+from foldpack.data.readers.tiff import TiffReader
 from foldpack.ensemble.level2 import open_level2
 from foldpack.kernel.main import run_kernel
 from foldpack.kernel.start import begin_kernel
 from foldpack.predict.views import views_of_spec
 from foldpack.tasks.registry import TASKS
+
+READERS_TO_CHECK = (BsonReader, DicomReader, JsonReader, NumpyReader, TiffReader)  # beside the default
 
 
 def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:

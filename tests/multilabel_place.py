@@ -9,9 +9,10 @@ import pandas as pd
 from PIL import Image
 from small_house import tiny_config
 
-from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+from foldpack.commands.recipe import make_recipe_folds
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import write_spec
+from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 from foldpack.train.run import train_run
 
 CLASSES = ["7", "10", "3"]  # in the order of labels.csv

@@ -119,7 +119,7 @@ def objects(made: Made) -> pd.DataFrame:
             mask = box_mask([box], 64, 80)
             seen = mask if split == "train" else mask[grid[:, None] * 64 // 128, grid * 80 // 128]
             rows[split].append({"ImageId": item, "EncodedPixels": run_lengths(seen), "Height": 64, "Width": 80,
-                                "ClassId": f"{10 * k}{'_28_77' if k == 0 and number % 3 == 0 else ''}"})
+                                "ClassId": f"{10 * k}{'_28_77' if k == number % 3 == 0 and split == 'train' else ''}"})
     made.table("train.csv", rows["train"])
     perfect = pd.DataFrame(rows["test"])[["ImageId", "EncodedPixels", "ClassId"]]
     first = perfect.drop_duplicates("ImageId")

@@ -15,7 +15,7 @@ import pandas as pd
 import typer
 from view_arrays import predict_logits
 
-from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+from foldpack.commands.recipe import make_recipe_folds
 from foldpack.competitions.adapters import get_competition
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.geometry import CanvasKind
@@ -29,6 +29,7 @@ from foldpack.predict.device import pick_device
 from foldpack.search.report.report import report_lines
 from foldpack.search.runs import RunSearch, member_of, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, spec_to_dict, write_spec
+from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 from foldpack.settings.run import RunConfig, parse_config
 from foldpack.settings.stages import ScoreBlend
 from foldpack.train.run import train_run

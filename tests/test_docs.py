@@ -25,7 +25,8 @@ CONFIGURATION = "docs/configuration.md"
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
 NEEDED = "needed"
 SETTINGS = {"Boxes": "settings/outputs.py", "RunConfig": "settings/run.py", "NetConfig": "settings/network.py",
-            "RecipeConfig": "commands/recipe.py",
+            "ProjectConfig": "settings/project.py",
+            "RecipeConfig": "settings/recipe.py",
             "EnsembleSpec": "settings/ensemble.py", "StageSpec": "settings/stages.py",
             "FilesSpec": "settings/file_members.py", "NamedOutputs": "settings/outputs.py"}
 # What is one of several kinds, and the section that has them.
@@ -244,7 +245,7 @@ def documented_keys(title: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("name", "title"), [("RunConfig", "A run"), ("RecipeConfig", "A recipe"),
-                                             ("EnsembleSpec", "An ensemble")])
+                                             ("EnsembleSpec", "An ensemble"), ("ProjectConfig", "A project")])
 def test_every_settings_key_is_documented_with_its_default(name: str, title: str) -> None:
     documented = {key: cell if cell == NEEDED else load_strict(f"x: {cell}", CONFIGURATION)["x"]
                   for key, cell in documented_keys(title).items()}

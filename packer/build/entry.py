@@ -72,7 +72,8 @@ def adapter_part(name: str, project: Path) -> Part:
     if is_competition_file(name) and (Path(name).is_absolute() or ".." in Path(name).parts):
         raise PackError(f"competition {name}: it must lie in the project's folder, {project}, so that the kernel can be "
                         "verified; name it from there")
-    return object_part(kernel_half(get_competition(name, project).config.model_dump()))
+    competition = get_competition(name, project)
+    return object_part(kernel_half(competition.config.model_dump(), competition.reader))
 
 
 def view_part(view: View) -> Part:

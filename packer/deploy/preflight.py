@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from foldpack.competitions.adapters import find_adapter
+from foldpack.competitions.adapters import answer_form, find_adapter
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
 from foldpack.metrics.answers import answer_of, answer_problem
@@ -113,9 +113,13 @@ def check_accelerator(name: str) -> Iterator[Finding]:
 
 
 def check_words(spec: EnsembleSpec) -> Iterator[Finding]:
-    """The competition and the views are those that kernels know."""
+    """The competition and the views are those that kernels know, and what is decided is what it asks for."""
     try:
-        find_adapter(spec.competition)
+        form, kind = answer_form(find_adapter(spec.competition)), spec.last.decision.kind
+        if form is not None and kind not in form.decisions:
+            yield Finding("error", f"stage '{spec.last.name}' decides '{kind}', but competition '{spec.competition}' "
+                          f"asks for an answer of kind '{form.answer.kind}'; allowed decisions: "
+                          f"{', '.join(form.decisions)}", "search again")
         for member in spec.members:
             require_views(member.views)
     except FoldpackError as failure:

@@ -20,8 +20,8 @@ from packer.image.image import Image, kaggle_image
 IMAGE_PYTHON = (3, 12)
 # What kernels may import; a test sees to it that those of the project need nothing else. All else comes with these.
 KERNEL_PACKAGES = (
-    "cryptography", "lightgbm", "numpy", "opencv-python-headless", "pandas", "pillow", "pydantic", "pyyaml",
-    "safetensors", "scikit-learn", "scipy", "timm", "torch", "torchvision", "xgboost",
+    "cryptography", "lightgbm", "numpy", "opencv-python-headless", "pandas", "pillow", "pydantic", "pydicom",
+    "pymongo", "pyyaml", "safetensors", "scikit-learn", "scipy", "tifffile", "timm", "torch", "torchvision", "xgboost",
 )
 MARK = "foldpack-image"  # a file in a finished environment
 

@@ -12,22 +12,14 @@ from made_competition import competition_of, write_files
 from PIL import Image
 
 from foldpack.commands.main import app as foldpack
-from foldpack.commands.recipe import (
-    FoldsConfig,
-    RecipeConfig,
-    RecipeError,
-    make_recipe_folds,
-    read_groups,
-    read_recipe,
-    run_recipe,
-    run_step,
-)
+from foldpack.commands.recipe import RecipeError, make_recipe_folds, read_groups, run_recipe, run_step
 from foldpack.commands.run_app import run_app
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
 from foldpack.settings.competition import competition_text
+from foldpack.settings.recipe import FoldsConfig, RecipeConfig, read_recipe
 from foldpack.settings.run import ConfigError
 
 SUBJECTS = [row // 2 for row in range(80)]

@@ -83,8 +83,8 @@ def test_the_metric_of_a_competition_file_is_looked_up_when_it_is_read(project: 
 
 def test_a_search_refuses_a_metric_that_the_answer_has_not(project: Path) -> None:
     (project / "competition.yml").write_text(competition_text(parse_competition(PLAIN, "competition.yml")))
-    require_form_fits(get_metric("macro_f1"), "competition.yml")
+    require_form_fits(get_metric("macro_f1"), find_adapter("competition.yml"))
     line = ("^competition 'birds': metric 'auc' scores probabilities, and an answer of kind 'class' has none; set "
             "answer.kind to probability or probabilities, or the metric to one of: accuracy, error, macro_f1, map1")
     with pytest.raises(DataError, match=line):
-        require_form_fits(get_metric("auc"), "competition.yml")
+        require_form_fits(get_metric("auc"), find_adapter("competition.yml"))

@@ -56,7 +56,8 @@ def test_an_upright_image_keeps_its_largest_value(tmp_path: Path) -> None:
 def test_few_bits_are_told(largest: list[int], bits: int, levels: int) -> None:
     assert depth_warning(largest) == (
         f"{len(largest)} images have 16 bits a channel but use only {bits} of them (largest value {max(largest):,} of "
-        f"65,535): divided by 257 they keep {levels} of 256 levels; scale them to the full range")
+        f"65,535): divided by 257 they keep {levels} of 256 levels; set the competition's `images.range` to "
+        f"[0, {2 ** bits - 1}]")
 
 
 @pytest.mark.parametrize("largest", [[], [65535], [16384], [100, 40000]])

@@ -40,7 +40,9 @@ class FlatReader:
     grey: int
     package: str = ""
 
-    def require(self) -> None:
+    channels: int = 3
+
+    def prepare(self, images: Sequence[Path]) -> None:
         if self.package:
             raise DataError(f"reader 'flat' needs {self.package}")
 

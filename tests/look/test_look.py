@@ -12,13 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from shapes import make_shape
+from shapes_on_page import BLOCKS
 from typer.testing import CliRunner
 
 from foldpack.commands.main import app
 from foldpack.competitions.digits_source import write_digits
+from foldpack.data.decode import PILLOW
 from foldpack.data.items import whole_images
 from foldpack.look.image_facts import ImageFacts, counted, find_image_facts, spread_rows
 from foldpack.look.label_facts import value_facts
+from foldpack.look.objects import Drawing
 from foldpack.look.pictures import draw_boxes, picture_of, with_mask
 
 
@@ -79,10 +83,10 @@ def test_boxes_and_masks_are_drawn_into_the_picture(tmp_path: Path) -> None:
     laid = np.asarray(with_mask(Image.new("RGB", (40, 40)), mask))
     assert laid[5, 5].tolist() == [12, 82, 76] and not laid[30, 5].any()
     path = save(tmp_path / "wide.png", (80, 40))
-    picture = pixels_of(picture_of(path, np.array([[0, 0, 40, 40]])))
+    picture = pixels_of(picture_of(path, Drawing(np.array([[0, 0, 40, 40]]), np.array([0])), PILLOW))
     assert picture.shape == (160, 320, 3)
     assert abs(picture[80, 159].astype(int) - (0xE4, 0x57, 0x2E)).max() < 60  # the right edge
-    assert picture_of(tmp_path / "gone.png") == ""
+    assert picture_of(tmp_path / "gone.png", Drawing(), PILLOW) == ""
 
 
 def test_the_command_prints_and_shows_what_was_understood(digits: Path, tmp_path: Path) -> None:
@@ -112,3 +116,31 @@ def test_what_is_odd_stands_there(digits: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for words in ("1 of 96 training images are not there", "the file is empty", "near-duplicates: 1 of "):
         assert words in done.output and words in text
+
+
+def look_at(shape: str, folder: Path) -> tuple[str, str]:
+    """What `foldpack look` prints of a shape of docs/competitions.md, and the text of its page."""
+    make_shape(shape, folder / "data", train=24, test=12)
+    (folder / "competition.yml").write_text(f"# guess: the metric, by the answer's form\n{BLOCKS[shape]}")
+    arguments = ["--data", str(folder / "data"), "--competition", str(folder / "competition.yml"),
+                 "--out", str(folder / "look.html"), "--items", "4"]
+    done = CliRunner().invoke(app, ["look", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.output, (folder / "look.html").read_text(encoding="utf-8")
+
+
+def test_boxes_and_masks_are_counted_and_drawn(tmp_path: Path) -> None:
+    said, page = look_at("pages", tmp_path / "a")
+    assert "24 images with 0 to 4 boxes" in said and "U+3042 (" in said and page.count("<figure>") == 8
+    assert "asked for" in said and "points, column labels" in said
+    said, page = look_at("objects", tmp_path / "b")
+    assert "24 images with 1 to 3 masks" in said
+    assert page.count("<figure>") == 8
+
+
+def test_groups_and_guesses_stand_there(tmp_path: Path) -> None:
+    said, page = look_at("paired_folders", tmp_path / "a")
+    assert "24 of 72 items, the largest of 3" in said
+    assert "near-duplicates" not in said  # what is nearly the same is one group
+    assert "to be checked: guess: the metric, by the answer's form" in said
+    assert "guess: the metric, by the answer&#39;s form" in page

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from small_house import OWNER, PROJECT, load_entry, only, tiny_config
 
-from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+from foldpack.commands.recipe import make_recipe_folds
 from foldpack.competitions.adapters import get_competition
 from foldpack.competitions.digits_source import digits_score, write_digits
 from foldpack.data.answers import Answers
@@ -28,6 +28,7 @@ from foldpack.search.run_rows import run_reader_of
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from foldpack.settings.outputs import Vectors
+from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 from foldpack.settings.stages import Neighbours, RankingDecision
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import Build, build_kernel

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from foldpack.commands.groups import register as register_groups_command
+from foldpack.commands.init import register as register_init_command
 from foldpack.commands.kaggle import register as register_deploy_commands
 from foldpack.commands.look import register as register_look_command
 from foldpack.commands.packed import register as register_pack_commands
@@ -26,6 +27,7 @@ from foldpack.settings.strict_model import parse_strict
 
 app = typer.Typer(no_args_is_help=True)
 
+register_init_command(app)
 register_search_command(app)
 register_sealed_commands(app)
 register_pack_commands(app)
@@ -73,15 +75,19 @@ def demo(
 
 @app.command()
 def recipe(
-    name: Annotated[str, typer.Argument(help="a folder of configs/ that has a recipe.yml")],
-    data: DataOption,
+    project: Annotated[str, typer.Argument(help="a project's folder, or a folder of configs/ that has a recipe.yml")],
+    data: Annotated[Path | None, typer.Option(help="the competition's folder; default: that of foldpack.yml")] = None,
     work: WorkOption = Path("."),
     keyring: KeyringOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="one tiny network, two folds: does the way work?")] = False,
 ) -> None:
     """Folds, training, search, packing and rehearsal of one recipe. Runs again where it was stopped."""
+    from foldpack.commands.project import choose_recipe
+
+    chosen = choose_recipe(project, data, work, keyring)
     from foldpack.commands.recipe import run_recipe
 
-    result = run_recipe(name, data, work, keyring=keyring)
+    result = run_recipe(chosen.recipe, chosen.data, chosen.work, keyring=chosen.keyring, quick=quick)
     print(f"oof {result.metric} {result.oof:.4f}")
     print(f"submission {result.submission}")
 
@@ -98,7 +104,8 @@ def folds(
     out: Annotated[Path, typer.Option(help="where to write")] = Path("folds.csv"),
 ) -> None:
     """Split the training items: id, fold and the labels of each."""
-    from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+    from foldpack.commands.recipe import make_recipe_folds
+    from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 
     asked = {"kind": kind, "count": count, "seed": seed, "group_column": group_column}
     asked["groups"] = None if groups is None else str(groups)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from foldpack.errors import FoldpackError
+from foldpack.settings.project import PROJECT_FILE, read_project
 
 
 class ProjectError(FoldpackError):
@@ -33,3 +36,38 @@ def clone_folder(name: str) -> Path:
         raise ProjectError(f"{folder}: there is no such folder: this command needs a clone of foldpack, and here it is "
                            f"installed in {tool_source()}")
     return folder
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A recipe to run, with whole paths."""
+
+    recipe: str
+    data: Path
+    work: Path
+    keyring: Path | None
+
+
+def choose_recipe(project: str, data: Path | None, work: Path, keyring: Path | None) -> Chosen:
+    """What `foldpack recipe PROJECT` means: a folder with `foldpack.yml`, which becomes the current folder, or the name
+    of a recipe of the current one. work: `.` is the project's folder.
+
+    Raises ProjectError where no recipe or no data are named.
+    """
+    file = Path(project) / PROJECT_FILE
+    here = Path() / PROJECT_FILE
+    told = read_project(file) if file.is_file() else read_project(here) if here.is_file() else None
+    folder = file.parent.resolve() if file.is_file() else Path.cwd()
+    recipe = project if not file.is_file() else told.recipe if told else None
+    if recipe is None:
+        raise ProjectError(f"{file}: it names no recipe, as of boxes and masks, for which networks come later; write "
+                           "`recipe: NAME`, a folder of configs/, once there is one")
+    if data is None and (told is None or told.data is None):
+        raise ProjectError(f"{file}: there is no such file that names the data; give --data DIR" if told is None else
+                           f"{file if file.is_file() else here}: it names no data; write `data: DIR`, or give "
+                           "--data DIR")
+    found = data.resolve() if data is not None else folder / told.data  # type: ignore[union-attr, operator]
+    wanted = folder if work == Path(".") else work.resolve()
+    chosen = Chosen(recipe, found, wanted, None if keyring is None else keyring.resolve())
+    os.chdir(folder)  # FILE.py and competition.yml are seen from the project, here and in what is started from here
+    return chosen

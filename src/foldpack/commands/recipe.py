@@ -8,25 +8,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
 
+from foldpack.commands.run_app import run_app
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.protocol import Labelled, require_images
 from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, GROUPED_TWINS, make_folds, missing_groups, write_folds
 from foldpack.data.group_file import NO_GROUP, read_group_file
-from foldpack.errors import INTERRUPTED, DataError, FoldpackError, did_you_mean
+from foldpack.errors import INTERRUPTED, DataError, FoldpackError
 from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.settings.ensemble import read_spec
-from foldpack.settings.run import ConfigError, RunConfig, read_config, read_text
-from foldpack.settings.stages import Name
-from foldpack.settings.strict_model import StrictModel, parse_strict
+from foldpack.settings.recipe import RecipeConfig, read_recipe
+from foldpack.settings.run import ConfigError, RunConfig, read_text
 from foldpack.settings.strict_yaml import load_strict
+from foldpack.train.quick import SUFFIX, quick_recipe
 from foldpack.train.run import train_run
 from foldpack.train.targets import training_task
 from packer.rehearse.process import Ran, lay_out_inputs, rehearse
@@ -39,34 +38,6 @@ class RecipeError(FoldpackError):
     """A step of a recipe that failed."""
 
 
-class FoldsConfig(StrictModel):
-    """How a recipe splits its training items."""
-
-    kind: str  # a key of `foldpack.data.folds.FOLD_KINDS`
-    count: Annotated[int, Field(ge=2)]
-    seed: int = 0
-    group_column: str | None = None  # a column of the training CSV
-    groups: str | None = None  # a CSV id,group, such as `foldpack groups` writes; a recipe's lies beside the recipe
-
-    @model_validator(mode="after")
-    def _one_source_of_groups(self) -> FoldsConfig:
-        if self.groups is not None and self.group_column is not None:
-            raise ValueError("groups come from group_column or from groups; give one of them")
-        return self
-
-
-class RecipeConfig(StrictModel):
-    """`configs/<recipe>/recipe.yml`."""
-
-    name: Name
-    competition: str
-    slug: Name | None = None  # the competition on Kaggle; default: the adapter's
-    folds: FoldsConfig
-    runs: Annotated[list[str], Field(min_length=1)]  # configurations beside the recipe, without .yml
-    hours: Annotated[float, Field(gt=0)] = 9.0
-    metric: str | None = None  # of the search: a name, or FILE.py:NAME; default: the first run's
-
-
 @dataclass(frozen=True)
 class RecipeResult:
     """Where a recipe ended."""
@@ -75,22 +46,6 @@ class RecipeResult:
     oof: float
     submission: Path
     rehearsal: Ran
-
-
-def read_recipe(configs_folder: Path, name: str) -> tuple[RecipeConfig, list[RunConfig]]:
-    """A recipe and the configurations of its runs. Raises ConfigError, with "did you mean" for an unknown name."""
-    known = sorted(path.parent.name for path in configs_folder.glob("*/recipe.yml"))
-    if name not in known:
-        raise ConfigError(f"unknown recipe '{name}': {did_you_mean(name, known)}; these are in "
-                          f"{configs_folder.resolve()}: run the command in the folder of your project")
-    path = configs_folder / name / "recipe.yml"
-    recipe = parse_strict(RecipeConfig, load_strict(read_text(path), str(path)), path, ConfigError)
-    configs = [read_config(path.parent / f"{run}.yml") for run in recipe.runs]
-    for file, config in zip(recipe.runs, configs, strict=True):
-        if config.competition != recipe.competition or config.run != file:
-            raise ConfigError(f"{path.parent / file}.yml: run '{config.run}' of competition '{config.competition}'; "
-                              f"expected run '{file}' of '{recipe.competition}'")
-    return recipe, configs
 
 
 def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) -> str:
@@ -151,16 +106,20 @@ def read_groups(labelled: Labelled, column: str, say: Say = print) -> list[str]:
 
 
 def run_recipe(
-    name: str, data: Path, work: Path, say: Say = print, keyring: Path | None = None, configs_folder: Path | None = None
+    name: str, data: Path, work: Path, say: Say = print, keyring: Path | None = None,
+    configs_folder: Path | None = None, quick: bool = False,
 ) -> RecipeResult:
     """Everything from images to a rehearsed kernel, below `work`. Finished folds of a run are not trained again.
 
     data: the competition's folder; keyring: where the keys of the sealed weights go, by default the user's own;
-    configs_folder: that of the recipes, `configs/` by default. Raises FoldpackError.
+    configs_folder: that of the recipes, `configs/` by default; quick: one tiny network on two folds, below
+    `work/quick`, only to see that the whole way works. Raises FoldpackError.
     """
     started = time.monotonic()
     configs_folder, work = configs_folder or Path("configs"), work.resolve()
     recipe, configs = read_recipe(configs_folder, name)
+    if quick:
+        (recipe, configs), work = quick_recipe(recipe, configs[0]), work / SUFFIX
     metric = search_metric(configs_folder / name, recipe, configs)
     folds_csv = work / "folds" / f"{recipe.name}.csv"
     make_recipe_folds(recipe, data, folds_csv, say, configs_folder / name)
@@ -170,8 +129,9 @@ def run_recipe(
     settings = ["--hours", str(recipe.hours), "--slug", slug, "--metric", metric]
     ring = [] if keyring is None else ["--keyring", str(keyring)]
     runs, ensembles = ["--runs", str(work / "runs")], work / "ensembles"
-    run_step([*FOLDPACK, "search", recipe.name, *recipe.runs, *settings, *runs, "--out", str(ensembles)])
-    run_step([*FOLDPACK, "deploy", str(ensembles / f"{recipe.name}.yml"), "--dry-run", *runs,
+    step = run_inside if quick else run_step
+    step([*FOLDPACK, "search", recipe.name, *recipe.runs, *settings, *runs, "--out", str(ensembles)])
+    step([*FOLDPACK, "deploy", str(ensembles / f"{recipe.name}.yml"), "--dry-run", *runs,
               "--build", str(work / "build"), *ring])
     build = work / "build" / recipe.name
     rehearsal = rehearse_competition(build, recipe.name, slug, data)
@@ -202,8 +162,19 @@ def read_dataset_slug(folder: Path) -> str:
 def run_step(arguments: list[str]) -> None:
     """Run a command as a user would, in a process of its own. arguments: of Python. Raises RecipeError with its exit
     code."""
-    done = subprocess.run([sys.executable, *arguments])
-    if done.returncode == INTERRUPTED:
+    judge_step(arguments, subprocess.run([sys.executable, *arguments]).returncode)
+
+
+def run_inside(arguments: list[str]) -> None:
+    """The same in this process, which has imported what takes seconds."""
+    from foldpack.commands.main import app
+
+    judge_step(arguments, run_app(app, arguments[len(FOLDPACK) :]))
+
+
+def judge_step(arguments: list[str], code: int) -> None:
+    """Raises RecipeError for a command that did not end well, KeyboardInterrupt for one that was stopped."""
+    if code == INTERRUPTED:
         raise KeyboardInterrupt
-    if done.returncode != 0:
-        raise RecipeError(f"{' '.join(arguments)} ended with exit code {done.returncode}; see above")
+    if code != 0:
+        raise RecipeError(f"{' '.join(arguments)} ended with exit code {code}; see above")

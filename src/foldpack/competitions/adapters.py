@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from foldpack.competitions.answers.form import Form
+from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.protocol import Competition
 from foldpack.competitions.registry import COMPETITIONS
 from foldpack.competitions.training_items import TrainableCompetition, make_competition
@@ -41,6 +43,11 @@ def get_competition(name: str, project: Path = Path()) -> TrainableCompetition:
     except FoldpackError as failure:
         raise ConfigError(f"{name}: {failure}") from None
     return make_competition(config)
+
+
+def answer_form(competition: Competition) -> Form | None:
+    """How a competition wants to be answered, where a file tells of it; None: only its own code knows."""
+    return competition.form if isinstance(competition, DeclaredCompetition) else None
 
 
 def is_competition_file(name: str) -> bool:

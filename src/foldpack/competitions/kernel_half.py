@@ -11,6 +11,8 @@ from foldpack.competitions.answers.registry import form_of
 from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.item_rules import ItemRules
 from foldpack.competitions.sources.registry import SOURCES
+from foldpack.data.decode import PILLOW
+from foldpack.data.readers.protocol import Reader
 from foldpack.errors import DataError
 from foldpack.settings.answer_forms import AnswerConfig
 from foldpack.settings.item_sources import ItemsConfig
@@ -18,11 +20,12 @@ from foldpack.settings.item_sources import ItemsConfig
 IN_ONE_FILE = ("json", "bson")  # readers of files that hold many images
 
 
-def kernel_half(settings: Mapping[str, Any]) -> DeclaredCompetition:
-    """The adapter without training items. settings: a `CompetitionConfig`, as plain data that was checked."""
+def kernel_half(settings: Mapping[str, Any], reader: Reader = PILLOW) -> DeclaredCompetition:
+    """The adapter without training items. settings: a `CompetitionConfig`, as plain data that was checked; reader: of
+    its test images."""
     form = form_of(TypeAdapter(AnswerConfig).validate_python(settings["answer"]))
     train, test = (item_rules(settings, split) for split in ("train", "test"))
-    return DeclaredCompetition(settings["name"], settings["slug"], form, test, test.folder != train.folder)
+    return DeclaredCompetition(settings["name"], settings["slug"], form, test, test.folder != train.folder, reader)
 
 
 def item_rules(settings: Mapping[str, Any], split: str) -> ItemRules:

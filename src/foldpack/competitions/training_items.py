@@ -11,6 +11,7 @@ from foldpack.competitions.labels.registry import LABELS, label_task
 from foldpack.competitions.labels.truth import Source
 from foldpack.competitions.protocol import Labelled
 from foldpack.data.items import whole_images
+from foldpack.data.readers.registry import make_reader
 from foldpack.errors import DataError
 from foldpack.settings.competition import CompetitionConfig
 
@@ -37,11 +38,13 @@ class TrainableCompetition(DeclaredCompetition):
         group = self.config.train.group
         groups = None if group is None else listed.table.taken(firsts).rendered(group, "train", "group")
         items = whole_images(listed.ids, [root / path for path in listed.paths], [*listed.notes, *truth.notes],
-                             None if listed.answers == listed.ids else listed.answers, self.reader)
+                             None if listed.answers == listed.ids else listed.answers,
+                             make_reader(self.config.images, self.config.train.source))
         return Labelled(listed.table.source, items, truth.targets, truth.classes, truth.labels, columns, truth.none,
                         groups, truth.rows)
 
 
 def make_competition(config: CompetitionConfig) -> TrainableCompetition:
     """The adapter of a `competition.yml`. Raises DataError for training items of the sample submission."""
-    return TrainableCompetition(**vars(kernel_half(config.model_dump())), config=config)
+    half = kernel_half(config.model_dump(), make_reader(config.images, config.test.source))
+    return TrainableCompetition(**vars(half), config=config)

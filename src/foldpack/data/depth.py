@@ -30,4 +30,5 @@ def depth_warning(largest: Collection[int]) -> str:
     if bits > FEW_BITS:
         return ""
     return (f"{len(largest)} images have 16 bits a channel but use only {bits} of them (largest value {top:,} of "
-            f"65,535): divided by 257 they keep {round(top / 257) + 1} of 256 levels; scale them to the full range")
+            f"65,535): divided by 257 they keep {round(top / 257) + 1} of 256 levels; set the competition's "
+            f"`images.range` to [0, {2 ** bits - 1}]")

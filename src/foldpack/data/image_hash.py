@@ -30,7 +30,7 @@ def hash_images(paths: list[Path], reader: Reader, threads: int,
     report: gets the share done. Raises DataError when imagehash is missing, or what the reader needs.
     """
     image_hash = _load_phash()
-    reader.require()
+    reader.prepare(paths)
 
     def hash_one(path: Path) -> tuple[np.ndarray, str]:
         decoded = decode_item(path, [DECODED], reader)

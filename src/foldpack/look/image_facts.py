@@ -18,7 +18,7 @@ from foldpack.data.geometry import CanvasKind
 from foldpack.data.image_place import image_file
 from foldpack.data.items import Items
 
-LOOKED_AT = CanvasKind(64)
+LOOKED_AT_SIDE = 64
 AT_ONCE = 256  # images in flight
 
 
@@ -58,22 +58,24 @@ def spread_rows(count: int, most: int) -> list[int]:
     return sorted({round(float(place)) for place in np.linspace(0, count - 1, min(count, most))}) if count else []
 
 
-def find_image_facts(items: Items, most: int, report: Callable[[float], None] = lambda share: None) -> ImageFacts:
-    """Look at no more than `most` of the images of some items, evenly spread. report: gets the share done.
+def find_image_facts(items: Items, most: int, report: Callable[[float], None] = lambda share: None,
+                     channels: int = 3) -> ImageFacts:
+    """Look at no more than `most` of the images of some items, evenly spread. report: gets the share done; channels:
+    that networks get.
 
     Raises DataError where a package is missing that the items' reader needs.
     """
-    items.reader.require()
+    items.reader.prepare(items.images)
     paths = list(dict.fromkeys(items.images))
     there = [path for path in paths if image_file(path)]
     missing = [str(path) for path in paths if not image_file(path)]
     chosen = [there[row] for row in spread_rows(len(there), most)]
     facts = ImageFacts(len(paths), missing, chosen)
-    deep: list[int] = []
+    deep, kind = list[int](), CanvasKind(LOOKED_AT_SIDE, channels=channels)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(chosen), AT_ONCE):
             part = chosen[start : start + AT_ONCE]
-            decoded = pool.map(lambda path: decode_item(path, [LOOKED_AT], items.reader), part)
+            decoded = pool.map(lambda path: decode_item(path, [kind], items.reader), part)
             deep += [each.largest for path, each in zip(part, decoded, strict=True) if note(facts, path, each)]
             report(min(1.0, (start + AT_ONCE) / len(chosen)))
     warning = depth_warning([largest for largest in deep if largest >= 0])

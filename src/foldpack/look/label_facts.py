@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from foldpack.competitions.protocol import Labelled
+from foldpack.look.objects import object_counts, object_notes, object_texts
 
 RARE = 5  # a class of fewer items cannot be in every fold of five
 BINS = 10  # of the values' spread
@@ -20,10 +21,14 @@ class LabelFacts:
     kind: str  # in words
     counts: list[tuple[str, int]]
     notes: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)  # what a competitor should not overlook
 
 
 def find_label_facts(labelled: Labelled) -> LabelFacts:
     """What stands in the labels of a competition."""
+    if labelled.rows is not None:
+        kind = "boxes" if "box" in labelled.rows.columns else "masks"
+        return LabelFacts(kind, object_counts(labelled, labelled.rows), object_notes(labelled.rows))
     if labelled.targets.dtype.kind == "f":
         return value_facts(labelled.targets, labelled.classes)
     if labelled.targets.ndim == 2:
@@ -34,17 +39,17 @@ def find_label_facts(labelled: Labelled) -> LabelFacts:
     return facts_of_counts(kind, labelled, np.bincount(labelled.targets, minlength=len(labelled.classes)), [])
 
 
-def facts_of_counts(kind: str, labelled: Labelled, counts: np.ndarray, notes: list[str]) -> LabelFacts:
+def facts_of_counts(kind: str, labelled: Labelled, counts: np.ndarray, odd: list[str]) -> LabelFacts:
     """Classes with their counts, and what is odd about them. counts: (C,) int."""
     pairs = list(zip(labelled.classes, counts.tolist(), strict=True))
     nowhere = [name for name, count in pairs if count == 0]
     rare = [name for name, count in pairs if 0 < count < RARE]
-    notes = list(notes)
+    odd = list(odd)
     if nowhere:
-        notes.append(f"{len(nowhere)} of {len(pairs)} classes are on no training item, such as '{nowhere[0]}'")
+        odd.append(f"{len(nowhere)} of {len(pairs)} classes are on no training item, such as '{nowhere[0]}'")
     if rare:
-        notes.append(f"{len(rare)} of {len(pairs)} classes have fewer than {RARE} items, such as '{rare[0]}'")
-    return LabelFacts(kind, pairs, notes)
+        odd.append(f"{len(rare)} of {len(pairs)} classes have fewer than {RARE} items, such as '{rare[0]}'")
+    return LabelFacts(kind, pairs, odd=odd)
 
 
 def value_facts(values: np.ndarray, names: list[str]) -> LabelFacts:
@@ -60,6 +65,8 @@ def value_facts(values: np.ndarray, names: list[str]) -> LabelFacts:
 
 def label_texts(labelled: Labelled, row: int) -> list[str]:
     """What is known of one item, as people write it."""
+    if labelled.rows is not None:
+        return object_texts(labelled, labelled.rows, row)
     if len(labelled.labels) == 1:
         return [next(iter(labelled.labels.values()))[row] or "(none)"]
     if labelled.targets.dtype.kind == "f":

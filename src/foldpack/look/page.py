@@ -27,7 +27,7 @@ class Card:
 def fact_rows(survey: Survey) -> list[tuple[str, str]]:
     """What was understood: name and value."""
     train, test = survey.items
-    rows = [("training items", str(train)), ("test items", str(test)), ("groups", survey.groups)]
+    rows = [("training items", train), ("test items", test), ("groups", survey.groups)]
     for what, facts in (("training", survey.train), ("test", survey.test)):
         rows += [(f"{what} images", image_text(facts)), (f"{what} sizes", facts.size_text),
                  (f"{what} formats", counted(facts.modes))]
@@ -64,6 +64,8 @@ def survey_lines(survey: Survey) -> list[str]:
     shown = ", ".join(f"{name} ({count})" for name, count in counts[:TERMINAL_CLASSES])
     more = f" and {len(counts) - TERMINAL_CLASSES} more" if len(counts) > TERMINAL_CLASSES else ""
     lines.append(f"  {'labels':<{width}}  {survey.labels.kind}: {shown}{more}")
+    lines += [f"  {'':<{width}}  {note}" for note in survey.labels.notes]
+    lines += [f"  {'asked for':<{width}}  {survey.asked}"] if survey.asked else []
     for each in survey.shown:
         lines.append(f"  {'item':<{width}}  {each.item}: {', '.join(each.texts)}")
     lines += [f"warning: {line}" for line in survey.warnings]

@@ -9,33 +9,34 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from foldpack.data.decode import PILLOW, decode_item
+from foldpack.data.decode import decode_item
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.readers.protocol import Reader
+from foldpack.look.objects import Drawing
 from foldpack.settings.network import Geometry
 
 SIDE = 320  # pixels, of the longer side
-SHOWN = CanvasKind(SIDE, geometry=Geometry(kind="long"))
+LONG = Geometry(kind="long")
 COLOURS = ("#e4572e", "#17a398", "#f3a712", "#5b5fd6", "#c2185b", "#3b8b3b", "#00838f", "#8d6e63")
 
 
-def picture_of(path: Path, boxes: np.ndarray | None = None, labels: np.ndarray | None = None,
-               mask: np.ndarray | None = None, reader: Reader = PILLOW) -> str:
+def picture_of(path: Path, drawing: Drawing, reader: Reader, channels: int = 3) -> str:
     """A data URI of one image, small, as networks see it: upright, 8 bits; "" for one that cannot be decoded.
 
-    boxes: (k, 4) xyxy in pixels of the upright file, drawn in a colour a label; labels: (k,) int; mask: (H, W) int of
-    the upright file, 0 for none, laid over in a colour a number.
+    drawing: what is drawn in, a frame a box and a veil a mask, in a colour a class; channels: that networks get. Of
+    other numbers than 1 and 3 the first is shown, of 4 and more the first three.
     """
-    decoded = decode_item(path, [SHOWN], reader)
+    kind = CanvasKind(SIDE, geometry=LONG, channels=channels)
+    decoded = decode_item(path, [kind], reader)
     if decoded.state == "fallback":
         return ""
-    image = Image.fromarray(decoded.pixels[SHOWN])
-    if mask is not None:
-        image = with_mask(image, mask)
-    if boxes is not None:
+    pixels = decoded.pixels[kind]
+    image = Image.fromarray(pixels[..., :3] if channels >= 3 else pixels[..., 0]).convert("RGB")
+    if drawing.mask is not None:
+        image = with_mask(image, drawing.mask)
+    if drawing.boxes is not None and drawing.labels is not None:
         height, width = decoded.size
-        scale = np.array([image.width / width, image.height / height] * 2)
-        draw_boxes(image, boxes * scale, labels if labels is not None else np.zeros(len(boxes), dtype=int))
+        draw_boxes(image, drawing.boxes * np.array([image.width / width, image.height / height] * 2), drawing.labels)
     return data_uri(image)
 
 

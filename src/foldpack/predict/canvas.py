@@ -62,7 +62,7 @@ class CanvasSet:
 
         Raises DataError where a package is missing that the items' reader needs.
         """
-        self.items.reader.require()
+        self.items.reader.prepare(self.items.images)
         self._started = self._clock()
         for _ in range(max(1, min(threads, len(self.items)))):
             self._add_thread()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from foldpack.recognise.cells import are_numbers, are_whole, are_zeros_and_ones, filled, fits_order
+from foldpack.recognise.download.cells import are_numbers, are_whole, are_zeros_and_ones, filled, fits_order
+from foldpack.recognise.download.sample import Sample, shown
 from foldpack.recognise.findings import Findings, RecognitionError
-from foldpack.recognise.sample import Sample, shown
 from foldpack.settings.answer_forms import (
     AnswerConfig,
     BoxesAnswer,

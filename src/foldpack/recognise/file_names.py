@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from foldpack.recognise.download.listing import Listing, still_packed
+from foldpack.recognise.download.places import Place
 from foldpack.recognise.findings import Findings, RecognitionError
-from foldpack.recognise.listing import Listing, still_packed
-from foldpack.recognise.places import Place
 from foldpack.settings.item_sources import FilesSource, ItemsConfig
 
 NUMBERED = re.compile(r"(.*?)([._-]*)(\d+)")

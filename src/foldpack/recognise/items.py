@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from foldpack.recognise.download.heads import Head
+from foldpack.recognise.download.listing import Listing, still_packed
+from foldpack.recognise.download.places import Place, find_place
+from foldpack.recognise.download.sample import Sample, shown
 from foldpack.recognise.findings import Findings, RecognitionError
-from foldpack.recognise.heads import Head
-from foldpack.recognise.listing import Listing, still_packed
-from foldpack.recognise.places import Place, find_place
-from foldpack.recognise.sample import Sample, shown
 from foldpack.settings.item_sources import BsonSource, CocoSource, ItemsConfig, ItemSource, SampleSource
 
 TRAIN = re.compile(r"train|label|annot", re.IGNORECASE)

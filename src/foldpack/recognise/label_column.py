@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from foldpack.recognise.cells import DATE, are_numbers, are_run_lengths, filled
+from foldpack.recognise.download.cells import DATE, are_numbers, are_run_lengths, filled
+from foldpack.recognise.download.heads import Head
+from foldpack.recognise.download.sample import Sample
 from foldpack.recognise.findings import Findings, RecognitionError
-from foldpack.recognise.heads import Head
-from foldpack.recognise.sample import Sample
 
 NAMES = ("label", "labels", "target", "class", "category", "category_id", "class_id", "species", "breed", "diagnosis",
          "y", "id")

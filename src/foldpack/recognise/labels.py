@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from foldpack.recognise.cells import (
+from foldpack.recognise.download.cells import (
     are_numbers,
     are_run_lengths,
     are_whole,
@@ -16,10 +16,10 @@ from foldpack.recognise.cells import (
     first_pixel,
     label_separator,
 )
+from foldpack.recognise.download.heads import Head
+from foldpack.recognise.download.sample import Sample, shown
 from foldpack.recognise.findings import Findings
-from foldpack.recognise.heads import Head
 from foldpack.recognise.label_column import find_label_column
-from foldpack.recognise.sample import Sample, shown
 from foldpack.settings.label_kinds import (
     BoxLabels,
     ClassLabels,

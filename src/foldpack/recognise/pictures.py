@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from foldpack.files import failure_words
+from foldpack.recognise.download.heads import Head
+from foldpack.recognise.download.listing import Listing
 from foldpack.recognise.findings import Findings
-from foldpack.recognise.heads import Head
 from foldpack.recognise.items import Told
-from foldpack.recognise.listing import Listing
 from foldpack.settings.competition import ImagesConfig
 from foldpack.settings.item_sources import BsonSource
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foldpack.recognise.answer import find_answer
-from foldpack.recognise.cells import are_numbers
+from foldpack.recognise.download.cells import are_numbers
+from foldpack.recognise.download.heads import Head, read_heads
+from foldpack.recognise.download.listing import Listing, list_download
+from foldpack.recognise.download.places import parsed_columns
+from foldpack.recognise.download.sample import Sample, find_sample
 from foldpack.recognise.file_names import find_named_files
 from foldpack.recognise.findings import Findings
 from foldpack.recognise.groups import beginning_patterns, find_group
-from foldpack.recognise.heads import Head, read_heads
 from foldpack.recognise.items import Told, answer_template, find_test, find_train, item_id, joined_source, told_by
 from foldpack.recognise.labels import Context, find_labels
-from foldpack.recognise.listing import Listing, list_download
 from foldpack.recognise.metric import find_metric_config
 from foldpack.recognise.pictures import find_pictures
-from foldpack.recognise.places import parsed_columns
-from foldpack.recognise.sample import Sample, find_sample
 from foldpack.settings.competition import CompetitionConfig
 from foldpack.settings.item_sources import BsonSource, CocoSource, ItemsConfig
 from foldpack.settings.label_kinds import ClassLabels, LabelsConfig
@@ -31,10 +31,10 @@ LATER = ("boxes", "masks")  # kinds of labels that no network of ours learns
 class Recognised:
     """What a download is. side: median of the images' longer sides, 0 where it is not known."""
 
+    root: Path  # the download
     config: CompetitionConfig
     findings: Findings
     side: int
-    images: int  # of training items, as far as tables were read
 
     @property
     def can_train(self) -> bool:
@@ -56,16 +56,15 @@ def recognise(root: Path, name: str, slug: str, findings: Findings) -> Recognise
         labels: LabelsConfig = ClassLabels(kind="class", column="label", map=named.map)
         classes = sorted(set(named.map.values()) or named.labels)
         findings.recognise("labels", f"one of {len(classes)} classes", "they stand in the paths")
-        train_items, count = named.items, sum(named.labels.values())
+        train_items = named.items
     else:
         train_items, labels, classes = table_items(listing, heads, told, train, test_items, test, sample, findings)
-        count = train.head.rows
     answer = find_answer(labels, classes, sample, findings)
     pictures = find_pictures(listing, train, test, training_paths(listing, train, test), findings)
     metric = find_metric_config(slug, labels, answer, findings)
     config = CompetitionConfig(name=name, slug=slug, train=train_items, test=test_items, images=pictures.config,
                                labels=labels, answer=answer, metric=metric)
-    return Recognised(config, findings, pictures.side, count)
+    return Recognised(root, config, findings, pictures.side)
 
 
 def table_items(

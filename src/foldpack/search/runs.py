@@ -9,8 +9,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from foldpack.competitions.adapters import find_adapter
-from foldpack.competitions.declared import DeclaredCompetition
+from foldpack.competitions.adapters import answer_form, find_adapter
+from foldpack.competitions.answers.form import Form
+from foldpack.competitions.protocol import Competition
 from foldpack.data.runs import Run, RunMeta, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import DataError
@@ -27,7 +28,7 @@ from foldpack.search.level2.fit import Level2Options, require_level2_fits
 from foldpack.search.level2.step import Level2Source, add_level2
 from foldpack.search.report.report import Report, report_numbers
 from foldpack.search.run_rows import cell_folds, run_cells, run_reader, run_stream
-from foldpack.search.spec_parts import decision_spec, fitted_spec, fuse_spec, metric_spec
+from foldpack.search.spec_parts import asked_decision, decision_spec, fitted_spec, fuse_spec, metric_spec
 from foldpack.search.weights.solvers import in_space
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec
 from foldpack.settings.outputs import Classes
@@ -94,7 +95,8 @@ def search_runs(
     runs = [replace(run, ids=runs[0].ids, groups=runs[0].groups) for run in runs]
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta)
-    require_form_fits(metric, runs[0].meta.competition)
+    competition = find_adapter(runs[0].meta.competition)
+    require_form_fits(metric, competition)
     if asked.level2 is not None and not isinstance(runs[0].meta.outputs, Classes):
         raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
                         "classes; leave --level2 out")
@@ -118,6 +120,8 @@ def search_runs(
         part, level2, more = add_level2(source, found, folds, asked.level2, asked.boosters, progress)
         notes += more
         stopped = not level2  # Ctrl-C, during the choice or in level 2
+        if part is not None:
+            part = part.model_copy(update={"decision": asked_decision(answer_form(competition), part.decision)})
         spec = spec.with_last(level2=[] if part is None else [part])
     elif asked.boosters is not None:
         remove_boosters(asked.boosters)
@@ -252,11 +256,11 @@ def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
                         "with --metric")
 
 
-def require_form_fits(metric: Metric, competition: str) -> None:
+def require_form_fits(metric: Metric, competition: Competition) -> None:
     """Raises DataError for a metric that does not score what the competition's answer has."""
-    adapter = find_adapter(competition)
-    if isinstance(adapter, DeclaredCompetition) and (problem := form_problem(adapter.form.answer.kind, metric)):
-        raise DataError(f"competition '{adapter.name}': {problem}")
+    form = answer_form(competition)
+    if form is not None and (problem := form_problem(form.answer.kind, metric)):
+        raise DataError(f"competition '{competition.name}': {problem}")
 
 
 def with_none(asked: RunSearch, meta: RunMeta) -> RunSearch:
@@ -274,10 +278,14 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
     if meta.embed is not None:
         fuse = Neighbours(**fuse.model_dump(exclude={"kind"}), neighbours=meta.embed.neighbours)
     kind: Kind = "values" if task == "regress" else "exclusive" if meta.outputs.exclusive else "labels"
+    competition = find_adapter(meta.competition)
+    form = answer_form(competition)
+    decision = asked_decision(form, decision_spec(found.metric, kind, found.decision, found.rule))
+    assert decision is not None
     return EnsembleSpec(
         name=name,
         competition=meta.competition,
-        slug=asked.slug or find_adapter(meta.competition).slug,
+        slug=asked.slug or competition.slug,
         metric=metric_spec(found),
         budget=BudgetSpec(hours=asked.hours, margin=asked.margin),
         stages=[StageSpec(
@@ -285,9 +293,9 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
             task=task,
             outputs=meta.outputs,
             members=[member_of(runs[m], float(found.blend.weights[m])) for m in found.used],
-            plan=_plan_spec(runs, found),
+            plan=_plan_spec(runs, found, form),
             fuse=fuse,
-            decision=decision_spec(found.metric, kind, found.decision, found.rule),
+            decision=decision,
         )],
     )
 
@@ -313,19 +321,20 @@ def member_of(run: Run, weight: float) -> MemberSpec:
     )
 
 
-def _plan_spec(runs: list[Run], found: Found) -> PlanSpec:
+def _plan_spec(runs: list[Run], found: Found, form: Form | None) -> PlanSpec:
     units = [UnitSpec(run=runs[unit.member].meta.run, fold=runs[unit.member].meta.folds[unit.fold].fold)
              for unit in found.plan]
-    return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix, found) for prefix in found.prefixes])
+    return PlanSpec(units=units, prefixes=[_prefix_spec(runs, prefix, found, form)
+                                            for prefix in found.prefixes])
 
 
-def _prefix_spec(runs: list[Run], prefix: Prefix, found: Found) -> PrefixSpec:
+def _prefix_spec(runs: list[Run], prefix: Prefix, found: Found, form: Form | None) -> PrefixSpec:
     shares = [ShareSpec(run=runs[m].meta.run, weight=float(weight))
               for m, weight in zip(prefix.members, prefix.blend.weights, strict=True)]
     return PrefixSpec(
         members=shares,
         scale=prefix.blend.scale,
         bias=prefix.blend.bias,
-        decision=fitted_spec(found.metric, prefix.decision, found.rule),
+        decision=asked_decision(form, fitted_spec(found.metric, prefix.decision, found.rule)),
         oof=round(prefix.score, 6),
     )

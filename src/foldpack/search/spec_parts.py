@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from foldpack.competitions.answers.form import Form
 from foldpack.metrics.registry import Metric, known_metric
 from foldpack.search.cells.cells import Kind
 from foldpack.search.decide.decision import Decision, LabelRule
 from foldpack.search.find import Found
 from foldpack.search.weights.solvers import Blend
+from foldpack.settings.answer_forms import ProbabilityAnswer, RankingAnswer
 from foldpack.settings.ensemble import MetricSpec
 from foldpack.settings.stages import (
     ClassDecision,
@@ -54,6 +56,19 @@ def decision_spec(metric: Metric, kind: Kind, fitted: Decision, rule: LabelRule)
     if metric.answer == "class":
         return ClassDecision() if kind == "exclusive" else TWO_CLASSES
     return ValuesDecision() if kind == "values" else ProbsDecision()
+
+
+def asked_decision(form: Form | None, decision: DecisionSpec | None) -> DecisionSpec | None:
+    """The same decision with what the competition's answer says of it: of which class, or how many are ranked.
+
+    form: None where nobody knows. None stays None: a prefix or a level 2 that decides as its stage does.
+    """
+    answer = None if form is None else form.answer
+    if isinstance(answer, ProbabilityAnswer) and isinstance(decision, ProbsDecision):
+        return ProbsDecision(classes=[answer.of])
+    if isinstance(answer, RankingAnswer) and isinstance(decision, RankingDecision):
+        return decision.model_copy(update={"k": answer.k})
+    return decision
 
 
 def fitted_spec(metric: Metric, fitted: Decision, rule: LabelRule) -> DecisionSpec | None:

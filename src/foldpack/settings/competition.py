@@ -34,6 +34,10 @@ class ImagesConfig(StrictModel):
                 raise ValueError(f"reader '{self.reader}' does not read {name}")
         if self.reader == "json" and (self.arrays is None or self.shape is None or self.range is None):
             raise ValueError("reader 'json' needs arrays, shape and range")
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError(f"range {self.range}: the first, which becomes black, must be below the second")
+        if isinstance(self.window, list) and self.window[1] < 1:
+            raise ValueError(f"window {self.window}: centre and width, and the width is at least 1")
         if self.window is not None and self.range is not None:
             raise ValueError("range and window say the same; give one of them")
         return self

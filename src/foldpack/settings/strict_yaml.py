@@ -211,3 +211,9 @@ def dump_strict(data: object) -> str:
     for problem in plain_problems(data, "top"):
         raise YamlError(problem)
     return yaml.dump(data, Dumper=YamlWriter, sort_keys=False, allow_unicode=True, width=YAML_WIDTH)
+
+
+def dump_block(data: dict[str, object]) -> str:
+    """As `dump_strict`, each key of the top on a line of its own, however short the whole is."""
+    parts = [dump_strict({key: value}) for key, value in data.items()]
+    return "".join(f"{part.strip()[1:-1]}\n" if part.startswith("{") else part for part in parts)

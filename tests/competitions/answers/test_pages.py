@@ -180,7 +180,7 @@ def faults_of(answer: AnswerForm, text: str, tmp_path: Path, sample: str = "", k
     (CORNERS, "7 0.5 5 1 4 2", "has '7 0.5 5 1 4 2': x_min 5 is not below x_max 4; a box goes from x_min to x_max"),
     (CORNERS, "7 0.5 1 2 4 2", "has '7 0.5 1 2 4 2': y_min 2 is not below y_max 2; a box goes from y_min to y_max"),
     (CORNERS, "7 high 1 2 4 3", "has '7 high 1 2 4 3': score is 'high'; allowed: a finite number"),
-    (CORNERS, "dog 0.5 1 2 4 3", "has 'dog 0.5 1 2 4 3': 'dog' is no class; allowed: cat, 7"),
+    (CORNERS, "dog 0.5 1 2 4 3", "has 'dog 0.5 1 2 4 3': 'dog' is no class; allowed: cat, 7, 14"),
     (CORNERS, "7 0.5 1 2 21 3", "has '7 0.5 1 2 21 3': x_max is 21; allowed: from 0 to 20, the width of the image"),
     (CORNERS, "", "is empty; allowed: label score x_min y_min x_max y_max for each, or '14 1 0 0 1 1' for none"),
     (SIDES, "0.5 1 1 0 3", "has '0.5 1 1 0 3': width is 0; allowed: above 0"),

@@ -12,11 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_competition import competition_of
 from small_house import House
 
 from foldpack.keyring.keyring import Keyring
+from foldpack.settings.competition import competition_text
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
-from foldpack.settings.stages import ClassDecision, LabelsDecision
+from foldpack.settings.stages import ClassDecision, LabelsDecision, ProbsDecision
 from packer.build.kernel_folder import Build
 from packer.build.stage import SealedStore
 from packer.deploy.hours import predict_hours
@@ -33,6 +35,7 @@ from packer.deploy.preflight import (
     check_names,
     check_size,
     check_sources,
+    check_words,
     stop_on_errors,
 )
 from packer.image.image import Image, kaggle_image
@@ -125,6 +128,18 @@ def test_a_promised_score_is_that_of_what_is_handed_in(house: House, metric: dic
     spec = house.spec.model_copy(update={"metric": MetricSpec(oof=0.97, **metric)}).with_last(decision=DECISIONS[kind])
     lines = [each.text for each in check_answer(spec)]
     assert (lines == []) if said is None else (len(lines) == 1 and said in lines[0])
+
+
+def test_what_is_decided_is_what_the_competition_asks_for(house: House, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = {"kind": "probability", "id": "id", "column": "label", "of": "1"}
+    (tmp_path / "competition.yml").write_text(competition_text(competition_of(answer=answer).config))
+    spec = house.spec.model_copy(update={"competition": "competition.yml"})
+    assert [each.text for each in check_words(spec)] == [
+        "stage 'classify' decides 'class', but competition 'competition.yml' asks for an answer of kind 'probability'; "
+        "allowed decisions: probs; search again"]
+    assert list(check_words(spec.with_last(decision=ProbsDecision(classes=["1"])))) == []
 
 
 def test_a_deploy_of_an_ensemble_for_auc_is_refused_and_nothing_is_built(house: House, tmp_path: Path) -> None:

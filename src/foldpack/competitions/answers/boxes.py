@@ -71,14 +71,20 @@ class BoxesForm(Form):
 
     def rule(self, known: Known) -> CellRule:
         """See `Form`."""
-        return lambda cell: self.problem(cell, told_names(known.classes, self.answer.map), None)
+        return lambda cell: self.problem(cell, self.told(known), None)
 
     def faults(self, table: AnswerTable, known: Known) -> Iterator[Fault]:
         """See `Form`."""
-        classes = told_names(known.classes, self.answer.map)
+        classes = self.told(known)
         for number, (item, cell) in enumerate(zip(table.ids, table.column(self.answer.column), strict=True), 1):
             if said := self.problem(cell, classes, known.sizes.get(item)):
                 yield Fault(f"{self.answer.column} {said}", number, item)
+
+    def told(self, known: Known) -> list[str]:
+        """What the answer calls classes, that of the empty answer among them; () where nobody knows them."""
+        names, empty = told_names(known.classes, self.answer.map), self.answer.empty.split()
+        none = empty[self.answer.text.index("label")] if names and empty and "label" in self.answer.text else ""
+        return [*names, none] if none and none not in names else names
 
     def problem(self, cell: str, classes: Sequence[str], size: tuple[int, int] | None) -> str:
         """What is wrong with a cell. classes: () where nobody knows them; size: height and width of the image."""

@@ -26,6 +26,7 @@ from foldpack.data.depth import has_16_bits, largest_value
 from foldpack.data.geometry import CanvasKind, fit_planes, place_image
 from foldpack.data.readers.limits import check_pixels_count, one_big_image, read_image_bytes
 from foldpack.data.readers.protocol import ReadImage
+from foldpack.data.readers.stretch import Span, stretch, stretch_bytes
 
 WHITE = (255, 255, 255)
 ORIENTATION_TAG = 0x0112  # EXIF
@@ -43,10 +44,13 @@ LYING = [ORIENTATIONS[tag] for tag in (5, 6, 7, 8)]  # height and width change p
 
 @dataclass(frozen=True)
 class PillowReader:
-    """The default: an image a file."""
+    """The default: an image a file. range: of deep grey, see `to_rgb`."""
 
-    def require(self) -> None:
-        """`Reader.require`: Pillow is always there."""
+    channels: int = 3
+    range: Span | None = None
+
+    def prepare(self, images: Sequence[Path]) -> None:
+        """`Reader.prepare`: Pillow is always there."""
 
     def content(self, path: Path) -> bytes:
         """The encoded image. Raises OSError or UnfitBytes."""
@@ -56,23 +60,23 @@ class PillowReader:
         """`Reader.canvases`. An image is decoded once for each reduction that the kinds want, which differ for
         "pillow-draft" only."""
         try:
-            return decode_kinds(check_image_bytes(self.content(path)), kinds)
+            return decode_kinds(check_image_bytes(self.content(path)), kinds, self.range)
         except UnidentifiedImageError:  # its own message names an object in memory
             raise UnfitBytes("it begins like no image that can be read") from None
 
     def planes(self, path: Path, channels: int) -> list[Image.Image]:
         """`Reader.planes`."""
-        return decode_planes(check_image_bytes(self.content(path)), 1, {channels})[0][channels]
+        return decode_planes(check_image_bytes(self.content(path)), 1, {channels}, self.range)[0][channels]
 
 
-def decode_kinds(source: ImageBytes, kinds: Sequence[CanvasKind]) -> ReadImage:
-    """The canvases of an encoded image. Raises what Pillow raises, and UnfitBytes."""
+def decode_kinds(source: ImageBytes, kinds: Sequence[CanvasKind], span: Span | None = None) -> ReadImage:
+    """The canvases of an encoded image. span: see `to_rgb`. Raises what Pillow raises, and UnfitBytes."""
     pixels: dict[CanvasKind, np.ndarray] = {}
     notes: list[str] = []
     largest = -1
     with Image.open(GuardedBytes(source.content, None)) as image:
         width, height = image.size
-        deep = has_16_bits(image)
+        deep = span is None and has_16_bits(image)
         reducible = image.format in ("JPEG", "MPO") and any(kind.decoder == "pillow-draft" for kind in kinds)
         lying = reducible and upright_turn(image)[0] in LYING  # a JPEG's header says it; others must be decoded first
     check_pixels_count(width, height, max(kind.channels for kind in kinds))
@@ -82,7 +86,7 @@ def decode_kinds(source: ImageBytes, kinds: Sequence[CanvasKind]) -> ReadImage:
     with one_big_image(width, height):
         for scale in dict.fromkeys(scales.values()):
             chosen = [kind for kind in kinds if scales[kind] == scale]
-            planes, said, turn = decode_planes(source, scale, {kind.channels for kind in chosen})
+            planes, said, turn = decode_planes(source, scale, {kind.channels for kind in chosen}, span)
             notes += [note for note in said if note not in notes]
             upright = (width, height) if turn in LYING else (height, width)
             for kind in chosen:
@@ -106,12 +110,12 @@ def upright_turn(image: Image.Image) -> tuple[Image.Transpose | None, list[str]]
         return None, ["its EXIF data cannot be read, taken as upright"]
 
 
-def decode_planes(source: ImageBytes, scale: int, channels: set[int]) \
+def decode_planes(source: ImageBytes, scale: int, channels: set[int], span: Span | None = None) \
         -> tuple[dict[int, list[Image.Image]], list[str], Image.Transpose | None]:
     """Planes for each number of channels, upright, missing rows filled; what had to be mended; the turn."""
     image, rows, notes = load_rows(source, scale)
     turn, said = upright_turn(image)
-    planes = {count: [fill_rows(plane, rows) for plane in to_planes(image, count)] for count in channels}
+    planes = {count: [fill_rows(plane, rows) for plane in to_planes(image, count, span)] for count in channels}
     if turn is not None:
         planes = {count: [plane.transpose(turn) for plane in several] for count, several in planes.items()}
     return planes, [*notes, *said], turn
@@ -188,32 +192,39 @@ def fill_rows(plane: Image.Image, rows: int) -> Image.Image:
     return plane
 
 
-def to_planes(image: Image.Image, channels: int) -> list[Image.Image]:
+def to_planes(image: Image.Image, channels: int, span: Span | None = None) -> list[Image.Image]:
     """A decoded image -> one image of 1 or 3 channels, or one a channel, so that each is resampled on its own.
 
     1: grey; 3: RGB; any other number: the pages of a TIFF of so many, each grey; 4: else RGBA, opaque where the file
-    has no alpha. Raises UnfitBytes for a file of another number of channels.
+    has no alpha. span: see `to_rgb`. Raises UnfitBytes for a file of another number of channels.
     """
     if channels in (1, 3):
-        rgb = image if channels == 1 and image.mode == "L" and "transparency" not in image.info else to_rgb(image)
+        if channels == 1 and image.mode == "L" and "transparency" not in image.info:
+            return [stretch_bytes(image, span)]
+        rgb = to_rgb(image, span)
         return [rgb if channels == 3 else rgb.convert("L")]
     pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
     if pages == channels:
-        return [to_rgb(page).convert("L") for page in ImageSequence.Iterator(image)]
+        return [to_rgb(page, span).convert("L") for page in ImageSequence.Iterator(image)]
     if channels == 4 and pages == 1:
         alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-        return list((image if alpha else to_rgb(image)).convert("RGBA").split())
+        *colours, opacity = (image if alpha else to_rgb(image)).convert("RGBA").split()
+        return [*(stretch_bytes(colour, span) for colour in colours), opacity]
     raise UnfitBytes(f"{pages} {'page' if pages == 1 else 'pages'}, and {channels} channels are asked for: a TIFF of "
                      f"{channels} pages")
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, span: Span | None = None) -> Image.Image:
     """Any Pillow mode -> RGB: transparency on white, 16-bit grey scaled (Pillow alone would clip it).
 
-    Raises UnfitBytes for pixels without an agreed range: floats, and whole numbers beyond 16 bits.
+    span: the values of deep grey that become 0 and 255, and of 8 bits where it does not go beyond; None: what the
+    format can hold. Raises UnfitBytes for pixels without an agreed range: floats, and whole numbers beyond 16 bits.
     """
+    if span is not None and image.mode[0] in "FI":
+        values = np.asarray(image)
+        return Image.fromarray(stretch(values.astype(values.dtype.newbyteorder("=")), span)).convert("RGB")
     if image.mode == "F":
-        raise UnfitBytes("float pixels have no agreed range; save them with 8 or 16 bits")
+        raise UnfitBytes("float pixels have no agreed range; give the competition's `images.range`")
     if image.mode.startswith("I"):
         deep = np.asarray(image)
         if deep.size and (int(deep.min()) < 0 or int(deep.max()) > 65535):
@@ -225,5 +236,5 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         background = Image.new("RGBA", layer.size, (*WHITE, 255))
-        return Image.alpha_composite(background, layer).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+        return stretch_bytes(Image.alpha_composite(background, layer).convert("RGB"), span)
+    return stretch_bytes(image if image.mode == "RGB" else image.convert("RGB"), span)  # which would copy it

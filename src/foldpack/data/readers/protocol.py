@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from foldpack.data.geometry import CanvasKind
+from foldpack.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,22 @@ class Reader(Protocol):
     """How the images of a competition are read. It travels with the items, to worker processes too: a frozen dataclass
     of plain values, whose `repr` is the expression that makes it."""
 
-    def require(self) -> None:
-        """Raises DataError where a package is missing that it needs. Called once, before the first image."""
+    @property
+    def channels(self) -> int:
+        """How many of them images have for eyes, hashes and whatever is not told another number."""
+
+    def prepare(self, images: Sequence[Path]) -> None:
+        """Called once before the first image: what takes long and serves all. Raises DataError where a package is
+        missing that it needs."""
 
     def canvases(self, path: Path, kinds: Sequence[CanvasKind]) -> ReadImage:
         """The canvases of one image, read once. Raises UnfitBytes, or whatever the format's code stumbles over."""
 
     def planes(self, path: Path, channels: int) -> list[Image.Image]:
         """The upright image as one of 1 or 3 channels, or one a channel, as `fit_planes` takes it. Raises likewise."""
+
+
+def missing_package(images: Sequence[Path], reader: str, package: str) -> DataError:
+    """What to say of a package that a reader needs. The extra of foldpack has the reader's name."""
+    return DataError(f"{images[0] if images else 'images'}: reader '{reader}' needs {package}; install it with: "
+                     f"pip install 'foldpack[{reader}]'")

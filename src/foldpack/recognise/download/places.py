@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import PurePosixPath
 
-from foldpack.recognise.listing import Listing
+from foldpack.recognise.download.listing import Listing
 
 ROWS = 400  # looked at
 ENOUGH = 0.6  # share of the rows that must have an image: a few may be missing

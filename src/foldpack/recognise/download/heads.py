@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from foldpack.recognise.download.listing import Listing
 from foldpack.recognise.findings import RecognitionError
-from foldpack.recognise.listing import Listing
 from foldpack.settings.item_sources import BsonSource, CocoSource, CsvSource, ItemSource, RecordsSource
 
 ROWS = 20_000  # of a head

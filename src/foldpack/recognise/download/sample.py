@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from foldpack.recognise.cells import are_numbers
+from foldpack.recognise.download.cells import are_numbers
+from foldpack.recognise.download.heads import Head
+from foldpack.recognise.download.listing import Listing, still_packed
 from foldpack.recognise.findings import Findings, RecognitionError
-from foldpack.recognise.heads import Head
-from foldpack.recognise.listing import Listing, still_packed
 
 SAMPLE_NAMES = [re.compile(text, re.IGNORECASE) for text in
                 (r".*sample.*sub.*\.csv", r"sample.*\.csv", r".*submission.*\.csv")]
