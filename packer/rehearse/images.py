@@ -9,7 +9,9 @@ import dataclasses
 import io
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +34,22 @@ class SampleImages:
 
     root: Path
     sample: AnswerTable  # of the whole folder
-    images: dict[str, Path]  # id -> an image below `root` that can be decoded: a file, or in a file of many
-    broken: str = ""  # id of the image that is cut off after half of its bytes
+    images: dict[str, list[Path]]  # what is answered -> its images below `root` that can be decoded: files, or in files
+    broken: str = ""  # the answer of which an image is cut off after half of its bytes
 
     @property
     def ids(self) -> list[str]:
         """Each once."""
         return list(self.images)
+
+    def count(self, ids: Iterable[str]) -> int:
+        """How many images these answers are of."""
+        return sum(len(self.images.get(item, ())) for item in ids)
+
+    @property
+    def broken_image(self) -> Path | None:
+        """The image that is cut off."""
+        return next((path for path in self.images.get(self.broken, ()) if image_file(path) == path), None)
 
     def take(self, rows: list[int]) -> SampleImages:
         """Some of it, in this order."""
@@ -51,15 +62,19 @@ class SampleImages:
 
     def with_broken(self, spared: list[str]) -> SampleImages:
         """One of them broken, if it can be one that is not spared and has a file of its own."""
-        others = [item for item, path in self.images.items() if item not in spared and image_file(path) == path]
+        others = [item for item, paths in self.images.items() if item not in spared
+                  and any(image_file(path) == path for path in paths)]
         return dataclasses.replace(self, broken=others[len(others) // 2]) if others else self
 
 
 def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
-    """The test images of a competition that are there, and how many its sample submission lists."""
+    """The test images of a competition that are there, and how many its sample submission asks for."""
     items = competition.test(data)
     sample = read_answer_table(data / competition.sample_csv, competition.id_column, [])
-    there = {item: Path(path) for item, path in zip(items.ids, items.images, strict=True) if image_file(Path(path))}
+    there: dict[str, list[Path]] = {}
+    for item, path in zip(items.answer or items.ids, items.images, strict=True):
+        if image_file(path) and path not in there.get(item, ()):
+            there.setdefault(item, []).append(path)
     if not there:
         raise RehearsalError(f"{items.images[0].parent if len(items) else data}: none of the {len(items)} images that "
                              f"{competition.sample_csv} asks for is there; complete the download, or rehearse without "
@@ -112,11 +127,10 @@ def write_competition(competition: Competition, tests: SampleImages, folder: Pat
     for path in sorted(tests.root.iterdir()):
         if path.is_file() and path.name != competition.sample_csv:
             link_anew(path, folder / path.name)
-    for file in dict.fromkeys(filter(None, map(image_file, tests.images.values()))):
+    for file in dict.fromkeys(filter(None, map(image_file, chain(*tests.images.values())))):
         link_anew(file, folder / os.path.relpath(file, tests.root))
-    if tests.broken:
-        path = tests.images[tests.broken]
-        whole, target = path.read_bytes(), folder / os.path.relpath(path, tests.root)
+    if (broken := tests.broken_image) is not None:
+        whole, target = broken.read_bytes(), folder / os.path.relpath(broken, tests.root)
         target.unlink(missing_ok=True)  # a link to the whole one
         write_atomic(target, whole[: len(whole) // 2])
     table = dataclasses.replace(tests.sample, rows=[row for item in tests.images for row in rows[item]])

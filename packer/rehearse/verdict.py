@@ -263,9 +263,9 @@ def memory_check(scoring: Scene) -> Check:
 def extrapolated_hours(public: Scene, scoring: Scene, images: int, factor: float) -> float:
     """Hours of the whole kernel on Kaggle: its start, and so many images at the pace of the larger run."""
     work = [scene.ran.seconds - scene.ran.begun for scene in (public, scoring)]
-    more = len(scoring.answers) - len(public.answers)
-    pace = max(0.0, work[1] - work[0]) / more if more > 0 else 0.0
-    start = max(0.0, public.ran.seconds - pace * len(public.answers))
+    few, many = (scene.images.count(scene.answers) for scene in (public, scoring))
+    pace = max(0.0, work[1] - work[0]) / (many - few) if many > few else 0.0
+    start = max(0.0, public.ran.seconds - pace * few)
     return (start + pace * images) * factor / 3600
 
 

@@ -10,7 +10,7 @@ from made_competition import PLAIN
 from foldpack.competitions.adapters import find_adapter
 from foldpack.errors import DataError
 from foldpack.metrics.registry import get_metric
-from foldpack.search.runs import require_form_fits
+from foldpack.search.metric_fit import require_form_fits
 from foldpack.settings.competition import competition_text, parse_competition
 from foldpack.settings.run import ConfigError
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foldpack.data.folds import FOLD_KINDS, make_folds, read_folds, write_folds
+from foldpack.data.answer_groups import answer_groups
+from foldpack.data.folds import FOLD_KINDS, make_folds, read_folds, whole_answers, write_folds
 from foldpack.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -98,6 +99,19 @@ def test_as_many_groups_as_folds_are_needed_and_those_without_count() -> None:
     assert sorted(make_folds("grouped", np.zeros(4, dtype=np.int64), groups, 4, 0)) == [0, 1, 2, 3]
     with pytest.raises(DataError, match="5 folds from 4 groups"):
         make_folds("grouped", np.zeros(4, dtype=np.int64), groups, 5, 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "p", "q", "r"]), st.sampled_from("abcdefgh")), min_size=2, max_size=25))
+def test_the_images_of_an_answer_share_a_group_with_all_of_its_groups(rows: list[tuple[str, str]]) -> None:
+    """By brute force: what shares a group or an answer is together, along any chain, and nothing else."""
+    answers = answer_groups([answer for _, answer in rows])
+    if answers is None:
+        return
+    got = whole_answers(np.array([group for group, _ in rows], dtype=object), answers)
+    near = np.array([[a == b or g == h != "" for h, b in rows] for g, a in rows])
+    for _ in rows:
+        near = near @ near
+    assert ((got[:, None] == got) == near).all()
 
 
 @settings(max_examples=25, deadline=None)

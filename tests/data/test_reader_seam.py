@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from foldpack.competitions.protocol import Labelled, require_images
-from foldpack.data.decode import decode_crops, decode_item
+from foldpack.data.decode import decode_crops, decode_item, decode_picture
 from foldpack.data.geometry import CanvasKind, fit_planes
 from foldpack.data.image_hash import hash_images
 from foldpack.data.image_place import image_file
 from foldpack.data.items import Items, boxes_of, whole_images
+from foldpack.data.readers.numpy_files import NumpyReader
 from foldpack.data.readers.protocol import ReadImage
 from foldpack.data.rows import Rows
 from foldpack.errors import DataError
@@ -117,7 +118,19 @@ def test_images_in_a_file_of_many_are_known_by_file_and_place(tmp_path: Path) ->
 def test_a_rehearsal_breaks_only_images_with_files_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "test.json").write_bytes(b"many")
     (tmp_path / "x.png").write_bytes(b"one")
-    inside = {str(row): tmp_path / "test.json" / str(row) for row in range(3)}
+    inside = {str(row): [tmp_path / "test.json" / str(row)] for row in range(3)}
     sample = SampleImages(tmp_path, None, inside)  # type: ignore[arg-type]
     assert sample.with_broken([]).broken == ""
-    assert SampleImages(tmp_path, None, {**inside, "x": tmp_path / "x.png"}).with_broken([]).broken == "x"  # type: ignore[arg-type]
+    one = SampleImages(tmp_path, None, {**inside, "x": [tmp_path / "test.json/3", tmp_path / "x.png"]}).with_broken([])  # type: ignore[arg-type]
+    assert one.broken == "x" and one.broken_image == tmp_path / "x.png" and one.count(["0", "x", "gone"]) == 3
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_any_number_of_channels_has_colours_for_eyes_and_hashes(tmp_path: Path, channels: int) -> None:
+    pytest.importorskip("imagehash")
+    values = np.random.default_rng(0).integers(0, 256, (64, 64, channels), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", values)
+    reader = NumpyReader(channels)
+    decoded, colours = decode_picture(tmp_path / "a.npy", CanvasKind(64), reader)
+    assert decoded.state == "decoded" and colours.shape == (64, 64, 3) and (colours[..., 0] == values[..., 0]).all()
+    assert hash_images([tmp_path / "a.npy"], reader, 1, lambda share: None)[1] == [""]

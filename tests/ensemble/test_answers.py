@@ -132,6 +132,7 @@ def test_probabilities_have_a_column_each_or_one_alone_that_of_the_answer() -> N
 def test_values_and_grades() -> None:
     rows = Rows({"value": np.array([[1.5], [-0.25], [7.0]], dtype=np.float32)})
     assert cells_of(rows, ValuesDecision(), ONE_VALUE) == {"label": ["1.5", "-0.25", "7"]}
+    assert cells_of(rows, ValuesDecision(range=[0, 5]), ONE_VALUE) == {"label": ["1.5", "0", "5"]}
     cuts = GradesDecision(cuts=[0.0, 1.5, 2.5])
     assert cells_of(rows, cuts, ONE_VALUE) == {"label": ["2", "0", "3"]}  # a value at a cut has the higher grade
     two = Rows({"value": np.array([[1.0, 2.0]], dtype=np.float32)})

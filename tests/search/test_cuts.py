@@ -34,3 +34,17 @@ def test_cuts_are_no_worse_than_nelder_mead():
     other = minimize(lambda c: -quadratic_kappa(y, cut_grades(values, np.sort(c))), [0.5, 1.5, 2.5, 3.5],
                      method="Nelder-Mead")
     assert kappa >= -other.fun
+
+
+def test_a_cut_between_neighbours_is_the_upper_one_in_their_own_type():
+    low = np.float32(1.0)
+    high = np.nextafter(low, np.float32(2), dtype=np.float32)
+    values, y = np.array([low, low, high, high]), np.array([0, 0, 1, 1])
+    cuts, kappa = best_cuts(values, y, 2)
+    assert kappa == 1.0 and cut_grades(values, cuts.astype(np.float32)).tolist() == y.tolist()
+
+
+def test_every_grade_has_its_cut_where_some_rows_lack_the_highest():
+    cuts, _ = best_cuts(np.arange(6, dtype=np.float32), np.array([0, 0, 1, 1, 2, 2]), 5)
+    assert len(cuts) == 4 and (np.diff(cuts) >= 0).all()
+    assert cut_grades(np.arange(6.0), cuts).tolist() == [0, 0, 1, 1, 2, 2]

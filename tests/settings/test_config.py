@@ -41,7 +41,7 @@ def test_every_configuration_of_the_project_reads() -> None:
     ("changes", "message"),
     [
         ({"epoch": 3}, "x.yml: unknown key 'epoch': did you mean 'epochs'? Allowed: accumulate, "),
-        ({"net": {"arch": "a", "siz": 32}}, "unknown key 'net.siz': did you mean 'size'? Allowed: arch, canvas, "),
+        ({"net": {"arch": "a", "siz": 32}}, "unknown key 'net.siz': did you mean 'size'? Allowed: arch, bins, canv"),
         ({"net": {"arch": "a", "siz": 32}}, "key 'net.size' is missing"),
         ({"optim": {"wdecay": 1.0}}, "unknown key 'optim.wdecay': did you mean 'weight_decay'? Allowed: clip_norm, "),
         ({"zzz": 1}, "unknown key 'zzz': Allowed: accumulate"),
@@ -184,13 +184,13 @@ def test_a_config_that_names_its_yaml_line(tmp_path: Path) -> None:
 
 
 def test_settings_at_their_usual_value_keep_the_hash_of_older_runs() -> None:
-    """As it was before canvas, decoder, geometry, channels, merge, task, embed, the decay of a schedule and what only
-    the losses of other tasks than classify read could be chosen."""
+    """As it was before canvas, decoder, geometry, channels, bins, range, merge, task, embed, the decay of a schedule
+    and what only the losses of other tasks than classify read could be chosen."""
     old = parse_config({**GOOD}, "x")
-    dumped = old.model_dump(mode="json", exclude={"folds", "workers", "merge", "task", "embed"})
+    dumped = old.model_dump(mode="json", exclude={"folds", "workers", "merge", "task", "embed", "range"})
     for name in ("kwargs", "delta", "margin", "scale", "lr"):
         del dumped["loss"][name]
-    for name in ("canvas", "decoder", "geometry", "channels"):
+    for name in ("canvas", "decoder", "geometry", "channels", "bins"):
         del dumped["net"][name]
     for name in ("decay_epochs", "decay_milestones", "decay_rate", "patience_epochs"):
         del dumped["optim"][name]

@@ -29,7 +29,7 @@ from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from foldpack.settings.outputs import Vectors
 from foldpack.settings.recipe import FoldsConfig, RecipeConfig
-from foldpack.settings.stages import Neighbours, RankingDecision
+from foldpack.settings.stages import Neighbours, RankingDecision, ValuesDecision
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import Build, build_kernel
 from packer.build.stage import StageError
@@ -37,9 +37,13 @@ from packer.rehearse.process import lay_out_inputs, rehearse
 
 COUNT = 240  # digits: 192 to train on, 48 to predict
 ASKED: dict[str, dict] = {
-    "digits-values": {"task": "regress", "loss": {"name": "smooth_l1"}, "metric": "rmse"},
+    "digits-values": {"task": "regress", "loss": {"name": "smooth_l1"}, "metric": "rmse", "range": [0, 9]},
     "digits-retrieval": {"task": "embed", "loss": {"name": "arcface", "scale": 16.0, "lr": 0.05}, "metric": "map5",
                          "embed": {"dim": 16, "neighbours": 2}},
+}
+SECOND: dict[str, dict] = {  # what is different in the second run
+    "digits-values": {"loss": {"name": "cross_entropy"}, "net": {"arch": "test_resnet", "size": 32, "bins": 10}},
+    "digits-retrieval": {},
 }
 KINDS = {"digits-values": "shuffled", "digits-retrieval": "stratified"}
 
@@ -78,7 +82,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     make_recipe_folds(folds, data, root / "folds.csv", lambda text: None)
     for run, seed in (("first", 1), ("second", 2)):
         views = ["identity"] if run == "first" else ["identity", "shift:0.05:0"]
-        config = tiny_config(run, competition=name, epochs=3, seed=seed, views=views, **ASKED[name])
+        asked = ASKED[name] if run == "first" else ASKED[name] | SECOND[name]
+        config = tiny_config(run, competition=name, epochs=3, seed=seed, views=views, **asked)
         train_run(config, data, root / "folds.csv", runs, lambda text: None)
     spec, _ = search_runs(name, [runs / "first", runs / "second"], RunSearch(hours=20.0))
     ensemble = root / f"{name}.yml"
@@ -119,6 +124,10 @@ def test_the_yaml_makes_the_score_that_it_claims(place: Place) -> None:
     constant = {"digits-values": 2.9, "digits-retrieval": 0.3}[place.name]  # of one answer for all
     better = place.spec.metric.oof < constant if place.name == "digits-values" else place.spec.metric.oof > constant
     assert better and place.spec.last.task == ASKED[place.name]["task"] and np.isfinite(blended).all()
+    if place.name == "digits-values":
+        decision = place.spec.last.decision
+        assert isinstance(decision, ValuesDecision) and decision.range == [0, 9]
+        assert answers.numbers is not None and answers.numbers.min() >= 0 and answers.numbers.max() <= 9
     if place.name == "digits-retrieval":
         stage = place.spec.last
         assert isinstance(stage.outputs, Vectors) and stage.outputs.none and stage.outputs.names[-1] == "new"
@@ -135,7 +144,8 @@ def test_level_two_is_refused_before_the_search(place: Place) -> None:
 
 def test_a_kernel_gives_the_out_of_fold_numbers_of_its_fold(place: Place, tmp_path: Path) -> None:
     """One member, one fold, all its views, on the training images of that fold: to 1e-5."""
-    fold, run = 1, read_run(place.runs / place.spec.members[0].run)
+    fold, run = 1, read_run(place.runs / place.spec.members[-1].run)
+    assert run.meta.run == "second"  # of values the one with bins
     inside = run.fold == fold
     build, keys = place.build(tmp_path, only(place.spec, run.meta.run, fold).with_last(plan=None))
     asked = tmp_path / "input" / place.spec.slug

@@ -25,6 +25,7 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.fit import FoldTraining, fit_fold
 from foldpack.train.halve import halve_run
 from foldpack.train.run import train_run
+from foldpack.train.steps import ValueStep
 
 CPU = torch.device("cpu")
 
@@ -95,6 +96,30 @@ def test_grades_are_scored_at_their_best_cuts() -> None:
     assert 0.7 < result.score <= 1
 
 
+def test_values_are_learned_as_bins_too() -> None:
+    """The network gives logits of bins in training and values ever after, also from its checkpoint alone."""
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}, "bins": 6}
+    config, data = toy_config("regress", loss={"name": "cross_entropy"}, net=net, epochs=14), bright_set("regress")
+    result = fit_fold(config, data, 1, quiet)
+    inside, outside = data.targets[data.fold == 1], data.targets[data.fold != 1]
+    assert views_array(result.views).shape == (1, 16, 2)
+    errors = np.sqrt(((views_array(result.views)[0] - inside) ** 2).mean(axis=0))
+    assert (errors < 0.7 * inside.std(axis=0)).all()
+    ends = result.weights["1.centres"][:, [0, -1]].numpy()
+    np.testing.assert_allclose(ends, np.stack([outside.min(axis=0), outside.max(axis=0)], axis=1), rtol=1e-6)
+    again = restore_net(result.weights, info_of(config, 2), "toy", build_regressor)
+    values = predict_logits(again, config.net, data.pixels[data.fold == 1], ["identity"], CPU, 5)
+    np.testing.assert_allclose(values, views_array(result.views), rtol=1e-5)
+
+
+def test_values_are_scored_within_their_range() -> None:
+    data = bright_set("regress")
+    step = ValueStep(toy_config("regress", range=[1000, 1400]), replace(data, targets=data.targets[:, :1]))
+    said = np.array([[900.0], [1200.0], [2000.0]])
+    assert step.score_answers(get_metric("rmse"), np.array([[1000.0], [1200.0], [1400.0]]), said) == 0.0
+    assert ValueStep(toy_config("regress"), data).score_answers(get_metric("mae"), said, said + 1) == 1.0
+
+
 @pytest.mark.parametrize("loss", ["arcface", "proxy_anchor"])
 def test_identities_are_learned(loss: str) -> None:
     config, data = toy_config("embed", loss={"name": loss}, embed={"dim": 8}, ema=0.5), bright_set("embed")
@@ -132,6 +157,11 @@ def test_items_of_no_identity_are_queries_only() -> None:
     ({"task": "embed", "loss": {"name": "mse"}}, "loss 'mse' does not fit a embed"),
     ({"task": "regress", "loss": {"name": "cross_entropy"}, "metric": "rmse"}, "loss 'cross_entropy' does not fit a"),
     ({"task": "regress", "loss": {"name": "mse"}}, "metric 'accuracy' of probs does not fit"),
+    ({"task": "regress", "loss": {"name": "mse"}, "net": {"arch": "test_vit", "size": 16, "bins": 5}, "metric": "rmse"},
+     "loss 'mse' does not fit a run of values with net.bins; cross_entropy goes with bins, and mse, l1, smooth_l1 and"),
+    ({"net": {"arch": "test_vit", "size": 16, "bins": 5}}, "task 'classify' does not read net.bins; it is read by reg"),
+    ({"range": [0, 1]}, "task 'classify' does not read range; it is read by regress"),
+    ({"task": "regress", "loss": {"name": "mse"}, "range": [3, 3]}, "range [3.0, 3.0] does not ascend; write [lowest"),
     ({"embed": {"dim": 8}}, "task 'classify' does not read embed; it is read by embed"),
     ({"task": "embed", "loss": {"name": "arcface"}, "augment": {"mixup": 0.5}}, "leave out augment.mixup"),
     ({"task": "regress", "loss": {"name": "mse"}, "merge": "gmean"}, "merge 'gmean' is for probabilities"),

@@ -1,4 +1,4 @@
-"""The command look: what foldpack understood of a competition, in the terminal and as a page with pictures."""
+"""The commands look and check-submission: what foldpack understood of a competition, and of a file to hand in."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import typer
 
 from foldpack.commands.groups import DISTANCE
 
+MOST_LINES = 10  # faults of a submission that are printed
+
 
 def register(app: typer.Typer) -> None:
-    """Add this command to the `foldpack` application."""
+    """Add these commands to the `foldpack` application."""
     app.command("look")(look)
+    app.command("check-submission")(check_submission)
 
 
 def look(
@@ -33,3 +36,23 @@ def look(
         survey = look_at_competition(competition, data, images, items, DISTANCE if duplicates else None, report)
         write_page(out, survey, report)
     print("\n".join([*survey_lines(survey), f"page {out}"]))
+
+
+def check_submission(
+    file: Annotated[Path, typer.Argument(help="the submission, a CSV")],
+    competition: Annotated[str, typer.Option(help="the adapter: competition.yml, or a name")] = "competition.yml",
+    data: Annotated[Path | None, typer.Option(help="the competition's folder, as downloaded")] = None,
+) -> None:
+    """Check a submission, whoever made it: ids, rows, columns and cells, by the answer of the competition."""
+    from foldpack.competitions.answers.file_check import check_file
+
+    found = check_file(file, competition, data)
+    for note in found.notes:
+        print(f"note: {note}")
+    for line in found.faults[:MOST_LINES]:
+        print(line)
+    if found.faults:
+        more = len(found.faults) - MOST_LINES
+        print(f"{len(found.faults)} faults" + (f", {more} of them not shown" if more > 0 else ""))
+        raise typer.Exit(1)
+    print(f"ok: {found.said}")

@@ -15,7 +15,7 @@ import typer
 from foldpack.commands.groups import register as register_groups_command
 from foldpack.commands.init import register as register_init_command
 from foldpack.commands.kaggle import register as register_deploy_commands
-from foldpack.commands.look import register as register_look_command
+from foldpack.commands.look import register as register_look_commands
 from foldpack.commands.packed import register as register_pack_commands
 from foldpack.commands.passphrase import KeyringOption
 from foldpack.commands.run_app import run_app
@@ -33,7 +33,7 @@ register_sealed_commands(app)
 register_pack_commands(app)
 register_deploy_commands(app)
 register_groups_command(app)
-register_look_command(app)
+register_look_commands(app)
 
 DataOption = Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")]
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]

@@ -16,8 +16,17 @@ from foldpack.commands.run_app import run_app
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.protocol import Labelled, require_images
-from foldpack.data.folds import FOLD_KINDS, GROUPED_KINDS, GROUPED_TWINS, make_folds, missing_groups, write_folds
+from foldpack.data.folds import (
+    FOLD_KINDS,
+    GROUPED_KINDS,
+    GROUPED_TWINS,
+    make_folds,
+    missing_groups,
+    whole_answers,
+    write_folds,
+)
 from foldpack.data.group_file import NO_GROUP, read_group_file
+from foldpack.data.items import Items
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError
 from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
@@ -80,9 +89,12 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
         table["group"] = read_groups(labelled, recipe.folds.group_column, say)
     elif labelled.groups is not None:
         table["group"] = labelled.groups
-    groups, kind = table["group"].to_numpy() if "group" in table else None, recipe.folds.kind
-    if groups is not None and labelled.groups is not None:
+    kind = recipe.folds.kind
+    if items.groups is not None:
+        table["group"] = answers_with_groups(items, table.get("group"))
+    if items.groups is not None or labelled.groups is not None:
         kind = GROUPED_TWINS.get(kind, kind)
+    groups = table["group"].to_numpy() if "group" in table else None
     if groups is not None and kind in FOLD_KINDS.keys() - GROUPED_KINDS:
         raise DataError(f"folds of kind '{kind}' would split the groups; use one of: {', '.join(GROUPED_KINDS)}; or "
                         "name no groups")
@@ -90,6 +102,14 @@ def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Sa
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
     write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by, "kind": kind})
     say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {kind}")
+
+
+def answers_with_groups(items: Items, groups: pd.Series | None) -> list[str]:
+    """What no fold may split: the images of an answer, and of answers that share a group all."""
+    assert items.groups is not None and items.answer is not None
+    if groups is None:
+        return items.answer
+    return whole_answers(groups.to_numpy(), items.groups).astype(str).tolist()
 
 
 def read_groups(labelled: Labelled, column: str, say: Say = print) -> list[str]:

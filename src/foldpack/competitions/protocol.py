@@ -1,7 +1,7 @@
 """What foldpack asks of a competition: where its items and their truth are, and how its answer looks.
 
-`training_items.TrainableCompetition` is what a `competition.yml` tells. A class of a project's own has the same attributes
-and methods.
+`training_items.TrainableCompetition` is what a `competition.yml` tells. A class of a project's own has the same
+attributes and methods.
 """
 
 from __future__ import annotations

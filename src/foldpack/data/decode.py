@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,23 @@ def decode_item(path: Path, kinds: Sequence[CanvasKind], reader: Reader = PILLOW
                        f"{path}: cannot decode the image ({what})")
     state, reason = ("repaired", f"{path}: repaired ({'; '.join(read.notes)})") if read.notes else ("decoded", "")
     return Decoded(read.pixels, state, reason, read.largest, read.size)
+
+
+def decode_picture(path: Path, kind: CanvasKind, reader: Reader = PILLOW) -> tuple[Decoded, np.ndarray]:
+    """An image as colours, for eyes, hashes and networks that others trained: what was decoded, in the reader's number
+    of channels, and (H, W, 3) uint8 of it. kind: its channels do not matter."""
+    own = replace(kind, channels=reader.channels)
+    decoded = decode_item(path, [own], reader)
+    return decoded, as_colours(decoded.pixels[own])
+
+
+def as_colours(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, C) uint8 -> (H, W, 3): one channel is grey, two have their mean as blue, of more the first three count."""
+    channels = pixels.shape[2]
+    if channels == 2:
+        mean = pixels.mean(axis=2, keepdims=True).round().astype(np.uint8)
+        return np.concatenate([pixels, mean], axis=2)
+    return np.repeat(pixels, 3, axis=2) if channels == 1 else pixels[..., :3]
 
 
 def decode_crops(path: Path, kind: CanvasKind, boxes: np.ndarray, reader: Reader = PILLOW) -> np.ndarray | None:

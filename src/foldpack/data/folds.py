@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
+from foldpack.data.answer_groups import AnswerGroups
 from foldpack.errors import DataError, did_you_mean
 from foldpack.files import atomic_path, failure_words, sha256_file, write_atomic
 
@@ -70,6 +73,19 @@ def own_groups(groups: np.ndarray) -> np.ndarray:
     names, number[~missing] = np.unique(named, return_inverse=True)
     number[missing] = len(names) + np.arange(int(missing.sum()))
     return number
+
+
+def whole_answers(groups: np.ndarray, answers: AnswerGroups) -> np.ndarray:
+    """Groups in which the images of an answer are together, too: what shares either is chained.
+
+    groups: (n,) of anything, as `own_groups` takes them. Returns (n,) int64 from 0.
+    """
+    group = np.unique(own_groups(groups), return_inverse=True)[1]
+    answer = np.empty(len(group), dtype=np.int64)
+    answer[answers.order] = np.repeat(np.arange(len(answers)), np.diff(answers.starts)) + group.max() + 1
+    size = int(answer.max()) + 1
+    edges = coo_array((np.ones(len(group), dtype=bool), (group, answer)), (size, size))
+    return connected_components(edges, directed=False)[1][group].astype(np.int64)
 
 
 def missing_groups(groups: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from foldpack.data.decode import decode_item
+from foldpack.data.decode import decode_picture
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.readers.protocol import Reader
 from foldpack.errors import DataError
@@ -33,10 +33,10 @@ def hash_images(paths: list[Path], reader: Reader, threads: int,
     reader.prepare(paths)
 
     def hash_one(path: Path) -> tuple[np.ndarray, str]:
-        decoded = decode_item(path, [DECODED], reader)
+        decoded, colours = decode_picture(path, DECODED, reader)
         if decoded.state == "fallback":
             return np.zeros(HASH_BITS // 64, dtype=np.uint64), decoded.reason
-        bits = image_hash(Image.fromarray(decoded.pixels[DECODED]), HASH_SIDE).hash
+        bits = image_hash(Image.fromarray(np.ascontiguousarray(colours)), HASH_SIDE).hash
         return np.packbits(bits.ravel()).view(np.uint64), ""
 
     hashes = np.zeros((len(paths), HASH_BITS // 64), dtype=np.uint64)

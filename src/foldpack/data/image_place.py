@@ -1,4 +1,4 @@
-"""Where an image lies: in a file of its own, or with many others in one, where its path goes on: `test.bson/4711.2`."""
+"""Where an image lies: in a file of its own, or with many others in one, where its path goes on: `train.json/17`."""
 
 from __future__ import annotations
 

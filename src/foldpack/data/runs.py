@@ -32,7 +32,7 @@ from foldpack.data.rows import Rows, open_views, save_views
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, sha256_folder, write_atomic
 from foldpack.settings.network import Geometry, Sides
-from foldpack.settings.outputs import Classes, Values, Vectors
+from foldpack.settings.outputs import Classes, ValueRange, Values, Vectors
 from foldpack.settings.run import EmbedConfig
 from foldpack.settings.stages import LINKS, HexDigest, MergeName, Name, Outputs
 from foldpack.settings.strict_model import StrictModel, parse_strict
@@ -62,6 +62,7 @@ class RunMeta(StrictModel):
     prior: list[float]  # share of each class in the training labels; of values their mean
     none: bool = False  # embed: the last class stands for items that are of no identity
     embed: EmbedConfig | None = None  # of task embed
+    range: ValueRange | None = None  # regress: predictions are cut to it
     network: str | None = None  # FILE.py:NAME of one of the project's own
     size: Sides  # of the network's input, pixels: as in its NetConfig, like the next four
     canvas: Sides | None = None

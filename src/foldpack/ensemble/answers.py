@@ -8,7 +8,7 @@ import numpy as np
 
 from foldpack.data.answers import Answers
 from foldpack.data.rows import Rows
-from foldpack.ensemble.thresholds import cut_grades, decide, top_classes, with_new_score
+from foldpack.ensemble.thresholds import cut_grades, cut_values, decide, top_classes, with_new_score
 from foldpack.settings.outputs import Values
 from foldpack.settings.stages import (
     ClassDecision,
@@ -17,6 +17,7 @@ from foldpack.settings.stages import (
     LabelsDecision,
     Outputs,
     RankingDecision,
+    ValuesDecision,
     numbered,
 )
 
@@ -49,7 +50,7 @@ def decided_rows(decision: Decision, numbers: np.ndarray) -> np.ndarray | None:
     numbers: (n, C) float32 probabilities or values, or (n,) where an item has one. Class: (n,) int64, the likeliest,
     the first of equal ones. Labels: (n, C) bool. Ranking: (n, at most k) int64, equal ones in column order; with a
     `none_score` the last column, "none of these", has that score and is -1. Grades: int64, how many cuts lie at or
-    below the value.
+    below the value. Values: cut to their range.
     """
     if isinstance(decision, ClassDecision):
         return numbers.argmax(axis=1)
@@ -62,6 +63,8 @@ def decided_rows(decision: Decision, numbers: np.ndarray) -> np.ndarray | None:
         return ranked if none is None else np.where(ranked == numbers.shape[1] - 1, -1, ranked)
     if isinstance(decision, GradesDecision):
         return cut_grades(numbers, np.asarray(decision.cuts, dtype=numbers.dtype))
+    if isinstance(decision, ValuesDecision) and decision.range is not None:
+        return cut_values(numbers, decision.range)
     return None
 
 

@@ -51,6 +51,11 @@ def cut_grades(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     return np.searchsorted(cuts, values, side="right")
 
 
+def cut_values(values: np.ndarray, limits: list[float] | tuple[float, float]) -> np.ndarray:
+    """The same values, those below the lowest limit or above the highest brought to it. Their type stays."""
+    return np.clip(values, *np.asarray(limits, dtype=values.dtype))
+
+
 def top_classes(probs: np.ndarray, count: int) -> np.ndarray:
     """(n, C) -> (n, count) int64, best first; equal ones in column order."""
     if count >= probs.shape[1]:

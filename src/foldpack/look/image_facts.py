@@ -101,7 +101,7 @@ def mode_of(path: Path) -> str:
             deep = ", 16 bits" if image.mode.startswith("I") else ""
             return f"{image.format}, {image.mode}{deep}"
     except Exception:  # whatever a reader of another format or a damaged header makes Pillow raise
-        return path.suffix.lstrip(".").upper() or "no ending"
+        return (image_file(path) or path).suffix.lstrip(".").upper() or "no ending"
 
 
 def counted(counter: Counter[str], most: int = 6) -> str:

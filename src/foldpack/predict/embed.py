@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from foldpack.data.decode import decode_item
+from foldpack.data.decode import decode_picture
 from foldpack.data.geometry import CanvasKind, canvas_kind
 from foldpack.data.readers.protocol import Reader
 from foldpack.models.classifier import ModelError, build_classifier, normalise, require_output
@@ -80,4 +80,4 @@ def embed_images(paths: list[Path], reader: Reader, net: nn.Module, config: NetC
 
 
 def _pixels(path: Path, kind: CanvasKind, reader: Reader) -> np.ndarray:
-    return decode_item(path, [kind], reader).pixels[kind]
+    return decode_picture(path, kind, reader)[1]

@@ -155,6 +155,8 @@ def find_ensemble(
     number of threads: linear algebra runs in one.
     """
     options = options or SearchOptions()
+    if metric.needs == "grades" and options.rule.grades is None:  # a fold may lack one
+        options = replace(options, rule=replace(options.rule, grades=int(cells.targets.max()) + 1))
     with threadpool_limits(limits=1):
         return _find(Problem(cells, default_solvers(cells, metric, options.spaces), metric, folds, options,
                            progress or (lambda stage, share: None)))

@@ -11,13 +11,10 @@ from pydantic import Field
 
 from foldpack.competitions.adapters import answer_form, find_adapter
 from foldpack.competitions.answers.form import Form
-from foldpack.competitions.protocol import Competition
-from foldpack.data.runs import Run, RunMeta, read_run
+from foldpack.data.runs import Run, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import DataError
-from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
-from foldpack.metrics.registry import METRICS, Metric
 from foldpack.search.cells.cells import Cells, Kind
 from foldpack.search.checks.chance import check_chance
 from foldpack.search.checks.lint import duplicate_notes, score_notes
@@ -26,6 +23,7 @@ from foldpack.search.hours.cost import START_SECONDS, Machine, MemberCost
 from foldpack.search.level2.files import remove_boosters
 from foldpack.search.level2.fit import Level2Options, require_level2_fits
 from foldpack.search.level2.step import Level2Source, add_level2
+from foldpack.search.metric_fit import require_form_fits, require_metric_fits, run_rule
 from foldpack.search.report.report import Report, report_numbers
 from foldpack.search.run_rows import cell_folds, run_cells, run_reader, run_stream
 from foldpack.search.spec_parts import asked_decision, decision_spec, fitted_spec, fuse_spec, metric_spec
@@ -100,7 +98,7 @@ def search_runs(
     if asked.level2 is not None and not isinstance(runs[0].meta.outputs, Classes):
         raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
                         "classes; leave --level2 out")
-    asked = with_none(asked, runs[0].meta)
+    asked = replace(asked, options=replace(asked.options, rule=run_rule(asked.options.rule, runs[0].meta, competition)))
     cells, folds = run_cells(runs, progress), cell_folds(runs[0])
     if asked.level2 is not None:
         require_level2_fits(cells, folds, asked.options.rule, asked.level2)
@@ -216,6 +214,7 @@ def require_same_rows(runs: list[Run]) -> None:
             ("answers", same_answers(run, first)),
             ("outputs", run.meta.outputs == first.meta.outputs),
             ("neighbours", run.meta.embed == first.meta.embed),
+            ("range", run.meta.range == first.meta.range),
         ):
             if not same:
                 raise DataError(f"runs '{first.meta.run}' and '{run.meta.run}' differ in their {what}; blend runs "
@@ -238,36 +237,6 @@ def same_answers(run: Run, other: Run) -> bool:
     if run.groups is None or other.groups is None:
         return run.groups is other.groups
     return run.groups.names == other.groups.names and np.array_equal(run.groups.order, other.groups.order)
-
-
-def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
-    """Raises DataError for a metric that does not score what the kernel of such runs hands in."""
-    if problem := answer_problem(metric.name, metric.answer, task_answers(meta.task)):
-        raise DataError(f"{problem}, or a .py file that says what it `needs`; name one of them with --metric")
-    if metric.of_two and len(meta.classes) != (1 if meta.task == "multilabel" else 2):
-        raise DataError(f"metric '{metric.name}' is of two classes, and these runs have {len(meta.classes)}; name "
-                        "another with --metric, such as auc")
-    if meta.task == "multilabel" and metric.hit_at:
-        raise DataError(f"metric '{metric.name}' knows one right class an item, but these runs have any number of "
-                        "them; name a mean average precision with --metric, such as map5")
-    if meta.none and not metric.map_at:
-        raise DataError(f"metric '{metric.name}' does not say where '{meta.classes[-1]}' stands in a ranking; allowed: "
-                        f"{', '.join(sorted(name for name, one in METRICS.items() if one.map_at))}; name one of them "
-                        "with --metric")
-
-
-def require_form_fits(metric: Metric, competition: Competition) -> None:
-    """Raises DataError for a metric that does not score what the competition's answer has."""
-    form = answer_form(competition)
-    if form is not None and (problem := form_problem(form.answer.kind, metric)):
-        raise DataError(f"competition '{competition.name}': {problem}")
-
-
-def with_none(asked: RunSearch, meta: RunMeta) -> RunSearch:
-    """The same search, which also looks for the score of the class that stands for "none of the others"."""
-    if not meta.none:
-        return asked
-    return replace(asked, options=replace(asked.options, rule=replace(asked.options.rule, new_class=True)))
 
 
 def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:

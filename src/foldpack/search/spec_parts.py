@@ -55,7 +55,9 @@ def decision_spec(metric: Metric, kind: Kind, fitted: Decision, rule: LabelRule)
         return RankingDecision(k=metric.map_at or metric.hit_at)
     if metric.answer == "class":
         return ClassDecision() if kind == "exclusive" else TWO_CLASSES
-    return ValuesDecision() if kind == "values" else ProbsDecision()
+    if kind != "values":
+        return ProbsDecision()
+    return ValuesDecision(range=None if rule.range is None else list(rule.range))
 
 
 def asked_decision(form: Form | None, decision: DecisionSpec | None) -> DecisionSpec | None:

@@ -85,6 +85,7 @@ class NetConfig(StrictModel):
     channels: Annotated[int, Field(ge=1, le=64)] = 3  # of an image: 1 grey, 3 RGB, 4 RGBA, n the pages of a TIFF
     mean: list[float] = [0.485, 0.456, 0.406]  # per channel, of pixels in [0, 1]
     std: list[float] = [0.229, 0.224, 0.225]
+    bins: Annotated[int, Field(ge=2, le=4096)] | None = None  # regress: a value is the mean of so many, by probability
 
     @model_validator(mode="after")
     def _channels_fit(self) -> NetConfig:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from foldpack.settings.strict_model import StrictModel
+
+
+def check_range(limits: list[float]) -> list[float]:
+    """For settings: lowest and highest themselves. Raises ValueError where they do not ascend."""
+    if not limits[0] < limits[1]:
+        raise ValueError(f"range {limits} does not ascend; write [lowest, highest]")
+    return limits
+
+
+ValueRange = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(check_range)]
 
 
 class NamedOutputs(StrictModel):

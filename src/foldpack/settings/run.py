@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.settings.network import NetConfig
+from foldpack.settings.outputs import ValueRange
 from foldpack.settings.project_code import is_project_code
 from foldpack.settings.stages import MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
@@ -147,6 +148,7 @@ class RunConfig(StrictModel):
     competition: str
     task: Literal["classify", "regress", "embed"] = "classify"  # what the network learns of the labels
     embed: EmbedConfig = EmbedConfig()
+    range: ValueRange | None = None  # regress: lowest and highest that there can be; predictions are cut to it
     net: NetConfig
     loss: LossConfig
     metric: str  # a name from `foldpack.metrics.registry`; early stopping and the best checkpoint follow it
@@ -176,6 +178,14 @@ class RunConfig(StrictModel):
                              f"{self.net.channels}; set it to 0")
         if self.task != "embed" and self.embed != EmbedConfig():
             raise ValueError(f"task '{self.task}' does not read embed; it is read by embed")
+        for name, value in (("range", self.range), ("net.bins", self.net.bins)):
+            if self.task != "regress" and value is not None:
+                raise ValueError(f"task '{self.task}' does not read {name}; it is read by regress")
+        if self.task == "regress" and not is_project_code(self.loss.name):
+            if (self.net.bins is None) == (self.loss.name == "cross_entropy"):
+                raise ValueError(f"loss '{self.loss.name}' does not fit a run of values "
+                                 f"{'without' if self.net.bins is None else 'with'} net.bins; cross_entropy goes with "
+                                 "bins, and mse, l1, smooth_l1 and huber without")
         if self.task != "classify" and self.merge != "mean":
             raise ValueError(f"merge '{self.merge}' is for probabilities; views of task '{self.task}' are merged by "
                              "their mean")
@@ -212,14 +222,14 @@ def config_hash(config: RunConfig) -> str:
 
     The list of folds and the number of workers are left out: they choose how much is computed and how fast, not what.
     Settings that came later are left out at their usual value, so that older runs keep their hash: the merge of views,
-    canvas, decoder, geometry, channels, task and embed, what steers the decay of a schedule, and the settings of
-    losses other than those of classes.
+    canvas, decoder, geometry, channels, bins, range, task and embed, what steers the decay of a schedule, and the
+    settings of losses other than those of classes.
     """
     data = config.model_dump(mode="json", exclude={"folds", "workers"})
     net, optim = data["net"], data["optim"]
     later: list[tuple[dict, str, object]]
     later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow"), (net, "geometry", None),
-             (net, "channels", 3), (data, "task", "classify"),
+             (net, "channels", 3), (net, "bins", None), (data, "range", None), (data, "task", "classify"),
              (data, "embed", EmbedConfig().model_dump())]
     later += [(data["loss"], name, usual) for name, usual in LATER_LOSS_SETTINGS.items()]
     for settings, name, usual in [*later, *((optim, name, None) for name in DECAY_SETTINGS)]:

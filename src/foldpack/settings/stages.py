@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.settings.file_members import FilesSpec
 from foldpack.settings.network import Geometry, Sides, check_pixels
-from foldpack.settings.outputs import Boxes, BoxUnion, Classes, HandOnDecision, Values, Vectors
+from foldpack.settings.outputs import Boxes, BoxUnion, Classes, HandOnDecision, ValueRange, Values, Vectors
 from foldpack.settings.strict_model import StrictModel
 
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
@@ -161,6 +161,7 @@ class ValuesDecision(StrictModel):
     """Decision: the values themselves, a column a target; of one target in the column of the answer."""
 
     kind: Literal["values"] = "values"
+    range: ValueRange | None = None  # lowest and highest: values beyond are cut to it
 
 
 class GradesDecision(StrictModel):

@@ -11,7 +11,7 @@ from foldpack.settings.project_code import is_project_code, load_code
 from foldpack.settings.run import ConfigError, LossConfig
 
 LOSSES_OF_TASK = {"multiclass": ("cross_entropy",), "multilabel": ("bce", "asymmetric"),
-                  "regress": ("mse", "l1", "smooth_l1", "huber"), "embed": ("arcface", "proxy_anchor")}
+                  "regress": ("mse", "l1", "smooth_l1", "huber", "cross_entropy"), "embed": ("arcface", "proxy_anchor")}
 ASYMMETRIC_MARGIN = 0.05  # negatives below this probability cost nothing; the paper's value
 LOG_EPSILON = 1e-8
 

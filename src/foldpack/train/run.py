@@ -275,7 +275,8 @@ class RunTrainer:
         meta = RunMeta(
             run=self.config.run, competition=self.config.competition, task=self.data.task,  # type: ignore[arg-type]
             classes=self.data.classes, prior=self.data.prior(), none=self.data.none,
-            embed=self.config.embed if self.task.has_gallery else None, size=self.config.net.size,
+            embed=self.config.embed if self.task.has_gallery else None, range=self.config.range,
+            size=self.config.net.size,
             network=self.config.net.arch if own_network(self.config.net) else None,
             canvas=self.config.net.canvas, decoder=self.config.net.decoder, geometry=self.config.net.geometry,
             channels=self.config.net.channels, views=self.config.views,

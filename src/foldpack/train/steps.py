@@ -13,12 +13,13 @@ from torch import nn
 from foldpack.data.rows import Rows
 from foldpack.data.runs import run_outputs
 from foldpack.ensemble.neighbours import identity_scores
+from foldpack.ensemble.thresholds import cut_values
 from foldpack.metrics.registry import Metric
 from foldpack.models.classifier import build_classifier
 from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import Gallery
 from foldpack.models.own_network import own_network
-from foldpack.models.regressor import TargetUnits, build_regressor
+from foldpack.models.regressor import BinnedValues, TargetUnits, build_regressor
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_score
 from foldpack.settings.run import RunConfig
@@ -110,7 +111,8 @@ class TrainStep:
 
 
 class ValueStep(TrainStep):
-    """A regressor. The loss is on targets of mean 0 and deviation 1, as they are on the training rows."""
+    """A regressor. The loss is on targets of mean 0 and deviation 1, as they are on the training rows; with bins it is
+    on the logits of each target's."""
 
     task = REGRESS
     head = "values"
@@ -118,16 +120,25 @@ class ValueStep(TrainStep):
 
     def build(self, rows: np.ndarray) -> nn.Module:
         net = super().build(rows)
-        assert isinstance(net, nn.Sequential) and isinstance(net[-1], TargetUnits)
-        self.units = net[-1].measure(self.data.targets[rows])
+        assert isinstance(net, nn.Sequential)
+        self.last = net[-1]
+        if isinstance(self.last, BinnedValues):
+            self.last.measure(self.data.targets[rows], self.config.range)
+        elif isinstance(self.last, TargetUnits):
+            self.last.measure(self.data.targets[rows])
         return net
 
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return self.loss(self.units.standard(outputs.float()), self.units.standard(targets))
+        if isinstance(self.last, BinnedValues):  # a row a target, to the loss
+            shares = self.last.soft(targets)
+            return self.loss(outputs.float().reshape(-1, shares.shape[-1]), shares.reshape(-1, shares.shape[-1]))
+        assert isinstance(self.last, TargetUnits)
+        return self.loss(self.last.standard(outputs.float()), self.last.standard(targets))
 
     def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
         if metric.needs != "grades":
-            return metric(targets, answers)
+            limits = self.config.range
+            return metric(targets, answers if limits is None else cut_values(answers, limits))
         grades = targets[:, 0].astype(np.int64)
         return best_cuts(answers[:, 0], grades, int(grades.max()) + 1)[1]
 

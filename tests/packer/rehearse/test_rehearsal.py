@@ -198,13 +198,13 @@ def test_noise_images_open_and_the_broken_one_does_not(tmp_path: Path) -> None:
     folder = write_competition(layout, tests, tmp_path / "competition")
     listed, count = images_of(layout, folder)
     assert count == 5 and listed.ids == tests.ids and (folder / "more.csv").is_file()
-    for item, path in listed.images.items():
+    for item, [path] in listed.images.items():
         if item == tests.broken:
             with pytest.raises(OSError), Image.open(path) as image:
                 image.load()
         else:
             assert 24 <= min(Image.open(path).size) and max(Image.open(path).size) < 48
-    assert all(Image.open(path).load() for path in made.images.values())  # of the originals none is broken
+    assert all(Image.open(path).load() for [path] in made.images.values())  # of the originals none is broken
 
 
 def test_with_one_image_none_is_broken(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_with_one_image_none_is_broken(tmp_path: Path) -> None:
 def test_noise_has_the_channels_that_the_networks_ask_for(tmp_path: Path) -> None:
     """Whatever the files are called: what only a TIFF of so many pages can be is one."""
     made = noise_images(DIGITS, stage_of(["0", "1"]), 24, tmp_path / "a", 2, 5)
-    for path in made.images.values():
+    for [path] in made.images.values():
         assert decode_image(path, CanvasKind((16, 24), channels=5)).shape == (16, 24, 5)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 def best_cuts(values: np.ndarray, y: np.ndarray, grades: int) -> tuple[np.ndarray, float]:
     """((grades - 1,) ascending cut points, kappa). `ensemble.thresholds.cut_grades` applies them.
 
-    values: (n,) float; y: (n,) grades 0..grades-1. One cut at a time is moved to its exact best place between its
-    neighbours until nothing improves, from two starts: the grades' own shares, and halves between the grades.
+    values: (n,) float, in whose type the cuts are exact; y: (n,) grades 0..grades-1. One cut at a time is moved to its
+    exact best place between its neighbours until nothing improves, from two starts: the grades' own shares, and halves
+    between the grades.
     """
     order = np.argsort(values, kind="stable")
     value, truth = values[order].astype(np.float64), y[order].astype(np.float64)
@@ -18,7 +19,9 @@ def best_cuts(values: np.ndarray, y: np.ndarray, grades: int) -> tuple[np.ndarra
     found = [_climb(value, truth, np.asarray(start)) for start in starts]
     places, kappa = max(found, key=lambda one: one[1])
     edges = np.concatenate(([value[0] - 1], value, [value[-1] + 1]))
-    return (edges[places] + edges[places + 1]) / 2, kappa
+    cuts = ((edges[places] + edges[places + 1]) / 2).astype(values.dtype)
+    # Neighbours have no number between them: a value at a cut has the higher grade, so the cut is the upper one.
+    return np.where(cuts > edges[places], cuts, edges[places + 1]).astype(np.float64), kappa
 
 
 def _climb(value: np.ndarray, truth: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foldpack.ensemble.thresholds import cut_grades, with_new_score
+from foldpack.ensemble.thresholds import cut_grades, cut_values, with_new_score
 from foldpack.metrics.classification import SMALLEST_PROB
 from foldpack.metrics.fbeta import fbeta_from_counts
 from foldpack.metrics.registry import Metric
@@ -21,13 +21,16 @@ from foldpack.search.decide.new_class import best_new_score
 class LabelRule:
     """How labels are chosen for an F-beta. min_labels, max_labels: of an item; per_class: a threshold for each.
 
-    new_class: for MAP@k, the last class means "in none of the others", and its score is fitted.
+    new_class: for MAP@k, the last class means "in none of the others", and its score is fitted. range: of values, which
+    are cut to it; grades: how many there are, where some rows may not have all.
     """
 
     min_labels: int = 1
     max_labels: int | None = None
     per_class: bool = False
     new_class: bool = False
+    range: tuple[float, float] | None = None
+    grades: int | None = None
 
     def decides(self, metric: Metric) -> bool:
         """Whether the metric has a last step to fit."""
@@ -58,7 +61,7 @@ def fit_decision(cells: Cells, blend: np.ndarray, metric: Metric, rule: LabelRul
         decision = Decision(thresholds)
         return decision, score_cells(cells, blend, metric, decision, rule)
     if metric.needs == "grades":
-        cuts, score = best_cuts(blend, cells.targets, int(cells.targets.max()) + 1)
+        cuts, score = best_cuts(blend, cells.targets, rule.grades or int(cells.targets.max()) + 1)
         return Decision(cuts=cuts), score
     if rule.new_class:
         new_score, score = best_new_score(cells.dense(blend), cells.targets, metric.map_at)
@@ -72,7 +75,9 @@ def score_cells(cells: Cells, blend: np.ndarray, metric: Metric, decision: Decis
         return _fbeta_of(cells, select_labels(cells, blend, decision, rule), metric)
     if metric.needs == "grades":
         assert decision.cuts is not None  # fit_decision gives every metric of grades its cuts
-        return metric(cells.targets.astype(np.int64), cut_grades(blend, decision.cuts))
+        return metric(cells.targets.astype(np.int64), cut_grades(blend, decision.cuts.astype(blend.dtype)))
+    if metric.needs == "values" and rule.range is not None:
+        return metric(cells.targets, cut_values(cells.dense(blend), rule.range), cells.groups)
     if decision.new_score is not None:
         return metric(cells.targets, with_new_score(cells.dense(blend), decision.new_score))
     if metric.name == "log_loss" and cells.kind == "exclusive":

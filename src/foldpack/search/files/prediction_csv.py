@@ -25,11 +25,14 @@ def number_frame(stage: StageSpec, values: np.ndarray) -> pd.DataFrame:
 
 
 def answer_frame(stage: StageSpec, answer: np.ndarray) -> pd.DataFrame:
-    """What `decided_rows` gives -> one column: a class name, class names with spaces between, a grade, or 0/1.
+    """What `decided_rows` gives -> one column: a class name, class names with spaces between, a grade, or 0/1; of
+    values a column each.
 
     Names that have spaces in them are put together with | between.
     """
     column = (stage.files.label_column if stage.files is not None else None) or "label"
+    if answer.dtype.kind == "f":  # values, cut to their range
+        return number_frame(stage, answer)
     names = class_names(stage, max(1, len(stage.outputs.names)))
     if answer.dtype == bool and answer.shape[1] == 1:
         return pd.DataFrame({column: answer[:, 0].astype(int)})

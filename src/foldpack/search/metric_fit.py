@@ -1,0 +1,54 @@
+"""Whether a metric scores what the kernel of some runs hands in, and what is known of their last step beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from foldpack.competitions.adapters import answer_form
+from foldpack.competitions.protocol import Competition
+from foldpack.data.runs import RunMeta
+from foldpack.errors import DataError
+from foldpack.metrics.answers import answer_problem, form_problem, task_answers
+from foldpack.metrics.registry import METRICS, Metric
+from foldpack.search.decide.decision import LabelRule
+from foldpack.settings.answer_forms import ValuesAnswer
+
+
+def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
+    """Raises DataError for a metric that does not score what the kernel of such runs hands in."""
+    if problem := answer_problem(metric.name, metric.answer, task_answers(meta.task)):
+        raise DataError(f"{problem}, or a .py file that says what it `needs`; name one of them with --metric")
+    if metric.of_two and len(meta.classes) != (1 if meta.task == "multilabel" else 2):
+        raise DataError(f"metric '{metric.name}' is of two classes, and these runs have {len(meta.classes)}; name "
+                        "another with --metric, such as auc")
+    if meta.task == "multilabel" and metric.hit_at:
+        raise DataError(f"metric '{metric.name}' knows one right class an item, but these runs have any number of "
+                        "them; name a mean average precision with --metric, such as map5")
+    if metric.needs == "grades" and len(meta.classes) > 1:
+        raise DataError(f"metric '{metric.name}' scores one grade an item, and these runs predict "
+                        f"{len(meta.classes)} values: {', '.join(meta.classes)}; name another with --metric, such as "
+                        "rmse")
+    if meta.none and not metric.map_at:
+        raise DataError(f"metric '{metric.name}' does not say where '{meta.classes[-1]}' stands in a ranking; allowed: "
+                        f"{', '.join(sorted(name for name, one in METRICS.items() if one.map_at))}; name one of them "
+                        "with --metric")
+
+
+def require_form_fits(metric: Metric, competition: Competition) -> None:
+    """Raises DataError for a metric that does not score what the competition's answer has."""
+    form = answer_form(competition)
+    if form is not None and (problem := form_problem(form.answer.kind, metric)):
+        raise DataError(f"competition '{competition.name}': {problem}")
+
+
+def run_rule(rule: LabelRule, meta: RunMeta, competition: Competition) -> LabelRule:
+    """The same rule, which also looks for the score of the class that stands for "none of the others", and cuts values
+    to the range of the runs and to that of the competition's answer."""
+    if meta.none:
+        return replace(rule, new_class=True)
+    if meta.task != "regress":
+        return rule
+    form = answer_form(competition)
+    asked = form.answer.range if form is not None and isinstance(form.answer, ValuesAnswer) else None
+    limits = [each for each in (meta.range, asked) if each is not None]
+    return replace(rule, range=(max(low for low, _ in limits), min(high for _, high in limits))) if limits else rule
