@@ -18,12 +18,13 @@ from reader_files import encoded, save_bson, save_dicom
 from small_house import OWNER, PROJECT, tiny_config
 from view_arrays import oof_array
 
-from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+from foldpack.commands.recipe import make_recipe_folds
 from foldpack.data.runs import read_run
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.keyring.keyring import Keyring
 from foldpack.search.runs import RunSearch, member_of, search_runs
 from foldpack.settings.ensemble import write_spec
+from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 from foldpack.settings.stages import ScoreBlend
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import build_kernel
