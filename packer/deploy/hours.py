@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from foldpack.predict.views import cost_of_views
 from foldpack.search.hours.cost import Machine, MemberCost, member_hours
 from foldpack.settings.ensemble import EnsembleSpec
 
@@ -23,5 +24,5 @@ def predict_hours(spec: EnsembleSpec, images: int, accelerator: str, factor: flo
     factor: how many times slower one GPU of the kernel is than the device on which the seconds were measured.
     """
     machine = Machine(images, device_factor=factor, devices=ACCELERATORS.get(accelerator, 1))
-    costs = [MemberCost(one.seconds_per_image, len(one.folds), len(one.views)) for one in spec.members]
+    costs = [MemberCost(one.seconds_per_image, len(one.folds), cost_of_views(one.views, one)) for one in spec.members]
     return sum(member_hours(cost, machine) for cost in costs) + machine.start_seconds / 3600

@@ -20,9 +20,10 @@ from foldpack.settings.ensemble import EnsembleSpec, fold_role, sealed_parts
 from packer.build.kernel_folder import Build, kaggle_slug, shares_slug
 from packer.build.stage import SealedStore, require_checkpoint
 from packer.deploy.hours import ACCELERATORS, RETIRED, predict_hours
+from packer.deploy.image_packages import missing_codecs
 from packer.deploy.image_room import room_on_kaggle
 from packer.flatten.script_keys import SIZE_LIMIT
-from packer.image.image import Image
+from packer.image.image import Image, kaggle_image
 from packer.kaggle.credentials import MAKE_TOKEN, NO_CREDENTIALS, Credentials
 from packer.kaggle.exits import DeployError, Exit
 from packer.rehearse.verdict import build_keys
@@ -150,10 +151,16 @@ def check_slugs(spec: EnsembleSpec, build: Path) -> Iterator[Finding]:
 
 
 def check_test_images(spec: EnsembleSpec, data: Path | None) -> Iterator[Finding]:
-    """What is odd about the test images of the competition's folder, such as more of them than the sample asks for."""
-    if data is not None:
-        for note in find_adapter(spec.competition).test(data).notes:
-            yield Finding("warning", note, "")
+    """What is odd about the test images of the competition's folder, such as more of them than the sample asks for, and
+    what cannot be decoded on Kaggle. Raises DataError where a package is missing here that their reader needs."""
+    if data is None:
+        return
+    items = find_adapter(spec.competition).test(data)
+    for note in items.notes:
+        yield Finding("warning", note, "")
+    items.reader.prepare([])
+    for most, what, mend in missing_codecs(items, brought_packages(spec), kaggle_image()):
+        yield Finding("error" if most else "warning", what, mend)
 
 
 def check_hours(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
@@ -304,8 +311,13 @@ def check_keys(build: Build) -> Iterator[Finding]:
 
 def check_packages(build: Build, image: Image) -> Iterator[Finding]:
     """All that the script imports is on the image or comes with it."""
-    brought = {*(build.spec.vendor or []), *(build.spec.wheels.packages if build.spec.wheels else [])}
+    brought = brought_packages(build.spec)
     for name in build.packages:
         if name not in image.versions and name not in brought:
             yield Finding("warning", f"package '{name}' is not on the Kaggle image of {image.date}",
                           "carry it with `vendor:` or `wheels:`")
+
+
+def brought_packages(spec: EnsembleSpec) -> set[str]:
+    """Distributions that a kernel carries or installs."""
+    return {*(spec.vendor or []), *(spec.wheels.packages if spec.wheels else [])}

@@ -6,7 +6,6 @@ An adapter says where an image lies, so any will do that lists its items from th
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import shutil
 from collections.abc import Iterable
@@ -21,8 +20,11 @@ from foldpack.competitions.answer_table import AnswerTable, read_answer_table, w
 from foldpack.competitions.image_files import is_image_name
 from foldpack.competitions.protocol import Competition
 from foldpack.data.image_place import image_file
+from foldpack.data.items import Items
+from foldpack.data.readers.pillow import PillowReader
 from foldpack.files import link_or_copy, write_atomic
 from foldpack.settings.stages import StageSpec
+from packer.rehearse.noise import noise_file
 from packer.rehearse.process import RehearsalError
 
 SEED = 7
@@ -94,27 +96,21 @@ def noise_images(
         shutil.rmtree(folder)
     dice = np.random.default_rng(SEED)
     ids = [f"rehearsal_{row:05d}" for row in range(count)]
-    paths = made_up_places(competition, stage, folder, ids)
-    if not is_image_name(paths[0].name):  # the ids of this competition have their ending
-        paths = made_up_places(competition, stage, folder, [f"{item}.png" for item in ids])
-    for path in paths:
+    items = made_up_items(competition, stage, folder, ids)
+    if isinstance(items.reader, PillowReader) and not is_image_name(items.images[0].name):  # an id has its ending
+        items = made_up_items(competition, stage, folder, [f"{item}.png" for item in ids])
+    for path in items.images:
         height, width = (int(length) for length in dice.integers(side * 3 // 4, side * 3 // 2, 2))
         coarse = Image.fromarray(dice.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        buffer = io.BytesIO()
-        kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")
         image = coarse.resize((width, height), Image.Resampling.BICUBIC)
-        if channels in (1, 3, 4):
-            image.save(buffer, format=kind)
-        else:  # what only the pages of a TIFF can be
-            image.save(buffer, format="TIFF", save_all=True, append_images=[image] * (channels - 1))
-        write_atomic(path, buffer.getvalue())
+        write_atomic(path, noise_file(items.reader, image, channels, path.suffix))
     return images_of(competition, folder)[0]
 
 
-def made_up_places(competition: Competition, stage: StageSpec, folder: Path, ids: list[str]) -> list[Path]:
-    """Write a sample submission that asks for these ids -> where the adapter looks for their images."""
+def made_up_items(competition: Competition, stage: StageSpec, folder: Path, ids: list[str]) -> Items:
+    """Write a sample submission that asks for these ids -> what the adapter makes of it."""
     write_answers(folder / competition.sample_csv, competition.made_up(ids, stage))
-    return [Path(path) for path in competition.test(folder).images]
+    return competition.test(folder)
 
 
 def write_competition(competition: Competition, tests: SampleImages, folder: Path) -> Path:

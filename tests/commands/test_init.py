@@ -61,8 +61,8 @@ def test_in_a_terminal_what_cannot_be_told_is_asked(tmp_path: Path, monkeypatch:
     asked = ["init", str(tmp_path / "p"), "--data", str(tmp_path / "data")]
     done = CliRunner().invoke(foldpack, asked, input="7\n2\n")
     assert done.exit_code == 0, done.output
-    assert ("answer: 'label' is the probability of which class? (the sample does not say)\n  1  of 'dog'\n"
-            "  2  of 'cat'\nwhich [1]: 7\n'7' is none of them: write a number from 1 to 2\n") in done.output
+    assert ("answer: 'label' is the probability of which class? (the sample does not say)\n  1  that of 'dog'\n"
+            "  2  that of 'cat'\nwhich [1]: 7\n'7' is none of them: write a number from 1 to 2\n") in done.output
     assert read_competition(tmp_path / "p" / "competition.yml").answer.model_dump()["of"] == "cat"
     assert "could not tell" not in (tmp_path / "p" / "competition.yml").read_text()
 
@@ -72,7 +72,7 @@ def test_without_a_terminal_the_best_is_taken_and_marked(tmp_path: Path) -> None
     done = CliRunner().invoke(foldpack, ["init", str(tmp_path / "p"), "--data", str(tmp_path / "data")])
     assert done.exit_code == 0
     page = (tmp_path / "p" / "competition.yml").read_text()
-    assert "# could not tell, taken: of 'dog'; the sample does not say; it may be: of 'cat'\n" in page
+    assert "# could not tell, taken: that of 'dog'; the sample does not say; it may be: that of 'cat'\n" in page
 
 
 @pytest.mark.parametrize("what", ["a file in it", "a file itself", "no download", "no sample"])

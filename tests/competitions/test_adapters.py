@@ -83,8 +83,20 @@ def test_the_metric_of_a_competition_file_is_looked_up_when_it_is_read(project: 
 
 def test_a_search_refuses_a_metric_that_the_answer_has_not(project: Path) -> None:
     (project / "competition.yml").write_text(competition_text(parse_competition(PLAIN, "competition.yml")))
-    require_form_fits(get_metric("macro_f1"), find_adapter("competition.yml"))
+    require_form_fits(get_metric("macro_f1"), find_adapter("competition.yml"), ["a", "b"])
     line = ("^competition 'birds': metric 'auc' scores probabilities, and an answer of kind 'class' has none; set "
             "answer.kind to probability or probabilities, or the metric to one of: accuracy, error, macro_f1, map1")
     with pytest.raises(DataError, match=line):
-        require_form_fits(get_metric("auc"), find_adapter("competition.yml"))
+        require_form_fits(get_metric("auc"), find_adapter("competition.yml"), ["a", "b"])
+
+
+def test_a_search_refuses_a_one_sided_metric_of_the_other_class(project: Path) -> None:
+    changed = {**PLAIN, "answer": {"kind": "probability", "id": "id", "column": "label", "of": "cat"}}
+    (project / "competition.yml").write_text(competition_text(parse_competition(changed, "competition.yml")))
+    adapter, classes = find_adapter("competition.yml"), ["cat", "dog"]
+    require_form_fits(get_metric("auc"), adapter, classes)  # the same for either class
+    require_form_fits(get_metric("pf1"), adapter, ["dog", "cat"])
+    line = ("metric 'pf1' takes the second class for the positive one, which is 'dog', and answer.of is 'cat'; set "
+            r"labels.classes to \[dog, cat\] and train again")
+    with pytest.raises(DataError, match=line):
+        require_form_fits(get_metric("pf1"), adapter, classes)

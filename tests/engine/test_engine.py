@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from virtual_pool import Machine, Outcome, noisy, play
 
-from foldpack.engine.engine import MAX_LOSSES, UnitWork
+from foldpack.engine.engine import MAX_LOSSES
 from foldpack.engine.runlog import LOG_NAME
-from foldpack.engine.work import Shard
+from foldpack.engine.work import Shard, UnitWork
 
 SPEC = {"a": 0.01, "b": 0.02, "c": 0.04}  # seconds for an image and view
 VIEWS = {"a": 8, "b": 2, "c": 4}
@@ -67,6 +67,21 @@ def test_a_machine_slower_than_the_spec_says(factor: int, devices: int, inline: 
         assert 0 in outcome.finished  # the most valuable
         assert outcome.ended >= 0.6 * 3600 * short  # and the time is used
     assert not all(outcome.whole.values())
+
+
+@pytest.mark.parametrize("share", [1.25, 0.6, 0.3])
+def test_views_of_more_pixels_are_planned_by_their_pixels(share: float) -> None:
+    """One at twice the side takes as long as four: it is neither taken for slow, nor planned as a short one."""
+    units = [UnitWork(f"{run}/fold{fold}", run, 3, (1.0, 4.0, 0.25)) for fold in range(3) for run in SPEC]
+    needed = sum(SPEC[unit.run] * 5.25 for unit in units) * 1000
+    hours = hours_for(share * needed + (100 if share > 1 else 0))
+    outcome = play(Machine(noisy(1, SPEC, 1)), units, SPEC, hours=hours)
+    require_in_time(outcome, hours)
+    assert 0 in outcome.finished and outcome.ended >= 0.6 * min(3600 * hours, needed)
+    assert abs(outcome.engine.costs.factor - 1) <= 0.05
+    if share > 1:
+        assert all(outcome.whole.values()) and len(outcome.finished) == 9
+        require_estimates(outcome)
 
 
 @pytest.mark.parametrize("inline", [True, False])

@@ -15,12 +15,12 @@ from virtual_pool import Machine, play
 from foldpack.data.rows import Rows
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import Deadline
-from foldpack.engine.engine import Engine, EngineHooks, UnitWork
+from foldpack.engine.engine import Engine, EngineHooks
 from foldpack.engine.layout import ColumnKind, Dense, Layout, Ragged
 from foldpack.engine.pool import InlinePool
 from foldpack.engine.runlog import RunLog
 from foldpack.engine.store import UnitStore
-from foldpack.engine.work import ShardFailed
+from foldpack.engine.work import ShardFailed, UnitWork
 
 ROWS, SHARD_ROWS, VIEWS = 22, 5, 3
 UNITS = [UnitWork(f"a/fold{fold}", "a", VIEWS) for fold in range(2)]

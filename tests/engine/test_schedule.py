@@ -10,8 +10,9 @@ from foldpack.engine.schedule import Remaining, choose_views, cost_of, fewest_vi
 EPSILON = 1e-4
 
 
-def unit(index: int, run: str, views: int = 1, seconds: float = 1.0, load: float = 0.0) -> Remaining:
-    return Remaining(index, run, views, seconds, load)
+def unit(index: int, run: str, views: int = 1, seconds: float = 1.0, load: float = 0.0,
+         costs: tuple[float, ...] = ()) -> Remaining:
+    return Remaining(index, run, views, seconds, load, costs)
 
 
 FOUR = [unit(0, "a", 4), unit(1, "b", 2), unit(2, "a", 4), unit(3, "b", 2)]  # 12 seconds in all
@@ -61,13 +62,24 @@ def test_at_least_one_view_stays() -> None:
     assert fewest_views(unit(0, "a", 8, 0.0), 5.0) == 8  # views that cost nothing stay
 
 
+def test_a_view_of_more_pixels_costs_more() -> None:
+    """Three views, the second at twice the side: six seconds in all, of which it is four."""
+    wide = unit(0, "a", 3, 1.0, 0.5, (1.0, 4.0, 1.0))
+    assert [cost_of(wide, views) for views in range(4)] == [0.0, 1.5, 5.5, 6.5]
+    assert fewest_views(wide, 0.5) == 2 and fewest_views(wide, 1.5) == 1 and fewest_views(wide, 9.0) == 1
+    assert choose_views([wide], 6.4, set()) == {0: 2} and choose_views([wide], 5.4, set()) == {0: 1}
+    narrow = unit(1, "b", 2, 1.0, 0.0, (1.0, 0.25))
+    assert choose_views([wide, narrow], 2.75, set()) == {0: 1, 1: 2}
+
+
 def test_nothing_is_left_to_do() -> None:
     assert choose_views([], 10.0, set()) == {} and choose_views([], -10.0, {"a"}) == {}
 
 
 RUNS = st.sampled_from("abc")
-LISTS = st.lists(st.tuples(RUNS, st.integers(1, 8), st.floats(0, 50), st.floats(0, 20)), max_size=10).map(
-    lambda rows: [unit(index, run, views, seconds, load) for index, (run, views, seconds, load) in enumerate(rows)])
+SHARES = st.one_of(st.just(()), st.lists(st.sampled_from([0.25, 1.0, 4.0]), min_size=8, max_size=8).map(tuple))
+LISTS = st.lists(st.tuples(RUNS, st.integers(1, 8), st.floats(0, 50), st.floats(0, 20), SHARES), max_size=10).map(
+    lambda rows: [unit(index, *row) for index, row in enumerate(rows)])
 
 
 @settings(max_examples=150, deadline=None)
@@ -83,7 +95,8 @@ def test_the_laws_of_the_ladder(units: list[Remaining], seconds: float, present:
         assert all(chosen[each.index] == each.views for each in units)
     if free >= 0:  # nothing that fits is left out, and no view
         assert not any(chosen[each.index] == 0 and cost_of(each, 1) < free - EPSILON for each in units)
-        assert not any(0 < chosen[each.index] < each.views and each.view_seconds < free - EPSILON for each in units)
+        assert not any(0 < (now := chosen[each.index]) < each.views
+                       and each.seconds(now + 1) - each.seconds(now) < free - EPSILON for each in units)
     if sum(cost_of(each, 1) for each in units) <= seconds - EPSILON:
         assert all(chosen.values())  # views before folds
     first = {each.run: each for each in reversed(units) if each.run not in present}

@@ -11,9 +11,9 @@ import numpy as np
 
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import Deadline, OutOfTime
-from foldpack.engine.engine import Engine, EngineHooks, UnitWork
+from foldpack.engine.engine import Engine, EngineHooks
 from foldpack.engine.runlog import RunLog
-from foldpack.engine.work import Begun, Shard, ShardDone, ShardFailed, WorkerLost, WorkEvent
+from foldpack.engine.work import Begun, Shard, ShardDone, ShardFailed, UnitWork, WorkerLost, WorkEvent
 
 
 class VirtualClock:
@@ -54,10 +54,10 @@ class Machine:
 class VirtualPool:
     """A WorkPool of devices that only count. `inline`: one of them, which works inside `wait`, as InlinePool."""
 
-    def __init__(self, machine: Machine, clock: VirtualClock, runs: list[str], devices: int, inline: bool,
+    def __init__(self, machine: Machine, clock: VirtualClock, units: list[UnitWork], devices: int, inline: bool,
                  check: Callable[[], None], step: float) -> None:
         """step: seconds; nobody looks at the clock more often, which keeps the tests quick."""
-        self.machine, self.clock, self.runs, self.inline, self.check = machine, clock, runs, inline, check
+        self.machine, self.clock, self.units, self.inline, self.check = machine, clock, units, inline, check
         self.start = clock.now
         self.step = step
         self.devices = devices
@@ -82,8 +82,9 @@ class VirtualPool:
         worker.fault = self.machine.fault(shard, attempt)
         worker.loading = 0.0 if worker.built == shard.unit else self.machine.load
         worker.built = shard.unit
-        each = self.machine.seconds(self.runs[shard.unit], self.clock.now - self.start)
-        worker.spent = (shard.stop - shard.start) * shard.views * each + self.machine.overhead(shard)
+        work = self.units[shard.unit]
+        each = self.machine.seconds(work.run, self.clock.now - self.start)
+        worker.spent = (shard.stop - shard.start) * work.cost(shard.views) * each + self.machine.overhead(shard)
         worker.done_at = self.clock.now + worker.loading + worker.spent
         if worker.fault == "hang":
             worker.done_at = float("inf")
@@ -181,8 +182,7 @@ def play(machine: Machine, units: list[UnitWork], costs: dict[str, float], rows:
     an earlier process has predicted the first rows of a unit."""
     clock = VirtualClock()
     deadline = Deadline(hours, margin, clock)
-    runs = [unit.run for unit in units]
-    pool = VirtualPool(machine, clock, runs, devices, inline, deadline.check, hours * 3600 / 600)
+    pool = VirtualPool(machine, clock, units, devices, inline, deadline.check, hours * 3600 / 600)
     finished: list[int] = []
     whole: dict[int, bool] = {}
     failed: list[int] = []

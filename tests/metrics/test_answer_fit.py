@@ -93,7 +93,7 @@ def test_an_answer_that_the_metric_does_not_score_is_refused(kind, metric, messa
 ])
 def test_labels_say_what_is_trained(known, asked, metric, training):
     found = default_training(known, answer(asked), metric)
-    assert found == Training(*training)
+    assert found is not None and found == Training(*training, range=found.range)
     assert LossConfig(name=found.loss)
     learned = {"classify": "multilabel" if found.loss == "bce" else "multiclass"}.get(found.task, found.task)
     assert found.loss in LOSSES_OF_TASK[learned]
@@ -105,3 +105,12 @@ def test_labels_say_what_is_trained(known, asked, metric, training):
 def test_nothing_is_trained_for_boxes_and_masks():
     assert default_training(labels("masks"), answer("masks"), "dice") is None
     assert default_training(labels("boxes", bbox="b", column=None), answer("boxes"), "box_map:0.4") is None
+
+
+def test_values_have_the_range_of_their_labels_or_of_the_answer():
+    plain, ranged = answer("values"), answer("values", range=[0, 5])
+    assert default_training(labels("values", range=[1, 100]), ranged, "rmse").range == [1, 100]
+    assert default_training(labels("values"), ranged, "rmse").range == [0, 5]
+    assert default_training(labels("values"), plain, "rmse").range is None
+    assert default_training(labels("grades"), answer("grades"), "qwk").range == [0, 4]
+    assert default_training(labels("class"), answer("class"), "accuracy").range is None

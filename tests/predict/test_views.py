@@ -27,7 +27,15 @@ from foldpack.predict.view_pixels import (
     undo_masks,
     undo_points,
 )
-from foldpack.predict.views import CROP_PLACES, VIEW_TURNS, expand_views, parse_view, require_inputs, require_views
+from foldpack.predict.views import (
+    CROP_PLACES,
+    VIEW_TURNS,
+    cost_of_views,
+    expand_views,
+    parse_view,
+    require_inputs,
+    require_views,
+)
 from foldpack.settings.network import Geometry, NetConfig
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 
@@ -303,6 +311,17 @@ def test_a_stack_keeps_the_order_of_memory_that_the_network_likes() -> None:
         assert stacked.is_contiguous(memory_format=torch.channels_last)
         [(_, plain)] = stack_views([parse_view(name) for name in names], image.contiguous(), 8)
         assert plain.is_contiguous() and torch.equal(plain, stacked)
+
+
+@pytest.mark.parametrize(("net", "views", "cost"), [
+    ({"size": 224}, ["identity", "hflip+grey"], 2.0),
+    ({"size": 224, "canvas": 448}, ["identity", "side:448", "side:112+hflip"], 5.25),
+    ({"size": [100, 200], "canvas": [200, 400]}, ["identity", "side:400"], 5.0),
+    ({"size": 256, "canvas": 512, "geometry": {"kind": "short", "multiple": 32, "most": 1024}},
+     ["identity", "side:384"], 3.25),
+])
+def test_a_view_of_another_side_costs_by_its_pixels(net: dict, views: list[str], cost: float) -> None:
+    assert cost_of_views(views, NetConfig(arch="test_resnet", **net)) == pytest.approx(cost)
 
 
 def test_views_on_their_side_form_a_stack_of_their_own() -> None:

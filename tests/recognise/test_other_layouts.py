@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from shapes_kit import Made, picture
 
+from foldpack.competitions.training_items import make_competition
 from foldpack.recognise.findings import Findings
 from foldpack.recognise.recognise import recognise
 
@@ -49,7 +50,7 @@ def chain_in_path(made: Made) -> dict[str, Any]:
         (made.root / f"train_images/{row['name']}.jpg").rename(target)
     made.table("train.csv", [{"image": f"{row['name']}.jpg", "chain": row["k"] % 2, "hotel_id": 18807 + 5 * row["k"],
                               "timestamp": "2018-04-08 17:58:12"} for row in rows["train"]])
-    made.table("sample_submission.csv", [{"image": f"{row['name']}.jpg", "hotel_id": "18807 18812 18822"}
+    made.table("sample_submission.csv", [{"image": f"{row['name']}.jpg", "hotel_id": "36363 18812 64314"}
                                          for row in rows["test"]])
     return {"train": {"image": "train_images/{chain}/{image}"}, "labels": {"kind": "identity", "column": "hotel_id"},
             "answer": {"kind": "ranking", "k": 3}}
@@ -70,8 +71,9 @@ def json_in_folders(made: Made) -> dict[str, Any]:
     found = [{"id": row["number"], "detections": [{"conf": 0.9}]} for row in [*rows["train"], *rows["test"]]]
     made.json("detector_results.json", {"images": found, "detection_categories": {"1": "animal"}})
     made.table("sample_submission.csv", [{"Id": row["number"], "Predicted": 0} for row in rows["test"]])
-    return {"train": {"source": {"kind": "coco", "file": "nybg/train/metadata.json"}, "group": "{location}",
-                      "image": "nybg/train/{file_name}"}, "test": {"image": "nybg/test/images/{Id}.jpg"},
+    source = {"kind": "coco", "file": "nybg/train/metadata.json", "encoding": "latin-1"}
+    return {"train": {"source": source, "group": "{location}", "image": "nybg/train/{file_name}"},
+            "test": {"image": "nybg/test/{file_name}"},
             "labels": {"kind": "class", "column": "category_id"}, "answer": {"kind": "class", "column": "Predicted"}}
 
 
@@ -116,6 +118,19 @@ def studies(made: Made) -> dict[str, Any]:
             "labels": {"kind": "class", "column": "label"}, "answer": {"kind": "class"}}
 
 
+def levels(made: Made) -> dict[str, Any]:
+    """The sample asks for images and for studies, in one column; only the first are files."""
+    rows = rows_of(made, "{split}/{name}.png")
+    made.table("train.csv", [{"id": f"{row['name']}_image", "label": f"opacity 1 {row['k']} 1 30 31"}
+                             for row in rows["train"]])
+    asked = [f"{row['name']}_image" for row in rows["test"]] + [f"s{place}_study" for place in range(8)]
+    made.table("sample_submission.csv", [{"id": each, "PredictionString": "none 1 0 0 1 1"} for each in asked])
+    return {"train": {"image": "train/{image}.png", "parse": {"id": "{image}_image"}},
+            "test": {"image": "test/{name}.png", "parse": {"id": "{name}_{level}"}, "where": {"level": "image"}},
+            "labels": {"kind": "boxes", "text": ["label", "score", "x_min", "y_min", "x_max", "y_max"]},
+            "answer": {"kind": "boxes", "text": ["label", "score", "x_min", "y_min", "x_max", "y_max"]}}
+
+
 def holds(part: Any, whole: Any) -> bool:
     """Whether all that is in one is in the other."""
     if isinstance(part, dict):
@@ -123,15 +138,19 @@ def holds(part: Any, whole: Any) -> bool:
     return bool(part == whole)
 
 
-LAYOUTS = (label_in_path, chain_in_path, json_in_folders, two_formats, numbers_beside, studies)
+LAYOUTS = (label_in_path, chain_in_path, json_in_folders, two_formats, numbers_beside, studies, levels)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_another_layout_is_recognised(layout: Any, tmp_path: Path) -> None:
     expected = layout(Made(tmp_path / "data", 40, 16)) if (tmp_path / "data").mkdir() is None else {}
-    found = recognise(tmp_path / "data", "other", "other", Findings()).config.model_dump()
+    config = recognise(tmp_path / "data", "other", "other", Findings()).config
+    found = config.model_dump()
     for key, part in expected.items():
         assert holds(part, found[key]), (key, found[key])
+    competition = make_competition(config)
+    assert len(competition.train(tmp_path / "data").items) == 40
+    assert sum(Path(image).is_file() for image in competition.test(tmp_path / "data").images) == 16
 
 
 def test_a_csv_may_have_another_separator_and_encoding(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ def test_what_cannot_be_told_is_asked_with_the_best_choice_first(tmp_path: Path)
     findings = Findings(choose)
     found = recognise(tmp_path / "data", "pets", "pets", findings)
     assert asked == [("answer: 'label' is the probability of which class? (the sample does not say)",
-                      ["of 'dog'", "of 'cat'"])]
+                      ["that of 'dog'", "that of 'cat'"])]
     assert found.config.answer.model_dump()["of"] == "cat"
-    assert [each.line for each in findings.of("answer") if each.why == "you said so"] == ["of 'cat' (you said so)"]
+    assert [each.line for each in findings.of("answer") if each.why == "you said so"] == ["that of 'cat' (you said so)"]
 
 
 def test_a_known_slug_says_the_metric(tmp_path: Path) -> None:

@@ -121,6 +121,38 @@ def test_what_is_handed_in_has_the_score_that_was_searched_for(runs, task, fitti
         assert kinds_before == {"labels" if decision.kind == "labels" else None}
 
 
+@pytest.mark.parametrize(("task", "name", "decision"), [
+    ("multiclass", "map:4", {"kind": "ranking", "k": 4}), ("multiclass", "top_accuracy:2", {"kind": "ranking", "k": 2}),
+    ("multiclass", "log_loss:1,2,1,1,0,3", {"kind": "probs"}),
+    ("multiclass", "accuracy:1,2,1,1,0,3", {"kind": "class"}),
+    ("multilabel", "fbeta:1.5", {"kind": "labels"}), ("multilabel", "auc:1,2,1,1,0,3", {"kind": "probs"}),
+])
+def test_a_metric_with_numbers_in_its_name_is_searched_and_handed_in(runs, task, name, decision):
+    folder, targets = runs
+    logits = {run: write_run(folder, run, task, targets[task], s, k)
+              for k, (run, s) in enumerate((("a", 1.5), ("b", 1.0)))}
+    spec, _ = search_runs("best", [folder / "a", folder / "b"], RunSearch(metric=name))
+    assert spec.metric.name == name and spec.metric.answer is None and parse_spec(spec_to_dict(spec)) == spec
+    found = spec.last.decision
+    assert {key: getattr(found, key) for key in decision} == decision
+    probs = [merge_view_probs(logits[member.run], task) for member in spec.members]
+    blended = blend_probs(probs, [member.weight for member in spec.members], spec.last.fuse, task == "multiclass")
+    assert get_metric(name)(targets[task], told(found, blended)) == pytest.approx(spec.metric.oof, abs=1e-5)
+
+
+def test_classes_that_a_mean_leaves_out_are_told(runs):
+    folder, targets = runs
+    y = targets["multilabel"].copy()
+    y[:, 2], y[:, 4] = False, True
+    write_run(folder, "a", "multilabel", y, 1.5, 0)
+    said = "2 of 6 classes, such as 'c2', are true of none or of all rows, and are left out of its mean"
+    assert f"auc: {said}" in search_runs("best", [folder / "a"], RunSearch(metric="auc"))[1]["notes"]
+    notes = search_runs("best", [folder / "a"], RunSearch(metric="average_precision"))[1]["notes"]
+    assert any(note.startswith("average_precision: 1 of 6 classes") for note in notes)
+    notes = search_runs("best", [folder / "a"], RunSearch(metric="f2"))[1]["notes"]
+    assert not any("left out" in note for note in notes)
+
+
 @pytest.mark.parametrize(("task", "fitting"), [("multiclass", ONE_CLASS), ("multilabel", LABELS)])
 def test_a_metric_of_what_runs_do_not_predict_is_refused(runs, task, fitting):
     folder, targets = runs

@@ -6,6 +6,7 @@ upright, as its EXIF data say. Resampling is Pillow's bilinear filter, antialias
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Protocol
@@ -90,6 +91,12 @@ def input_shape(settings: PixelSettings, canvas: tuple[int, int], side: int | No
     high, wide = (max(1, round(length * above / (below * multiple))) * multiple
                   for length in (canvas if kind.varies else size))
     return high, wide
+
+
+def input_share(settings: PixelSettings, side: int | None) -> float:
+    """Pixels that a network is shown of a view at this side, as a share of those at its own. side: None for its own."""
+    canvas = height_width(settings.canvas or settings.size)
+    return math.prod(input_shape(settings, canvas, side)) / math.prod(input_shape(settings, canvas))
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,9 @@ class CostModel:
         self._load = Measured()
         self._finish = Measured()
 
-    def measure(self, run: str, images: int, views: int, seconds: float) -> None:
-        """A part of a unit has been predicted on one device."""
-        self._runs[run].add(seconds / max(1, images * views))
+    def measure(self, run: str, images: int, views: float, seconds: float) -> None:
+        """A part of a unit has been predicted on one device. views: by their costs, the network's own side being 1."""
+        self._runs[run].add(seconds / (images * views or 1))
 
     def measure_load(self, seconds: float) -> None:
         """A device waited so long for the weights of a unit and its network."""

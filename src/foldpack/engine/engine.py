@@ -18,6 +18,7 @@ from foldpack.engine.work import (
     Shard,
     ShardDone,
     ShardFailed,
+    UnitWork,
     WorkerLost,
     WorkEvent,
     WorkPool,
@@ -39,15 +40,6 @@ MAX_LOSSES = 3  # workers that one shard may cost
 
 class UnitError(FoldpackError):
     """A unit that cannot be predicted."""
-
-
-@dataclass(frozen=True)
-class UnitWork:
-    """A unit as the engine sees it."""
-
-    role: str  # for the log
-    run: str
-    views: int
 
 
 @dataclass
@@ -130,14 +122,14 @@ class Engine:
             rows = self.rows - state.rows_done
             seconds = self.costs.seconds(state.work.run) * rows / self.pool.devices
             load = (0.0 if state.given else self.costs.load_seconds()) + self.costs.finish_seconds()
-            left.append(Remaining(state.index, state.work.run, state.work.views, seconds, load))
+            left.append(Remaining(state.index, state.work.run, state.work.views, seconds, load, state.work.view_costs))
         return left
 
     def expected_seconds(self) -> float:
         """How long the planned work will still take."""
         planned = [(each, self.units[each.index].views) for each in self.remaining() if self.units[each.index].views]
         work = sum(cost_of(each, views) for each, views in planned)
-        return work + self.idle_seconds(planned[0][0].view_seconds * planned[0][1] if planned else 0.0)
+        return work + self.idle_seconds(planned[0][0].seconds(planned[0][1]) if planned else 0.0)
 
     def idle_seconds(self, first: float) -> float:
         """How long the devices will wait for images: the first unit, of so many seconds, cannot be faster than they."""
@@ -165,20 +157,21 @@ class Engine:
         remaining = self.remaining()
         if not remaining or not self.costs.any_measured() or self.warming_up(remaining[0]):
             return {each.index: each.views for each in remaining}
-        idle = self.idle_seconds(remaining[0].view_seconds * remaining[0].views)
+        idle = self.idle_seconds(remaining[0].seconds(remaining[0].views))
         chosen = choose_views(remaining, self.deadline.left() * PLANNED_SHARE - idle, present)
         return chosen if any(chosen.values()) else {**chosen, **self.last_hope(remaining)}
 
     def warming_up(self, first: Remaining) -> bool:
         """Whether all that was measured is one shard, which pays for warming up, and there is time for another."""
-        shard = self.costs.seconds(first.run) * first.views * min(self.shard_rows, self.rows)
+        views = self.units[first.index].work.cost(first.views)
+        shard = self.costs.seconds(first.run) * views * min(self.shard_rows, self.rows)
         return not self.costs.any_settled() and shard < WARM_SHARE * self.deadline.left()
 
     def last_hope(self, remaining: list[Remaining]) -> dict[int, int]:
         """One view of a unit that fits at the best speed seen here: it costs nothing to try, and a slow moment must
         not end the run for good."""
         for each in remaining:
-            quick = each.view_seconds * self.costs.quick_share(each.run)
+            quick = each.seconds(1) * self.costs.quick_share(each.run)
             if each.load_seconds + quick <= self.deadline.left():
                 return {each.index: 1}
         return {}
@@ -266,7 +259,7 @@ class Engine:
     def count(self, event: ShardDone, state: UnitState) -> None:
         """Some rows are done."""
         shard = event.shard
-        self.costs.measure(state.work.run, shard.stop - shard.start, shard.views, event.seconds)
+        self.costs.measure(state.work.run, shard.stop - shard.start, state.work.cost(shard.views), event.seconds)
         if event.load_seconds > 0 and shard.start == state.first_row:
             self.costs.measure_load(event.load_seconds)
         state.rows_done += shard.stop - shard.start
@@ -324,8 +317,8 @@ class Engine:
 
     def hang_seconds(self, shard: Shard) -> float:
         """A shard that is not done after so long hangs. Twice as long for each worker that it has cost."""
-        run = self.units[shard.unit].work.run
-        expected = self.costs.slow_seconds(run) * shard.views * (shard.stop - shard.start) + self.costs.load_seconds()
+        work, rows = self.units[shard.unit].work, shard.stop - shard.start
+        expected = self.costs.slow_seconds(work.run) * work.cost(shard.views) * rows + self.costs.load_seconds()
         limit = max(HANG_SECONDS, HANG_FACTOR * expected)
         if not self.costs.any_measured():  # this machine may be far slower than the one of the spec
             limit = max(limit, UNKNOWN_SHARE * (self.deadline.elapsed() + self.deadline.left()))

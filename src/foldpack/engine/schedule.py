@@ -17,8 +17,13 @@ class Remaining:
     index: int
     run: str
     views: int  # all that it could do
-    view_seconds: float  # for one view of what is left of it, on all devices together
+    view_seconds: float  # for one view, of cost 1, of what is left of it, on all devices together
     load_seconds: float  # before its first part
+    view_costs: tuple[float, ...] = ()  # of each view; (): all cost 1
+
+    def seconds(self, views: int) -> float:
+        """For the first so many views, without loading."""
+        return self.view_seconds * (sum(self.view_costs[:views]) if self.view_costs else views)
 
 
 def choose_views(remaining: list[Remaining], seconds: float, present: set[str]) -> dict[int, int]:
@@ -53,23 +58,23 @@ def take_back(remaining: list[Remaining], views: dict[int, int], free: float) ->
             views[each.index] = 1
             free -= cost_of(each, 1)
     for each in remaining:
-        while 0 < views[each.index] < each.views and each.view_seconds <= free:
+        while 0 < (now := views[each.index]) < each.views and each.seconds(now + 1) - each.seconds(now) <= free:
             views[each.index] += 1
-            free -= each.view_seconds
+            free -= each.seconds(now + 1) - each.seconds(now)
     return views
 
 
 def cost_of(each: Remaining, views: int) -> float:
     """Seconds of a unit with so many views."""
-    return each.load_seconds + views * each.view_seconds if views else 0.0
+    return each.load_seconds + each.seconds(views) if views else 0.0
 
 
 def fewest_views(each: Remaining, too_much: float) -> int:
     """As many views as can stay when a unit must become `too_much` seconds shorter; at least one."""
-    if each.view_seconds * each.views <= NEGLIGIBLE:
+    whole = each.seconds(each.views)
+    if whole <= NEGLIGIBLE:
         return each.views
-    drop = -int(-too_much // each.view_seconds)
-    return max(1, each.views - drop)
+    return next((views for views in range(each.views, 1, -1) if whole - each.seconds(views) >= too_much), 1)
 
 
 def has_other_unit(each: Remaining, remaining: list[Remaining], views: dict[int, int], present: set[str]) -> bool:

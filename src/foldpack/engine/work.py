@@ -15,6 +15,20 @@ from foldpack.errors import FoldpackError
 
 
 @dataclass(frozen=True)
+class UnitWork:
+    """A unit as the engine sees it."""
+
+    role: str  # for the log
+    run: str
+    views: int
+    view_costs: tuple[float, ...] = ()  # of each view, the network's own side being 1; (): all cost 1
+
+    def cost(self, views: int) -> float:
+        """What the first so many views cost, in views at the network's own side."""
+        return sum(self.view_costs[:views]) if self.view_costs else float(views)
+
+
+@dataclass(frozen=True)
 class Shard:
     """Some rows of one unit."""
 

@@ -12,16 +12,16 @@ from dataclasses import replace
 import torch
 
 from foldpack.data.depth import depth_warning
-from foldpack.data.geometry import CanvasKind, canvas_kind
+from foldpack.data.geometry import CanvasKind, canvas_kind, input_share
 from foldpack.data.items import Items, whole_images
 from foldpack.data.rows import Rows
 from foldpack.engine.cost import CostModel
 from foldpack.engine.deadline import OutOfTime
-from foldpack.engine.engine import Engine, EngineHooks, UnitError, UnitWork
+from foldpack.engine.engine import Engine, EngineHooks, UnitError
 from foldpack.engine.pool import START_METHOD, InlinePool, ProcessPool
 from foldpack.engine.store import UnitStore, unit_key
 from foldpack.engine.units import Unit, plan_units
-from foldpack.engine.work import Begun, ShardFailed, WorkPool, failure_reason
+from foldpack.engine.work import Begun, ShardFailed, UnitWork, WorkPool, failure_reason
 from foldpack.ensemble.finished_units import FinishedUnits, Fuser, Level2
 from foldpack.errors import DataError
 from foldpack.kernel.decoded_images import open_canvases
@@ -166,7 +166,8 @@ class StageRunner:
     def work(self, pool: WorkPool, earlier: set[int]) -> None:
         """Let the engine run over the units."""
         costs = CostModel({unit.member.run: unit.member.seconds_per_image for unit in self.units})
-        work = [UnitWork(unit.role, unit.member.run, len(unit.member.views)) for unit in self.units]
+        work = [UnitWork(unit.role, unit.member.run, len(unit.member.views), self.view_costs(unit))
+                for unit in self.units]
         rows = SHARD_BATCHES * BATCH_IMAGES[self.kernel.devices[0].name.partition(":")[0]]
         hooks = EngineHooks(begin=self.begin, finish=self.finish, failed=self.unit_failed,
                             rows_ready=self.rows_ready, images_left=self.canvases.seconds_left)
@@ -175,6 +176,10 @@ class StageRunner:
             engine.run()
         except OutOfTime:
             self.log.note("deadline", inside=True)
+
+    def view_costs(self, unit: Unit) -> tuple[float, ...]:
+        """What each view of a unit costs: the more pixels it shows to the network, the more."""
+        return tuple(input_share(unit.member, self.kernel.views[name].side) for name in unit.member.views)
 
     def rows_ready(self, rows: int, seconds: float) -> bool:
         """Whether the first `rows` images are decoded. Raises DataError once it is known that no image can be read."""

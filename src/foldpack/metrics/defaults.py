@@ -7,8 +7,8 @@ from typing import Literal
 
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import Metric, base_name
-from foldpack.settings.answer_forms import AnswerConfig, RankingAnswer
-from foldpack.settings.label_kinds import LabelsConfig, OneHotLabels
+from foldpack.settings.answer_forms import AnswerConfig, RankingAnswer, ValuesAnswer
+from foldpack.settings.label_kinds import GradeLabels, LabelsConfig, OneHotLabels, ValueLabels
 from foldpack.settings.project_code import is_project_code
 
 SINGLE = {"f1": "micro_f1", "f1_micro": "micro_f1", "f1_macro": "macro_f1"}  # F1 of one class an item
@@ -19,11 +19,12 @@ USUAL_METRICS = {"class": "accuracy", "probability": "log_loss", "probabilities"
 
 @dataclass(frozen=True)
 class Training:
-    """`task`, `loss.name` and `metric` of a run."""
+    """`task`, `loss.name`, `metric` and `range` of a run."""
 
     task: Literal["classify", "regress", "embed"]
     loss: str
     metric: str
+    range: list[float] | None = None
 
 
 def default_training(labels: LabelsConfig, answer: AnswerConfig, metric: str) -> Training | None:
@@ -40,13 +41,22 @@ def default_training(labels: LabelsConfig, answer: AnswerConfig, metric: str) ->
         found = find_metric(metric)
     if labels.kind == "values" or (labels.kind == "grades" and _is_of_numbers(found)):
         name = metric if _is_of_numbers(found) else "rmse"
-        return Training("regress", "l1" if name == "mae" else "mse", name)
+        return Training("regress", "l1" if name == "mae" else "mse", name, value_range(labels, answer))
     if labels.kind == "identity" and isinstance(answer, RankingAnswer):
         ranked = found is None or bool(found.map_at) or labels.none is None and bool(found.hit_at)
         return Training("embed", "arcface", metric if ranked else f"map:{answer.k}")
     if labels.kind == "labels" or (isinstance(labels, OneHotLabels) and not labels.exclusive):
         return Training("classify", "bce", _of_several(metric, found, answer))
     return Training("classify", "cross_entropy", _of_one(metric, found, answer))
+
+
+def value_range(labels: LabelsConfig, answer: AnswerConfig) -> list[float] | None:
+    """Lowest and highest that the labels can be, or that the answer may be; None where neither says it."""
+    if isinstance(labels, ValueLabels) and labels.range is not None:
+        return labels.range
+    if isinstance(labels, GradeLabels):
+        return [0.0, labels.grades - 1.0]
+    return answer.range if isinstance(answer, ValuesAnswer) else None
 
 
 def _is_of_numbers(metric: Metric | None) -> bool:

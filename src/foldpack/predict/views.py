@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, Protocol
 
+from foldpack.data.geometry import PixelSettings, input_share
 from foldpack.errors import did_you_mean
 from foldpack.predict.view import View, ViewError, Window
 from foldpack.settings.network import SIDE_LIMITS, height_width
@@ -193,6 +194,11 @@ def parse_views(names: list[str], net: ShownSettings) -> list[View]:
     require_views(names)
     require_inputs(names, net)
     return [parse_view(name) for name in names]
+
+
+def cost_of_views(names: list[str], net: PixelSettings) -> float:
+    """How many views of the network's own side so much work is: those of another side count by their pixels."""
+    return sum(input_share(net, parse_view(name).side) for name in names)
 
 
 def views_of_spec(spec: dict[str, Any]) -> dict[str, View]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from foldpack.recognise.download.cells import are_numbers, are_whole, are_zeros_and_ones, filled, fits_order
+from foldpack.recognise.download.cells import are_numbers, are_ranked, are_whole, are_zeros_and_ones, filled, fits_order
 from foldpack.recognise.download.sample import Sample, shown
 from foldpack.recognise.findings import Findings, RecognitionError
 from foldpack.settings.answer_forms import (
@@ -59,11 +59,10 @@ def find_answer(labels: LabelsConfig, classes: list[str], sample: Sample, findin
         return GradesAnswer(kind="grades", column=column, **place)
     if isinstance(labels, JoinedLabels):
         return joined_answer(labels, cells, column, place, findings)
-    known = {word for word in classes}
-    words = cells[0].split() if cells else []
-    if len(words) > 1 and set(words) <= known and cells[0] not in known:
-        findings.recognise("answer", f"{len(words)} classes in '{column}', best first", f"such as '{cells[0]}'")
-        return RankingAnswer(kind="ranking", column=column, k=len(words), **place)
+    if are_ranked(cells, classes):
+        k = len(cells[0].split())
+        findings.recognise("answer", f"{k} classes in '{column}', best first", f"such as '{cells[0]}'")
+        return RankingAnswer(kind="ranking", column=column, k=k, **place)
     if isinstance(labels, IdentityLabels):
         return RankingAnswer(kind="ranking", column=column, k=1, **place)
     return single_answer(labels, classes, cells, column, place, findings)
@@ -129,7 +128,7 @@ def likely_class(labels: LabelsConfig, classes: list[str], column: str, findings
     likely = called or [name for name in sorted(classes) if YES.fullmatch(name)] or sorted(classes)[-1:]
     order = [likely[0], *(name for name in classes if name != likely[0])]
     return findings.settle("answer", f"'{column}' is the probability of which class?",
-                           [(name, f"of '{name}'") for name in order], "the sample does not say")
+                           [(name, f"that of '{name}'") for name in order], "the sample does not say")
 
 
 def box_answer(cells: list[str], column: str, place: dict, findings: Findings) -> BoxesAnswer:

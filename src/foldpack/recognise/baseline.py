@@ -25,9 +25,9 @@ def baseline_run(config: CompetitionConfig, side: int) -> RunConfig:
     training = default_training(config.labels, config.answer, metric_name(config.metric))
     assert training is not None, f"no task learns {config.labels.kind}"
     return RunConfig(
-        run=RUN, competition="competition.yml", task=training.task, net=network(config.images.channels, side),
-        loss=LossConfig(name=training.loss), metric=training.metric, optim=OptimConfig(lr=1e-3),
-        augment=AugmentConfig(hflip=0.5, affine=0.5), epochs=20, batch_size=32, patience=6)
+        run=RUN, competition="competition.yml", task=training.task, range=training.range,
+        net=network(config.images.channels, side), loss=LossConfig(name=training.loss), metric=training.metric,
+        optim=OptimConfig(lr=1e-3), augment=AugmentConfig(hflip=0.5, affine=0.5), epochs=20, batch_size=32, patience=6)
 
 
 def network(channels: int, side: int) -> NetConfig:

@@ -9,6 +9,7 @@ from foldpack.recognise.findings import Findings
 
 NAMES = ("patient", "subject", "person", "case", "study", "location", "place", "camera", "book", "artist", "individual",
          "animal", "slide", "plot", "sequence|seq_id", "group")
+FEWEST = 5  # groups: as many as folds
 BEGINNING = re.compile(r"([A-Za-z]*\d*?[A-Za-z0-9]*?)([_-])(\d+.*)")
 
 
@@ -18,7 +19,8 @@ def find_group(columns: dict[str, list[str]], id_column: str, findings: Findings
     for pattern in NAMES:
         for name, cells in columns.items():
             counts = Counter(cells)
-            if re.search(pattern, name, re.IGNORECASE) and name != id_column and 2 <= len(counts) < 0.9 * len(cells):
+            named = name != id_column and re.search(pattern, name, re.IGNORECASE)
+            if named and FEWEST <= len(counts) < 0.9 * len(cells):
                 findings.guess("train", f"a group is a {name}", f"{len(counts)} of them for {len(cells)} rows, so "
                                "items of one stay in one fold")
                 return name

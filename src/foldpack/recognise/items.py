@@ -50,16 +50,20 @@ def find_test(sample: Sample, sample_head: Head, told: list[Told], findings: Fin
               listing: Listing) -> tuple[ItemsConfig, Told]:
     """The items that the sample asks for. Raises RecognitionError where no image is called so."""
     place = find_place({sample.id: sample.ids, **sample.cells}, listing, (sample.id,))
-    if place and place.column == sample.id:
+    asked = set(sample.ids[:2000])
+    matching = [(column, one) for one in told for column, cells in one.head.columns.items()
+                if len(asked & set(cells)) >= MOST_OF * len(asked)]
+    paths = any("/" in one.head.columns[one.place.column][0] for _, one in matching
+                if one.place.column in one.head.columns)  # a table that says whole paths knows better
+    if place and place.column == sample.id and not paths:
         findings.recognise("test", f"images {place.image}", f"the ids of {sample.file} are their names")
         items = ItemsConfig(source=SampleSource(kind="sample"), parse=dict(place.parse), id=f"{{{sample.id}}}",
                             image=place.image)
         return items, Told(sample_head, place)
-    asked = set(sample.ids[:2000])
-    matching = [(column, one) for one in told for column, cells in one.head.columns.items()
-                if len(asked & set(cells)) >= MOST_OF * len(asked)]
     matching.sort(key=lambda pair: (not TEST.search(pair[1].head.file), pair[0] != sample.id, bool(
         PART.search(pair[1].head.file))))
+    if not matching and (found := some_rows(sample, listing, findings)):
+        return found, Told(sample_head, Place(sample.id, found.image, 1.0))
     if not matching:
         raise RecognitionError(f"{sample.file}: no image and no table has the ids of column '{sample.id}', such as "
                                f"'{next(iter(sample.ids), '')}'; complete the download, or write competition.yml by "
@@ -76,6 +80,22 @@ def find_test(sample: Sample, sample_head: Head, told: list[Told], findings: Fin
     items = ItemsConfig(source=one.head.source, parse=dict(one.place.parse), id=own, image=one.place.image,
                         answer=None if same else f"{{{column}}}")
     return items, one
+
+
+def some_rows(sample: Sample, listing: Listing, findings: Findings) -> ItemsConfig | None:
+    """The items of a sample that asks for images and for other things, told apart by the last word of their ids."""
+    words = sorted({text.rpartition("_")[2] for text in sample.ids})
+    if not 2 <= len(words) <= 4:
+        return None
+    for word in words:
+        names = [text.rpartition("_")[0] for text in sample.ids if text.endswith(f"_{word}")]
+        if place := find_place({"name": names}, listing):
+            findings.guess("test", f"images {place.image}", f"ids that end in '_{word}' name them; rows whose ids end "
+                           f"in {', '.join(other for other in words if other != word)} are no images, and are answered "
+                           "as the sample does")
+            return ItemsConfig(source=SampleSource(kind="sample"), parse={sample.id: "{name}_{level}"},
+                               where={"level": word}, id=f"{{{sample.id}}}", image=place.image)
+    return None
 
 
 def item_id(one: Told) -> str:
@@ -113,9 +133,9 @@ def find_train(told: list[Told], test: Told, sample: Sample, findings: Findings)
     findings.recognise("train", f"{best.head.file}, images {best.place.image}",
                        f"{'' if best.head.whole else 'more than '}{best.head.rows} rows, columns: "
                        f"{shown(list(best.head.columns), 6)}")
-    if best.place.others:
+    if others := [other for other in best.place.others if "*" not in other]:
         findings.guess("train", f"the pictures are {best.place.image}", "files of the same names lie in "
-                       f"{', '.join(best.place.others)}")
+                       f"{', '.join(others)}")
     return best
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from foldpack.recognise.download.cells import (
     are_numbers,
+    are_ranked,
     are_run_lengths,
     are_whole,
     are_zeros_and_ones,
@@ -99,9 +100,7 @@ def column_labels(about: Context, column: str) -> LabelsConfig:
         return text_boxes(about, column, order)
     values, counts = filled(cells), Counter(filled(cells))
     separator = label_separator(cells)
-    several = {len(cell.split()) for cell in filled(answers)[:200]}
-    ranked = len(several) == 1 and several != {1} and all(word in counts for word in filled(answers)[0].split())
-    if ranked and separator is None:
+    if separator is None and are_ranked(answers, counts):
         return identity_labels(column, counts, filled(answers)[0].split(), findings)
     if separator is not None:
         how = "white space" if separator[0] is None else f"'{separator[0]}'"

@@ -9,9 +9,11 @@ from foldpack.competitions.protocol import Competition
 from foldpack.data.runs import RunMeta
 from foldpack.errors import DataError
 from foldpack.metrics.answers import answer_problem, form_problem, task_answers
-from foldpack.metrics.registry import METRICS, Metric
+from foldpack.metrics.registry import METRICS, Metric, base_name
 from foldpack.search.decide.decision import LabelRule
-from foldpack.settings.answer_forms import ValuesAnswer
+from foldpack.settings.answer_forms import ProbabilityAnswer, ValuesAnswer
+
+ONE_SIDED = ("weighted_auc", "average_precision", "pf1")  # of two classes they are not the same for either
 
 
 def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
@@ -34,11 +36,18 @@ def require_metric_fits(metric: Metric, meta: RunMeta) -> None:
                         "with --metric")
 
 
-def require_form_fits(metric: Metric, competition: Competition) -> None:
-    """Raises DataError for a metric that does not score what the competition's answer has."""
+def require_form_fits(metric: Metric, competition: Competition, classes: list[str]) -> None:
+    """Raises DataError for a metric that does not score what the competition's answer has. classes: of the runs."""
     form = answer_form(competition)
-    if form is not None and (problem := form_problem(form.answer.kind, metric)):
+    if form is None:
+        return
+    if problem := form_problem(form.answer.kind, metric):
         raise DataError(f"competition '{competition.name}': {problem}")
+    positive = form.answer.of if isinstance(form.answer, ProbabilityAnswer) else None
+    if positive in classes and len(classes) == 2 and classes[1] != positive and base_name(metric) in ONE_SIDED:
+        raise DataError(f"competition '{competition.name}': metric '{metric.name}' takes the second class for the "
+                        f"positive one, which is '{classes[1]}', and answer.of is '{positive}'; set labels.classes to "
+                        f"[{classes[1]}, {positive}] and train again")
 
 
 def run_rule(rule: LabelRule, meta: RunMeta, competition: Competition) -> LabelRule:

@@ -15,9 +15,10 @@ from foldpack.data.runs import Run, read_run
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import DataError
 from foldpack.metrics.plugin import find_metric
+from foldpack.predict.views import cost_of_views
 from foldpack.search.cells.cells import Cells, Kind
 from foldpack.search.checks.chance import check_chance
-from foldpack.search.checks.lint import duplicate_notes, score_notes
+from foldpack.search.checks.lint import absent_notes, duplicate_notes, score_notes
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
 from foldpack.search.hours.cost import START_SECONDS, Machine, MemberCost
 from foldpack.search.level2.files import remove_boosters
@@ -94,7 +95,7 @@ def search_runs(
     metric = find_metric(asked.metric or runs[0].meta.metric)
     require_metric_fits(metric, runs[0].meta)
     competition = find_adapter(runs[0].meta.competition)
-    require_form_fits(metric, competition)
+    require_form_fits(metric, competition, runs[0].meta.classes)
     if asked.level2 is not None and not isinstance(runs[0].meta.outputs, Classes):
         raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
                         "classes; leave --level2 out")
@@ -106,6 +107,8 @@ def search_runs(
     names = [run.meta.run for run in runs]
     notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
     chance = check_chance(cells, names, metric, asked.options.rule, folds, None if cells.full else run_reader(runs))
+    if cells.kind != "values":
+        notes += absent_notes(cells.targets, runs[0].meta.classes, metric)
     notes += floor_notes(cells, found) + limit_notes(found, asked) + single_notes(found, names)
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
@@ -194,7 +197,8 @@ def limit_hours(asked: RunSearch) -> float:
 
 def run_options(runs: list[Run], asked: RunSearch) -> SearchOptions:
     """The options of the array search, with each run's measured cost."""
-    costs = [MemberCost(run.meta.seconds_per_image, len(run.meta.folds), len(run.meta.views)) for run in runs]
+    costs = [MemberCost(run.meta.seconds_per_image, len(run.meta.folds), cost_of_views(run.meta.views, run.meta))
+             for run in runs]
     machine = Machine(asked.images or ORDER_IMAGES, asked.device_factor, asked.devices)
     limit = limit_hours(asked) if asked.images else None
     return replace(asked.options, costs=costs, machine=machine, limit_hours=limit,

@@ -29,6 +29,7 @@ from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import predict_views
 from foldpack.predict.view import View
 from foldpack.predict.view_pixels import apply_view
+from foldpack.predict.views import cost_of_views
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.augment import BatchMixer
 from foldpack.train.dataset import ShuffledEpochs, TrainingSet, training_batches
@@ -197,7 +198,8 @@ class FoldTraining:
 
         started = time.monotonic()
         views = predict(self.inside)
-        seconds = (time.monotonic() - started) / (len(self.inside) * len(self.config.views))
+        views_done = len(self.inside) * cost_of_views(self.config.views, self.config.net)
+        seconds = (time.monotonic() - started) / views_done
         gallery = self.task.gallery(self.rows, predict)
         score = self.task.score(self.metric, self.inside, self.task.answers(views, gallery))
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}

@@ -44,7 +44,7 @@ def box_truth(labels: BoxLabels, source: Source) -> Truth:
     words = [labels.map.get(box.word, box.word) for boxes in drawn for box in boxes]
     has_class = labels.label is not None or "label" in (labels.text or ())
     if has_class:
-        classes, told = source.classes(labels.classes, words)
+        classes, told = source.classes(labels.classes, words, fewest=1)
     else:
         classes, told = ["box"], ""
     owner = np.repeat(np.arange(len(drawn)), [len(boxes) for boxes in drawn])

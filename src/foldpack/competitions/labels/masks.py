@@ -25,7 +25,7 @@ def mask_truth(labels: MaskLabels, source: Source) -> Truth:
     words = ["mask"] * len(table)
     if labels.label is not None:
         words = [labels.map.get(word, word) for word in table.column(labels.label, "labels: column")]
-        classes, told = source.classes(labels.classes, words)
+        classes, told = source.classes(labels.classes, words, fewest=1)
     place = {name: number for number, name in enumerate(classes)}
     targets = np.zeros((len(source.items.ids), len(classes)), dtype=bool)
     found: list[tuple[int, tuple[int, int], np.ndarray]] = []

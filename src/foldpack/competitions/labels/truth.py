@@ -79,9 +79,11 @@ class Source:
             raise DataError(f"{self.where(item)}: id '{self.items.ids[item]}' has no {column} ({cells.count('')} of "
                             f"{len(cells)} items have none); each needs one, so fill it in or leave these rows out")
 
-    def classes(self, asked: ClassNames, seen: Iterable[str], last: str | None = None) -> tuple[list[str], str]:
+    def classes(self, asked: ClassNames, seen: Iterable[str], last: str | None = None,
+                fewest: int = 2) -> tuple[list[str], str]:
         """(all classes in their order, where they are told). seen: of the training items; last: the one that comes
-        last, where it is there. Raises DataError for fewer than two, or one that is named twice."""
+        last, where it is there. fewest: how many there must be, one where objects are to be found. Raises DataError for
+        fewer, or one that is named twice."""
         source = str(self.items.table.source)
         if asked is None:
             names = sort_classes(seen)
@@ -97,8 +99,9 @@ class Source:
             raise DataError(f"{source}: class '{repeated}' stands there more than once; name each once")
         if last in names:
             names = [*(name for name in names if name != last), str(last)]
-        if len(names) < 2:
-            raise DataError(f"{source}: {len(names)} classes ({', '.join(names)}); at least two are needed")
+        if len(names) < fewest:
+            raise DataError(f"{source}: {len(names)} classes ({', '.join(names)}); at least "
+                            f"{'two are' if fewest == 2 else 'one is'} needed")
         return names, source
 
     def sample_columns(self) -> list[str]:

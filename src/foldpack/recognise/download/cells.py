@@ -115,6 +115,15 @@ def label_separator(cells: Iterable[str]) -> tuple[str | None] | None:
     return None
 
 
+def are_ranked(answers: Iterable[str], labels: Iterable[str]) -> bool:
+    """Whether each answer has the same number of words, more than one, and words are labels, or numbers as they are."""
+    given, known = filled(answers)[:200], set(labels)
+    if len({len(cell.split()) for cell in given}) != 1 or any(" " in label for label in known):
+        return False
+    words = given[0].split()
+    return len(words) > 1 and (set(words) <= known or are_whole(words) and are_whole(known))
+
+
 def any_order(cells: Iterable[list[str]]) -> bool:
     """Whether most words of cells with several stand alone in some cell, too."""
     listed = list(cells)

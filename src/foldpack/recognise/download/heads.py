@@ -92,7 +92,7 @@ def csv_head(root: Path, file: str) -> Head | None:
 
 def json_head(root: Path, file: str) -> Head | None:
     """COCO, a list of images, records, or an object a line; None for any other JSON."""
-    text, _ = text_of_file(root / file)
+    text, encoding = text_of_file(root / file)
     try:
         data = json.loads(text)
     except ValueError:
@@ -101,10 +101,10 @@ def json_head(root: Path, file: str) -> Head | None:
         except ValueError:
             return None
     if isinstance(data, dict) and is_records(data.get("images")):
-        return coco_head(file, data)
+        return coco_head(file, data, encoding)
     if is_records(data) and "file_name" in data[0]:
-        return coco_head(file, {"images": data})
-    return records_head(file, data) if is_records(data) else None
+        return coco_head(file, {"images": data}, encoding)
+    return records_head(file, data, encoding) if is_records(data) else None
 
 
 def is_records(data: object) -> bool:
@@ -125,7 +125,7 @@ def as_columns(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {name: [cell_text(row.get(name)) or "" for row in rows] for name in names}
 
 
-def coco_head(file: str, data: dict[str, Any]) -> Head | None:
+def coco_head(file: str, data: dict[str, Any], encoding: str) -> Head | None:
     """A row an annotation, or an image without one, with the columns that `CocoSource` tells of."""
     images, notes = data["images"][:ROWS], data.get("annotations") or []
     if "file_name" not in images[0]:
@@ -144,17 +144,17 @@ def coco_head(file: str, data: dict[str, Any]) -> Head | None:
         for note in by_image.get(str(image[key]), [{}]):
             told = {name: value for name, value in note.items() if name not in ("id", "image_id")}
             rows.append({**plain, **told, **known.get(str(note.get("category_id")), {})})
-    source = CocoSource(kind="coco", file=file, image_key=key, category_key=kind_key)
+    source = CocoSource(kind="coco", file=file, image_key=key, category_key=kind_key, encoding=encoding)
     return Head(file, source, as_columns(rows), whole=len(data["images"]) <= ROWS)
 
 
-def records_head(file: str, rows: list[dict[str, Any]]) -> Head:
+def records_head(file: str, rows: list[dict[str, Any]], encoding: str) -> Head:
     """A row an object; lists of numbers are told of as arrays."""
     first = rows[0]
     arrays = {name: len(value) for name, value in first.items() if isinstance(value, list) and len(value) > 16
               and all(isinstance(number, int | float) for number in value[:16])}
     columns = as_columns(rows[:ROWS]) | {"row": [str(row) for row in range(len(rows[:ROWS]))]}
-    return Head(file, RecordsSource(kind="records", file=file), columns, arrays, len(rows) <= ROWS)
+    return Head(file, RecordsSource(kind="records", file=file, encoding=encoding), columns, arrays, len(rows) <= ROWS)
 
 
 def bson_documents(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

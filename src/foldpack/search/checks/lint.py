@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from foldpack.errors import DataError
-from foldpack.metrics.registry import Metric
+from foldpack.metrics.registry import Metric, base_name
 
 DUPLICATE = 0.9999  # correlation above which two members count as one
 
@@ -22,6 +22,18 @@ def score_notes(scores: np.ndarray, names: list[str], metric: Metric) -> list[st
     perfect = 1.0 if metric.greater_is_better else 0.0
     return [f"{name}: {metric.name} is exactly {perfect:g}: its predictions have probably seen the labels"
             for name, score in zip(names, scores, strict=True) if abs(score - perfect) < 1e-9]
+
+
+def absent_notes(targets: np.ndarray, classes: list[str], metric: Metric) -> list[str]:
+    """A line where classes are left out of a mean over classes, as nothing of theirs is there to be found, or nothing
+    else. targets: (n,) int or (n, C) bool."""
+    if base_name(metric) not in ("auc", "average_precision"):
+        return []
+    counts = targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=len(classes))
+    useless = (counts == 0) | ((counts == len(targets)) if base_name(metric) == "auc" else False)
+    lost = [name for name, out in zip(classes, useless, strict=True) if out]
+    return [f"{metric.name}: {len(lost)} of {len(classes)} classes, such as '{lost[0]}', are true of none or of all "
+            "rows, and are left out of its mean"] if lost else []
 
 
 def require_alike(shapes: list[tuple[int, ...]], names: list[str]) -> None:

@@ -13,11 +13,14 @@ START_SECONDS = 120.0  # of the kernel: imports, listing, decoding what is not h
 
 @dataclass(frozen=True)
 class MemberCost:
-    """seconds_per_image: one fold, one view, on the machine of the training."""
+    """seconds_per_image: one fold, one view, on the machine of the training. views: how many, each by the pixels that
+
+    it shows, those of the network's own side being 1.
+    """
 
     seconds_per_image: float
     folds: int
-    views: int
+    views: float
     load_seconds: float = LOAD_SECONDS
 
 
