@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from foldpack.competitions.adapters import get_competition, is_competition_file
-from foldpack.competitions.kernel_half import kernel_half
 from foldpack.predict.view import View
 from foldpack.predict.views import views_of_spec
 from foldpack.settings.project_code import is_project_code, split_code
@@ -67,6 +65,9 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
 def adapter_part(name: str, project: Path) -> Part:
     """The adapter: a project's own, or what a kernel needs of one that is declared, written out. Raises PackError for a
     file that is not in the project, and what `get_competition` raises."""
+    from foldpack.competitions.adapters import get_competition, is_competition_file  # slow to import, with all metrics
+    from foldpack.competitions.kernel_half import kernel_half
+
     if is_project_code(name):
         return own_part(name, "competition", project)
     if is_competition_file(name) and (Path(name).is_absolute() or ".." in Path(name).parts):
