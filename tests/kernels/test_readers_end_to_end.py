@@ -172,6 +172,8 @@ def test_the_kernel_answers_as_the_out_of_fold_predictions(kind: str, tmp_path: 
     assert np.abs(np.load(tmp_path / "probs.npy") - expected).max() <= 1e-5 and np.ptp(expected[:, 0]) > 0.02
     assert f"{len(asked)} rows from 1 of 1 units" in done.stdout
 
+    needed = {"dicom": "pydicom", "tiff": "tifffile", "bson": "pymongo"}
+    assert {*needed.values()} & {*build.packages} == {name for each, name in needed.items() if each == kind}
     script = build.script.read_text()
     others = set(MODULES.values()) - {MODULES[kind], MODULES["pillow"]}  # pictures in BSON go through Pillow
     assert MODULES[kind] in script and not any(other in script for other in others)
