@@ -188,8 +188,8 @@ def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_
     with pytest.raises(ConfigError) as caught:
         run_recipe("museum", tmp_path / "data", tmp_path / "work")
     assert str(caught.value).startswith(
-        "configs/museum/one.yml: competition 'digits': metric 'f2' scores a set of labels an item, and an answer of kind "
-        "'class' has none; set answer.kind to labels, or ")
+        "configs/museum/one.yml: competition 'digits': metric 'f2' scores a set of labels an item, and an answer of "
+        "kind 'class' has none; set answer.kind to labels, or ")
     assert not (tmp_path / "work").exists()
     (tmp_path / "mine.py").write_text('needs = "class"\ndef metric(y, p):\n    return float((y == p).mean())\n')
     for metric in ("macro_f1", "mine.py"):  # with these it goes on, to data that are not there
