@@ -61,14 +61,13 @@ def demo(
     """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
     from foldpack.commands.project import tool_configs
     from foldpack.commands.recipe import run_recipe
-    from foldpack.competitions.digits import DIGITS_LAYOUTS
     from foldpack.competitions.digits_source import digits_score, write_digits
 
-    name, layout = kind.value, DIGITS_LAYOUTS[kind.value]
+    name = kind.value
     data, answers = work / f"build/{name}/competition", work / f"build/{name}/answers.csv"
-    write_digits(data, answers, layout=layout)
+    write_digits(data, answers, name=name)
     result = run_recipe(name, data, work, keyring=keyring, configs_folder=tool_configs())
-    metric, score = digits_score(result.submission, answers, layout)
+    metric, score = digits_score(result.submission, answers, name)
     print(f"oof {result.metric} {result.oof:.4f}")
     print(f"kernel {metric} {score:.4f}")
     print(f"submission {result.submission}")
