@@ -73,7 +73,7 @@ def test_a_project_is_run_as_if_one_stood_in_it(tmp_path: Path, monkeypatch: pyt
     project = write_project(tmp_path / "p", "recipe: trees\ndata: ../data\n")
     monkeypatch.chdir(tmp_path)
     chosen = choose_recipe("p", None, Path("."), Path("ring"))
-    assert (chosen.recipe, chosen.data, chosen.work) == ("trees", tmp_path / "data", project)
+    assert (chosen.recipe, chosen.data, chosen.work) == ("trees", project / "../data", project)
     assert chosen.keyring == tmp_path / "ring" and Path.cwd() == project
 
 
@@ -95,9 +95,8 @@ def test_a_name_is_a_recipe_of_the_folder_that_one_stands_in(tmp_path: Path, mon
     ("text", "asked", "message"),
     [
         ("data: d\n", "p", "p/foldpack.yml: it names no recipe, as of boxes and masks, for which networks come later"),
-        ("recipe: trees\n", "p", "p/foldpack.yml: it names no data; give --data DIR, or write `data: DIR` into a "
-         "project's foldpack.yml"),
-        ("recipe: trees\n", "other", "foldpack.yml: there is no such file here that names the data; give --data DIR"),
+        ("recipe: trees\n", "p", "p/foldpack.yml: it names no data; write `data: DIR`, or give --data DIR"),
+        ("recipe: trees\n", "other", "other/foldpack.yml: there is no such file that names the data; give --data DIR"),
         ("reciep: trees\n", "p", "p/foldpack.yml: unknown key 'reciep'"),
     ],
 )
@@ -122,7 +121,7 @@ def test_commands_take_data_and_competition_of_the_project_that_one_stands_in(
     assert run_app(foldpack, ["check-submission", str(tmp_path / "data" / "sample_submission.csv")]) == 0
     monkeypatch.chdir(tmp_path)
     assert run_app(foldpack, ["folds", "--kind", "multilabel", "--competition", "p/competition.yml"]) == 2
-    assert "foldpack.yml: there is no such file here that names the data" in capsys.readouterr().err
+    assert "foldpack.yml: there is no such file here; give --data DIR" in capsys.readouterr().err
 
 
 def test_a_quick_recipe_keeps_what_is_learned_and_nothing_that_takes_long() -> None:

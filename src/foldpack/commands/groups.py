@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foldpack.commands.project import CompetitionOption, DataOption, project_competition, project_data
+from foldpack.commands.project import CompetitionOption, DataOption
 from foldpack.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def groups(
 ) -> None:
     """Find images that are nearly the same and write the group of each, for `foldpack folds --groups`."""
     from foldpack.commands.image_groups import group_images, group_lines
+    from foldpack.commands.project import told_competition, told_data
     from foldpack.competitions.adapters import find_adapter
     from foldpack.competitions.protocol import require_images
     from foldpack.data.group_file import write_group_file
@@ -41,16 +42,17 @@ def groups(
     from foldpack.search.report.progress import stage_bars
 
     embedder = chosen_embedder(net, weights, similarity)
-    adapter, folder = find_adapter(project_competition(competition)), project_data(data)
-    labelled = adapter.train(folder)
+    root = told_data(data)
+    adapter = find_adapter(told_competition(competition))
+    labelled = adapter.train(root)
     train = labelled.items
     require_images(train, labelled.source)
-    asked = adapter.test(folder) if test else whole_images([], [])
+    asked = adapter.test(root) if test else whole_images([], [])
     once = dict(zip(asked.ids, asked.images, strict=True))  # a sample submission may ask for an image twice
     tested = whole_images(list(once), list(once.values()))
     items = whole_images(train.ids + tested.ids, train.images + tested.images, reader=train.reader)
     if twice := set(train.ids) & set(tested.ids):
-        raise DataError(f"{folder}: id '{min(twice)}' is that of a training image and of a test image ({len(twice)} "
+        raise DataError(f"{root}: id '{min(twice)}' is that of a training image and of a test image ({len(twice)} "
                         "are); a table of groups holds an id once, so leave --test out")
     with stage_bars() as report:
         found = group_images(items, distance, embedder, report)

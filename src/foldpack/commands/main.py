@@ -18,14 +18,7 @@ from foldpack.commands.kaggle import register as register_deploy_commands
 from foldpack.commands.look import register as register_look_commands
 from foldpack.commands.packed import register as register_pack_commands
 from foldpack.commands.passphrase import KeyringOption
-from foldpack.commands.project import (
-    CompetitionOption,
-    DataOption,
-    choose_recipe,
-    project_competition,
-    project_data,
-    tool_configs,
-)
+from foldpack.commands.project import CompetitionOption, DataOption
 from foldpack.commands.run_app import run_app
 from foldpack.commands.seal import register as register_sealed_commands
 from foldpack.commands.search import register as register_search_command
@@ -66,15 +59,15 @@ def demo(
     keyring: KeyringOption = None,
 ) -> None:
     """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
+    from foldpack.commands.project import tool_configs
     from foldpack.commands.recipe import run_recipe
-    from foldpack.competitions.digits import DIGITS_LAYOUTS
     from foldpack.competitions.digits_source import digits_score, write_digits
 
-    name, layout = kind.value, DIGITS_LAYOUTS[kind.value]
+    name = kind.value
     data, answers = work / f"build/{name}/competition", work / f"build/{name}/answers.csv"
-    write_digits(data, answers, layout=layout)
+    write_digits(data, answers, name=name)
     result = run_recipe(name, data, work, keyring=keyring, configs_folder=tool_configs())
-    metric, score = digits_score(result.submission, answers, layout)
+    metric, score = digits_score(result.submission, answers, name)
     print(f"oof {result.metric} {result.oof:.4f}")
     print(f"kernel {metric} {score:.4f}")
     print(f"submission {result.submission}")
@@ -89,6 +82,8 @@ def recipe(
     quick: Annotated[bool, typer.Option("--quick", help="one tiny network, two folds: does the way work?")] = False,
 ) -> None:
     """Folds, training, search, packing and rehearsal of one recipe. Runs again where it was stopped."""
+    from foldpack.commands.project import choose_recipe
+
     chosen = choose_recipe(project, data, work, keyring)
     from foldpack.commands.recipe import run_recipe
 
@@ -109,14 +104,15 @@ def folds(
     out: Annotated[Path, typer.Option(help="where to write")] = Path("folds.csv"),
 ) -> None:
     """Split the training items: id, fold and the labels of each."""
+    from foldpack.commands.project import told_competition, told_data
     from foldpack.commands.recipe import make_recipe_folds
     from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 
     asked = {"kind": kind, "count": count, "seed": seed, "group_column": group_column}
     asked["groups"] = None if groups is None else str(groups)
     chosen = parse_strict(FoldsConfig, asked, "foldpack folds", ConfigError)
-    recipe = RecipeConfig(name="folds", competition=project_competition(competition), folds=chosen, runs=["-"])
-    make_recipe_folds(recipe, project_data(data), out, print)
+    wanted = RecipeConfig(name="folds", competition=told_competition(competition), folds=chosen, runs=["-"])
+    make_recipe_folds(wanted, told_data(data), out, print)
 
 
 @app.command()
@@ -127,10 +123,11 @@ def train(
     runs: Annotated[Path, typer.Option(help="folder that holds the runs")] = Path("runs"),
 ) -> None:
     """Train all folds of one run. Finished folds of the same configuration are kept."""
-    settings, folder = read_config(config), project_data(data)  # before the seconds that the imports take
+    settings = read_config(config)  # before the seconds that the imports take
+    from foldpack.commands.project import told_data
     from foldpack.train.run import train_run
 
-    train_run(settings, folder, folds_csv, runs)
+    train_run(settings, told_data(data), folds_csv, runs)
 
 
 @app.command()

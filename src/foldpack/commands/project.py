@@ -12,14 +12,15 @@ import typer
 from foldpack.errors import FoldpackError
 from foldpack.settings.project import PROJECT_FILE, ProjectConfig, read_project
 
-DataOption = Annotated[Path | None, typer.Option(
-    "--data", help="the competition's folder, as downloaded; default: that of foldpack.yml")]
-CompetitionOption = Annotated[str | None, typer.Option(
-    "--competition", help="the adapter: competition.yml, a name, or FILE.py:NAME; default: that of foldpack.yml")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="the competition's folder, as downloaded; default: that of foldpack.yml")]
+CompetitionOption = Annotated[
+    str | None,
+    typer.Option("--competition", help="competition.yml, a name, or FILE.py:NAME; default: that of foldpack.yml")]
 
 
 class ProjectError(FoldpackError):
-    """Something that only a clone of foldpack has, asked for elsewhere; or that the project does not say."""
+    """Something that only a clone of foldpack has, asked for elsewhere."""
 
 
 def tool_source() -> Path:
@@ -46,33 +47,6 @@ def clone_folder(name: str) -> Path:
     return folder
 
 
-def told_here() -> ProjectConfig | None:
-    """The `foldpack.yml` of the folder that we stand in; None without one."""
-    here = Path(PROJECT_FILE)
-    return read_project(here) if here.is_file() else None
-
-
-def project_data(data: Path | None) -> Path:
-    """The competition's folder: as given, else the project's. Raises ProjectError where nothing says it."""
-    return named_data(data, told_here(), Path(PROJECT_FILE))
-
-
-def named_data(data: Path | None, told: ProjectConfig | None, file: Path) -> Path:
-    """The same of the project whose `foldpack.yml` is `file`, and says `told`."""
-    if data is not None:
-        return data
-    if told is None or told.data is None:
-        what = "it names no data" if told else "there is no such file here that names the data"
-        raise ProjectError(f"{file}: {what}; give --data DIR, or write `data: DIR` into a project's {PROJECT_FILE}")
-    return file.parent / told.data
-
-
-def project_competition(name: str | None) -> str:
-    """The adapter: as given, else the project's, which is `competition.yml` unless it says otherwise."""
-    told = told_here()
-    return name or (told or ProjectConfig()).competition
-
-
 @dataclass(frozen=True)
 class Chosen:
     """A recipe to run, with whole paths."""
@@ -83,21 +57,53 @@ class Chosen:
     keyring: Path | None
 
 
+def named_data(given: Path | None) -> Path | None:
+    """The competition's folder: as given, else as `foldpack.yml` of the current folder says; None: nothing says it."""
+    file = Path(PROJECT_FILE)
+    told = read_project(file).data if given is None and file.is_file() else None
+    return given if told is None else Path(told)
+
+
+def told_data(given: Path | None) -> Path:
+    """The same, needed. Raises ProjectError where nothing says it."""
+    data, file = named_data(given), Path(PROJECT_FILE)
+    if data is None:
+        why = "it names no data" if file.is_file() else "there is no such file here"
+        raise ProjectError(f"{file}: {why}; give --data DIR, the competition's folder")
+    return data
+
+
+def told_competition(given: str | None) -> str:
+    """The adapter: as given, else as `foldpack.yml` of the current folder says. Raises ProjectError."""
+    if given is not None:
+        return given
+    file, usual = Path(PROJECT_FILE), ProjectConfig().competition
+    if file.is_file() or Path(usual).is_file():
+        return read_project(file).competition if file.is_file() else usual
+    raise ProjectError(f"{file}: there is no such file here, and no {usual}; give --competition: competition.yml, a "
+                       "name, or FILE.py:NAME")
+
+
 def choose_recipe(project: str, data: Path | None, work: Path, keyring: Path | None) -> Chosen:
     """What `foldpack recipe PROJECT` means: a folder with `foldpack.yml`, which becomes the current folder, or the name
     of a recipe of the current one. work: `.` is the project's folder.
 
     Raises ProjectError where no recipe or no data are named.
     """
-    inside = (Path(project) / PROJECT_FILE).is_file()
-    file = Path(project, PROJECT_FILE) if inside else Path(PROJECT_FILE)
-    told = read_project(file) if inside else told_here()
-    recipe = told.recipe if inside and told else project
+    file = Path(project) / PROJECT_FILE
+    here = Path() / PROJECT_FILE
+    told = read_project(file) if file.is_file() else read_project(here) if here.is_file() else None
+    folder = file.parent.resolve() if file.is_file() else Path.cwd()
+    recipe = project if not file.is_file() else told.recipe if told else None
     if recipe is None:
         raise ProjectError(f"{file}: it names no recipe, as of boxes and masks, for which networks come later; write "
                            "`recipe: NAME`, a folder of configs/, once there is one")
-    folder = file.parent.resolve()
-    chosen = Chosen(recipe, named_data(data, told, file).resolve(), folder if work == Path(".") else work.resolve(),
-                    None if keyring is None else keyring.resolve())
+    if data is None and (told is None or told.data is None):
+        raise ProjectError(f"{file}: there is no such file that names the data; give --data DIR" if told is None else
+                           f"{file if file.is_file() else here}: it names no data; write `data: DIR`, or give "
+                           "--data DIR")
+    found = data.resolve() if data is not None else folder / told.data  # type: ignore[union-attr, operator]
+    wanted = folder if work == Path(".") else work.resolve()
+    chosen = Chosen(recipe, found, wanted, None if keyring is None else keyring.resolve())
     os.chdir(folder)  # FILE.py and competition.yml are seen from the project, here and in what is started from here
     return chosen
