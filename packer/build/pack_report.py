@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from packer.flatten.script_keys import SIZE_LIMIT
 from packer.flatten.shake import Shaken, explain
+from packer.flatten.source import statement_imports
 from packer.image.image import Image, is_stdlib
 
 SIZE_WARNING = SIZE_LIMIT * 8 // 10
@@ -50,7 +51,11 @@ def make_report(shaken: Shaken, table: dict[str, list[tuple[int, int, int]]], te
         count = sum(count for _, _, count in runs)
         kept, dropped = shaken.kept_names(module), shaken.dropped_names(module)
         modules.append(ModuleReport(module.shown, size, count, len(module.lines) - 1, kept, dropped))
-    roots = {each.root for kept in shaken.outside.values() for each in kept if not is_stdlib(each.root)}
+    outside = [each for kept in shaken.outside.values() for each in kept]
+    outside += [each for module in shaken.graph.modules for statement in module.statements
+                if shaken.keeps(module, statement) for each in statement_imports(statement)  # inside of functions
+                if not shaken.graph.layout.owns(each)]
+    roots = {each.root for each in outside if not is_stdlib(each.root)}
     packages = sorted({image.distribution(root) or root for root in roots})
     size = len(text.encode("utf-8"))
     report = PackReport(size, len(script) - 1, modules, packages, [], shaken)

@@ -121,6 +121,8 @@ def check_words(spec: EnsembleSpec) -> Iterator[Finding]:
             yield Finding("error", f"stage '{spec.last.name}' decides '{kind}', but competition '{spec.competition}' "
                           f"asks for an answer of kind '{form.answer.kind}'; allowed decisions: "
                           f"{', '.join(form.decisions)}", "search again")
+        elif form is not None:
+            form.check_names(spec.last.outputs.names)
         for member in spec.members:
             require_views(member.views)
     except FoldpackError as failure:

@@ -92,6 +92,8 @@ def test_a_missing_package_is_told_before_the_first_image(items: Items) -> None:
     lacking = whole_images(items.ids, items.images, reader=FlatReader(1, "pyflat"))
     with pytest.raises(DataError, match="needs pyflat"):
         decode_items(lacking, KIND, 1)
+    with pytest.raises(DataError, match="needs pyflat"):
+        PageStream(lacking.images, KIND, 1, lacking.reader).take(0, 1)
 
 
 def test_an_image_in_a_file_of_many_exists(tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from reader_files import encoded, save_bson, save_dicom
 from small_house import OWNER, PROJECT, tiny_config
 from view_arrays import oof_array
 
-from foldpack.commands.recipe import FoldsConfig, RecipeConfig, make_recipe_folds
+from foldpack.commands.recipe import make_recipe_folds
 from foldpack.data.runs import read_run
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.keyring.keyring import Keyring
 from foldpack.search.runs import RunSearch, member_of, search_runs
 from foldpack.settings.ensemble import write_spec
+from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 from foldpack.settings.stages import ScoreBlend
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import build_kernel
@@ -171,6 +172,8 @@ def test_the_kernel_answers_as_the_out_of_fold_predictions(kind: str, tmp_path: 
     assert np.abs(np.load(tmp_path / "probs.npy") - expected).max() <= 1e-5 and np.ptp(expected[:, 0]) > 0.02
     assert f"{len(asked)} rows from 1 of 1 units" in done.stdout
 
+    needed = {"dicom": "pydicom", "tiff": "tifffile", "bson": "pymongo"}
+    assert {*needed.values()} & {*build.packages} == {name for each, name in needed.items() if each == kind}
     script = build.script.read_text()
     others = set(MODULES.values()) - {MODULES[kind], MODULES["pillow"]}  # pictures in BSON go through Pillow
     assert MODULES[kind] in script and not any(other in script for other in others)

@@ -68,12 +68,16 @@ class AnswerTable:
     def answered(self, ids: Sequence[str], cells: Mapping[str, Sequence[str]]) -> AnswerTable:
         """With these cells, by column, one an item, in every row that asks for the item. Raises DataError for an id
         that is not among the items."""
+        rows = self.rows_of(ids)
+        return self.filled({name: [column[row] for row in rows] for name, column in cells.items()})
+
+    def rows_of(self, ids: Sequence[str]) -> list[int]:
+        """Where the item that each row asks for stands among these. Raises DataError for one that is not there."""
         place = {item: number for number, item in reversed(list(enumerate(ids)))}
         if strange := [item for item in self.ids if item not in place]:
             raise DataError(f"id '{strange[0]}' of the sample submission is none of the {len(ids)} items that were "
                             "predicted; is it the sample of these images?")
-        rows = [place[item] for item in self.ids]
-        return self.filled({name: [column[row] for row in rows] for name, column in cells.items()})
+        return [place[item] for item in self.ids]
 
     def text(self) -> str:
         """The CSV."""

@@ -39,6 +39,7 @@ class PageStream:
         self._reset()
 
     def _reset(self) -> None:
+        self._prepared = False
         self._lost: set[int] = set()
         self._sizes = np.zeros((len(self.paths), 2), dtype=np.int32)  # of the files, once they are decoded
         self._forget()
@@ -78,6 +79,9 @@ class PageStream:
     def row(self, row: int) -> np.ndarray:
         """(H, W, C) of one row; black where there are no pixels."""
         if row not in self._lost:
+            if not self._prepared:  # outside of the time that an image may take
+                self.reader.prepare(self.paths)
+                self._prepared = True
             self._look_ahead(row)
             try:
                 decoded = self._ahead.pop(row).result(STALL_SECONDS)

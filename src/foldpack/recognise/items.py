@@ -16,7 +16,7 @@ from foldpack.settings.item_sources import BsonSource, CocoSource, ItemsConfig, 
 TRAIN = re.compile(r"train|label|annot", re.IGNORECASE)
 TEST = re.compile(r"test|information", re.IGNORECASE)
 PART = re.compile(r"example|small|mini|sub(set)?_|debug|tiny", re.IGNORECASE)
-MOST_OF = 0.95
+MOST_OF, SOME_OF = 0.95, 0.05  # of the sample's ids that a table must have; of a long table a part was read
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def find_test(sample: Sample, sample_head: Head, told: list[Told], findings: Fin
     place = find_place({sample.id: sample.ids, **sample.cells}, listing, (sample.id,))
     asked = set(sample.ids[:2000])
     matching = [(column, one) for one in told for column, cells in one.head.columns.items()
-                if len(asked & set(cells)) >= MOST_OF * len(asked)]
+                if len(asked & set(cells)) >= (MOST_OF if one.head.whole else SOME_OF) * len(asked)]
     paths = any("/" in one.head.columns[one.place.column][0] for _, one in matching
                 if one.place.column in one.head.columns)  # a table that says whole paths knows better
     if place and place.column == sample.id and not paths:

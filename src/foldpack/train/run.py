@@ -12,7 +12,7 @@ import pandas as pd
 import timm
 import torch
 
-from foldpack.competitions.adapters import find_adapter
+from foldpack.competitions.adapters import answer_form, find_adapter
 from foldpack.competitions.protocol import Competition, require_images
 from foldpack.data.folds import read_folds
 from foldpack.data.geometry import canvas_kind, input_shape
@@ -124,6 +124,8 @@ def load_training_set(
     if not len(table):
         raise DataError(f"{folds_csv}: the table has no rows; make the folds with `foldpack folds`")
     labelled = competition.train(root).take(table["id"].tolist(), folds_csv)
+    if (form := answer_form(competition)) is not None:
+        form.check_names(labelled.classes)  # hours before the kernel would say so
     items = labelled.items
     require_images(items, folds_csv)
     for note in items.notes:

@@ -65,8 +65,7 @@ def filled(answer: AnswerForm, answers: Answers, ids: list[str], sample: str, tm
     asked = sample_of(sample, tmp_path / "sample.csv")
     write_answers(tmp_path / "submission.csv", form.fill(answers, ids, asked))
     check_submission(tmp_path / "submission.csv", form, asked, known)
-    if answer is not BEST_FIVE:  # where there are fewer classes one has to know them
-        check_submission(tmp_path / "submission.csv", form, None, Known())
+    check_submission(tmp_path / "submission.csv", form, None, Known())
     return (tmp_path / "submission.csv").read_text()
 
 
@@ -126,11 +125,10 @@ def test_probabilities_that_must_sum_to_1_do_so_even_where_all_are_0(tmp_path: P
                          "names"),
     (JOINED, "cat|", "kinds is 'cat|', which has a stray space or separator; allowed: exactly '|' between two names"),
     (COLUMNS, "1.0", "cat is '1.0'; allowed: 0, 1"),
-    (BEST, "cat", "best is 1 classes, 'cat'; allowed: 2, each once"),
-    (BEST, "cat;dog;great auk", "best is 3 classes, 'cat;dog;great auk'; allowed: 2, each once"),
+    (BEST, "cat;dog;great auk", "best is 3 classes, 'cat;dog;great auk'; allowed: 1 to 2, each once"),
     (BEST, "cat;cat", "best is 'cat;cat', which names 'cat' twice; allowed: each class once"),
-    (BEST, "", "best is 0 classes, ''; allowed: 2, each once"),
-    (BEST_FIVE, "dog, cat", "best is 2 classes, 'dog, cat'; allowed: 3, each once"),
+    (BEST, "", "best is 0 classes, ''; allowed: 1 to 2, each once"),
+    (BEST_FIVE, "dog, cat, dog, cat", "best is 4 classes, 'dog, cat, dog, cat'; allowed: 1 to 3, each once"),
     (AGES, "-0.01", "age is -0.01; allowed: numbers from 0 to 0.1"),
     (AGE, "ten", "years is 'ten', which is no number; allowed: a finite number"),
     (AGE, "-1e999", "years is -1e999; allowed: a finite number"),
@@ -153,6 +151,16 @@ def test_without_the_classes_a_name_has_only_to_be_there(tmp_path: Path) -> None
     said = faults_of(ONE, "id,kind\na,cow\nb,\nc, cow\n", tmp_path, known=Known())
     assert said == ["row 2, id 'b': kind is empty; allowed: the name of a class",
                     "row 3, id 'c': kind is ' cow', which has blanks around it; write the name alone"]
+
+
+def test_fewer_classes_than_can_be_ranked_are_a_fault_of_ours_only(tmp_path: Path) -> None:
+    text, form = "id,best\na,cat\nb,dog;cat\n", form_of(BEST)
+    assert faults_of(BEST, text, tmp_path) == []
+    table = read_submission(tmp_path / "submission.csv", form, KNOWN)
+    assert form.notes(table, KNOWN) == ["1 of 2 rows name fewer than 2 classes; more guesses cost nothing"]
+    ours = faults_of(BEST, text, tmp_path, known=Known(CLASSES, ours=True))
+    assert ours == ["row 1, id 'a': best is 1 classes, 'cat'; allowed: 2, each once"]
+    assert faults_of(BEST_FIVE, 'id,best\na,"dog, cat, great auk"\n', tmp_path, known=Known(CLASSES, ours=True)) == []
 
 
 def test_a_sum_that_is_not_1_is_told(tmp_path: Path) -> None:

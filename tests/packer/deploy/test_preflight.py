@@ -140,6 +140,10 @@ def test_what_is_decided_is_what_the_competition_asks_for(house: House, tmp_path
         "stage 'classify' decides 'class', but competition 'competition.yml' asks for an answer of kind 'probability'; "
         "allowed decisions: probs; search again"]
     assert list(check_words(spec.with_last(decision=ProbsDecision(classes=["1"])))) == []
+    answer["of"] = "11"
+    (tmp_path / "competition.yml").write_text(competition_text(competition_of(answer=answer).config))
+    [finding] = check_words(spec.with_last(decision=ProbsDecision(classes=["1"])))
+    assert finding.text.startswith("answer.of is '11', which is none of the classes: did you mean '1'? Allowed: 0, 1, ")
 
 
 def test_a_deploy_of_an_ensemble_for_auc_is_refused_and_nothing_is_built(house: House, tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ class BoxesForm(Form):
 
     def rule(self, known: Known) -> CellRule:
         """See `Form`."""
-        return lambda cell: self.problem(cell, self.told(known), None)
+        classes = self.told(known)
+        return lambda cell: self.problem(cell, classes, None)
 
     def faults(self, table: AnswerTable, known: Known) -> Iterator[Fault]:
         """See `Form`."""
@@ -80,14 +81,14 @@ class BoxesForm(Form):
             if said := self.problem(cell, classes, known.sizes.get(item)):
                 yield Fault(f"{self.answer.column} {said}", number, item)
 
-    def told(self, known: Known) -> list[str]:
-        """What the answer calls classes, that of the empty answer among them; () where nobody knows them."""
+    def told(self, known: Known) -> dict[str, None]:
+        """What the answer calls classes, that of the empty answer among them; none where nobody knows them."""
         names, empty = told_names(known.classes, self.answer.map), self.answer.empty.split()
         none = empty[self.answer.text.index("label")] if names and empty and "label" in self.answer.text else ""
-        return [*names, none] if none and none not in names else names
+        return dict.fromkeys([*names, none] if none else names)
 
-    def problem(self, cell: str, classes: Sequence[str], size: tuple[int, int] | None) -> str:
-        """What is wrong with a cell. classes: () where nobody knows them; size: height and width of the image."""
+    def problem(self, cell: str, classes: Mapping[str, None], size: tuple[int, int] | None) -> str:
+        """What is wrong with a cell. classes: none where nobody knows them; size: height and width of the image."""
         answer, words = self.answer, cell.split(" ")
         if cell == answer.empty:
             return ""
@@ -119,13 +120,15 @@ def boxes_by_image(rows: Rows, most: int | None) -> Iterator[tuple[np.ndarray, n
         yield rows.columns["box"][order], scores[order], labels[order]
 
 
-def box_problem(named: Mapping[str, str], classes: Sequence[str], whole: bool, size: tuple[int, int] | None) -> str:
+def box_problem(
+    named: Mapping[str, str], classes: Mapping[str, None], whole: bool, size: tuple[int, int] | None
+) -> str:
     """What is wrong with one box, by its words. size: height and width of the image, or None."""
     numbers = {}
     for name, word in named.items():
         if name == "label":
             if classes and word not in classes:
-                return f"'{word}' is no class; {allowed_names(word, classes)}"
+                return f"'{word}' is no class; {allowed_names(word, list(classes))}"
             continue
         digits = word.removeprefix("-")
         if not NUMBER_TEXT.fullmatch(word) or not math.isfinite(float(word)):

@@ -26,7 +26,7 @@ def known_of(stage: StageSpec) -> Known:
     """What a stage says of the cells that it writes."""
     cuts = stage.decision.cuts if isinstance(stage.decision, GradesDecision) else None
     return Known([] if isinstance(stage.outputs, Values) else stage.outputs.names,
-                 None if cuts is None else len(cuts) + 1)
+                 None if cuts is None else len(cuts) + 1, ours=True)
 
 
 def read_submission(path: Path, form: Form, known: Known) -> AnswerTable:
@@ -62,27 +62,28 @@ def row_faults(table: AnswerTable, form: Form, sample: AnswerTable, in_order: bo
     """What is wrong with columns and ids."""
     if table.columns != sample.columns:
         yield Fault(f"columns {', '.join(table.columns)}; allowed: {', '.join(sample.columns)}, in this order")
-    asked, given = Counter(sample.ids), Counter(table.ids)
+    ids, wanted = table.ids, sample.ids
+    asked, given = Counter(wanted), Counter(ids)
     if missing := [item for item in asked if item not in given]:
         yield Fault(f"{len(missing)} of {len(asked)} ids are missing, such as '{missing[0]}'; each id of the sample "
                     "submission needs a row")
-    for number, item in enumerate(table.ids, 1):
+    for number, item in enumerate(ids, 1):
         if item not in asked:
             yield Fault("the sample submission does not ask for this id; leave the row out", number, item)
     if form.many_rows:
         return
+    last = {item: number for number, item in enumerate(ids, 1)}
     for item, count in given.items():
         if item in asked and count != asked[item]:
-            number = len(table.ids) - table.ids[::-1].index(item)
-            yield Fault(f"has {count} rows; allowed: {asked[item]}, as in the sample submission", number, item)
-    ordered = in_order or len(asked) < len(sample.ids)
-    if ordered and asked == given and table.ids != sample.ids:
-        number = next(place for place, pair in enumerate(zip(table.ids, sample.ids, strict=True)) if pair[0] != pair[1])
-        yield Fault(f"the sample submission has id '{sample.ids[number]}' here; keep its order", number + 1,
-                    table.ids[number])
+            yield Fault(f"has {count} rows; allowed: {asked[item]}, as in the sample submission", last[item], item)
+    ordered = in_order or len(asked) < len(wanted)
+    if ordered and asked == given and ids != wanted:
+        number = next(place for place, pair in enumerate(zip(ids, wanted, strict=True)) if pair[0] != pair[1])
+        yield Fault(f"the sample submission has id '{wanted[number]}' here; keep its order", number + 1, ids[number])
     elif asked == given:
         for name in form.apart:
-            for number, (cell, other) in enumerate(zip(table.column(name), sample.column(name), strict=True), 1):
+            for number, (item, cell, other) in enumerate(zip(ids, table.column(name), sample.column(name), strict=True),
+                                                         1):
                 if cell != other:
                     yield Fault(f"{name} is '{cell}', but '{other}' in the sample submission; keep its rows", number,
-                                table.ids[number - 1])
+                                item)

@@ -52,6 +52,7 @@ def check_file(path: Path, name: str, data: Path | None) -> Checked:
     except DataError as failure:
         return Checked("", [str(failure)], notes)
     faults = [fault.line(path) for fault in submission_faults(table, form, sample, known)]
+    notes += form.notes(table, known)
     ids, answered = len(set(table.ids)), form.columns_of(table, known.classes)
     shown = ", ".join(answered[:5]) + (f" and {len(answered) - 5} more" if len(answered) > 5 else "")
     return Checked(f"{path}: {len(table.rows)} rows of {ids} ids, answered in {shown}", faults, notes)

@@ -30,6 +30,7 @@ class Known:
     classes: Sequence[str] = ()  # all of them
     grades: int | None = None  # so many, from 0 on
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # id -> height and width of its image, pixels
+    ours: bool = False  # whether foldpack wrote it: then it has all that is allowed
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ class Form:
         """The whole submission. ids: what the sample calls the items that the answers are of, one each. sample: without
         columns that have no name. Raises DataError for a row that asks for another item, and for a missing column."""
         return sample.answered(ids, self.cells(answers))
+
+    def notes(self, table: AnswerTable, known: Known) -> list[str]:
+        """What is allowed in a submission, but odd."""
+        return []
 
     def faults(self, table: AnswerTable, known: Known) -> Iterator[Fault]:
         """What is wrong with the cells of a submission, row by row."""

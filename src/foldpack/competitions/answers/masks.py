@@ -14,7 +14,6 @@ from foldpack.competitions.answers.names import told_names
 from foldpack.data.answers import Answers
 from foldpack.data.rows import Rows
 from foldpack.data.run_lengths import mask_of, read_runs, runs_of, runs_text
-from foldpack.errors import DataError
 from foldpack.settings.answer_forms import MasksAnswer
 
 
@@ -58,10 +57,7 @@ class MasksForm(Form):
 
     def fill(self, answers: Answers, ids: Sequence[str], sample: AnswerTable) -> AnswerTable:
         """See `Form`."""
-        rows, place = objects_of(self, answers), {item: number for number, item in enumerate(ids)}
-        if strange := [item for item in sample.ids if item not in place]:
-            raise DataError(f"id '{strange[0]}' of the sample submission is none of the {len(ids)} items that were "
-                            "predicted; is it the sample of these images?")
+        rows, place = objects_of(self, answers), dict(zip(sample.ids, sample.rows_of(ids), strict=True))
         told = [self.answer.map.get(name, name) for name in answers.columns]
         found = {item: self.masks(rows, place[item], told) for item in dict.fromkeys(sample.ids)}
         if self.many_rows:
@@ -120,7 +116,7 @@ class MasksForm(Form):
 
     def faults(self, table: AnswerTable, known: Known) -> Iterator[Fault]:
         """See `Form`."""
-        classes = told_names(known.classes, self.answer.map)
+        classes = dict.fromkeys(told_names(known.classes, self.answer.map))
         label = table.columns.index(self.answer.label) if self.answer.label is not None else None
         place, taken = table.columns.index(self.answer.column), dict[str, list[tuple[int, np.ndarray]]]()
         for number, (item, row) in enumerate(zip(table.ids, table.rows, strict=True), 1):
@@ -130,7 +126,7 @@ class MasksForm(Form):
                 yield Fault(f"{self.answer.column} {said}", number, item)
             elif label is not None and classes and row[label] not in classes:
                 yield Fault(f"{self.answer.label} is '{row[label]}', which is no class; "
-                            f"{allowed_names(row[label], classes)}", number, item)
+                            f"{allowed_names(row[label], list(classes))}", number, item)
             else:
                 before = taken.setdefault(item, [])
                 runs = np.zeros((0, 2), dtype=np.int64)

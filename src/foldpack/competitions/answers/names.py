@@ -79,7 +79,10 @@ class LabelsForm(Form):
 
 
 class RankingForm(Form):
-    """The best k classes, best first, joined in one column; all classes where there are fewer than k."""
+    """The best k classes, best first, joined in one column; all classes where there are fewer than k.
+
+    A file of others may name fewer: metrics allow it, though a guess that is not made cannot be right.
+    """
 
     answer: RankingAnswer
     decisions = ("ranking",)
@@ -96,13 +99,26 @@ class RankingForm(Form):
     def rule(self, known: Known) -> CellRule:
         """See `Form`."""
         problem, separator = joined_rule(known.classes, self.answer.separator), self.answer.separator
-        count = min(self.answer.k, len(known.classes) or self.answer.k)
+        most = self.most(known)
+        fewest, allowed = (most, f"{most}") if known.ours else (1, f"1 to {most}")
 
         def ranking_problem(cell: str) -> str:
             said = len(cell.split(separator)) if cell else 0
-            return problem(cell) or ("" if said == count else f"{said} classes, '{cell}'; allowed: {count}, each once")
+            good = fewest <= said <= most
+            return problem(cell) if good else f"{said} classes, '{cell}'; allowed: {allowed}, each once"
 
         return ranking_problem
+
+    def most(self, known: Known) -> int:
+        """How many classes can be ranked."""
+        return min(self.answer.k, len(known.classes) or self.answer.k)
+
+    def notes(self, table: AnswerTable, known: Known) -> list[str]:
+        """See `Form`."""
+        cells, most = table.column(self.answer.column), self.most(known)
+        fewer = sum(len(cell.split(self.answer.separator)) < most for cell in cells)
+        said = f"{fewer} of {len(cells)} rows name fewer than {most} classes; more guesses cost nothing"
+        return [said] if fewer else []
 
     def check_names(self, names: Sequence[str]) -> None:
         """See `Form`."""

@@ -1,4 +1,4 @@
-"""The heads of a download's tables: the first rows of each CSV, JSON and BSON as columns of text, with their source."""
+"""The tables of a download as columns of text, with their source: each CSV, JSON and BSON, of long ones a part."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from foldpack.recognise.download.listing import Listing
 from foldpack.recognise.findings import RecognitionError
 from foldpack.settings.item_sources import BsonSource, CocoSource, CsvSource, ItemSource, RecordsSource
 
-ROWS = 20_000  # of a head
+ROWS = 100_000  # of a head, about; rows that lie together stay together
+BLOCK = 1_000  # of them
+TABLES = 100  # those nearest the top
 BSON_DOCUMENTS = 2_000
 SEPARATORS = (",", "\t", ";", "|")
 UTF8 = "utf-8"
@@ -25,7 +27,7 @@ LATIN = "latin-1"  # reads anything
 
 @dataclass(frozen=True)
 class Head:
-    """The first rows of a table. columns: all of one length, cells as written."""
+    """Rows of a table, from all over it. columns: all of one length, cells as written."""
 
     file: str  # the first, below the download's folder
     source: ItemSource
@@ -40,9 +42,11 @@ class Head:
 
 
 def read_heads(listing: Listing) -> list[Head]:
-    """Every table that can be read, largest files last; those that are none are passed over."""
-    heads = []
-    for path in listing.tables:
+    """The tables that can be read, those nearest the top first; files that are none are passed over."""
+    heads: list[Head] = []
+    for path in sorted(listing.tables, key=lambda path: path.count("/")):
+        if len(heads) == TABLES:
+            break
         suffix = os.path.splitext(path)[1].lower()
         if suffix == ".json" and is_beside_images(listing, path):
             continue
@@ -82,12 +86,27 @@ def csv_head(root: Path, file: str) -> Head | None:
     with open(root / file, encoding=read_as, newline="", errors="replace") as text:
         reader = csv.reader(text, delimiter=separator)
         names = next(reader, [])
-        rows = [row for row in islice(reader, ROWS) if len(row) == len(names)]
-        whole = next(reader, None) is None
+        rows, whole = spread_rows(row for row in reader if len(row) == len(names))
     if not names or len(set(names)) != len(names) or not any(names):
         return None
     columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
     return Head(file, CsvSource(kind="csv", file=file, separator=separator, encoding=encoding), columns, whole=whole)
+
+
+def spread_rows(rows: Iterable[list[str]]) -> tuple[list[list[str]], bool]:
+    """(blocks of rows, evenly spread; whether these are all)."""
+    kept: list[tuple[int, list[list[str]]]] = []
+    waiting, stride = iter(rows), 1
+    for number in count():
+        block = list(islice(waiting, BLOCK))
+        if not block:
+            break
+        if number % stride == 0:
+            kept.append((number, block))
+        if len(kept) > 2 * ROWS // BLOCK:
+            stride *= 2
+            kept = [(other, block) for other, block in kept if other % stride == 0]
+    return [row for _, block in kept for row in block], stride == 1
 
 
 def json_head(root: Path, file: str) -> Head | None:
@@ -127,7 +146,8 @@ def as_columns(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 def coco_head(file: str, data: dict[str, Any], encoding: str) -> Head | None:
     """A row an annotation, or an image without one, with the columns that `CocoSource` tells of."""
-    images, notes = data["images"][:ROWS], data.get("annotations") or []
+    step = -(-len(data["images"]) // ROWS)
+    images, notes = data["images"][::step], data.get("annotations") or []
     if "file_name" not in images[0]:
         return None
     key = "id" if "id" in images[0] else "image_id"
@@ -145,7 +165,7 @@ def coco_head(file: str, data: dict[str, Any], encoding: str) -> Head | None:
             told = {name: value for name, value in note.items() if name not in ("id", "image_id")}
             rows.append({**plain, **told, **known.get(str(note.get("category_id")), {})})
     source = CocoSource(kind="coco", file=file, image_key=key, category_key=kind_key, encoding=encoding)
-    return Head(file, source, as_columns(rows), whole=len(data["images"]) <= ROWS)
+    return Head(file, source, as_columns(rows), whole=step == 1)
 
 
 def records_head(file: str, rows: list[dict[str, Any]], encoding: str) -> Head:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import PurePosixPath
 
+from foldpack.recognise.download.cells import are_numbers, are_whole
 from foldpack.recognise.download.listing import Listing
 
 ROWS = 400  # looked at
@@ -78,7 +79,8 @@ def by_stem(name: str, columns: dict[str, list[str]], listing: Listing) -> Place
 def affixes(cells: list[str], listing: Listing) -> tuple[str, str]:
     """What all names of images have before and after the cell; ("", "") where cells are names."""
     distinct = [cell for cell in dict.fromkeys(cells) if len(cell) > 3 and "/" not in cell]
-    if len(distinct) < 8 or any(cell in listing.by_stem for cell in distinct[:20]):
+    amounts = are_numbers(distinct) and not are_whole(distinct)
+    if len(distinct) < 8 or amounts or any(cell in listing.by_stem for cell in distinct[:20]):
         return "", ""
     stems = list(listing.by_stem)
     found: Counter[tuple[str, str]] = Counter()
