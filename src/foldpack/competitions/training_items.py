@@ -13,6 +13,7 @@ from foldpack.competitions.labels.truth import Source
 from foldpack.competitions.protocol import Labelled
 from foldpack.competitions.sources.registry import find_source
 from foldpack.data.items import whole_images
+from foldpack.data.readers.protocol import Reader
 from foldpack.data.readers.registry import make_reader
 from foldpack.errors import DataError
 from foldpack.settings.competition import CompetitionConfig
@@ -37,6 +38,11 @@ class TrainableCompetition(DeclaredCompetition):
         """What a kernel needs."""
         return DeclaredCompetition(**{each.name: getattr(self, each.name) for each in fields(DeclaredCompetition)})
 
+    @property
+    def training_reader(self) -> Reader:
+        """Of the training images: that of the test images, but for the names in files of many."""
+        return make_reader(self.config.images, self.config.train.source)
+
     def train(self, root: Path) -> Labelled:
         """See `Competition`."""
         rules = item_rules(self.config, self.config.train, "train")
@@ -50,7 +56,7 @@ class TrainableCompetition(DeclaredCompetition):
         groups = None if group is None else listed.table.taken(firsts).rendered(group, "train", "group")
         items = whole_images(listed.ids, [root / path for path in listed.paths], [*listed.notes, *truth.notes],
                              None if listed.answers == listed.ids else listed.answers,
-                             make_reader(self.config.images, self.config.train.source))
+                             self.training_reader)
         return Labelled(listed.table.source, items, truth.targets, truth.classes, truth.labels, columns, truth.none,
                         groups, truth.rows)
 
