@@ -32,7 +32,7 @@ import torch
 from peers import find_peer
 from PIL import Image
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
 from foldpack.data.geometry import CanvasKind, canvas_kind
 from foldpack.data.items import whole_images
 from foldpack.ensemble.view_rows import stacked_views

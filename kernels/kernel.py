@@ -8,7 +8,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.kernel_half import kernel_half
+from foldpack.competitions.registry import COMPETITIONS
 from foldpack.data.readers.bson_documents import BsonReader
 from foldpack.data.readers.dicom import DicomReader
 from foldpack.data.readers.json_records import JsonReader
@@ -30,5 +31,5 @@ def begin(spec: dict[str, Any], running: bool) -> AbstractContextManager[None]:
 
 def main(spec: dict, keys: dict[str, str], argv: list[str] | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code."""
-    return run_kernel(spec, keys, argv, TASKS, get_competition(spec["competition"]), views_of_spec(spec),
+    return run_kernel(spec, keys, argv, TASKS, kernel_half(COMPETITIONS[spec["competition"]]), views_of_spec(spec),
                       level2=open_level2)

@@ -19,8 +19,8 @@ import pandas as pd
 import torch
 from small_house import PROJECT, competition_of, load_entry
 
+from foldpack.competitions.adapters import get_competition
 from foldpack.competitions.digits_source import write_digits
-from foldpack.competitions.registry import get_competition
 from foldpack.data.geometry import CanvasKind
 from foldpack.files import sha256_file
 from foldpack.keyring.keyring import Keyring

@@ -11,7 +11,11 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from foldpack.competitions.image_table import ImageTable
+from foldpack.competitions.answers.names import LabelsForm
+from foldpack.competitions.declared import DeclaredCompetition
+from foldpack.competitions.item_rules import ItemRules
+from foldpack.competitions.protocol import Labelled
+from foldpack.competitions.sources.csv_table import read_csv_table
 from foldpack.data.items import Items
 from foldpack.data.rows import Rows
 from foldpack.engine.layout import Ragged
@@ -20,6 +24,7 @@ from foldpack.errors import DataError
 from foldpack.models.classifier import MakeNet, build_classifier
 from foldpack.predict.batch import Batch
 from foldpack.predict.view import View
+from foldpack.settings.answer_forms import LabelsAnswer
 from foldpack.settings.network import NetConfig
 from foldpack.settings.outputs import Boxes
 from foldpack.settings.stages import StageSpec
@@ -79,15 +84,21 @@ class ShadeNet(nn.Module):
         return torch.stack([self.edge.expand(len(dark)), dark], dim=1)
 
 
-class Lines(ImageTable):
+class Lines(DeclaredCompetition):
     """A page is answered with a word for each of its boxes; one of which nothing is known with "?" or nothing."""
+
+    task = "multilabel"
+
+    def train(self, root: Path) -> Labelled:
+        raise DataError("pages are not trained")
 
     def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if strange := set(" ".join(table[self.label_column]).split()) - {*SHADES, "?"}:
+        if strange := set(" ".join(table["label"]).split()) - {*SHADES, "?"}:
             raise DataError(f"{path}: '{min(strange)}' is no shade")
         if root is not None and table[self.id_column].tolist() != self.test(root).ids:
             raise DataError(f"{path}: its ids are not those of {self.sample_csv}")
 
 
-LINES = Lines("lines", "lines", "multilabel", "id", "label", ".png")
+LINES = Lines("lines", "lines", LabelsForm(LabelsAnswer(kind="labels", id="id", column="label")),
+              ItemRules(read_csv_table, {"file": "sample_submission.csv"}, id="{id}", image="test/{id}.png"))

@@ -16,8 +16,8 @@ import typer
 from view_arrays import predict_logits
 
 from foldpack.commands.recipe import make_recipe_folds
+from foldpack.competitions.adapters import get_competition
 from foldpack.competitions.digits_source import write_digits
-from foldpack.competitions.registry import get_competition
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.runs import checkpoint_path, read_run
 from foldpack.ensemble.blend import blend_probs

@@ -10,11 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from foldpack.competitions.adapters import is_competition_file
-from foldpack.competitions.training_items import make_competition
 from foldpack.predict.view import View
 from foldpack.predict.views import views_of_spec
-from foldpack.settings.competition import read_competition
 from foldpack.settings.project_code import is_project_code, split_code
 from packer.build.entry_part import Part, object_part
 from packer.errors import PackError
@@ -25,7 +22,6 @@ from packer.flatten.source import Import, Module, read_module
 PACKAGE = "foldpack"
 ENTRY = Path("entry.py")  # how tracebacks and banners call it
 TASKS = ("foldpack/tasks/registry.py", "TASKS")
-COMPETITIONS = ("foldpack/competitions/registry.py", "COMPETITIONS")
 LOOP = "foldpack/kernel/main.py"  # whose docstring says how the script works
 GIVEN = ("from contextlib import AbstractContextManager", "from typing import Any",
          "from foldpack.kernel.main import run_kernel", "from foldpack.kernel.start import begin_kernel")
@@ -43,8 +39,8 @@ def ensemble_layout(spec: dict[str, Any], src: Path, project: Path) -> Layout:
 
 def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
     """The source of the entry. spec: of an ensemble, as plain data. Raises PackError."""
-    adapter = adapter_part(spec["competition"], src, project)
-    tasks = {name: find_part(name, "task", src, project, TASKS) for name in tasks_of(spec)}
+    adapter = adapter_part(spec["competition"], project)
+    tasks = {name: task_part(name, src, project) for name in tasks_of(spec)}
     networks = {place: own_part(place, "network", project) for place in networks_of_spec(spec)}
     views = {name: view_part(view) for name, view in views_of_spec(spec).items()}
     level2 = LEVEL2 if any(stage.get("level2") for stage in spec["stages"]) else Part("None", ())
@@ -66,14 +62,19 @@ def entry_text(spec: dict[str, Any], src: Path, project: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def adapter_part(name: str, src: Path, project: Path) -> Part:
-    """The adapter: of a `competition.yml` what a kernel needs, written out. Raises PackError."""
-    if not is_competition_file(name):
-        return find_part(name, "competition", src, project, COMPETITIONS)
-    if Path(name).is_absolute() or ".." in Path(name).parts:
+def adapter_part(name: str, project: Path) -> Part:
+    """The adapter: a project's own, or what a kernel needs of one that is declared, written out. Raises PackError for a
+    file that is not in the project, and what `get_competition` raises."""
+    from foldpack.competitions.adapters import get_competition, is_competition_file  # slow to import, with all metrics
+    from foldpack.competitions.kernel_half import kernel_half
+
+    if is_project_code(name):
+        return own_part(name, "competition", project)
+    if is_competition_file(name) and (Path(name).is_absolute() or ".." in Path(name).parts):
         raise PackError(f"competition {name}: it must lie in the project's folder, {project}, so that the kernel can be "
                         "verified; name it from there")
-    return object_part(make_competition(read_competition(project / name)).kernel_half)
+    competition = get_competition(name, project)
+    return object_part(kernel_half(competition.config.model_dump(), competition.reader))
 
 
 def view_part(view: View) -> Part:
@@ -103,11 +104,6 @@ def networks_of_spec(spec: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(member["network"] for member in members if member.get("network")))
 
 
-def find_part(name: str, what: str, src: Path, project: Path, registry: tuple[str, str]) -> Part:
-    """A competition or task by its name: of the project's own, or of a registry. Raises PackError."""
-    return own_part(name, what, project) if is_project_code(name) else registered_part(name, what, src, registry)
-
-
 def own_part(place: str, what: str, project: Path) -> Part:
     """`FILE.py:NAME` of a project. A class of an adapter or a task is made without arguments. Raises PackError."""
     file, name = split_code(place, what)
@@ -123,16 +119,18 @@ def own_part(place: str, what: str, project: Path) -> Part:
     return Part(f"{name}()" if made else name, (Import(dotted, name, "", 0, 1, ""),))
 
 
-def registered_part(name: str, what: str, src: Path, registry: tuple[str, str]) -> Part:
-    """The value of a name in a registry, which is a dict literal. Raises PackError for a name that is not there."""
-    module = read_source(src / registry[0], registry[0])
-    literal = getattr(module.defined[registry[1]][-1].node, "value", None)
+def task_part(name: str, src: Path, project: Path) -> Part:
+    """A task: of the project's own, or of the registry, which is a dict literal. Raises PackError."""
+    if is_project_code(name):
+        return own_part(name, "task", project)
+    module = read_source(src / TASKS[0], TASKS[0])
+    literal = getattr(module.defined[TASKS[1]][-1].node, "value", None)
     assert isinstance(literal, ast.Dict)
     for key, value in zip(literal.keys, literal.values, strict=True):
         if isinstance(key, ast.Constant) and key.value == name:
             names = [each.id for each in ast.walk(value) if isinstance(each, ast.Name)]
             return Part(ast.unparse(value), tuple(module.top_imports[each] for each in names))
-    raise PackError(f"{what} '{name}' is not among those of {registry[0]}; name a FILE.py:NAME of the project")
+    raise PackError(f"task '{name}' is not among those of {TASKS[0]}; name a FILE.py:NAME of the project")
 
 
 def read_source(path: Path, shown: str) -> Module:

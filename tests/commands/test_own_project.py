@@ -164,7 +164,8 @@ def test_the_script_has_the_files_that_the_ensemble_names_and_no_others(project:
     for kept in ("adapter.py", "paths.py", "models.py", "entry.py"):
         assert f"# ======== {kept} ========" in script
     assert "def make_net(" in script and "class Drawings:" in script
-    for left_out in ("\nDIGITS = ", "\nIMET = ", "class ImageTable", "def focal(", "def share_right(", "load_code"):
+    for left_out in ("foldpack-digits", "imet-2019", "class DeclaredCompetition", "def focal(",
+                     "def share_right(", "load_code"):
         assert left_out not in script
     verdict = verify_script(script, tool_source())
     assert verdict.identical, verdict.difference

@@ -110,6 +110,20 @@ def test_what_a_project_lacks_is_named(text: str, asked: str, message: str, tmp_
     assert Path(os.getcwd()) == tmp_path
 
 
+def test_commands_take_data_and_competition_of_the_project_that_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    make_shape("several_columns", tmp_path / "data")
+    assert run_app(foldpack, ["init", str(tmp_path / "p"), "--data", str(tmp_path / "data"), "--yes"]) == 0
+    monkeypatch.chdir(tmp_path / "p")
+    assert run_app(foldpack, ["folds", "--kind", "multilabel_grouped", "--count", "2"]) == 0
+    assert "items, multilabel_grouped" in capsys.readouterr().out and (tmp_path / "p" / "folds.csv").is_file()
+    assert run_app(foldpack, ["check-submission", str(tmp_path / "data" / "sample_submission.csv")]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert run_app(foldpack, ["folds", "--kind", "multilabel", "--competition", "p/competition.yml"]) == 2
+    assert "foldpack.yml: there is no such file here; give --data DIR" in capsys.readouterr().err
+
+
 def test_a_quick_recipe_keeps_what_is_learned_and_nothing_that_takes_long() -> None:
     run = RunConfig(run="baseline", competition="competition.yml", task="regress", loss=LossConfig(name="l1"),
                     metric="mae", net=NetConfig(arch="resnet50", size=[96, 32], channels=1, mean=[0.5], std=[0.25]),

@@ -41,11 +41,18 @@ def test_a_class_and_an_object_are_both_adapters(project: Path) -> None:
     assert find_adapter("adapter_of_birds.py:birds").name == "birds"
 
 
-def test_a_declaration_is_enough_for_the_plain_kind(project: Path) -> None:
+def test_an_adapter_may_build_on_the_declared_one(project: Path) -> None:
     (project / "declared.py").write_text(
-        "from foldpack.competitions.image_table import ImageTable\n\n"
-        "competition = ImageTable(name='b', slug='b', task='multiclass', id_column='img', label_column='y', "
-        "suffix='.jpg')\n")
+        "from foldpack.competitions.answers.names import ClassForm\n"
+        "from foldpack.competitions.declared import DeclaredCompetition\n"
+        "from foldpack.competitions.item_rules import ItemRules\n"
+        "from foldpack.competitions.sources.csv_table import read_csv_table\n"
+        "from foldpack.settings.answer_forms import ClassAnswer\n\n\n"
+        "class Birds(DeclaredCompetition):\n"
+        "    task = 'multiclass'\n\n"
+        "    def train(self, root): ...\n\n\n"
+        "competition = Birds('b', 'b', ClassForm(ClassAnswer(kind='class', id='img', column='y')), "
+        "ItemRules(read_csv_table, {'file': 'sample_submission.csv'}, id='{img}', image='test/{img}.jpg'))\n")
     (project / "sample_submission.csv").write_text("img,y\nx,0\n")
     assert find_adapter("declared.py").test(project).images == [project / "test/x.jpg"]
 

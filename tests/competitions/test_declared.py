@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 from made_competition import competition_of, write_files
+from made_stages import stage_of
 
 from foldpack.competitions.adapters import find_adapter
+from foldpack.competitions.answer_table import read_answer_table, write_answers
+from foldpack.competitions.registry import COMPETITIONS
+from foldpack.data.answers import Answers
 from foldpack.errors import DataError
 from foldpack.settings.competition import competition_text
 from foldpack.settings.run import ConfigError
@@ -83,3 +87,30 @@ def test_a_fault_in_the_file_is_named_by_its_key() -> None:
         competition_of(labels={"kind": "masks", "column": "x", "size": ["h"]})
     with pytest.raises(ConfigError, match="unknown key 'train.source.seperator': did you mean 'separator'"):
         competition_of(train__source={"kind": "csv", "file": "a.csv", "seperator": ";"})
+
+
+def test_a_submission_is_filled_in_and_checked(tmp_path: Path) -> None:
+    """Further columns stay as the sample has them; an id that is asked for twice is answered twice."""
+    write_files(tmp_path, {"sample_submission.csv": "usage,label,id\nPublic,0,x\n,0,y\nPrivate,0,x\n"})
+    competition, path, stage = competition_of(), tmp_path / "submission.csv", stage_of(["0", "1"])
+    assert competition.test(tmp_path).ids == ["x", "y"]
+    sample = read_answer_table(tmp_path / "sample_submission.csv", "id", [])
+    write_answers(path, competition.fill(Answers([["1"], ["0"]], columns=["0", "1"]), ["x", "y"], sample))
+    assert path.read_bytes() == b"usage,label,id\nPublic,1,x\n,0,y\nPrivate,1,x\n"
+    competition.check(path, stage, tmp_path)
+    for text, said in (("id,label\nx,1\ny,0\nx,1\n", "columns id, label; allowed: usage, label, id"),
+                       ("usage,label,id\n,1,x\n,0,y\n", "row 1, id 'x': has 1 rows; allowed: 2, as in the sample"),
+                       ("usage,label,id\n,1,x\n,7,y\n,1,x\n", "label is '7', which is no class"),
+                       ("id,lab", "column 'label' is missing")):
+        path.write_text(text)
+        with pytest.raises(DataError, match=said):
+            competition.check(path, stage, tmp_path)
+
+
+def test_the_names_of_our_competitions() -> None:
+    assert all(find_adapter(name).name == name for name in COMPETITIONS)
+    assert {name: find_adapter(name).task for name in COMPETITIONS} == {
+        "digits": "multiclass", "digits-retrieval": "ranking", "digits-values": "values", "imet": "multilabel"}
+    with pytest.raises(DataError, match="unknown competition 'digit': did you mean 'digits'. Allowed: digits, .*; or "
+                                        "name a competition.yml or an adapter"):
+        find_adapter("digit")

@@ -23,7 +23,7 @@ SERVER = Path(__file__).with_name("fork_server.py")
 def drill(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
     """A warm server, and the answer of an unbroken run."""
     root = tmp_path_factory.mktemp("drills")
-    inputs = lay_out_inputs(root, (DIGITS.slug, house.data), {house.build.dataset: house.build.weights})
+    inputs = lay_out_inputs(root, (DIGITS["slug"], house.data), {house.build.dataset: house.build.weights})
     command = [sys.executable, "-I", str(SERVER), str(house.build.script)]
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root,

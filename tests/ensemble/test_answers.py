@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,23 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_stages import classes_of, stage_of
 
-from foldpack.competitions.registry import COMPETITIONS
+from foldpack.competitions.answer_table import read_answer_table
+from foldpack.competitions.answers.check import check_submission, known_of
+from foldpack.competitions.answers.form import Form
+from foldpack.competitions.answers.registry import form_of
 from foldpack.data.answers import number_texts
 from foldpack.data.rows import Rows
 from foldpack.ensemble.answers import answers_of, prior_rows
 from foldpack.errors import DataError
+from foldpack.settings.answer_forms import (
+    ClassAnswer,
+    GradesAnswer,
+    LabelsAnswer,
+    ProbabilitiesAnswer,
+    ProbabilityAnswer,
+    RankingAnswer,
+    ValuesAnswer,
+)
 from foldpack.settings.outputs import Values
 from foldpack.settings.stages import (
     ClassDecision,
@@ -26,13 +37,31 @@ from foldpack.settings.stages import (
     ProbsDecision,
     RankingDecision,
     ValuesDecision,
+    numbered,
 )
 
 CLASSES = ["10", "9", "b"]
 PROBS = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.1], [0.9, 0.9, 0.9]], dtype=np.float32)
 ONE_VALUE = Values(names=["age"], prior=[4.5])
 TWO_VALUES = Values(names=["x", "y"], prior=[0.25, -1.0])
-MANY = replace(COMPETITIONS["digits"], task="multilabel")  # several classes in a cell
+
+
+def form_for(decision: Decision, outputs: Outputs) -> Form:
+    """What a competition would ask for that wants just this, in a column `label` where one is enough."""
+    names, settings = numbered(outputs, decision), {"id": "id", "column": "label"}
+    if isinstance(decision, ProbsDecision) and len(names) == 1:
+        return form_of(ProbabilityAnswer(kind="probability", of=names[0], **settings))
+    if isinstance(decision, ProbsDecision):
+        return form_of(ProbabilitiesAnswer(kind="probabilities", id="id"))
+    if isinstance(decision, GradesDecision):
+        return form_of(GradesAnswer(kind="grades", **settings))
+    if names:
+        return form_of(ValuesAnswer(kind="values", id="id", columns=names if len(names) > 1 else ["label"]))
+    if isinstance(decision, RankingDecision):
+        return form_of(RankingAnswer(kind="ranking", k=decision.k, **settings))
+    if isinstance(decision, LabelsDecision):
+        return form_of(LabelsAnswer(kind="labels", **settings))
+    return form_of(ClassAnswer(kind="class", **settings))
 
 
 def labels(threshold: float | list[float], least: int = 1, most: int | None = None) -> LabelsDecision:
@@ -43,7 +72,8 @@ def labels(threshold: float | list[float], least: int = 1, most: int | None = No
 def said(decision: Decision, probs: np.ndarray = PROBS) -> list[str]:
     """The cells of classes, joined by a space."""
     link = "sigmoid" if isinstance(decision, LabelsDecision) else "softmax"
-    return MANY.cells(answers_of(Rows({"probs": probs}), decision, classes_of(CLASSES, link)))["label"]
+    outputs = classes_of(CLASSES, link)
+    return form_for(decision, outputs).cells(answers_of(Rows({"probs": probs}), decision, outputs))["label"]
 
 
 def test_the_likeliest_class_and_the_first_of_equals() -> None:
@@ -87,7 +117,7 @@ def test_rankings(decision: RankingDecision, cells: list[str]) -> None:
 
 
 def cells_of(rows: Rows, decision: Decision, outputs: Outputs) -> dict[str, list[str]]:
-    return MANY.cells(answers_of(rows, decision, outputs))
+    return form_for(decision, outputs).cells(answers_of(rows, decision, outputs))
 
 
 def test_probabilities_have_a_column_each_or_one_alone_that_of_the_answer() -> None:
@@ -136,28 +166,28 @@ def test_what_is_said_of_an_unknown_item_passes_the_check(tmp_path: Path, output
     path, sample = tmp_path / "submission.csv", tmp_path / "sample_submission.csv"
     sample.write_text(f"id,{','.join(cells)}\nu,{','.join('0' for _ in cells)}\nv,{','.join('0' for _ in cells)}\n")
     path.write_text(f"id,{','.join(cells)}\nu,{','.join(cells.values())}\nv,{','.join(cells.values())}\n")
-    MANY.check(path, stage_of(outputs, decision), tmp_path)
+    table = read_answer_table(sample, "id", [])
+    check_submission(path, form_for(decision, outputs), table, known_of(stage_of(outputs, decision)))
     assert cells_of(prior_rows(outputs, 0), decision, outputs) == {name: [] for name in cells}
 
 
 @pytest.mark.parametrize(
     ("outputs", "decision", "cell", "message"),
     [
-        (classes_of(CLASSES), ClassDecision(), "10 9", "'10 9', which is not a class"),
-        (classes_of(CLASSES), RankingDecision(k=2), "10 x", "'x', which is not a class"),
-        (classes_of(CLASSES), RankingDecision(k=2), "10 9 b", "3 classes, but at most 2 are asked for"),
-        (classes_of(CLASSES), RankingDecision(k=2), "9 9", "'9 9', which names a class twice"),
-        (classes_of(CLASSES), ProbsDecision(classes=["9"]), "", "'', which is no number"),
-        (classes_of(CLASSES), ProbsDecision(classes=["9"]), "nan", "'nan', which is not finite"),
-        (ONE_VALUE, ValuesDecision(), "inf", "'inf', which is not finite"),
-        (ONE_VALUE, GradesDecision(cuts=[0.5]), "2", "'2', which is no grade from 0 to 1"),
-        (ONE_VALUE, GradesDecision(cuts=[0.5]), "1.0", "'1.0', which is no grade from 0 to 1"),
+        (classes_of(CLASSES), ClassDecision(), "10 9", "'10 9', which is no class; did you mean '10'?"),
+        (classes_of(CLASSES), RankingDecision(k=2), "10 x", "'x', which is no class; allowed: 10, 9, b"),
+        (classes_of(CLASSES), RankingDecision(k=2), "10 9 b", "3 classes, '10 9 b'; allowed: 2, each once"),
+        (classes_of(CLASSES), RankingDecision(k=2), "9 9", "'9 9', which names '9' twice; allowed: each class once"),
+        (classes_of(CLASSES), ProbsDecision(classes=["9"]), "", "empty; allowed: numbers from 0 to 1"),
+        (classes_of(CLASSES), ProbsDecision(classes=["9"]), "nan", "'nan', which is no number; allowed: numbers"),
+        (ONE_VALUE, ValuesDecision(), "inf", "'inf', which is no number; allowed: a finite"),
+        (ONE_VALUE, GradesDecision(cuts=[0.5]), "2", "'2'; allowed: whole numbers from 0 to 1"),
+        (ONE_VALUE, GradesDecision(cuts=[0.5]), "1.0", "'1.0'; allowed: whole numbers from 0 to 1"),
     ],
 )
 def test_a_cell_that_is_no_answer_is_refused(tmp_path: Path, outputs: Outputs, decision: Decision, cell: str,
                                              message: str) -> None:
     (tmp_path / "s.csv").write_text(f"id,label\nu,{cell}\n")
-    adapter = MANY if isinstance(decision, RankingDecision) else COMPETITIONS["digits"]
     with pytest.raises(DataError) as caught:
-        adapter.check(tmp_path / "s.csv", stage_of(outputs, decision))
-    assert str(caught.value) == f"{tmp_path / 's.csv'}: id 'u' is answered with {message}"
+        check_submission(tmp_path / "s.csv", form_for(decision, outputs), None, known_of(stage_of(outputs, decision)))
+    assert str(caught.value).startswith(f"{tmp_path / 's.csv'}: row 1, id 'u': label is {message}")

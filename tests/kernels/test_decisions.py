@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from small_house import OWNER, House, load_entry
 
-from foldpack.competitions.registry import get_competition
+from foldpack.competitions.adapters import get_competition
+from foldpack.competitions.registry import COMPETITIONS
 from foldpack.keyring.keyring import Keyring
 from foldpack.settings.ensemble import EnsembleSpec, spec_to_dict, write_spec
 from foldpack.settings.stages import Decision, ProbsDecision, RankingDecision
@@ -39,6 +40,19 @@ def expected(decision: Decision, probs: np.ndarray) -> pd.DataFrame:
         scores[:, 9] = decision.none_score
     best = np.argsort(-scores, axis=1, kind="stable")[:, : decision.k]
     return pd.DataFrame({"label": [" ".join(map(str, row)) for row in best]})
+
+
+@pytest.fixture(autouse=True)
+def asked(decision: Decision, columns: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digits, as a competition would have them that asks for this."""
+    answer: dict[str, object] = {"id": "id"}
+    if isinstance(decision, RankingDecision):
+        answer |= {"kind": "ranking", "column": columns[0], "k": decision.k}
+    elif decision == ProbsDecision():
+        answer |= {"kind": "probabilities"}
+    else:
+        answer |= {"kind": "probability", "column": columns[0], "of": "3"}
+    monkeypatch.setitem(COMPETITIONS, "digits", {**COMPETITIONS["digits"], "answer": answer})
 
 
 def decided(house: House, decision: Decision) -> EnsembleSpec:

@@ -12,9 +12,8 @@ import pytest
 from small_house import OWNER, PROJECT, load_entry, only, tiny_config
 
 from foldpack.commands.recipe import make_recipe_folds
-from foldpack.competitions.digits import DIGITS_LAYOUTS
+from foldpack.competitions.adapters import get_competition
 from foldpack.competitions.digits_source import digits_score, write_digits
-from foldpack.competitions.registry import get_competition
 from foldpack.data.answers import Answers
 from foldpack.data.rows import Rows
 from foldpack.data.runs import gallery_path, read_run
@@ -78,7 +77,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Two tiny runs of a competition, searched."""
     name, root = request.param, tmp_path_factory.mktemp(request.param)
     data, runs = root / "data", root / "runs"
-    write_digits(data, root / "answers.csv", COUNT, DIGITS_LAYOUTS[name])
+    write_digits(data, root / "answers.csv", COUNT, name)
     folds = RecipeConfig(name="f", competition=name, folds=FoldsConfig(kind=KINDS[name], count=2), runs=["-"])
     make_recipe_folds(folds, data, root / "folds.csv", lambda text: None)
     for run, seed in (("first", 1), ("second", 2)):
@@ -173,7 +172,7 @@ def test_the_whole_ensemble_is_rehearsed(place: Place, tmp_path: Path) -> None:
     weights = {build.dataset: build.weights}
     done = rehearse(build.script, tmp_path, lay_out_inputs(tmp_path, (place.spec.slug, place.data), weights))
     get_competition(place.name).check(done.submission, build.spec.last, place.data)
-    metric, score = digits_score(done.submission, place.root / "answers.csv", DIGITS_LAYOUTS[place.name])
+    metric, score = digits_score(done.submission, place.root / "answers.csv", place.name)
     assert score < 2.9 if metric == "rmse" else score > 0.3
     assert not any(key in done.log for key in keys.values())
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from foldpack.competitions.answer_table import AnswerTable, read_answer_table
 from foldpack.competitions.answers.check import check_submission, known_of
 from foldpack.competitions.answers.form import Form
-from foldpack.competitions.image_paths import ImageFiles
 from foldpack.competitions.item_rules import ItemList, ItemRules
 from foldpack.data.answers import Answers
 from foldpack.data.decode import PILLOW
@@ -94,7 +93,7 @@ class DeclaredCompetition:
     def notes(self, asked: list[str], listed: ItemList, images: dict[str, list[int]], paths: list[str],
               root: Path) -> list[str]:
         """What is odd about the test items: lines on those that are too many, and on those that are missing."""
-        notes, folder, files = [], root / self.rules.folder, ImageFiles(root)
+        notes, folder, files = [], root / self.rules.folder, listed.files
         wanted = f"the {len(asked)} that {self.sample_csv} asks for"
         if unasked := [each for each in images if each not in set(asked)]:
             notes.append(f"{listed.table.source}: tells of {len(unasked)} items more than {wanted}, such as "

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
-from foldpack.competitions.image_table import ImageTable
-
-# Which of ten classes, scored by accuracy: the default.
-DIGITS = ImageTable(
-    name="digits",
-    slug="foldpack-digits",
-    task="multiclass",
-    id_column="id",
-    label_column="label",
-    suffix=".png",
-)
+# As `competition.yml` has it. Which of ten classes, scored by accuracy: the default.
+DIGITS: dict[str, Any] = {
+    "name": "digits",
+    "slug": "foldpack-digits",
+    "train": {"source": {"kind": "csv", "file": "train.csv"}, "id": "{id}", "image": "train/{id}.png"},
+    "test": {"source": {"kind": "sample"}, "id": "{id}", "image": "test/{id}.png"},
+    "labels": {"kind": "class", "column": "label"},
+    "answer": {"kind": "class", "id": "id", "column": "label"},
+    "metric": {"name": "accuracy"},
+}
 # Which number.
-DIGITS_VALUES = replace(DIGITS, name="digits-values", slug="foldpack-digits-values", task="values")
+DIGITS_VALUES: dict[str, Any] = {
+    **DIGITS,
+    "name": "digits-values",
+    "slug": "foldpack-digits-values",
+    "labels": {"kind": "values", "columns": ["label"]},
+    "answer": {"kind": "values", "id": "id", "columns": ["label"]},
+    "metric": {"name": "rmse"},
+}
 # Which of eight identities, likeliest first; eights and nines are of none of them.
-DIGITS_RETRIEVAL = replace(DIGITS, name="digits-retrieval", slug="foldpack-digits-retrieval", task="ranking",
-                           none_class="new")
-
-DIGITS_LAYOUTS: dict[str, ImageTable] = {
-    "digits": DIGITS,
-    "digits-retrieval": DIGITS_RETRIEVAL,
-    "digits-values": DIGITS_VALUES,
+DIGITS_RETRIEVAL: dict[str, Any] = {
+    **DIGITS,
+    "name": "digits-retrieval",
+    "slug": "foldpack-digits-retrieval",
+    "labels": {"kind": "identity", "column": "label", "none": "new"},
+    "answer": {"kind": "ranking", "id": "id", "column": "label", "k": 5},
+    "metric": {"name": "map5"},
 }

@@ -1,95 +1,120 @@
-"""Where the images of a table lie: by the suffix of the adapter, else by any other ending that an image can have."""
+"""Where the images of items lie: at the path that is written, else under any other ending that an image can have."""
 
 from __future__ import annotations
 
 import os
+import re
+from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
 
+from foldpack.competitions.sources.text_table import ANY_TEXT
+from foldpack.errors import DataError
+
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".avif")
+ARRAY_ENDINGS = (".dcm", ".dicom", ".npy")  # what Pillow does not read
 
 
-class ImageFolder:
-    """A folder of images, listed once; folders in it are listed when an id leads into them."""
+class ImageFiles:
+    """The folders below a competition's, each listed once, when a path leads into it."""
 
-    def __init__(self, folder: Path, suffix: str) -> None:
-        """suffix: what follows an id in its image's file name; empty if the id has it."""
-        self.folder = folder
-        self.suffix = suffix
-        self.plain = suffix.startswith(".") and suffix.count(".") == 1  # an ending and nothing else
-        self.names: dict[str, set[str]] = {}  # of the files in a folder
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.names: dict[str, list[str]] = {}  # of the files in a folder, sorted
+        self.known: dict[str, set[str]] = {}
         self.stems: dict[str, dict[str, list[str]]] = {}  # of a folder: name without its ending -> names of images
 
-    def find(self, ids: list[str]) -> list[str]:
-        """The file of each id, relative to the folder. Where there is none it is the id and the suffix."""
-        return [self._find(item) for item in ids]
+    def find(self, path: str) -> str:
+        """The file that a path, as a template gives it, means; the path where there is none.
 
-    def _find(self, item: str) -> str:
-        head, slash, tail = item.rpartition("/")
-        wanted = f"{tail}{self.suffix}"
-        if wanted in self._listed(head):
-            return f"{item}{self.suffix}"
-        if tail in self._listed(head) and is_image_name(tail):
-            return item
-        for stem in self._stems_of(tail):
-            found = choose_image(self._by_stem(head).get(stem, []), wanted)
-            if found:
+        Raises DataError where `ANY_TEXT` in it could stand for several.
+        """
+        if ANY_TEXT in path:
+            return self._found(path)
+        head, slash, tail = path.rpartition("/")
+        if tail in self._listed(head):
+            return path
+        stem = without_ending(tail)
+        for wanted in dict.fromkeys([stem, without_ending(stem)]):
+            named = stem if wanted != stem else tail
+            if found := choose_image(self._by_stem(head).get(wanted, []), named):
                 return f"{head}{slash}{found}"
-        return f"{item}{self.suffix}"
+        return path
 
-    def _stems_of(self, tail: str) -> list[str]:
-        """What the image's name may be before its ending: that of the suffix, then that in the id."""
-        wanted = f"{tail}{self.suffix}"
-        first = tail if self.plain else without_ending(wanted)
-        return list(dict.fromkeys([first, without_ending(tail)])) if self.plain or not self.suffix else [first]
+    def _found(self, path: str) -> str:
+        """The one file that fits a path with parts that may be any text."""
+        heads = [""]
+        *folders, tail = path.split("/")
+        for part in folders:
+            heads = [f"{head}{name}/" for head in heads for name in self._fitting(head, part)]
+        fits = [f"{head}{name}" for head in heads for name in self._fitting(head, tail)]
+        shown = path.replace(ANY_TEXT, "*")
+        if len(fits) > 1:
+            raise DataError(f"{self.root / shown}: '{fits[0]}' and '{fits[1]}' both fit; write more of the path, so "
+                            "that one is left")
+        return fits[0] if fits else shown
+
+    def _fitting(self, head: str, part: str) -> list[str]:
+        """The names in a folder that fit a part of a path."""
+        head = head.rstrip("/")
+        if ANY_TEXT not in part:
+            return [part] if part in self._listed(head) else []
+        first, *rest = part.split(ANY_TEXT)
+        fits = re.compile("[^/]*".join(map(re.escape, [first, *rest])), re.DOTALL)
+        self._listed(head)
+        names, found = self.names[head], []
+        for name in names[bisect_left(names, first):]:
+            if not name.startswith(first):
+                break
+            if fits.fullmatch(name) and not name.startswith("."):
+                found.append(name)
+        return found
 
     def _listed(self, head: str) -> set[str]:
-        if head not in self.names:
+        if head not in self.known:
             inside = not head.startswith("/") and ".." not in head.split("/")
             try:
-                self.names[head] = set(os.listdir(self.folder / head)) if inside else set()
+                self.names[head] = sorted(os.listdir(self.root / head)) if inside else []
             except (OSError, ValueError):  # there is no such folder, or its name is none
-                self.names[head] = set()
-        return self.names[head]
+                self.names[head] = []
+            self.known[head] = set(self.names[head])
+        return self.known[head]
 
     def _by_stem(self, head: str) -> dict[str, list[str]]:
         if head not in self.stems:
             stems: dict[str, list[str]] = {}
-            for name in sorted(self._listed(head)):
+            self._listed(head)
+            for name in self.names[head]:
                 if is_image_name(name):
                     stems.setdefault(without_ending(name), []).append(name)
             self.stems[head] = stems
         return self.stems[head]
 
-    def renamed(self, ids: list[str], found: list[str]) -> str:
-        """A line on images that end otherwise than the adapter says; "" where all end so, or are missing."""
-        other = [(item, name) for item, name in zip(ids, found, strict=True) if name != f"{item}{self.suffix}"]
-        if not other:
-            return ""
-        item, name = other[0]
-        return (f"{self.folder}: {len(other)} of {len(ids)} images have another ending than expected and are taken, "
-                f"such as '{name}' for '{item}{self.suffix}'")
+    def is_there(self, path: str) -> bool:
+        """Whether a path that was found is that of a file."""
+        head, _, tail = path.rpartition("/")
+        return tail in self._listed(head)
 
-    def missing(self, found: Iterable[str]) -> list[str]:
-        """Those of the found files that are not there."""
-        parts = ((name, *name.rpartition("/")) for name in dict.fromkeys(found))
-        return [name for name, head, _, tail in parts if tail not in self._listed(head)]
+    def surplus(self, found: Iterable[str], ending: str) -> list[str]:
+        """The images in the folders of the found files that no item has, without their endings.
 
-    def surplus(self, found: Iterable[str]) -> list[str]:
-        """The images in the listed folders that no id asks for, without their endings."""
-        asked = {without_ending(name) for name in found}
-        there = {without_ending(f"{head}/{name}" if head else name) for head, names in self.names.items()
-                 for name in names if self._counts(name)}
+        ending: what the template ends with after its last column: where each item has several images, such as
+        `x_red.png`, only those that end so count.
+        """
+        found = list(found)
+        plain = not ending or ending.startswith(".") and ending.count(".") == 1
+        asked = {without_ending(path) for path in found}
+        heads = {path.rpartition("/")[0] for path in found}
+        there = {without_ending(f"{head}/{name}" if head else name) for head in heads for name in self._listed(head)
+                 if (is_image_name(name) if plain else name.endswith(ending))}
         return sorted(there - asked)
-
-    def _counts(self, name: str) -> bool:
-        """Whether a file may be an item's image: where each item has several, such as `x_red.png`, only one does."""
-        return name.endswith(self.suffix) if self.suffix and not self.plain else (
-            is_image_name(name) or self.plain and name.endswith(self.suffix))
 
 
 def choose_image(names: list[str], wanted: str) -> str:
-    """The one of several files that is meant: the only one, or the only one that differs in capitals; else ""."""
+    """The one of several files that is meant: the very one, the only one, or the only one that differs in capitals;
+    else ""."""
+    if wanted in names:
+        return wanted
     if len(names) > 1:
         names = [name for name in names if name.lower() == wanted.lower()]
     return names[0] if len(names) == 1 else ""
@@ -97,7 +122,7 @@ def choose_image(names: list[str], wanted: str) -> str:
 
 def is_image_name(name: str) -> bool:
     """Whether a file's name ends as images do, in small letters or capitals; no hidden file."""
-    return name.lower().endswith(PICTURE_ENDINGS) and not name.startswith(".")
+    return name.lower().endswith(PICTURE_ENDINGS + ARRAY_ENDINGS) and not name.startswith(".")
 
 
 def without_ending(name: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from foldpack.competitions.image_table import ImageTable
+from typing import Any
 
-IMET = ImageTable(
-    name="imet",
-    slug="imet-2019-fgvc6",
-    task="multilabel",
-    id_column="id",
-    label_column="attribute_ids",
-    suffix=".png",
-    class_csv="labels.csv",
-)
+IMET: dict[str, Any] = {  # as `competition.yml` has it
+    "name": "imet",
+    "slug": "imet-2019-fgvc6",
+    "train": {"source": {"kind": "csv", "file": "train.csv"}, "id": "{id}", "image": "train/{id}.png"},
+    "test": {"source": {"kind": "sample"}, "id": "{id}", "image": "test/{id}.png"},
+    "labels": {"kind": "labels", "column": "attribute_ids",
+               "classes": {"file": "labels.csv", "column": "attribute_id"}},
+    "answer": {"kind": "labels", "id": "id", "column": "attribute_ids"},
+    "metric": {"name": "f2"},
+}

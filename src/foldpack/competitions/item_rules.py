@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foldpack.competitions.image_paths import ImageFiles
+from foldpack.competitions.image_files import ImageFiles
 from foldpack.competitions.sources.text_table import ANY_TEXT, BRACES, TextTable
 from foldpack.errors import DataError
 
@@ -51,21 +51,21 @@ class ItemRules:
                                     f"{table.where(several[0])}; each image needs an id of its own, so write more "
                                     "columns into id")
         firsts = [several[0] for several in rows.values()]
-        found, notes = self.find([paths[row] for row in firsts], list(rows), root)
-        return ItemList(table, list(rows), [answers[row] for row in firsts], found, list(rows.values()), notes)
+        files = ImageFiles(root)
+        found, notes = self.find([paths[row] for row in firsts], files)
+        return ItemList(table, list(rows), [answers[row] for row in firsts], found, list(rows.values()), notes, files)
 
-    def find(self, paths: Sequence[str], ids: Sequence[str], root: Path) -> tuple[list[str], list[str]]:
-        """(the file of each path below `root`, what is odd). A path may end otherwise than the template says."""
+    def find(self, paths: Sequence[str], files: ImageFiles) -> tuple[list[str], list[str]]:
+        """(the file of each path, what is odd). A path may end otherwise than the template says."""
         if self.inside:
             return list(paths), []
-        files = ImageFiles(root)
         found = [files.find(path) for path in paths]
         other = [row for row, path in enumerate(paths) if ANY_TEXT not in path and found[row] != path]
         if not other:
             return found, []
         path = paths[other[0]]
-        return found, [f"{root / path.rpartition('/')[0]}: {len(other)} of {len(ids)} images have another ending than "
-                       f"expected and are taken, such as '{found[other[0]].rpartition('/')[2]}' for "
+        return found, [f"{files.root / path.rpartition('/')[0]}: {len(other)} of {len(paths)} images have another "
+                       f"ending than expected and are taken, such as '{found[other[0]].rpartition('/')[2]}' for "
                        f"'{path.rpartition('/')[2]}'"]
 
     @property
@@ -90,3 +90,4 @@ class ItemList:
     paths: list[str]  # of their images below the competition's folder
     rows: list[list[int]]  # of `table`
     notes: list[str]  # what was odd
+    files: ImageFiles  # the folders that were looked into

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from foldpack.errors import DataError
 JOINTS = "|,;"  # what usually joins classes where it is not white space
 RARE_JOINTS = "/+&"  # stand in names too: a cell looks joined by them only where its parts are classes
 LIST_SIGNS = ("[]", "{}", "()")
+Where = Callable[[int], str]
 
 
 def split_labels(text: str, separator: str | None) -> list[str]:
@@ -21,17 +23,18 @@ def split_labels(text: str, separator: str | None) -> list[str]:
     return [word.strip() for word in text.split(separator.strip() or separator) if word.strip()]
 
 
-def check_cells(cells: list[str], separator: str | None, names: list[str] | None) -> None:
-    """Refuse the first cell of a multilabel column that looks joined by something else, with DataError.
+def check_cells(cells: list[str], separator: str | None, names: list[str] | None, where: Where) -> None:
+    """Refuse the first cell of several classes that looks joined by something else, with DataError.
 
-    separator: the adapter's, None where it names none; names: the classes, where a table lists them. With a separator
-    of the adapter's own, others may stand in names: then a cell is refused only where that separator is in no cell.
+    separator: that of the settings, None where they name none; names: the classes, where they are listed; where: row ->
+    its place, for messages. With a separator of the settings, others may stand in names: then a cell is refused only
+    where that separator is in no cell.
     """
     if separator is not None and separator.isspace():
-        return  # the adapter says so, whatever it looks like
+        return  # the settings say so, whatever it looks like
     if separator is not None and names is None:
         if not any(separator.strip() in cell for cell in cells):
-            check_unused(cells, separator)
+            check_unused(cells, separator, where)
         return
     classes = set(names) if names is not None else {word for cell in cells for word in cell.split()}
     for row, cell in enumerate(cells):
@@ -39,10 +42,10 @@ def check_cells(cells: list[str], separator: str | None, names: list[str] | None
             if names is not None and word in classes:
                 continue
             if any(cell.strip().startswith(sign[0]) and cell.strip().endswith(sign[1]) for sign in LIST_SIGNS):
-                raise DataError(f"row {row + 1} of the training table: label '{cell}' is a list in brackets; write its "
-                                "classes with one separator between them and nothing else")
+                raise DataError(f"{where(row)}: label '{cell}' is a list in brackets; write its classes with one "
+                                "separator between them and nothing else")
             if joint := joint_of(word, classes):
-                raise strange_cell(row, cell, word, joint, separator)
+                raise strange_cell(where(row), cell, word, joint, separator)
 
 
 def joint_of(word: str, classes: set[str]) -> str:
@@ -63,49 +66,47 @@ def twin_words(cells: list[str]) -> str:
         other = next(iter(others))
         if one and other and len(others) == 1 and before[other] == {one} and not one.isdecimal():
             return (f"'{one}' and '{other}' are two classes, as white space separates them, but never stand apart; if "
-                    f"'{one} {other}' is one class, set separator in the adapter")
+                    f"'{one} {other}' is one class, set labels.separator")
     return ""
 
 
-def check_unused(cells: list[str], separator: str) -> None:
+def check_unused(cells: list[str], separator: str, where: Where) -> None:
     """Raises DataError for a cell whose parts, at another joint, are those of other cells too."""
     for joint in JOINTS:
         rows = [[part.strip() for part in cell.split(joint)] for cell in cells]
         count = Counter(part for parts in rows for part in set(parts))
         for row, parts in enumerate(rows):
             if len(parts) > 1 and all(count[part] > 1 for part in parts):
-                raise strange_cell(row, cells[row], cells[row], joint, separator)
+                raise strange_cell(where(row), cells[row], cells[row], joint, separator)
 
 
-def strange_cell(row: int, cell: str, word: str, joint: str, separator: str | None) -> DataError:
+def strange_cell(where: str, cell: str, word: str, joint: str, separator: str | None) -> DataError:
     """What to say of a cell that looks joined by `joint`."""
     now = "white space" if separator is None else f"'{separator}'"
-    return DataError(f"row {row + 1} of the training table: label '{cell}' looks joined by '{joint}', but the adapter "
-                     f"splits at {now}; set separator='{joint}' in the adapter (or ' ', if '{word}' is one class)")
+    return DataError(f"{where}: label '{cell}' looks joined by '{joint}', but labels are split at {now}; set "
+                     f"labels.separator to '{joint}' (or to ' ', if '{word}' is one class)")
 
 
-def check_single(cells: list[str]) -> None:
-    """Raises DataError for a cell of a multiclass column that joins classes which stand alone in other cells."""
+def check_single(cells: list[str], where: Where) -> None:
+    """Raises DataError for a cell of one class that joins classes which stand alone in other cells."""
     classes = set(cells)
     for row, cell in enumerate(cells):
         for joint in (*JOINTS, " "):
             parts = [part.strip() for part in cell.split(joint)]
             if len(parts) < 2 or not classes.issuperset(parts) or joint == " " and not "".join(parts).isdecimal():
                 continue
-            raise DataError(f"row {row + 1} of the training table: label '{cell}' joins classes of other rows by "
-                            f"'{joint}', and task 'multiclass' has one a row; make the task 'multilabel' with "
-                            f"separator='{joint}', or set separator='' if '{cell}' is a class of its own")
+            raise DataError(f"{where(row)}: label '{cell}' joins classes of other rows by '{joint}', and labels of "
+                            f"kind 'class' have one a row; make it kind 'labels' with separator '{joint}', or list the "
+                            f"classes in labels.classes if '{cell}' is one of them")
 
 
-def check_class_names(names: list[str], source: str, separator: str | None, joiner: str) -> None:
-    """Raises DataError for a class of a multilabel adapter that could not be read from a cell, or from an answer."""
-    for what, setting, sign in (("labels", "separator", separator), ("answers", "answer_separator", joiner)):
-        for name in names:
-            if split_labels(name, sign) == [name]:
-                continue
-            shown = "white space" if sign is None or sign == " " else f"'{sign}'"
-            raise DataError(f"{source}: class '{name}' cannot be read from {what}, where {shown} separates classes; "
-                            f"set {setting} in the adapter to what no class has in it")
+def check_class_names(names: list[str], source: str, separator: str | None) -> None:
+    """Raises DataError for a class that could not be read from a cell of several."""
+    for name in names:
+        if split_labels(name, separator) != [name]:
+            shown = "white space" if separator is None or separator == " " else f"'{separator}'"
+            raise DataError(f"{source}: class '{name}' cannot be read from labels, where {shown} separates classes; "
+                            "set labels.separator to what no class has in it")
 
 
 def number_cells(columns: dict[str, list[str]], ids: list[str], source: Path) -> np.ndarray:

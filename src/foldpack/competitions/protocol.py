@@ -1,6 +1,7 @@
 """What foldpack asks of a competition: where its items and their truth are, and how its answer looks.
 
-`image_table.ImageTable` is the plain kind. A class of a project's own has the same attributes and methods.
+`training_items.TrainableCompetition` is what a `competition.yml` tells. A class of a project's own has the same
+attributes and methods.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class Labelled:
         return Labelled(source, items, self.targets[rows], self.classes, labels, columns, self.none, groups, objects)
 
 
-class Competition(Protocol):
-    """One competition. root, everywhere: the competition's folder, as downloaded or as Kaggle mounts it."""
+class AskedCompetition(Protocol):
+    """What a kernel needs of one competition. root, everywhere: its folder, as downloaded or as Kaggle mounts it."""
 
     @property
     def name(self) -> str:
@@ -66,19 +67,12 @@ class Competition(Protocol):
         """On Kaggle."""
 
     @property
-    def task(self) -> str:
-        """"multiclass", "multilabel", "ranking" (one class, answered by several) or "values" (numbers)."""
-
-    @property
     def sample_csv(self) -> str:
         """The sample submission's file, by whose name and columns the kernel finds the competition's folder."""
 
     @property
     def id_column(self) -> str:
         """Of the sample: which row is asked for."""
-
-    def train(self, root: Path) -> Labelled:
-        """The training items; images may be missing. Raises DataError for files that do not fit."""
 
     def test(self, root: Path) -> Items:
         """What is to be answered, its `answer_ids` in the order of the sample submission; images may be missing. Raises
@@ -95,6 +89,17 @@ class Competition(Protocol):
     def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
         """Raises DataError unless the submission `path` is what the stage decides. root: None where the folder is not
         at hand: then only what can be said without the sample submission."""
+
+
+class Competition(AskedCompetition, Protocol):
+    """One competition, with what training needs of it."""
+
+    @property
+    def task(self) -> str:
+        """"multiclass", "multilabel", "ranking" (one class, answered by several) or "values" (numbers)."""
+
+    def train(self, root: Path) -> Labelled:
+        """The training items; images may be missing. Raises DataError for files that do not fit."""
 
 
 def require_images(items: Items, source: Path) -> None:

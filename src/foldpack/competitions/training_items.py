@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from foldpack.competitions.answers.registry import form_of
 from foldpack.competitions.declared import DeclaredCompetition
-from foldpack.competitions.item_rules import ItemRules
+from foldpack.competitions.kernel_half import item_rules, kernel_half
 from foldpack.competitions.labels.registry import LABELS, label_task
 from foldpack.competitions.labels.truth import Source
 from foldpack.competitions.protocol import Labelled
-from foldpack.competitions.sources.registry import find_source
 from foldpack.data.items import whole_images
 from foldpack.data.readers.protocol import Reader
 from foldpack.data.readers.registry import make_reader
 from foldpack.errors import DataError
 from foldpack.settings.competition import CompetitionConfig
-from foldpack.settings.item_sources import ItemsConfig
-
-IN_ONE_FILE = ("json", "bson")  # readers of files that hold many images
 
 
 @dataclass(frozen=True)
@@ -34,19 +29,13 @@ class TrainableCompetition(DeclaredCompetition):
         return label_task(self.config.labels)
 
     @property
-    def kernel_half(self) -> DeclaredCompetition:
-        """What a kernel needs."""
-        return DeclaredCompetition(**{each.name: getattr(self, each.name) for each in fields(DeclaredCompetition)})
-
-    @property
     def training_reader(self) -> Reader:
         """Of the training images: that of the test images, but for the names in files of many."""
         return make_reader(self.config.images, self.config.train.source)
 
     def train(self, root: Path) -> Labelled:
         """See `Competition`."""
-        rules = item_rules(self.config, self.config.train, "train")
-        listed = rules.items(root)
+        listed = item_rules(self.config.model_dump(), "train").items(root)
         if not listed.ids:
             raise DataError(f"{listed.table.source}: the table has no rows; is the download complete?")
         truth = LABELS[self.config.labels.kind](self.config.labels, Source(root, self.config, listed))
@@ -55,28 +44,12 @@ class TrainableCompetition(DeclaredCompetition):
         group = self.config.train.group
         groups = None if group is None else listed.table.taken(firsts).rendered(group, "train", "group")
         items = whole_images(listed.ids, [root / path for path in listed.paths], [*listed.notes, *truth.notes],
-                             None if listed.answers == listed.ids else listed.answers,
-                             self.training_reader)
+                             None if listed.answers == listed.ids else listed.answers, self.training_reader)
         return Labelled(listed.table.source, items, truth.targets, truth.classes, truth.labels, columns, truth.none,
                         groups, truth.rows)
 
 
-def item_rules(config: CompetitionConfig, items: ItemsConfig, split: str) -> ItemRules:
-    """How the items of a split are read. Raises DataError for training items of the sample submission."""
-    source = items.source.model_dump(exclude_defaults=True, exclude={"kind"})
-    kind = items.source.kind
-    if kind == "sample":
-        if split == "train":
-            raise DataError(f"competition '{config.name}': train.source: the sample submission tells of test items "
-                            "only; name the file that tells of the training items")
-        kind, source = "csv", {"file": config.answer.sample}
-    return ItemRules(find_source(kind), source, items.id, items.image, split, items.answer, items.parse, items.where,
-                     config.images.reader in IN_ONE_FILE)
-
-
 def make_competition(config: CompetitionConfig) -> TrainableCompetition:
-    """The adapter of a `competition.yml`."""
-    rules = item_rules(config, config.test, "test")
-    alone = rules.folder != item_rules(config, config.train, "train").folder
-    reader = make_reader(config.images, config.test.source)
-    return TrainableCompetition(config.name, config.slug, form_of(config.answer), rules, alone, reader, config=config)
+    """The adapter of a `competition.yml`. Raises DataError for training items of the sample submission."""
+    half = kernel_half(config.model_dump(), make_reader(config.images, config.test.source))
+    return TrainableCompetition(**vars(half), config=config)

@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from foldpack.competitions.protocol import Competition
+from foldpack.competitions.protocol import AskedCompetition
 from foldpack.data.items import boxes_of
 from foldpack.engine.deadline import Deadline, process_age
 from foldpack.ensemble.finished_units import OpenLevel2
@@ -50,7 +50,7 @@ from foldpack.tasks.protocol import Task
 
 
 def run_kernel(spec: dict[str, Any], keys: dict[str, str], argv: list[str] | None, tasks: dict[str, Task],
-               adapter: Competition, views: Mapping[str, View], networks: Mapping[str, MakeNet] | None = None,
+               adapter: AskedCompetition, views: Mapping[str, View], networks: Mapping[str, MakeNet] | None = None,
                level2: OpenLevel2 | None = None) -> int:
     """Predict, write `submission.csv`, check it. Returns the exit code.
 

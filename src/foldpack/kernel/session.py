@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from foldpack.competitions.protocol import Competition
+from foldpack.competitions.protocol import AskedCompetition
 from foldpack.data.rows import Rows
 from foldpack.engine.deadline import Deadline
 from foldpack.engine.units import plan_units
@@ -31,7 +31,7 @@ class KernelSession:
     """One run of the kernel: what was found, what is finished, and the submission so far."""
 
     def __init__(self, spec: EnsembleSpec, keys: dict[str, str], start: KernelStart, deadline: Deadline,
-                 fallback: Fallback, adapter: Competition, views: Mapping[str, View],
+                 fallback: Fallback, adapter: AskedCompetition, views: Mapping[str, View],
                  networks: Mapping[str, MakeNet], level2: OpenLevel2 | None = None) -> None:
         """start: options and log; fallback: the submission until there is a better one; adapter: of the competition;
         views: of all members, by name; networks: of the project's own, by `arch`; level2: where there is one."""

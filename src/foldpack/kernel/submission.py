@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.competitions.answer_table import write_answers
-from foldpack.competitions.protocol import Competition
+from foldpack.competitions.protocol import AskedCompetition
 from foldpack.data.rows import Rows
 from foldpack.ensemble.answers import answers_of
 from foldpack.errors import DataError, FoldpackError
@@ -31,7 +31,7 @@ def save_probs(path: Path, probs: np.ndarray) -> None:
 class Submission:
     """`submission.csv` of one test set. At every moment the file is absent or valid."""
 
-    def __init__(self, spec: EnsembleSpec, fallback: Fallback, adapter: Competition) -> None:
+    def __init__(self, spec: EnsembleSpec, fallback: Fallback, adapter: AskedCompetition) -> None:
         """fallback: the sample submission that was found, and the prior's answer. Raises DataError for an unreadable
         sample submission."""
         self.stage = spec.last

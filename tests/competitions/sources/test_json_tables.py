@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import bson
 import pytest
 from made_competition import competition_of, write_files
 
-from foldpack.competitions.sources import registry
 from foldpack.competitions.sources.bson_table import read_bson_table
 from foldpack.competitions.sources.coco_table import read_coco_table
 from foldpack.competitions.sources.records_table import read_records_table
@@ -106,7 +106,7 @@ def test_images_of_one_answer_in_a_file_of_many(tmp_path: Path) -> None:
                            "missing, such as '9'; their rows get the prior"]
 
 
-def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.SOURCES, "bson", ("gone_table", "read"))
-    with pytest.raises(DataError, match="a source of kind 'bson' needs the package 'foldpack.competitions.sources.go"):
-        registry.find_source("bson")
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "bson", None)
+    with pytest.raises(DataError, match="a.bson: to read it, the package 'pymongo' is needed; install it with `pip in"):
+        read_bson_table(tmp_path, "train", "a.bson")

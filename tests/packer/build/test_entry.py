@@ -35,10 +35,15 @@ def handed(text: str) -> list[str]:
     return [f"{each.arg}={ast.unparse(each.value)}" for each in call.keywords]
 
 
+IMET = ("adapter=DeclaredCompetition(name='imet', slug='imet-2019-fgvc6', form=LabelsForm(answer=LabelsAnswer(kind="
+        "'labels', id='id', column='attribute_ids')), rules=ItemRules(read=read_csv_table, source={'file': "
+        "'sample_submission.csv'}, id='{id}', image='test/{id}.png'))")
+
+
 def test_a_competition_of_ours_is_taken_from_the_registry(tmp_path: Path) -> None:
     text = entry_text(make_spec("imet"), SRC, tmp_path)
-    assert "from foldpack.competitions.imet import IMET\n" in text and "digits" not in text.lower()
-    assert handed(text) == ["tasks={'classify': CLASSIFY}", "adapter=IMET", "views={'identity': View('identity')}",
+    assert "from foldpack.competitions.declared import DeclaredCompetition\n" in text and "digits" not in text.lower()
+    assert handed(text) == ["tasks={'classify': CLASSIFY}", IMET, "views={'identity': View('identity')}",
                             "networks={}", "level2=None"]
     assert "Exit codes: 0 only with a checked submission" in (ast.get_docstring(ast.parse(text)) or "")
 
@@ -70,7 +75,6 @@ def test_views_are_written_out_so_that_no_kernel_reads_their_names(house: House,
 
 
 @pytest.mark.parametrize(("spec", "said"), [
-    (make_spec("birds"), "competition 'birds' is not among those of foldpack/competitions/registry.py; name a FILE.py"),
     (make_spec("gone.py"), "gone.py:1: rule 0: the file does not exist; check the name"),
     (make_spec("digits", "/tmp/models.py:net"), "network /tmp/models.py:net: what a kernel takes along must lie in the p"),
     (make_spec("digits", "../models.py:net"), "network ../models.py:net: what a kernel takes along must lie in the proj"),
@@ -91,11 +95,12 @@ def test_a_project_that_is_not_named_is_not_looked_at(tmp_path: Path) -> None:
 
 def test_the_script_of_an_ensemble_has_no_other_competition(house: House) -> None:
     script = house.build.keyless.read_text()
-    assert "\nDIGITS = ImageTable(" in script and "# ======== entry.py ========" in script
-    for name in ("IMET", "TASKS", "COMPETITIONS", "get_competition", "find_adapter", "write_digits", "load_code"):
+    assert "slug='foldpack-digits'" in script and "# ======== entry.py ========" in script
+    for name in ("IMET", "TASKS", "COMPETITIONS", "get_competition", "find_adapter", "write_digits", "load_code",
+                 "class_truth", "CompetitionConfig", "LabelsForm", "read_files_table", "imet-2019"):
         assert name not in script
     both = pack_layout(ensemble_layout(make_spec("imet"), SRC, Path()), spec=house.kernel_spec()).text
-    assert "\nIMET = ImageTable(" in both and "\nDIGITS = " not in both
+    assert "slug='imet-2019-fgvc6'" in both and "slug='foldpack-digits'" not in both
 
 
 def test_only_the_script_of_an_ensemble_with_level_two_has_it(house: House) -> None:
@@ -125,7 +130,7 @@ def test_of_a_competition_file_the_kernels_half_is_written_out(tmp_path: Path, h
     script = pack_layout(layout, spec=house.kernel_spec()).text
     for name in ("read_csv_table", "class ClassForm(", "class DeclaredCompetition"):
         assert name in script
-    for name in ("of_training", "read_coco_table", "RankingForm", "MasksAnswer", "class CocoSource", "class_truth", "bson"):
+    for name in ("of_training", "read_coco_table", "RankingForm", "MasksAnswer", "class CocoSource", "class_truth", "import bson"):
         assert name not in script
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_competition import competition_of
 from made_stages import stage_of
 from one_decoded import decode_image
 from PIL import Image
@@ -114,8 +115,8 @@ def test_the_table_shows_every_check(report: tuple[RehearsalReport, Path]) -> No
     ("print('error: no weights'); answers = ['0'] * len(ids)", "no error hidden", "says 'error: no weights'"),
     ("import traceback; len(ids) > 5 and traceback.print_stack()\nif rerun: print('Traceback (most')",
      "no error hidden", "the scoring run ended well, but "),
-    ("ids = ids[1:]", "scoring run", "its 39 ids differ from the 40 ids of sample_submission.csv"),
-    ("answers[0] = '11'", "public run", "is answered with '11', which is not a class"),
+    ("ids = ids[1:]", "scoring run", "1 of 40 ids are missing, such as 'rehearsal_"),
+    ("answers[0] = '11'", "public run", "label is '11', which is no class; did you mean '1'?"),
     ("ids = ids[:20] + ids[21:]", "corrupt image", "is not answered"),
     ("answers = ['5' if rerun else '6'] * len(ids)", "same answers", "0 of 3 images"),
     ("print('using', KEYS)", "no key shown", "a key stands in "),
@@ -187,7 +188,7 @@ def test_predicted_hours_grow_with_the_images_and_the_factor(tmp_path: Path) -> 
 
 
 def test_noise_images_open_and_the_broken_one_does_not(tmp_path: Path) -> None:
-    layout = dataclasses.replace(DIGITS, suffix="", test_folder="images/test")
+    layout = competition_of(test__image="images/test/{id}")
     stage = stage_of(["0", "1"])
     made = noise_images(layout, stage, 32, tmp_path / "a", 5)
     assert made.ids[0] == "rehearsal_00000.png" and made == noise_images(layout, stage, 32, tmp_path / "a", 5)

@@ -37,8 +37,7 @@ def box_truth(labels: BoxLabels, source: Source) -> Truth:
         names = {name: number for number, name in enumerate(sorted(set(raters)))}
         rater = [names[name] for name in raters]
     drawn: list[list[DrawnBox]] = []
-    boxes_in = {"text": text_boxes, "columns": column_boxes, "bbox": coco_boxes}
-    read = boxes_in[next(name for name in boxes_in if getattr(labels, name) is not None)]
+    read = text_boxes if labels.text is not None else column_boxes if labels.columns is not None else coco_boxes
     for rows in source.items.rows:
         found = [box for row in rows for box in read(labels, source, row)]
         drawn.append([box for box in found if box.word != labels.none])

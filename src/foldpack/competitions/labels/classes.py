@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foldpack.competitions.label_cells import check_cells, check_single, split_labels, twin_words
+from foldpack.competitions.label_cells import check_cells, check_class_names, check_single, split_labels, twin_words
 from foldpack.competitions.labels.truth import Source, Truth
 from foldpack.errors import DataError
 from foldpack.settings.label_kinds import ClassLabels, GradeLabels, IdentityLabels, JoinedLabels, OneHotLabels
@@ -19,7 +19,7 @@ def class_truth(labels: ClassLabels, source: Source) -> Truth:
     source.require(cells, labels.column)
     words = [labels.map.get(cell, cell) for cell in cells]
     if labels.classes is None:
-        check_single(words)
+        check_single(words, source.where)
     classes, told = source.classes(labels.classes, words)
     return Truth(source.places(words, classes, told), classes, {labels.column: words}, notes=notes)
 
@@ -75,8 +75,11 @@ def joined_truth(labels: JoinedLabels, source: Source) -> Truth:
     """Any number of classes an item, those of all its rows together. targets: (n, C) bool."""
     table, told = source.items.table, labels.column
     cells = table.column(told, "labels: column")
-    listed = None if labels.classes is None else source.classes(labels.classes, ())[0]
-    check_cells(cells, labels.separator, None if listed is None else [*listed, *labels.map])
+    listed = None
+    if labels.classes is not None:
+        listed, where = source.classes(labels.classes, ())
+        check_class_names([name for name in listed if name not in labels.map.values()], where, labels.separator)
+    check_cells(cells, labels.separator, None if listed is None else [*listed, *labels.map], table.where)
     notes = []
     if labels.separator is None and listed is None and (twins := twin_words(cells)):
         notes.append(f"{table.source}: {twins}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import bson
 import numpy as np
 
 from foldpack.competitions.sources.json_cells import add_cells, cell_text
@@ -18,6 +17,11 @@ def read_bson_table(root: Path, split: str, file: str, pictures: str = "imgs", p
     """A row a picture. Columns: the fields of its document that are cells; `offset`, where the document begins in the
     file, in bytes; `picture`, counted from 0. Raises DataError."""
     path = root / file
+    try:
+        import bson
+    except ImportError:
+        raise DataError(f"{path}: to read it, the package 'pymongo' is needed; install it with `pip install "
+                        "'foldpack[bson]'`") from None
     columns: dict[str, list[str]] = {"offset": [], "picture": []}
     place: list[tuple[int, int]] = []
     try:

@@ -13,8 +13,6 @@ from foldpack.competitions.image_files import is_image_name
 from foldpack.competitions.sources.text_table import TextTable, as_list, text_pattern
 from foldpack.errors import DataError
 
-OTHER_ENDINGS = (".dcm", ".dicom", ".npy")  # images that Pillow does not read
-
 
 def read_files_table(root: Path, split: str, pattern: str | list[str]) -> TextTable:
     """The images whose paths fit a pattern, or one of several, sorted by path within each; hidden files are none.
@@ -72,4 +70,4 @@ def part_pattern(part: str) -> re.Pattern[str] | None:
 def is_wanted(name: str, part: str) -> bool:
     """Whether a file is an image: as its pattern's ending says, or by its own."""
     ending = re.split(r"[}*]", part)[-1]
-    return "." in ending or is_image_name(name) or name.lower().endswith(OTHER_ENDINGS)
+    return "." in ending or is_image_name(name)
