@@ -96,6 +96,7 @@ class Lines(DeclaredCompetition):
         raise DataError("pages are not trained")
 
     def fill(self, answers: Answers, ids: Sequence[str], sample: AnswerTable) -> AnswerTable:
+        """Words in the order of the boxes, the same as often as it stands there: a set of labels has each once."""
         return sample.answered(ids, {"label": [" ".join(words) for words in answers.names or []]})
 
     def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:

@@ -28,7 +28,8 @@ HINTS: list[tuple[str, str]] = [
     (r"Exceeded Allowed Compute", "memory, disk or accelerator ran out in the hidden rerun, which has more items"),
     (r"Submission CSV Not Found", "the rerun ended before the fallback was written: look for an error in its first "
      "seconds"),
-    (r"Submission Scoring Error", "rows, columns or types of submission.csv are not those that the competition wants"),
+    (r"Submission Scoring Error", "rows, columns or types of submission.csv are not those that the competition "
+                                  "wants; `foldpack check-submission` says which"),
 ]
 
 

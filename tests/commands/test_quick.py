@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from shapes import OF_OBJECTS, SHAPES, make_shape
@@ -16,7 +17,7 @@ from foldpack.errors import FoldpackError
 from foldpack.settings.network import NetConfig
 from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 from foldpack.settings.run import AugmentConfig, LossConfig, RunConfig
-from foldpack.train.quick import quick_recipe
+from foldpack.train.quick import ITEMS, quick_items, quick_recipe
 
 LEARNED = [shape for shape in SHAPES if shape not in OF_OBJECTS]
 AT_ONCE = "one_column"  # of the shapes, in every run of the tests
@@ -110,6 +111,20 @@ def test_what_a_project_lacks_is_named(text: str, asked: str, message: str, tmp_
     assert Path(os.getcwd()) == tmp_path
 
 
+def test_commands_take_data_and_competition_of_the_project_that_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    make_shape("several_columns", tmp_path / "data")
+    assert run_app(foldpack, ["init", str(tmp_path / "p"), "--data", str(tmp_path / "data"), "--yes"]) == 0
+    monkeypatch.chdir(tmp_path / "p")
+    assert run_app(foldpack, ["folds", "--kind", "multilabel_grouped", "--count", "2"]) == 0
+    assert "items, multilabel_grouped" in capsys.readouterr().out and (tmp_path / "p" / "folds.csv").is_file()
+    assert run_app(foldpack, ["check-submission", str(tmp_path / "data" / "sample_submission.csv")]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert run_app(foldpack, ["folds", "--kind", "multilabel", "--competition", "p/competition.yml"]) == 2
+    assert "foldpack.yml: there is no such file here; give --data DIR" in capsys.readouterr().err
+
+
 def test_a_quick_recipe_keeps_what_is_learned_and_nothing_that_takes_long() -> None:
     run = RunConfig(run="baseline", competition="competition.yml", task="regress", loss=LossConfig(name="l1"),
                     metric="mae", net=NetConfig(arch="resnet50", size=[96, 32], channels=1, mean=[0.5], std=[0.25]),
@@ -122,3 +137,12 @@ def test_a_quick_recipe_keeps_what_is_learned_and_nothing_that_takes_long() -> N
     assert (short.task, short.loss, short.metric, short.net.channels) == ("regress", run.loss, "mae", 1)
     assert short.net.size == 32 and short.epochs < 60 and short.ema == 0
     assert (short.augment.hflip, short.augment.colour, short.augment.erase, short.augment.mixup) == (0, 0, 0, 0)
+
+
+def test_a_quick_run_learns_from_a_few_items_of_each_class() -> None:
+    classes = np.repeat([0, 1, 2], [5000, 300, 20])
+    rows = quick_items(classes)
+    assert len(rows) == ITEMS and (np.diff(rows) > 0).all()
+    assert np.bincount(classes[rows]).tolist() == [190, 190, 20]
+    assert len(quick_items(np.zeros((3000, 4), dtype=bool))) == ITEMS
+    assert quick_items(np.array([1, 0, 1])).tolist() == [0, 1, 2]

@@ -57,6 +57,13 @@ JOURNEYS = {
         {"labels": {"kind": "one-hot", "columns": ["rest_0", "rest_1", "rest_2"], "exclusive": True},
          "metric": {"name": "log_loss"}, "answer": {"kind": "probabilities", "id": "id", "sums_to_1": True}},
         ["rest_2", "rest_0", "rest_1"], "0.3333"),
+    "columns": Journey(
+        {"labels": {"kind": "one-hot", "columns": ["rest_0", "rest_1", "rest_2"], "exclusive": False},
+         "metric": {"name": "f1"}, "answer": {"kind": "labels", "id": "id", "map": {"rest_0": "three"}}},
+        ["rest_2", "three", "rest_1"], "0", "classify", "bce"),
+    "ranking": Journey(
+        {"labels": {"kind": "class", "column": "label"}, "metric": {"name": "map5"},
+         "answer": {"kind": "ranking", "id": "id", "column": "best", "k": 2}}, ["best"], "1 0"),
     "grades": Journey(
         {"labels": {"kind": "grades", "column": "label", "grades": 5}, "metric": {"name": "qwk"},
          "answer": {"kind": "grades", "id": "id", "column": "diagnosis"}}, ["diagnosis"], "0", "regress", "mse"),
@@ -122,11 +129,16 @@ def test_it_hands_in_what_is_asked(arrived: Arrived, tmp_path: Path) -> None:
         adapter.check(output / "submission.csv", spec.last, arrived.data)
         table = pd.read_csv(output / "submission.csv", dtype=str)
         assert table.columns.tolist() == ["id", "Usage", *journey.columns]
+        if spec.last.decision.kind == "ranking":
+            assert set(table["best"]) <= {"0 1", "1 0"} and (len(set(table["best"])) > 1) == (code == 0)
+            continue
         numbers = table[journey.columns].to_numpy(float)
         if spec.last.decision.kind == "grades":
             assert {str(grade) for grade in numbers.ravel().astype(int)} == set(table["diagnosis"])
         elif spec.last.decision.kind == "values":
             assert numbers.min() >= 0.5 and numbers.max() <= 2
+        elif spec.last.decision.kind == "labels":
+            assert set(table[journey.columns].to_numpy().ravel()) == {"0", "1"}
         else:
             assert numbers.min() >= 0 and numbers.max() <= 1
             assert len(journey.columns) == 1 or np.allclose(numbers.sum(axis=1), 1, atol=1e-6)

@@ -9,7 +9,7 @@ from foldpack.ensemble.answers import answers_of
 from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import FoldpackError
 from foldpack.search.cells.cells import dense_cells
-from foldpack.search.decide.decision import Decision, LabelRule, select_labels
+from foldpack.search.decide.decision import select_labels
 from foldpack.search.weights.solvers import Blend, Solver, in_space
 from foldpack.settings.stages import LabelsDecision, ScoreBlend
 
@@ -35,9 +35,8 @@ def test_the_kernel_blends_as_the_search_does(space, exclusive):
 @pytest.mark.parametrize("most", [None, 2])
 def test_the_kernel_decides_as_the_search_does(threshold, most):
     cells = dense_cells(PROBS, CLASSES[:, None] == np.arange(5))
-    decision = Decision(np.array(threshold) if isinstance(threshold, list) else threshold)
-    searched = cells.dense(select_labels(cells, PROBS[0].reshape(-1), decision, LabelRule(1, most)))
     labels = LabelsDecision(threshold=threshold, max_labels=most)
+    searched = cells.dense(select_labels(cells, PROBS[0].reshape(-1), labels))
     answers = answers_of(Rows({"probs": PROBS[0]}), labels, classes_of(list("abcde"), "sigmoid"))
     assert answers.names == [["abcde"[k] for k in np.flatnonzero(row)] for row in searched]
 

@@ -43,7 +43,7 @@ def trained(tmp_path_factory):
     options = Level2Options(settings=settings)
     table = gather_candidates(source.members, source.blend, source.prior, len(runs[0].ids), options)
     level2 = fit_level2(table, source.cells, runs[0].fold, ACCURACY, options=options)
-    part = write_level2(root / "small", level2, ACCURACY, source.names, found.rule)
+    part = write_level2(root / "small", level2, ACCURACY, source.names)
     return root, runs, spec.with_last(level2=[part]), level2
 
 

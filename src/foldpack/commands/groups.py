@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foldpack.commands.project import CompetitionOption, DataOption
 from foldpack.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ def register(app: typer.Typer) -> None:
 
 
 def groups(
-    data: Annotated[Path, typer.Option(help="the competition's folder, as downloaded")],
-    competition: Annotated[str, typer.Option(help="the adapter that reads the folder")],
+    data: DataOption = None,
+    competition: CompetitionOption = None,
     out: Annotated[Path, typer.Option(help="where to write id,group")] = Path("groups.csv"),
     distance: Annotated[int, typer.Option(min=0, max=MOST_DISTANCE, help="bits of 256 that may differ")] = DISTANCE,
     test: Annotated[bool, typer.Option("--test", help="look at the test images too")] = False,
@@ -33,6 +34,7 @@ def groups(
 ) -> None:
     """Find images that are nearly the same and write the group of each, for `foldpack folds --groups`."""
     from foldpack.commands.image_groups import group_images, group_lines
+    from foldpack.commands.project import told_competition, told_data
     from foldpack.competitions.adapters import find_adapter
     from foldpack.competitions.protocol import require_images
     from foldpack.data.group_file import write_group_file
@@ -40,16 +42,17 @@ def groups(
     from foldpack.search.report.progress import stage_bars
 
     embedder = chosen_embedder(net, weights, similarity)
-    adapter = find_adapter(competition)
-    labelled = adapter.train(data)
+    root = told_data(data)
+    adapter = find_adapter(told_competition(competition))
+    labelled = adapter.train(root)
     train = labelled.items
     require_images(train, labelled.source)
-    asked = adapter.test(data) if test else whole_images([], [])
+    asked = adapter.test(root) if test else whole_images([], [])
     once = dict(zip(asked.ids, asked.images, strict=True))  # a sample submission may ask for an image twice
     tested = whole_images(list(once), list(once.values()))
     items = whole_images(train.ids + tested.ids, train.images + tested.images, reader=train.reader)
     if twice := set(train.ids) & set(tested.ids):
-        raise DataError(f"{data}: id '{min(twice)}' is that of a training image and of a test image ({len(twice)} "
+        raise DataError(f"{root}: id '{min(twice)}' is that of a training image and of a test image ({len(twice)} "
                         "are); a table of groups holds an id once, so leave --test out")
     with stage_bars() as report:
         found = group_images(items, distance, embedder, report)

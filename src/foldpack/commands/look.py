@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from foldpack.commands.groups import DISTANCE
+from foldpack.commands.project import CompetitionOption, DataOption
 
 MOST_LINES = 10  # faults of a submission that are printed
 
@@ -19,9 +20,8 @@ def register(app: typer.Typer) -> None:
 
 
 def look(
-    data: Annotated[Path, typer.Option(help="the competition's folder, as downloaded")],
-    competition: Annotated[str, typer.Option(help="the adapter: competition.yml, a name, or FILE.py:NAME")] =
-        "competition.yml",
+    data: DataOption = None,
+    competition: CompetitionOption = None,
     out: Annotated[Path, typer.Option(help="the page to write")] = Path("look.html"),
     images: Annotated[int, typer.Option(min=1, help="images to decode of each split, evenly spread")] = 1000,
     items: Annotated[int, typer.Option(min=1, max=200, help="items with pictures, of each split")] = 10,
@@ -29,24 +29,27 @@ def look(
 ) -> None:
     """Show what was understood of a competition: items, labels, images, groups, what is odd, and what was guessed."""
     from foldpack.commands.looking import look_at_competition, write_page
+    from foldpack.commands.project import told_competition, told_data
     from foldpack.look.page import survey_lines
     from foldpack.search.report.progress import stage_bars
 
+    name, root = told_competition(competition), told_data(data)
     with stage_bars() as report:
-        survey = look_at_competition(competition, data, images, items, DISTANCE if duplicates else None, report)
+        survey = look_at_competition(name, root, images, items, DISTANCE if duplicates else None, report)
         write_page(out, survey, report)
     print("\n".join([*survey_lines(survey), f"page {out}"]))
 
 
 def check_submission(
     file: Annotated[Path, typer.Argument(help="the submission, a CSV")],
-    competition: Annotated[str, typer.Option(help="the adapter: competition.yml, or a name")] = "competition.yml",
-    data: Annotated[Path | None, typer.Option(help="the competition's folder, as downloaded")] = None,
+    competition: CompetitionOption = None,
+    data: DataOption = None,
 ) -> None:
     """Check a submission, whoever made it: ids, rows, columns and cells, by the answer of the competition."""
+    from foldpack.commands.project import named_data, told_competition
     from foldpack.competitions.answers.file_check import check_file
 
-    found = check_file(file, competition, data)
+    found = check_file(file, told_competition(competition), named_data(data))
     for note in found.notes:
         print(f"note: {note}")
     for line in found.faults[:MOST_LINES]:

@@ -18,6 +18,7 @@ from foldpack.commands.kaggle import register as register_deploy_commands
 from foldpack.commands.look import register as register_look_commands
 from foldpack.commands.packed import register as register_pack_commands
 from foldpack.commands.passphrase import KeyringOption
+from foldpack.commands.project import CompetitionOption, DataOption
 from foldpack.commands.run_app import run_app
 from foldpack.commands.seal import register as register_sealed_commands
 from foldpack.commands.search import register as register_search_command
@@ -35,7 +36,6 @@ register_deploy_commands(app)
 register_groups_command(app)
 register_look_commands(app)
 
-DataOption = Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")]
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]
 
 
@@ -76,7 +76,7 @@ def demo(
 @app.command()
 def recipe(
     project: Annotated[str, typer.Argument(help="a project's folder, or a folder of configs/ that has a recipe.yml")],
-    data: Annotated[Path | None, typer.Option(help="the competition's folder; default: that of foldpack.yml")] = None,
+    data: DataOption = None,
     work: WorkOption = Path("."),
     keyring: KeyringOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="one tiny network, two folds: does the way work?")] = False,
@@ -94,9 +94,9 @@ def recipe(
 
 @app.command()
 def folds(
-    data: DataOption,
-    competition: Annotated[str, typer.Option(help="the adapter that reads the folder")],
     kind: Annotated[str, typer.Option(help="stratified, shuffled, multilabel, or a grouped kind: docs/commands.md")],
+    data: DataOption = None,
+    competition: CompetitionOption = None,
     count: Annotated[int, typer.Option(help="number of folds")] = 5,
     seed: Annotated[int, typer.Option(help="of the shuffle")] = 0,
     group_column: Annotated[str | None, typer.Option(help="column of the training CSV; its groups stay whole")] = None,
@@ -104,27 +104,30 @@ def folds(
     out: Annotated[Path, typer.Option(help="where to write")] = Path("folds.csv"),
 ) -> None:
     """Split the training items: id, fold and the labels of each."""
+    from foldpack.commands.project import told_competition, told_data
     from foldpack.commands.recipe import make_recipe_folds
     from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 
     asked = {"kind": kind, "count": count, "seed": seed, "group_column": group_column}
     asked["groups"] = None if groups is None else str(groups)
     chosen = parse_strict(FoldsConfig, asked, "foldpack folds", ConfigError)
-    make_recipe_folds(RecipeConfig(name="folds", competition=competition, folds=chosen, runs=["-"]), data, out, print)
+    wanted = RecipeConfig(name="folds", competition=told_competition(competition), folds=chosen, runs=["-"])
+    make_recipe_folds(wanted, told_data(data), out, print)
 
 
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="configs/COMPETITION/RUN.yml")],
-    data: DataOption,
+    data: DataOption = None,
     folds_csv: Annotated[Path, typer.Option("--folds", help="made by `foldpack folds`")] = Path("folds.csv"),
     runs: Annotated[Path, typer.Option(help="folder that holds the runs")] = Path("runs"),
 ) -> None:
     """Train all folds of one run. Finished folds of the same configuration are kept."""
     settings = read_config(config)  # before the seconds that the imports take
+    from foldpack.commands.project import told_data
     from foldpack.train.run import train_run
 
-    train_run(settings, data, folds_csv, runs)
+    train_run(settings, told_data(data), folds_csv, runs)
 
 
 @app.command()

@@ -15,7 +15,6 @@ from foldpack.settings.ensemble import read_spec, spec_to_dict
 from foldpack.settings.run import ConfigError, read_text
 from packer.build.pack import pack_entry
 from packer.build.pack_report import needs_lines, report_lines
-from packer.build.where import verify_script, where
 from packer.flatten.rules import check_project
 from packer.image.image import kaggle_image
 
@@ -47,6 +46,8 @@ def where_command(place: Annotated[str, typer.Argument(help="SCRIPT:LINE, as a t
     script, _, line = place.rpartition(":")
     if not script or not line.isdigit():
         raise ConfigError(f"'{place}': expected SCRIPT:LINE, for example build/digits/digits.py:1234")
+    from packer.build.where import where
+
     typer.echo(where(read_text(Path(script)), int(line)))
 
 
@@ -91,6 +92,8 @@ def verify(
         verify_sealed_files(source, keyring, passphrase_file)
         return
     wanted = None if spec is None else spec_to_dict(read_spec(spec))
+    from packer.build.where import verify_script
+
     verdict = verify_script(read_text(source), tool_source(), wanted)
     typer.echo("identical" if verdict.identical else verdict.difference)
     if not verdict.identical:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from foldpack.errors import FoldpackError
-from foldpack.settings.project import PROJECT_FILE, read_project
+from foldpack.settings.project import PROJECT_FILE, ProjectConfig, read_project
+
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="the competition's folder, as downloaded; default: that of foldpack.yml")]
+CompetitionOption = Annotated[
+    str | None,
+    typer.Option("--competition", help="competition.yml, a name, or FILE.py:NAME; default: that of foldpack.yml")]
 
 
 class ProjectError(FoldpackError):
@@ -46,6 +55,33 @@ class Chosen:
     data: Path
     work: Path
     keyring: Path | None
+
+
+def named_data(given: Path | None) -> Path | None:
+    """The competition's folder: as given, else as `foldpack.yml` of the current folder says; None: nothing says it."""
+    file = Path(PROJECT_FILE)
+    told = read_project(file).data if given is None and file.is_file() else None
+    return given if told is None else Path(told)
+
+
+def told_data(given: Path | None) -> Path:
+    """The same, needed. Raises ProjectError where nothing says it."""
+    data, file = named_data(given), Path(PROJECT_FILE)
+    if data is None:
+        why = "it names no data" if file.is_file() else "there is no such file here"
+        raise ProjectError(f"{file}: {why}; give --data DIR, the competition's folder")
+    return data
+
+
+def told_competition(given: str | None) -> str:
+    """The adapter: as given, else as `foldpack.yml` of the current folder says. Raises ProjectError."""
+    if given is not None:
+        return given
+    file, usual = Path(PROJECT_FILE), ProjectConfig().competition
+    if file.is_file() or Path(usual).is_file():
+        return read_project(file).competition if file.is_file() else usual
+    raise ProjectError(f"{file}: there is no such file here, and no {usual}; give --competition: competition.yml, a "
+                       "name, or FILE.py:NAME")
 
 
 def choose_recipe(project: str, data: Path | None, work: Path, keyring: Path | None) -> Chosen:

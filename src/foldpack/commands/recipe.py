@@ -34,7 +34,7 @@ from foldpack.settings.ensemble import read_spec
 from foldpack.settings.recipe import RecipeConfig, read_recipe
 from foldpack.settings.run import ConfigError, RunConfig, read_text
 from foldpack.settings.strict_yaml import load_strict
-from foldpack.train.quick import SUFFIX, quick_recipe
+from foldpack.train.quick import SUFFIX, quick_items, quick_recipe
 from foldpack.train.run import train_run
 from foldpack.train.targets import training_task
 from packer.rehearse.process import Ran, lay_out_inputs, rehearse
@@ -75,9 +75,15 @@ def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) 
     return name
 
 
-def make_recipe_folds(recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say, here: Path = Path()) -> None:
-    """Read the training table, split it, write folds.csv. here: the folder that a file of groups is named from."""
+def make_recipe_folds(
+    recipe: RecipeConfig, data: Path, folds_csv: Path, say: Say, here: Path = Path(), quick: bool = False
+) -> None:
+    """Read the training table, split it, write folds.csv. here: the folder that a file of groups is named from; quick:
+    of a part of the items only."""
     labelled = find_adapter(recipe.competition).train(data)
+    if quick:
+        ids = labelled.items.ids
+        labelled = labelled.take([ids[row] for row in quick_items(labelled.targets)], labelled.source)
     items = labelled.items
     require_images(items, labelled.source)
     for note in items.notes:
@@ -142,7 +148,7 @@ def run_recipe(
         (recipe, configs), work = quick_recipe(recipe, configs[0]), work / SUFFIX
     metric = search_metric(configs_folder / name, recipe, configs)
     folds_csv = work / "folds" / f"{recipe.name}.csv"
-    make_recipe_folds(recipe, data, folds_csv, say, configs_folder / name)
+    make_recipe_folds(recipe, data, folds_csv, say, configs_folder / name, quick)
     for config in configs:
         train_run(config, data, folds_csv, work / "runs", say)
     slug = recipe.slug or find_adapter(recipe.competition).slug

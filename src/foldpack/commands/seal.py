@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from foldpack.commands.keys import keys_app
 from foldpack.commands.passphrase import KeyringOption, PassphraseOption, passphrase_asker
+from foldpack.commands.project import DataOption, told_data
 from foldpack.keyring.keyring import Keyring, KeyringError
 from foldpack.keyring.store import (
     open_targets,
@@ -148,13 +149,13 @@ def convert(
 def halve(
     run: Annotated[Path, typer.Argument(help="a finished run, runs/RUN")],
     out: Annotated[Path, typer.Option(help="the run to write, such as runs/RUN_fp16")],
-    data: Annotated[Path, typer.Option("--data", help="the competition's folder, as downloaded")],
+    data: DataOption = None,
     folds_csv: Annotated[Path, typer.Option("--folds", help="made by `foldpack folds`")] = Path("folds.csv"),
 ) -> None:
     """Make a run in half precision, predicted out of fold with its rounded weights, and tell what rounding cost."""
     from foldpack.train.halve import halve_run  # brings torch, which no other command here needs
 
-    before, after = halve_run(run, out, data, folds_csv)
+    before, after = halve_run(run, out, told_data(data), folds_csv)
     change = f"{after - before:+.6f}"
     typer.echo(f"{run} -> {out}  oof {before:.6f} -> {after:.6f}, change {change}; see {out / 'halved.json'}")
 

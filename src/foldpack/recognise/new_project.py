@@ -80,7 +80,7 @@ def finding_lines(findings: Findings) -> list[str]:
 
 def next_commands(project: Path, found: Recognised) -> list[str]:
     """What can be done now."""
-    look = f"look at it:       cd {project} && foldpack look --data {found.root}"
+    look = f"look at it:       cd {project} && foldpack look"
     if not found.can_train:
         kind = found.config.labels.kind
         return [look, f"networks for {kind} come later: there is no recipe yet, so this project can be looked at, "

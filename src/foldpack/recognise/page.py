@@ -8,7 +8,7 @@ from foldpack.settings.strict_yaml import dump_block
 
 HEAD = """\
 # What the files of this competition mean. Written by `foldpack init`, to be read and mended: every key is explained in
-# docs/competitions.md. See what foldpack makes of it: foldpack look --data DIR
+# docs/competitions.md. See what foldpack makes of it: foldpack look
 """
 TITLES = {
     "train": "The training items: where they are told, and where their images lie.",

@@ -24,7 +24,6 @@ LOOKED_AT = 32  # images
 PLANAR = 284  # TIFF tag: 2 for a plane a channel
 WIDE = ("I;16", "I;16B", "I;16L", "I", "F")  # modes of Pillow with more than 8 bits
 MOST_UNUSED = 1 << 30  # a range is not looked for above
-EXTRA = {"dicom": "pydicom", "tiff": "tifffile"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def find_pictures(listing: Listing, train: Told | None, test: Told, paths: list[
             seen.append(LOOKS[reader](listing.root / path))
         except ImportError:
             findings.guess("images", f"reader {reader}, grey", f"the files end in {os.path.splitext(path)[1]}; to look "
-                           f"into them: pip install {EXTRA[reader]}")
+                           f"into them: pip install 'foldpack[{reader}]'")
             return Pictures(ImagesConfig(reader=reader, channels=1 if reader == "dicom" else 3), 0)  # type: ignore[arg-type]
         except (OSError, ValueError, UnidentifiedImageError, SyntaxError, AttributeError) as failure:
             broken.append(f"{path}: {failure_words(failure)}")

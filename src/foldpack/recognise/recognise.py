@@ -31,7 +31,6 @@ LATER = ("boxes", "masks")  # kinds of labels that no network of ours learns
 class Recognised:
     """What a download is. side: median of the images' longer sides, 0 where it is not known."""
 
-    root: Path  # the download
     config: CompetitionConfig
     findings: Findings
     side: int
@@ -64,7 +63,7 @@ def recognise(root: Path, name: str, slug: str, findings: Findings) -> Recognise
     metric = find_metric_config(slug, labels, answer, findings)
     config = CompetitionConfig(name=name, slug=slug, train=train_items, test=test_items, images=pictures.config,
                                labels=labels, answer=answer, metric=metric)
-    return Recognised(root, config, findings, pictures.side)
+    return Recognised(config, findings, pictures.side)
 
 
 def table_items(

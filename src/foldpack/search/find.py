@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells.cells import Cells
-from foldpack.search.decide.decision import Decision, LabelRule, fit_decision, score_cells
+from foldpack.search.decide.decision import Fitted, LabelRule, fit_decision, score_cells
 from foldpack.search.hours.cost import Machine, MemberCost, member_hours, unit_hours
 from foldpack.search.hours.pareto import FrontPoint, best_within, pareto_front
 from foldpack.search.hours.plan import PlannedUnit, plan_units, prefix_sets
@@ -19,6 +19,7 @@ from foldpack.search.weights.local_model import LocalModel, local_model
 from foldpack.search.weights.selection import Choice, MemberChoice, choose, spread_blend
 from foldpack.search.weights.solvers import Blend, Solver, default_solvers, finish_blend, fit_blend, in_space
 from foldpack.search.weights.uncertainty import Uncertainty, bootstrap
+from foldpack.settings.stages import LabelsDecision
 
 SMALLEST_WEIGHT = 0.002  # a member with less is left out: it costs its full time
 MOST_LEFT_OUT = 0.1  # of all weight; where the small members have more together, they stay
@@ -51,7 +52,7 @@ class Prefix:
 
     members: list[int]
     blend: Blend  # weights for these members, in this order
-    decision: Decision
+    decision: Fitted
     score: float  # on the rows of the fit
 
 
@@ -70,7 +71,7 @@ class Found:
     metric: Metric
     members: int
     blend: Blend
-    decision: Decision
+    decision: Fitted
     rule: LabelRule
     score: float  # in-sample
     uniform_score: float  # in-sample, equal weights of all members' probabilities
@@ -137,7 +138,7 @@ class Problem:
             return like
         return self.able[0] if self.able else Solver("probability", "certified")
 
-    def score(self, cells: Cells, blend: Blend) -> tuple[Decision, float]:
+    def score(self, cells: Cells, blend: Blend) -> tuple[Fitted, float]:
         """The last step of a blend, fitted, and the score with it. cells: in the blend's space."""
         return fit_decision(cells, blend.of(cells), self.metric, self.rule)
 
@@ -240,13 +241,15 @@ def _plain_score(problem: Problem, total: np.ndarray) -> float:
     return fit_decision(cells, finish_blend(cells, total, plain), problem.metric, problem.rule)[1]
 
 
-def _threshold_curve(problem: Problem, cells: Cells, blend: Blend, decision: Decision) -> list[tuple[float, float]]:
+def _threshold_curve(problem: Problem, cells: Cells, blend: Blend, decision: Fitted) -> list[tuple[float, float]]:
     """The score at thresholds from a quarter to four times the best one."""
-    if not isinstance(decision.threshold, float) or problem.rule.per_class:
+    if not isinstance(decision, LabelsDecision) or not isinstance(decision.threshold, float):
         return []
     blended = blend.of(cells)
     tried = decision.threshold * np.geomspace(0.25, 4, CURVE_POINTS)
-    return [(float(t), score_cells(cells, blended, problem.metric, Decision(float(t)), problem.rule)) for t in tried]
+    others = {threshold: decision.model_copy(update={"threshold": threshold}) for threshold in tried.tolist()}
+    return [(threshold, score_cells(cells, blended, problem.metric, other, problem.rule))
+            for threshold, other in others.items()]
 
 
 def member_correlation(cells: Cells) -> np.ndarray:

@@ -27,7 +27,7 @@ from foldpack.search.level2.step import Level2Source, add_level2
 from foldpack.search.metric_fit import require_form_fits, require_metric_fits, run_rule
 from foldpack.search.report.report import Report, report_numbers
 from foldpack.search.run_rows import cell_folds, run_cells, run_reader, run_stream
-from foldpack.search.spec_parts import asked_decision, decision_spec, fitted_spec, fuse_spec, metric_spec
+from foldpack.search.spec_parts import asked_decision, decision_spec, fuse_spec, metric_spec
 from foldpack.search.weights.solvers import in_space
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec
 from foldpack.settings.outputs import Classes
@@ -308,6 +308,6 @@ def _prefix_spec(runs: list[Run], prefix: Prefix, found: Found, form: Form | Non
         members=shares,
         scale=prefix.blend.scale,
         bias=prefix.blend.bias,
-        decision=asked_decision(form, fitted_spec(found.metric, prefix.decision, found.rule)),
+        decision=asked_decision(form, prefix.decision),
         oof=round(prefix.score, 6),
     )

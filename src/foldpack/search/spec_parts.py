@@ -7,21 +7,20 @@ import numpy as np
 from foldpack.competitions.answers.form import Form
 from foldpack.metrics.registry import Metric, known_metric
 from foldpack.search.cells.cells import Kind
-from foldpack.search.decide.decision import Decision, LabelRule
+from foldpack.search.decide.decision import Fitted, LabelRule
 from foldpack.search.find import Found
 from foldpack.search.weights.solvers import Blend
 from foldpack.settings.answer_forms import ProbabilityAnswer, RankingAnswer
 from foldpack.settings.ensemble import MetricSpec
 from foldpack.settings.stages import (
     ClassDecision,
-    GradesDecision,
+    Decision,
     LabelsDecision,
     ProbsDecision,
     RankingDecision,
     ScoreBlend,
     ValuesDecision,
 )
-from foldpack.settings.stages import Decision as DecisionSpec
 
 TWO_CLASSES = LabelsDecision(threshold=0.5, min_labels=0)  # the likelier of two, by the probability of one
 
@@ -46,11 +45,10 @@ def fuse_spec(blend: Blend) -> ScoreBlend:
         {"space": solver.space, "power": solver.power, "scale": blend.scale, "bias": blend.bias})
 
 
-def decision_spec(metric: Metric, kind: Kind, fitted: Decision, rule: LabelRule) -> DecisionSpec:
+def decision_spec(metric: Metric, kind: Kind, fitted: Fitted, rule: LabelRule) -> Decision:
     """The decision that hands in what the metric scores. kind: of the truth."""
-    numbers = fitted_spec(metric, fitted, rule)
-    if numbers is not None:
-        return numbers
+    if fitted is not None:
+        return fitted
     if metric.answer == "ranking":
         return RankingDecision(k=metric.map_at or metric.hit_at)
     if metric.answer == "class":
@@ -60,7 +58,7 @@ def decision_spec(metric: Metric, kind: Kind, fitted: Decision, rule: LabelRule)
     return ValuesDecision(range=None if rule.range is None else list(rule.range))
 
 
-def asked_decision(form: Form | None, decision: DecisionSpec | None) -> DecisionSpec | None:
+def asked_decision(form: Form | None, decision: Decision | None) -> Decision | None:
     """The same decision with what the competition's answer says of it: of which class, or how many are ranked.
 
     form: None where nobody knows. None stays None: a prefix or a level 2 that decides as its stage does.
@@ -71,13 +69,3 @@ def asked_decision(form: Form | None, decision: DecisionSpec | None) -> Decision
     if isinstance(answer, RankingAnswer) and isinstance(decision, RankingDecision):
         return decision.model_copy(update={"k": answer.k})
     return decision
-
-
-def fitted_spec(metric: Metric, fitted: Decision, rule: LabelRule) -> DecisionSpec | None:
-    """The decision of one blend, where its numbers were fitted to this blend; else None."""
-    if fitted.threshold is not None:
-        threshold = np.asarray(fitted.threshold).tolist()
-        return LabelsDecision(threshold=threshold, min_labels=rule.min_labels, max_labels=rule.max_labels)
-    if fitted.cuts is not None:
-        return GradesDecision(cuts=fitted.cuts.tolist())
-    return None if fitted.new_score is None else RankingDecision(k=metric.map_at, none_score=fitted.new_score)

@@ -182,7 +182,7 @@ def bson_documents(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         import bson
     except ImportError:
-        raise RecognitionError(f"{path}: reading BSON needs the package pymongo: pip install pymongo") from None
+        raise RecognitionError(f"{path}: BSON needs pymongo; install it: pip install 'foldpack[bson]'") from None
     with open(path, "rb") as file:
         for _ in range(BSON_DOCUMENTS):
             offset, size = file.tell(), file.read(4)

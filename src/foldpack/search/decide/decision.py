@@ -15,6 +15,10 @@ from foldpack.search.decide.best_threshold import best_cell_threshold, forced_ce
 from foldpack.search.decide.class_thresholds import best_class_thresholds
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_score
+from foldpack.settings.stages import GradesDecision, LabelsDecision, RankingDecision
+
+# A last step with numbers that were fitted, as the YAML has it; None: the metric has none to fit.
+Fitted = LabelsDecision | GradesDecision | RankingDecision | None
 
 
 @dataclass(frozen=True)
@@ -37,61 +41,49 @@ class LabelRule:
         return self.new_class or metric.needs in ("labels", "grades")
 
 
-@dataclass(frozen=True)
-class Decision:
-    """threshold: a float, or (C,) per class, for metrics of labels; cuts: (G-1,) for metrics of grades;
-
-    new_score: of the class "in none of the others".
-    """
-
-    threshold: float | np.ndarray | None = None
-    cuts: np.ndarray | None = None
-    new_score: float | None = None
-
-
-def fit_decision(cells: Cells, blend: np.ndarray, metric: Metric, rule: LabelRule) -> tuple[Decision, float]:
+def fit_decision(cells: Cells, blend: np.ndarray, metric: Metric, rule: LabelRule) -> tuple[Fitted, float]:
     """The best last step on these cells, and the score with it. blend: (N,) float32."""
     if metric.needs == "labels":
         threshold, score = best_cell_threshold(
             cells, blend, metric.beta, rule.min_labels, rule.max_labels, metric.average
         )
+        labels = LabelsDecision(threshold=threshold, min_labels=rule.min_labels, max_labels=rule.max_labels)
         if not rule.per_class:
-            return Decision(threshold), score
+            return labels, score
         thresholds = best_class_thresholds(cells, blend, metric.beta, metric.average, threshold)
-        decision = Decision(thresholds)
-        return decision, score_cells(cells, blend, metric, decision, rule)
+        labels = labels.model_copy(update={"threshold": thresholds.tolist()})
+        return labels, score_cells(cells, blend, metric, labels, rule)
     if metric.needs == "grades":
         cuts, score = best_cuts(blend, cells.targets, rule.grades or int(cells.targets.max()) + 1)
-        return Decision(cuts=cuts), score
+        return GradesDecision(cuts=cuts.tolist()), score
     if rule.new_class:
         new_score, score = best_new_score(cells.dense(blend), cells.targets, metric.map_at)
-        return Decision(new_score=new_score), score
-    return Decision(), score_cells(cells, blend, metric, Decision(), rule)
+        return RankingDecision(k=metric.map_at, none_score=new_score), score
+    return None, score_cells(cells, blend, metric, None, rule)
 
 
-def score_cells(cells: Cells, blend: np.ndarray, metric: Metric, decision: Decision, rule: LabelRule) -> float:
+def score_cells(cells: Cells, blend: np.ndarray, metric: Metric, decision: Fitted, rule: LabelRule) -> float:
     """The metric of a blend (N,) under a given last step, in the metric's own direction."""
-    if metric.needs == "labels":
-        return _fbeta_of(cells, select_labels(cells, blend, decision, rule), metric)
-    if metric.needs == "grades":
-        assert decision.cuts is not None  # fit_decision gives every metric of grades its cuts
-        return metric(cells.targets.astype(np.int64), cut_grades(blend, decision.cuts.astype(blend.dtype)))
+    if isinstance(decision, LabelsDecision):
+        return _fbeta_of(cells, select_labels(cells, blend, decision), metric)
+    if isinstance(decision, GradesDecision):
+        return metric(cells.targets.astype(np.int64), cut_grades(blend, np.asarray(decision.cuts, blend.dtype)))
     if metric.needs == "values" and rule.range is not None:
         return metric(cells.targets, cut_values(cells.dense(blend), rule.range), cells.groups)
-    if decision.new_score is not None:
-        return metric(cells.targets, with_new_score(cells.dense(blend), decision.new_score))
+    if decision is not None and decision.none_score is not None:
+        return metric(cells.targets, with_new_score(cells.dense(blend), decision.none_score))
     if metric.name == "log_loss" and cells.kind == "exclusive":
         return float(-np.log(np.clip(blend[cells.y], SMALLEST_PROB, 1), dtype=np.float64).mean())
     targets = cells.targets[:, 0] if cells.kind == "labels" and cells.classes == 1 else cells.targets
     return metric(targets, cells.dense(blend), cells.groups)
 
 
-def select_labels(cells: Cells, blend: np.ndarray, decision: Decision, rule: LabelRule) -> np.ndarray:
+def select_labels(cells: Cells, blend: np.ndarray, decision: LabelsDecision) -> np.ndarray:
     """(N,) bool: the cells decided on, as `ensemble.thresholds.decide` would on the dense table."""
     threshold = np.asarray(decision.threshold, dtype=blend.dtype)
     order = blend - threshold[cells.column] if threshold.ndim else blend
     limit = 0 if threshold.ndim else threshold
-    always, never = forced_cells(cells, order, rule.min_labels, rule.max_labels)
+    always, never = forced_cells(cells, order, decision.min_labels, decision.max_labels)
     return ((order >= limit) | always) & ~never
 
 

@@ -11,9 +11,7 @@ from foldpack.ensemble.level2 import level2_probs
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.registry import Metric
-from foldpack.search.decide.decision import LabelRule
 from foldpack.search.level2.fit import Level2
-from foldpack.search.spec_parts import fitted_spec
 from foldpack.settings.stages import BoosterSpec, Level2Spec, StageSpec
 
 ENDINGS = {"lightgbm": "txt", "xgboost": "json"}
@@ -25,7 +23,7 @@ def booster_folder(yaml: Path) -> Path:
     return yaml.with_suffix("")
 
 
-def write_level2(folder: Path, level2: Level2, metric: Metric, members: list[str], rule: LabelRule) -> Level2Spec:
+def write_level2(folder: Path, level2: Level2, metric: Metric, members: list[str]) -> Level2Spec:
     """Write the boosters into a folder, and give their entry in the YAML."""
     boosters = []
     for one in level2.boosters:
@@ -38,7 +36,7 @@ def write_level2(folder: Path, level2: Level2, metric: Metric, members: list[str
         top=level2.options.top,
         reject=level2.options.reject,
         members=members,
-        decision=fitted_spec(metric, level2.decision, rule),
+        decision=level2.decision,
         oof=round(level2.score, 6),
         nested=round(level2.mean, 6),
         nested_se=round(level2.se, 6),

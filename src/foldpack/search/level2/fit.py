@@ -18,7 +18,7 @@ from foldpack.ensemble.level2 import read_booster
 from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells.cells import Cells
-from foldpack.search.decide.decision import Decision, LabelRule, fit_decision, score_cells
+from foldpack.search.decide.decision import Fitted, LabelRule, fit_decision, score_cells
 from foldpack.search.level2.boosters import BoosterFit, fit_booster
 from foldpack.search.level2.tuning import Tuning, open_storage, tuned_settings
 from foldpack.search.weights.selection import standard_error
@@ -59,7 +59,7 @@ class Level2:
     boosters: list[FoldBooster]
     options: Level2Options
     cells: Cells  # one "member": level 2 out of fold; every candidate and every true cell, 0 where that is none
-    decision: Decision
+    decision: Fitted
     score: float  # of all rows out of fold, with this decision
     per_fold: np.ndarray  # (K,) the metric, decision fitted on the other folds
     blend_per_fold: np.ndarray  # (K,) of the blend, its decision fitted on the other folds
@@ -207,7 +207,7 @@ def score_by_fold(cells: Cells, folds: np.ndarray, metric: Metric, rule: LabelRu
     scores = []
     for fold in np.unique(folds):
         train, held = cells.take_items(folds != fold), cells.take_items(folds == fold)
-        decision = Decision()
+        decision = None
         if rule.decides(metric):
             decision = fit_decision(train, train.values[0], metric, rule)[0]
         scores.append(score_cells(held, held.values[0], metric, decision, rule))

@@ -59,5 +59,5 @@ def add_level2(
         return None, {}, ["level 2 was interrupted: the blend stands"]
     believed = fitted.believed(found.metric)
     remove_boosters(folder)  # of an earlier search, whose YAML will be replaced too
-    part = write_level2(folder, fitted, found.metric, source.names, found.rule) if believed else None
+    part = write_level2(folder, fitted, found.metric, source.names) if believed else None
     return part, level2_numbers(fitted, found.metric), fitted.notes

@@ -10,6 +10,7 @@ import numpy as np
 
 from foldpack.search.checks.chance import ChanceCheck
 from foldpack.search.checks.drift import Drift
+from foldpack.search.decide.decision import Fitted
 from foldpack.search.find import Found
 from foldpack.search.report.figures import (
     correlation_figure,
@@ -83,9 +84,7 @@ def report_numbers(report: Report) -> dict:
         "greater_is_better": found.metric.greater_is_better,
         "scores": score_numbers(found) | {"constant": report.chance.constant},
         "blend": blend_numbers(found.blend),
-        "threshold": found.decision.threshold,
-        "cuts": found.decision.cuts,
-        "new_score": found.decision.new_score,
+        **decided_numbers(found.decision),
         "intervals_of": found.interval_solver.name,
         "candidates": candidate_numbers(found),
         "members": members,
@@ -96,7 +95,8 @@ def report_numbers(report: Report) -> dict:
         "limit_hours": report.limit_hours,
         "plan": [{"member": names[unit.member], "fold": unit.fold, "hours": unit.hours} for unit in found.plan],
         "prefixes": [{"members": [names[m] for m in prefix.members], "weights": prefix.blend.weights,
-                      "threshold": prefix.decision.threshold, "score": prefix.score} for prefix in found.prefixes],
+                      "threshold": decided_numbers(prefix.decision)["threshold"], "score": prefix.score}
+                     for prefix in found.prefixes],
         "level2": report.level2,
         "drift": [vars(one) for one in report.drift],
         "warnings": report.chance.warnings,
@@ -104,6 +104,12 @@ def report_numbers(report: Report) -> dict:
         "interrupted": report.interrupted,
     }
     return {key: plain(value) for key, value in numbers.items()}
+
+
+def decided_numbers(decision: Fitted) -> dict:
+    """The numbers of a last step: None for those that it has not."""
+    said = {} if decision is None else decision.model_dump()
+    return {"threshold": said.get("threshold"), "cuts": said.get("cuts"), "new_score": said.get("none_score")}
 
 
 def score_numbers(found: Found) -> dict:

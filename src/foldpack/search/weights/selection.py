@@ -16,7 +16,7 @@ import numpy as np
 from foldpack.errors import DataError
 from foldpack.metrics.registry import Metric
 from foldpack.search.cells.cells import Cells
-from foldpack.search.decide.decision import Decision, LabelRule, fit_decision, score_cells
+from foldpack.search.decide.decision import LabelRule, fit_decision, score_cells
 from foldpack.search.weights.solvers import Blend, Solver, fit_blend, in_space
 
 SHARES = (1.0, 0.5)  # how much of the way from equal to fitted weights a candidate keeps
@@ -214,7 +214,7 @@ class _Scorer:
     def _score(self, train: Cells, held: list[Cells], blend: Blend) -> list[float]:
         """Scores on the held-out parts, the last step fitted on the training part."""
         sign = 1 if self.metric.greater_is_better else -1
-        decision = Decision()
+        decision = None
         if self.rule.decides(self.metric):
             decision = fit_decision(train, blend.of(train), self.metric, self.rule)[0]
         return [sign * score_cells(part, blend.of(part), self.metric, decision, self.rule) for part in held]
