@@ -3,6 +3,7 @@ adapter that answers a page with a word for each of its blobs. Packable, as all 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 from scipy import ndimage
 from torch import nn
 
+from foldpack.competitions.answer_table import AnswerTable
 from foldpack.competitions.answers.names import LabelsForm
 from foldpack.competitions.declared import DeclaredCompetition
 from foldpack.competitions.item_rules import ItemRules
 from foldpack.competitions.protocol import Labelled
 from foldpack.competitions.sources.csv_table import read_csv_table
+from foldpack.data.answers import Answers
 from foldpack.data.items import Items
 from foldpack.data.rows import Rows
 from foldpack.engine.layout import Ragged
@@ -91,6 +94,10 @@ class Lines(DeclaredCompetition):
 
     def train(self, root: Path) -> Labelled:
         raise DataError("pages are not trained")
+
+    def fill(self, answers: Answers, ids: Sequence[str], sample: AnswerTable) -> AnswerTable:
+        """Words in the order of the boxes, the same as often as it stands there: a set of labels has each once."""
+        return sample.answered(ids, {"label": [" ".join(words) for words in answers.names or []]})
 
     def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)

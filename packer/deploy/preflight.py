@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foldpack.competitions.adapters import answer_form, find_adapter
+from foldpack.data.decode import PILLOW
+from foldpack.data.readers.protocol import reader_record
+from foldpack.data.runs import read_meta
 from foldpack.errors import FoldpackError
 from foldpack.files import sha256_file
 from foldpack.metrics.answers import answer_of, answer_problem
 from foldpack.predict.views import require_views
 from foldpack.sealed.container import SealedError, read_sealed_header
 from foldpack.settings.ensemble import EnsembleSpec, fold_role, sealed_parts
+from foldpack.settings.project_code import is_project_code
 from packer.build.kernel_folder import Build, kaggle_slug, shares_slug
 from packer.build.stage import SealedStore, require_checkpoint
 from packer.deploy.hours import ACCELERATORS, RETIRED, predict_hours
@@ -82,7 +86,7 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
     findings += check_answer(spec)
     findings += check_slugs(spec, store.folder.parent)
     findings += [*check_hours(spec, wanted), *check_images(spec, wanted)]
-    findings += [*check_runs(spec, runs), *check_boosters(spec, boosters)]
+    findings += [*check_runs(spec, runs), *check_readers(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
         findings += check_space(spec, runs, store)
     return findings
@@ -219,6 +223,25 @@ def check_runs(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:
                 if str(failure) not in said:
                     yield Finding("error", str(failure), "", Exit.RUNS)
                 said.add(str(failure))
+
+
+def check_readers(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:
+    """The kernel will read images as the runs of the first stage have read theirs, as far as the adapter can say it."""
+    try:
+        reader = getattr(find_adapter(spec.competition), "training_reader", None)
+    except FoldpackError:  # told by `check_words`
+        return
+    if reader is None:
+        return
+    now = reader_record(reader, PILLOW)
+    for member in spec.stages[0].members:
+        if not (runs / member.run / "meta.json").is_file() or is_project_code(spec.stages[0].task):
+            continue  # told by `check_runs`, or not made by our training
+        then = read_meta(runs / member.run).reader
+        if then != now:
+            yield Finding("error", f"run '{member.run}' was trained on images read by {then or 'Pillow'}, and "
+                          f"{spec.competition} says {now or 'Pillow'}",
+                          "train the run again and search again, or put `images` back as it was", Exit.RUNS)
 
 
 def check_boosters(spec: EnsembleSpec, folder: Path) -> Iterator[Finding]:

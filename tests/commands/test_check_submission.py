@@ -94,7 +94,7 @@ def test_a_file_without_the_column_is_a_fault(capsys: pytest.CaptureFixture) -> 
 
 
 def test_what_cannot_be_checked_at_all(capsys: pytest.CaptureFixture) -> None:
-    assert run_app(app, ["check-submission", "t.csv"]) == 2
+    assert run_app(app, ["check-submission", "t.csv", "--competition", "competition.yml"]) == 2
     assert capsys.readouterr().err == ("error: t.csv: there is no such file; name the submission that is to be "
                                        "checked\n")
     Path("data/sample_submission.csv").unlink()

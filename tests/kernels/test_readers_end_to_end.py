@@ -28,6 +28,7 @@ from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 from foldpack.settings.stages import ScoreBlend
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import build_kernel
+from packer.deploy.preflight import check_readers
 from packer.rehearse.process import lay_out_inputs
 
 SIDES = (20, 24)
@@ -171,6 +172,15 @@ def test_the_kernel_answers_as_the_out_of_fold_predictions(kind: str, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert np.abs(np.load(tmp_path / "probs.npy") - expected).max() <= 1e-5 and np.ptp(expected[:, 0]) > 0.02
     assert f"{len(asked)} rows from 1 of 1 units" in done.stdout
+
+    assert trained.meta.reader is not None and not list(check_readers(spec, tmp_path / "runs"))
+    changed = competition_of(kind).replace('"window": [2048, 4096]', '"window": [1024, 2048]')
+    (tmp_path / "competition.yml").write_text(changed)
+    said = [finding.text for finding in check_readers(spec, tmp_path / "runs")]
+    assert len(said) == (kind == "dicom") and all("window=(2048.0, 4096.0)" in line for line in said)
+    told: list[str] = []
+    train_run(config, tmp_path / "data", tmp_path / "folds.csv", tmp_path / "runs", told.append)
+    assert sum("finished before, kept" in line for line in told) == (0 if kind == "dicom" else 2)
 
     needed = {"dicom": "pydicom", "tiff": "tifffile", "bson": "pymongo"}
     assert {*needed.values()} & {*build.packages} == {name for each, name in needed.items() if each == kind}

@@ -11,6 +11,7 @@ from foldpack.competitions.labels.registry import LABELS, label_task
 from foldpack.competitions.labels.truth import Source
 from foldpack.competitions.protocol import Labelled
 from foldpack.data.items import whole_images
+from foldpack.data.readers.protocol import Reader
 from foldpack.data.readers.registry import make_reader
 from foldpack.errors import DataError
 from foldpack.settings.competition import CompetitionConfig
@@ -27,6 +28,11 @@ class TrainableCompetition(DeclaredCompetition):
         """See `Competition`."""
         return label_task(self.config.labels)
 
+    @property
+    def training_reader(self) -> Reader:
+        """Of the training images: that of the test images, but for the names in files of many."""
+        return make_reader(self.config.images, self.config.train.source)
+
     def train(self, root: Path) -> Labelled:
         """See `Competition`."""
         listed = item_rules(self.config.model_dump(), "train").items(root)
@@ -38,8 +44,7 @@ class TrainableCompetition(DeclaredCompetition):
         group = self.config.train.group
         groups = None if group is None else listed.table.taken(firsts).rendered(group, "train", "group")
         items = whole_images(listed.ids, [root / path for path in listed.paths], [*listed.notes, *truth.notes],
-                             None if listed.answers == listed.ids else listed.answers,
-                             make_reader(self.config.images, self.config.train.source))
+                             None if listed.answers == listed.ids else listed.answers, self.training_reader)
         return Labelled(listed.table.source, items, truth.targets, truth.classes, truth.labels, columns, truth.none,
                         groups, truth.rows)
 

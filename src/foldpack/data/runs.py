@@ -80,6 +80,7 @@ class RunMeta(StrictModel):
     oof_sha256: HexDigest
     targets_sha256: HexDigest
     versions: dict[str, str]  # of torch and timm
+    reader: str | None = None  # of the images, as `reader_record` says it
 
     @property
     def width(self) -> int:

@@ -42,6 +42,7 @@ class CheckpointInfo(StrictModel):
     folds_sha256: str  # of the folds the run was trained on
     seconds_per_image: float  # one view, measured at the evaluation
     golden: GoldenLogits | None = None  # None: written before there was the check
+    reader: str | None = None  # of the images, as `reader_record` says it
 
 
 def save_checkpoint(path: Path, weights: dict[str, torch.Tensor], info: CheckpointInfo) -> None:

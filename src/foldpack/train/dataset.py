@@ -26,6 +26,7 @@ class TrainingSet:
     task: str  # "multiclass", "multilabel", "regress" or "embed"
     none: bool = False  # embed: the last class stands for items that are of no identity
     answer: list[str] | None = None  # one an item: the answer that it belongs to; None: each is its own
+    reader: str | None = None  # of the images, as `reader_record` says it
 
     def groups(self, rows: np.ndarray) -> AnswerGroups | None:
         """Which of some rows are answered together; None where each is answered alone."""

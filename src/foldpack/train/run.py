@@ -14,9 +14,11 @@ import torch
 
 from foldpack.competitions.adapters import answer_form, find_adapter
 from foldpack.competitions.protocol import Competition, require_images
+from foldpack.data.decode import PILLOW
 from foldpack.data.folds import read_folds
 from foldpack.data.geometry import canvas_kind, input_shape
 from foldpack.data.items import Items
+from foldpack.data.readers.protocol import reader_record
 from foldpack.data.rows import Rows
 from foldpack.data.runs import (
     FoldMeta,
@@ -143,7 +145,8 @@ def load_training_set(
     targets, classes = training_targets(task, labelled)
     none, fold = labelled.none and task == "embed", table["fold"].to_numpy()
     require_whole_answers(items, targets, fold, folds_csv)
-    return TrainingSet(items.ids, canvas.pixels, targets, fold, classes, task, none, items.answer)
+    return TrainingSet(items.ids, canvas.pixels, targets, fold, classes, task, none, items.answer,
+                       reader_record(items.reader, PILLOW))
 
 
 def require_whole_answers(items: Items, targets: np.ndarray, fold: np.ndarray, folds_csv: Path) -> None:
@@ -196,7 +199,7 @@ class RunTrainer:
         return self.folder / f"fold{fold}.oof"
 
     def fold_is_finished(self, fold: int) -> bool:
-        """Whether weights and predictions of this very configuration and these folds are there."""
+        """Whether weights and predictions of this very configuration, these folds and this reader are there."""
         path = checkpoint_path(self.folder, fold)
         if not path.exists():
             return False
@@ -208,7 +211,7 @@ class RunTrainer:
             return False
         expected = [(int((self.data.fold == fold).sum()), self.task.width)] * len(self.config.views)
         return (info.config_sha256 == config_hash(self.config) and info.folds_sha256 == self.folds_sha256
-                and shapes == expected)
+                and info.reader == self.data.reader and shapes == expected)
 
     def train_fold(self, fold: int) -> None:
         """Train, then write predictions first and weights last: they mark the fold as finished."""
@@ -247,7 +250,7 @@ class RunTrainer:
         return CheckpointInfo(run=self.config.run, fold=fold, epoch=result.epoch, score=result.score,
                               n_classes=self.task.width, head=self.task.head, net=self.config.net,
                               config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256,
-                              seconds_per_image=result.seconds_per_image, golden=result.golden)
+                              seconds_per_image=result.seconds_per_image, golden=result.golden, reader=self.data.reader)
 
     def log(self, entry: dict[str, object]) -> None:
         """To log.jsonl and, in short, to the terminal."""
@@ -285,6 +288,7 @@ class RunTrainer:
             merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, taken, answers),
             folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
+            reader=self.data.reader,
             config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,
             targets_sha256=targets_sha256, versions={"torch": torch.__version__, "timm": timm.__version__})
         write_meta(self.folder, meta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,13 @@ class Reader(Protocol):
 
     def planes(self, path: Path, channels: int) -> list[Image.Image]:
         """The upright image as one of 1 or 3 channels, or one a channel, as `fit_planes` takes it. Raises likewise."""
+
+
+def reader_record(reader: Reader, usual: Reader) -> str | None:
+    """What a run says of how its images were read, to be compared later; None for the usual reader. The number of
+    channels is left out: a run's network says it."""
+    alike = [dataclasses.replace(each, channels=1) for each in (reader, usual)]  # type: ignore[type-var]
+    return None if alike[0] == alike[1] else repr(alike[0])
 
 
 def missing_package(images: Sequence[Path], reader: str, package: str) -> DataError:
