@@ -16,7 +16,8 @@ from foldpack.commands.run_app import run_app
 from foldpack.errors import FoldpackError
 from foldpack.settings.network import NetConfig
 from foldpack.settings.recipe import FoldsConfig, RecipeConfig
-from foldpack.settings.run import AugmentConfig, LossConfig, RunConfig
+from foldpack.settings.run import AugmentConfig, RunConfig
+from foldpack.settings.training.loss import LossConfig
 from foldpack.train.quick import ITEMS, quick_items, quick_recipe
 
 LEARNED = [shape for shape in SHAPES if shape not in OF_OBJECTS]

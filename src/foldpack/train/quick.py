@@ -6,7 +6,8 @@ import numpy as np
 
 from foldpack.settings.network import NetConfig, height_width
 from foldpack.settings.recipe import RecipeConfig
-from foldpack.settings.run import AugmentConfig, OptimConfig, RunConfig
+from foldpack.settings.run import AugmentConfig, RunConfig
+from foldpack.settings.training.optim import OptimConfig
 
 SUFFIX = "quick"  # of names and of the folder: nothing of a quick run is mistaken for the real one
 SIDE = 64  # pixels at most
