@@ -18,6 +18,7 @@ from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 from foldpack.settings.training.loss import LOSSES_OF_BINS, LossConfig
 from foldpack.settings.training.optim import OptimConfig
+from foldpack.settings.training.sampler import SamplerConfig, WeightsConfig
 
 
 class ConfigError(FoldpackError):
@@ -61,6 +62,8 @@ class RunConfig(StrictModel):
     metric: str  # a name from `foldpack.metrics.registry`; early stopping and the best checkpoint follow it
     optim: OptimConfig = OptimConfig()
     augment: AugmentConfig = AugmentConfig()
+    sampler: SamplerConfig = SamplerConfig()
+    weights: WeightsConfig = WeightsConfig()  # of the items
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 64  # per process
     accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step

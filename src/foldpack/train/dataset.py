@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ class TrainingSet:
     none: bool = False  # embed: the last class stands for items that are of no identity
     answer: list[str] | None = None  # one an item: the answer that it belongs to; None: each is its own
     reader: str | None = None  # of the images, as `reader_record` says it
+    numbers: dict[str, np.ndarray] = field(default_factory=dict)  # columns that the run names: (n,) float64, 0 or more
 
     def groups(self, rows: np.ndarray) -> AnswerGroups | None:
         """Which of some rows are answered together; None where each is answered alone."""
@@ -63,10 +65,14 @@ class TrainingSet:
 class AugmentedRows(Dataset):
     """Some rows of a training set: (epoch, position) -> ((H, W, C) uint8 tensor, a row of `target_rows`).
 
-    The epoch comes with every item, since worker processes that live on would never hear of a new one.
+    The epoch comes with every item, since worker processes that live on would never hear of a new one. A third number
+    in a key says how often the item has come in its epoch: it is augmented anew. weights: (n,) float32 of all items,
+    the last number of a target then, so that mixing mixes it too; a target is float32 with it.
     """
 
-    def __init__(self, data: TrainingSet, rows: np.ndarray, augmentation: Augmentation, seed: int) -> None:
+    def __init__(self, data: TrainingSet, rows: np.ndarray, augmentation: Augmentation, seed: int,
+                 weights: np.ndarray | None = None) -> None:
+        self.weights = weights
         self.pixels = data.pixels
         self.targets = data.target_rows()
         self.rows = rows
@@ -76,27 +82,36 @@ class AugmentedRows(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        epoch, position = key
+    def __getitem__(self, key: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        epoch, position, *again = key
         row = int(self.rows[position])
-        image = self.augmentation(self.pixels[row], (self.seed, epoch, row))
-        return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.as_tensor(self.targets[row])
+        image = self.augmentation(self.pixels[row], (self.seed, epoch, row, *again))
+        return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.as_tensor(self.target(row))
+
+    def target(self, row: int) -> np.ndarray:
+        """With its weight, where items have one."""
+        target = self.targets[row]
+        return target if self.weights is None else np.append(target, self.weights[row]).astype(np.float32)
 
 
-class ShuffledEpochs(Sampler[tuple[int, int]]):
-    """(epoch, position) of every item in an order that follows from seed and epoch. Set `epoch` before a pass."""
+class EpochOrder(Sampler[tuple[int, ...]]):
+    """(epoch, position) of every item of an epoch, in order; of one that comes again (epoch, position, how often it has
+    come), so that it is augmented anew. Set `epoch` before a pass."""
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count = count
-        self.seed = seed
+    def __init__(self, draw: Callable[[int], np.ndarray]) -> None:
+        """draw: epoch -> (m,) positions, with the same m in every epoch."""
+        self.draw = draw
         self.epoch = 0
+        self.count = len(draw(0))
 
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return iter([(self.epoch, int(position)) for position in order])
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        seen: Counter[int] = Counter()
+        for position in self.draw(self.epoch).tolist():
+            yield (self.epoch, position, seen[position]) if seen[position] else (self.epoch, position)
+            seen[position] += 1
 
 
 Group = tuple[torch.Tensor, torch.Tensor]  # (b, H, W, C) uint8 and b of `target_rows`
@@ -111,13 +126,14 @@ def group_shapes(items: list[Group]) -> list[Group]:
             for group in groups.values()]
 
 
-def training_batches(data: TrainingSet, rows: np.ndarray, config: RunConfig, seed: int) -> DataLoader:
-    """Batches of augmented rows as `group_shapes`, shuffled anew in every epoch; set `.sampler.epoch` before each pass.
+def training_batches(data: TrainingSet, rows: np.ndarray, config: RunConfig, seed: int, order: EpochOrder,
+                     weights: np.ndarray | None = None) -> DataLoader:
+    """Batches of augmented rows as `group_shapes`, in an order whose `.epoch` is set before each pass.
 
     The same to the bit for every number of workers. The loader has a generator of its own, so that it takes nothing
-    from the numbers that dropout and mixing draw from.
+    from the numbers that dropout and mixing draw from. weights: as of `AugmentedRows`.
     """
-    items = AugmentedRows(data, rows, Augmentation(config.augment), seed)
-    return DataLoader(items, config.batch_size, sampler=ShuffledEpochs(len(rows), seed),
-                      drop_last=len(rows) > config.batch_size, num_workers=config.workers, collate_fn=group_shapes,
-                      persistent_workers=config.workers > 0, generator=torch.Generator().manual_seed(seed))
+    items = AugmentedRows(data, rows, Augmentation(config.augment), seed, weights)
+    return DataLoader(items, config.batch_size, sampler=order, drop_last=len(order) > config.batch_size,
+                      num_workers=config.workers, collate_fn=group_shapes, persistent_workers=config.workers > 0,
+                      generator=torch.Generator().manual_seed(seed))

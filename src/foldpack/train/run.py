@@ -50,8 +50,9 @@ from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
+from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS, can_follow
-from foldpack.train.targets import training_targets, training_task
+from foldpack.train.targets import number_columns, training_targets, training_task
 
 Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
@@ -69,6 +70,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     data = load_training_set(config, competition, data_root, folds_csv, say)
     chosen = chosen_folds(config, data.fold, folds_csv)
     check_scores(config, data, chosen, folds_csv)
+    check_sampling(config, data, chosen)
     folder = runs / config.run
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
@@ -93,7 +95,7 @@ def check_names(config: RunConfig, competition: Competition) -> None:
     if not can_follow(task, metric):
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
-    require_loss(config.loss, task)
+    require_loss(config.loss, task, weighted=config.weights.kind != "none")
     require_inputs(expand_views(config.views), config.net)
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
@@ -146,7 +148,7 @@ def load_training_set(
     none, fold = labelled.none and task == "embed", table["fold"].to_numpy()
     require_whole_answers(items, targets, fold, folds_csv)
     return TrainingSet(items.ids, canvas.pixels, targets, fold, classes, task, none, items.answer,
-                       reader_record(items.reader, PILLOW))
+                       reader_record(items.reader, PILLOW), number_columns(config, labelled))
 
 
 def require_whole_answers(items: Items, targets: np.ndarray, fold: np.ndarray, folds_csv: Path) -> None:
@@ -181,6 +183,15 @@ def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_c
             raise ConfigError(f"{folds_csv}: metric '{config.metric}' is not defined on fold {fold}, whose "
                               f"{len(inside)} items are of {len(np.unique(inside))} class; make other folds, or choose "
                               "another metric")
+
+
+def check_sampling(config: RunConfig, data: TrainingSet, folds: list[int]) -> None:
+    """Raises ConfigError for a sampler or weights that do not fit the training items of a fold."""
+    task = STEPS[data.task](config, data)
+    for fold in folds:
+        rows = task.learnable(np.flatnonzero(data.fold != fold))
+        build_order(config, data, rows, fold)
+        item_weights(config, data, rows)
 
 
 class RunTrainer:

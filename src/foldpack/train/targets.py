@@ -6,6 +6,7 @@ import numpy as np
 
 from foldpack.competitions.label_cells import number_cells
 from foldpack.competitions.protocol import Labelled
+from foldpack.errors import DataError, did_you_mean
 from foldpack.settings.run import ConfigError, RunConfig
 
 # task of a run -> the label kinds it can learn from
@@ -40,3 +41,21 @@ def training_targets(task: str, labelled: Labelled) -> tuple[np.ndarray, list[st
     if task != "regress" or labelled.targets.dtype.kind == "f":
         return labelled.targets, labelled.classes
     return number_cells(labelled.labels, labelled.items.ids, labelled.source), list(labelled.labels)
+
+
+def number_columns(config: RunConfig, labelled: Labelled) -> dict[str, np.ndarray]:
+    """The columns of the training table that a run names -> (n,) float64, 0 or more. Raises DataError."""
+    found = {}
+    for key, name in (("sampler.column", config.sampler.column), ("weights.column", config.weights.column)):
+        if name is None:
+            continue
+        cells = labelled.columns.get(name)
+        if cells is None:
+            raise DataError(f"{labelled.source}: column '{name}' of {key} is missing: "
+                            f"{did_you_mean(name, list(labelled.columns))}")
+        found[name] = number_cells({name: cells}, labelled.items.ids, labelled.source)[:, 0]
+        low = int(found[name].argmin())
+        if found[name][low] < 0:
+            raise DataError(f"{labelled.source}: {name} of id '{labelled.items.ids[low]}' is {found[name][low]:g}; as "
+                            f"{key} it must be 0 or more")
+    return found
