@@ -166,9 +166,9 @@ def test_the_hash_follows_what_decides_the_weights() -> None:
     def of(**changes: object) -> str:
         return config_hash(parse_config({**GOOD, **changes}, "x"))
 
-    assert of() == of(epochs=20) == of(folds=[0]) == of(workers=4)
+    assert of() == of(epochs=20) == of(folds=[0]) == of(workers=4) == of(images="stream") == of(broken="error")
     different = [of(), of(epochs=21), of(seed=1), of(net={"arch": "resnet18", "size": 64}), of(optim={"lr": 0.1}),
-                 of(run="two"), of(views=["hflip"])]
+                 of(run="two"), of(views=["hflip"]), of(broken="skip")]
     assert len(set(different)) == len(different) and all(len(one) == 64 for one in different)
 
 
@@ -187,7 +187,8 @@ def test_settings_at_their_usual_value_keep_the_hash_of_older_runs() -> None:
     """As it was before canvas, decoder, geometry, channels, bins, range, merge, task, embed, the decay of a schedule
     and what only the losses of other tasks than classify read could be chosen."""
     old = parse_config({**GOOD}, "x")
-    dumped = old.model_dump(mode="json", exclude={"folds", "workers", "merge", "task", "embed", "range"})
+    left_out = {"folds", "workers", "images", "broken", "merge", "task", "embed", "range"}
+    dumped = old.model_dump(mode="json", exclude=left_out)
     for name in ("kwargs", "delta", "margin", "scale", "lr"):
         del dumped["loss"][name]
     for name in ("canvas", "decoder", "geometry", "channels", "bins"):

@@ -134,6 +134,9 @@ class AugmentConfig(StrictModel):
     cutmix: Annotated[float, Field(ge=0)] = 0.0  # alpha of CutMix (arXiv 1905.04899)
 
 
+ImagesMode = Literal["auto", "memory", "disk", "stream"]
+
+
 class EmbedConfig(StrictModel):
     """Of task `embed`: the vectors, and how a query is compared with the gallery."""
 
@@ -165,7 +168,9 @@ class RunConfig(StrictModel):
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
     folds: list[int] | None = None  # train only these; all of folds.csv when left out
     oof_dtype: Literal["float16", "float32"] = "float32"
-    workers: Annotated[int, Field(ge=0)] = 0  # processes that augment; 0: in the training process
+    workers: Annotated[int, Field(ge=0)] = 0  # processes that read and augment; 0: in the training process
+    images: ImagesMode = "auto"  # where decoded training images are kept
+    broken: Literal["error", "skip"] = "error"  # what a training image does that cannot be decoded
     seed: int = 0
 
     @model_validator(mode="after")
@@ -220,17 +225,18 @@ def config_text(config: RunConfig) -> str:
 def config_hash(config: RunConfig) -> str:
     """Hex SHA-256 over what decides the weights: two runs with the same hash may share checkpoints.
 
-    The list of folds and the number of workers are left out: they choose how much is computed and how fast, not what.
+    The list of folds, the number of workers and where images are kept are left out: they choose how much is computed
+    and how fast, not what.
     Settings that came later are left out at their usual value, so that older runs keep their hash: the merge of views,
-    canvas, decoder, geometry, channels, bins, range, task and embed, what steers the decay of a schedule, and the
+    canvas, decoder, geometry, channels, bins, range, task, embed, broken, what steers the decay of a schedule, and the
     settings of losses other than those of classes.
     """
-    data = config.model_dump(mode="json", exclude={"folds", "workers"})
+    data = config.model_dump(mode="json", exclude={"folds", "workers", "images"})
     net, optim = data["net"], data["optim"]
     later: list[tuple[dict, str, object]]
     later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow"), (net, "geometry", None),
              (net, "channels", 3), (net, "bins", None), (data, "range", None), (data, "task", "classify"),
-             (data, "embed", EmbedConfig().model_dump())]
+             (data, "embed", EmbedConfig().model_dump()), (data, "broken", "error")]
     later += [(data["loss"], name, usual) for name, usual in LATER_LOSS_SETTINGS.items()]
     for settings, name, usual in [*later, *((optim, name, None) for name in DECAY_SETTINGS)]:
         if settings[name] == usual:

@@ -85,7 +85,7 @@ class TrainStep:
         return self.builder(net, self.width, net.pretrained, own_network(net))
 
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The scalar to minimise. outputs: (B, width); targets: rows of `TrainingSet.target_rows`."""
+        """The scalar to minimise. outputs: (B, width); targets: those of `TrainingSet.target_row`."""
         return self.loss(outputs.float(), targets)
 
     def gallery(self, rows: np.ndarray, predict: Predict) -> Gallery | None:
