@@ -114,3 +114,9 @@ def test_the_names_of_our_competitions() -> None:
     with pytest.raises(DataError, match="unknown competition 'digit': did you mean 'digits'. Allowed: digits, .*; or "
                                         "name a competition.yml or an adapter"):
         find_adapter("digit")
+
+
+def test_a_sample_may_ask_for_an_empty_id(tmp_path: Path) -> None:
+    write_files(tmp_path, {"sample_submission.csv": "id,label\nx,0\n,0\n"}, "test/x.png")
+    items = competition_of().test(tmp_path)
+    assert items.ids == ["x", ""] and "1 images of the 2 that sample_submission.csv asks for" in items.notes[0]

@@ -180,8 +180,11 @@ def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
     assert rates[-1] < 5e-4 and rates.index(max(rates)) == pytest.approx(2 * training.updates_per_epoch, abs=1)
 
 
-def test_multilabel_learns_with_mixing() -> None:
-    config = toy_config(loss={"name": "bce"}, metric="f2", augment={"hflip": 0.0, "mixup": 0.1, "cutmix": 0.1})
+@pytest.mark.parametrize("loss", [
+    {"name": "bce"}, {"name": "focal"}, {"name": "forgiving"}, {"name": "asymmetric"}, {"name": "soft_f"},
+    {"name": "sum", "parts": {"bce": 1.0, "focal": 0.3}}, {"name": "sum", "parts": {"bce": 1.0, "soft_f": 0.3}}])
+def test_multilabel_learns_with_mixing(loss: dict) -> None:
+    config = toy_config(loss=loss, metric="f2", augment={"hflip": 0.0, "mixup": 0.1, "cutmix": 0.1})
     assert fit_fold(config, toy_set("multilabel"), 2, quiet).score > 0.8
 
 

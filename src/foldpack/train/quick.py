@@ -6,14 +6,15 @@ import numpy as np
 
 from foldpack.settings.network import NetConfig, height_width
 from foldpack.settings.recipe import RecipeConfig
-from foldpack.settings.run import AugmentConfig, OptimConfig, RunConfig
+from foldpack.settings.run import AugmentConfig, RunConfig
+from foldpack.settings.training.optim import OptimConfig
 
 SUFFIX = "quick"  # of names and of the folder: nothing of a quick run is mistaken for the real one
 SIDE = 64  # pixels at most
 FOLDS = 2
 ITEMS = 400  # at most, of the training items
 HOURS = 0.25  # of the kernel, whose deadline then answers in time however many images there are
-EPOCHS = 30
+EPOCHS = 60
 NETWORK = "test_resnet"  # timm's, 0.5 million weights
 
 

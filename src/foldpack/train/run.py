@@ -48,7 +48,7 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.images.source import TrainingImages, open_images
-from foldpack.train.losses import require_loss
+from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.steps import STEPS, can_follow
 from foldpack.train.targets import training_targets, training_task

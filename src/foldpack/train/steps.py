@@ -22,7 +22,7 @@ from foldpack.models.own_network import own_network
 from foldpack.models.regressor import BinnedValues, TargetUnits, build_regressor
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_score
-from foldpack.settings.run import RunConfig
+from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.settings.stages import Outputs
 from foldpack.tasks.classify import CLASSIFY
 from foldpack.tasks.embed import EMBED
@@ -30,7 +30,7 @@ from foldpack.tasks.protocol import Task
 from foldpack.tasks.regress import REGRESS
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import score_probs
-from foldpack.train.losses import build_loss
+from foldpack.train.losses.registry import build_loss
 
 BuildNet = Callable[..., nn.Module]  # (net, width, pretrained, make) -> the network
 Predict = Callable[[np.ndarray], list[Rows]]  # rows of the training set -> what is predicted of them, by view
@@ -117,6 +117,12 @@ class ValueStep(TrainStep):
     task = REGRESS
     head = "values"
     builder = staticmethod(build_regressor)
+
+    def __init__(self, config: RunConfig, data: TrainingSet) -> None:
+        super().__init__(config, data)
+        if "qwk" in config.loss.weighted and len(data.classes) > 1:
+            raise ConfigError(f"run '{config.run}': loss 'qwk' is of one target, and there are {len(data.classes)}: "
+                              f"{', '.join(data.classes)}; use loss ordinal or cross_entropy")
 
     def build(self, rows: np.ndarray) -> nn.Module:
         net = super().build(rows)
