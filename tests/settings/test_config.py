@@ -165,9 +165,9 @@ def test_the_hash_follows_what_decides_the_weights() -> None:
     def of(**changes: object) -> str:
         return config_hash(parse_config({**GOOD, **changes}, "x"))
 
-    assert of() == of(epochs=20) == of(folds=[0]) == of(workers=4)
+    assert of() == of(epochs=20) == of(folds=[0]) == of(workers=4) == of(images="stream") == of(broken="error")
     different = [of(), of(epochs=21), of(seed=1), of(net={"arch": "resnet18", "size": 64}), of(optim={"lr": 0.1}),
-                 of(run="two"), of(views=["hflip"])]
+                 of(run="two"), of(views=["hflip"]), of(broken="skip")]
     assert len(set(different)) == len(different) and all(len(one) == 64 for one in different)
 
 
@@ -228,11 +228,11 @@ def test_the_very_first_version_gave_this_hash() -> None:
 
 
 @pytest.mark.parametrize("block", ["net", "loss", "optim", "augment", "embed", ""])
-def test_every_setting_but_folds_and_workers_changes_the_hash(block: str) -> None:
+def test_every_setting_that_decides_the_weights_changes_the_hash(block: str) -> None:
     config = parse_config(GOOD, "x")
     fields = type(getattr(config, block) if block else config).model_fields
     before = config_hash(config)
-    for name in set(fields) - {"folds", "workers", "net", "loss", "optim", "augment", "embed"}:
+    for name in set(fields) - {"folds", "workers", "images", "net", "loss", "optim", "augment", "embed"}:
         inner = (getattr(config, block) if block else config).model_copy(update={name: "something else"})
         changed = config.model_copy(update={block: inner}) if block else inner
         with warnings.catch_warnings():

@@ -12,6 +12,7 @@ from small_house import tiny_config, write_small_folds
 from view_arrays import oof_array, predict_logits, views_array
 
 from foldpack.competitions.digits_source import write_digits
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.runs import checkpoint_path, gallery_path, read_run
 from foldpack.ensemble.neighbours import identity_scores
 from foldpack.files import sha256_file
@@ -20,6 +21,7 @@ from foldpack.models.checkpoint import CheckpointInfo, ModelError, read_checkpoi
 from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import read_gallery
 from foldpack.models.regressor import build_regressor
+from foldpack.predict.pixel_source import HeldPixels
 from foldpack.settings.run import ConfigError, RunConfig, parse_config
 from foldpack.settings.training.loss import LOSSES_OF_TASK
 from foldpack.train.dataset import TrainingSet
@@ -39,7 +41,8 @@ def bright_set(task: str, none: bool = False, count: int = 48) -> TrainingSet:
     values = np.stack([1000 + 5.0 * level, -level / 100], axis=1)
     targets = values if task == "regress" else (level // 40).astype(np.int64)
     names = ["thousands", "hundredths"] if task == "regress" else ["dark", "grey", "bright"]
-    return TrainingSet([str(k) for k in range(count)], pixels, targets, np.arange(count) % 3, names, task, none)
+    return TrainingSet([str(k) for k in range(count)], HeldPixels(CanvasKind(16), pixels), targets,
+                       np.arange(count) % 3, names, task, none)
 
 
 def toy_config(task: str, **changes: object) -> RunConfig:
@@ -71,7 +74,7 @@ def test_values_are_learned_in_their_own_units(loss: str) -> None:
     errors = np.sqrt(((views_array(result.views)[0] - inside) ** 2).mean(axis=0))
     assert (errors < 0.7 * inside.std(axis=0)).all()
     net = restore_net(result.weights, info_of(config, 2), "toy", build_regressor)
-    again = predict_logits(net, config.net, data.pixels[data.fold == 1], ["identity"], CPU, 5)
+    again = predict_logits(net, config.net, data.pixels.canvases[data.fold == 1], ["identity"], CPU, 5)
     np.testing.assert_allclose(again, views_array(result.views), rtol=1e-5)
 
 
@@ -110,7 +113,7 @@ def test_values_are_learned_as_bins_too(loss: str) -> None:
     ends = result.weights["1.centres"][:, [0, -1]].numpy()
     np.testing.assert_allclose(ends, np.stack([outside.min(axis=0), outside.max(axis=0)], axis=1), rtol=1e-6)
     again = restore_net(result.weights, info_of(config, 2), "toy", build_regressor)
-    values = predict_logits(again, config.net, data.pixels[data.fold == 1], ["identity"], CPU, 5)
+    values = predict_logits(again, config.net, data.pixels.canvases[data.fold == 1], ["identity"], CPU, 5)
     np.testing.assert_allclose(values, views_array(result.views), rtol=1e-5)
 
 
@@ -124,7 +127,7 @@ def test_grades_are_learned_in_their_order(loss: str) -> None:
     result = fit_fold(config, replace(data, targets=grades, classes=["grade"]), 1, quiet)
     assert 0.7 < result.score <= 1
     again = restore_net(result.weights, info_of(config, 1), "toy", build_regressor)
-    values = predict_logits(again, config.net, data.pixels[data.fold == 1], ["identity"], CPU, 5)
+    values = predict_logits(again, config.net, data.pixels.canvases[data.fold == 1], ["identity"], CPU, 5)
     np.testing.assert_allclose(values, views_array(result.views), rtol=1e-5)
     with pytest.raises(ConfigError, match="run 'toy': loss 'qwk' is of one target, and there are 2: thousands"):
         ValueStep(toy_config("regress", loss={"name": "qwk"}, net=net), data)
@@ -147,7 +150,7 @@ def test_identities_are_learned(loss: str) -> None:
     assert result.gallery is not None and len(result.gallery.vectors) == 32
     assert result.gallery.identities.tolist() == data.targets[data.fold != 1].tolist()
     net = restore_net(result.weights, info_of(config, 8), "toy", build_embedder)
-    again = predict_logits(net, config.net, data.pixels[data.fold != 1], ["identity"], CPU, 5)[0]
+    again = predict_logits(net, config.net, data.pixels.canvases[data.fold != 1], ["identity"], CPU, 5)[0]
     np.testing.assert_allclose(again, result.gallery.vectors, atol=1e-5)  # the gallery is of the very weights
 
 

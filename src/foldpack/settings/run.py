@@ -42,6 +42,9 @@ class AugmentConfig(StrictModel):
     cutmix: Annotated[float, Field(ge=0)] = 0.0  # alpha of CutMix (arXiv 1905.04899)
 
 
+ImagesMode = Literal["auto", "memory", "disk", "stream"]
+
+
 class EmbedConfig(StrictModel):
     """Of task `embed`: the vectors, and how a query is compared with the gallery."""
 
@@ -75,7 +78,9 @@ class RunConfig(StrictModel):
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
     folds: list[int] | None = None  # train only these; all of folds.csv when left out
     oof_dtype: Literal["float16", "float32"] = "float32"
-    workers: Annotated[int, Field(ge=0)] = 0  # processes that augment; 0: in the training process
+    workers: Annotated[int, Field(ge=0)] = 0  # processes that read and augment; 0: in the training process
+    images: ImagesMode = "auto"  # where decoded training images are kept
+    broken: Literal["error", "skip"] = "error"  # what a training image does that cannot be decoded
     seed: int = 0
 
     @model_validator(mode="after")
@@ -137,7 +142,7 @@ HASHED_ALWAYS: dict[str, tuple[str, ...]] = {
     "augment": ("hflip", "vflip", "affine", "shift", "scale", "rotate", "colour", "colour_strength", "grey", "erase",
                 "mixup", "cutmix"),
 }
-NOT_HASHED = {"folds", "workers"}  # they choose how much is computed and how fast, not what
+NOT_HASHED = {"folds", "workers", "images"}  # they choose how much is computed and how fast, not what
 
 
 def config_hash(config: RunConfig) -> str:

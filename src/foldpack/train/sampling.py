@@ -59,7 +59,8 @@ def wanted(sampler: SamplerConfig, classes: np.ndarray, chance: np.random.Genera
     few that are left over go to classes by chance."""
     names, counts = np.unique(classes, return_counts=True)
     if sampler.kind == "per_class":
-        counts = counts.clip(sampler.least or 1, sampler.most or counts.max())
+        counts = np.maximum(counts, sampler.least or 1)
+        counts = counts if sampler.most is None else np.minimum(counts, sampler.most)
     else:
         each, more = divmod(len(classes), len(names))
         counts = np.full(len(names), each)
