@@ -223,10 +223,11 @@ def config_hash(config: RunConfig) -> str:
     The list of folds and the number of workers are left out: they choose how much is computed and how fast, not what.
     Settings that came later are left out at their usual value, so that older runs keep their hash: the merge of views,
     canvas, decoder, geometry, channels, bins, range, task and embed, what steers the decay of a schedule, and the
-    settings of losses other than those of classes.
+    settings of losses other than those of classes. Weights to start from are known by their hash, not by their place.
     """
     data = config.model_dump(mode="json", exclude={"folds", "workers"})
     net, optim = data["net"], data["optim"]
+    net["pretrained"] = config.net.pretrained.decides().model_dump(mode="json")
     later: list[tuple[dict, str, object]]
     later = [(data, "merge", "mean"), (net, "canvas", None), (net, "decoder", "pillow"), (net, "geometry", None),
              (net, "channels", 3), (net, "bins", None), (data, "range", None), (data, "task", "classify"),
