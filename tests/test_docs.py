@@ -26,7 +26,8 @@ PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 NEEDED = "needed"
 SETTINGS = {"Boxes": "settings/outputs.py", "RunConfig": "settings/run.py", "NetConfig": "settings/network.py",
             "ProjectConfig": "settings/project.py",
-            "RecipeConfig": "settings/recipe.py",
+            "RecipeConfig": "settings/recipe.py", "LossConfig": "settings/training/loss.py",
+            "OptimConfig": "settings/training/optim.py",
             "EnsembleSpec": "settings/ensemble.py", "StageSpec": "settings/stages.py",
             "FilesSpec": "settings/file_members.py", "NamedOutputs": "settings/outputs.py"}
 # What is one of several kinds, and the section that has them.

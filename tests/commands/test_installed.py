@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from shapes import make_shape
 from small_house import PROJECT, House
 
 from foldpack.commands.recipe import FOLDPACK
@@ -54,3 +56,26 @@ def test_the_installed_tool_packs_the_same_script(installed: Path, house: House,
     assert packed.read_bytes() == house.build.keyless.read_bytes()
     done = run(installed, tmp_path, "verify", packed)
     assert (done.returncode, done.stdout) == (0, "identical\n"), done.stderr
+
+
+def test_a_project_is_made_and_looked_at_with_the_installed_tool(installed: Path, tmp_path: Path) -> None:
+    make_shape("class_folders", tmp_path / "data", train=24, test=12)
+    done = run(installed, tmp_path, "init", "plants", "--data", "data", "--yes", "--slug", "plants-2026")
+    assert done.returncode == 0, done.stderr
+    done = run(installed, tmp_path / "plants", "look", "--no-duplicates")
+    assert done.returncode == 0 and "Black-grass (8)" in done.stdout, done.stderr
+    assert (tmp_path / "plants/look.html").read_text(encoding="utf-8").count("<figure>") == 20
+
+
+@pytest.mark.slow
+def test_the_installed_tool_walks_from_a_download_to_a_rehearsed_kernel(installed: Path, tmp_path: Path) -> None:
+    perfect = make_shape("class_folders", tmp_path / "data")
+    assert run(installed, tmp_path, "init", "plants", "--data", "data", "--yes").returncode == 0
+    done = run(installed, tmp_path, "recipe", "plants", "--quick", "--keyring", "ring")
+    assert done.returncode == 0, done.stderr
+    submission = Path(done.stdout.splitlines()[-1].removeprefix("submission "))
+    found = pd.read_csv(submission, dtype=str)
+    assert found["file"].tolist() == perfect["file"].tolist()
+    assert (found["species"] == perfect["species"]).mean() > 0.6
+    done = run(installed, tmp_path / "plants", "check-submission", submission)
+    assert (done.returncode, done.stdout.splitlines()[-1][:4]) == (0, "ok: "), done.stdout

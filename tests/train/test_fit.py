@@ -9,8 +9,10 @@ import pytest
 import torch
 from view_arrays import predict_logits, views_array
 
+from foldpack.data.geometry import CanvasKind
 from foldpack.metrics.registry import get_metric
 from foldpack.models.checkpoint import CheckpointInfo, GoldenLogits, restore_net
+from foldpack.predict.pixel_source import HeldPixels
 from foldpack.settings.run import AugmentConfig, ConfigError, RunConfig, parse_config
 from foldpack.train.augment import Augmentation
 from foldpack.train.dataset import AugmentedRows, TrainingSet
@@ -31,7 +33,7 @@ def toy_set(task: str = "multiclass", count: int = 36) -> TrainingSet:
     one_hot = np.eye(3, dtype=bool)
     targets = classes if task == "multiclass" else one_hot[classes] | one_hot[(classes + 1) % 3]
     fold = (np.arange(count) // 3) % 3
-    return TrainingSet([str(k) for k in range(count)], pixels, targets, fold, CLASSES, task)
+    return TrainingSet([str(k) for k in range(count)], HeldPixels(CanvasKind(16), pixels), targets, fold, CLASSES, task)
 
 
 def toy_config(**changes: object) -> RunConfig:
@@ -56,7 +58,7 @@ def test_it_learns_and_its_weights_give_its_predictions() -> None:
     info = CheckpointInfo(run="toy", fold=1, epoch=0, score=0.0, n_classes=3, net=config.net, config_sha256="",
                           folds_sha256="", seconds_per_image=0.0)
     net = restore_net(result.weights, info, "toy")
-    again = predict_logits(net, config.net, data.pixels[data.fold == 1], config.views, torch.device("cpu"), 5)
+    again = predict_logits(net, config.net, data.pixels.canvases[data.fold == 1], config.views, torch.device("cpu"), 5)
     assert np.abs(again - views_array(result.views)).max() <= 1e-5
 
 
@@ -68,7 +70,7 @@ def test_mixed_precision_trains_but_predicts_as_the_kernel_does(ema: float) -> N
     info = CheckpointInfo(run="toy", fold=0, epoch=0, score=0.0, n_classes=3, net=config.net, config_sha256="",
                           folds_sha256="", seconds_per_image=0.0)
     net = restore_net(result.weights, info, "toy")
-    again = predict_logits(net, config.net, data.pixels[data.fold == 0], ["identity"], torch.device("cpu"), 64)
+    again = predict_logits(net, config.net, data.pixels.canvases[data.fold == 0], ["identity"], torch.device("cpu"), 64)
     assert np.abs(again - views_array(result.views)).max() <= 1e-5
 
 
@@ -178,8 +180,11 @@ def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
     assert rates[-1] < 5e-4 and rates.index(max(rates)) == pytest.approx(2 * training.updates_per_epoch, abs=1)
 
 
-def test_multilabel_learns_with_mixing() -> None:
-    config = toy_config(loss={"name": "bce"}, metric="f2", augment={"hflip": 0.0, "mixup": 0.1, "cutmix": 0.1})
+@pytest.mark.parametrize("loss", [
+    {"name": "bce"}, {"name": "focal"}, {"name": "forgiving"}, {"name": "asymmetric"}, {"name": "soft_f"},
+    {"name": "sum", "parts": {"bce": 1.0, "focal": 0.3}}, {"name": "sum", "parts": {"bce": 1.0, "soft_f": 0.3}}])
+def test_multilabel_learns_with_mixing(loss: dict) -> None:
+    config = toy_config(loss=loss, metric="f2", augment={"hflip": 0.0, "mixup": 0.1, "cutmix": 0.1})
     assert fit_fold(config, toy_set("multilabel"), 2, quiet).score > 0.8
 
 
@@ -211,7 +216,7 @@ def test_scores_of_probabilities_and_their_order() -> None:
 def test_a_training_set_knows_its_prior() -> None:
     assert toy_set().prior() == [0.333333] * 3
     assert toy_set("multilabel").prior() == [0.666667] * 3
-    assert toy_set().target_rows()[:2].tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert [toy_set().target_row(row).tolist() for row in (0, 1)] == [[1, 0, 0], [0, 1, 0]]
 
 
 def test_rows_come_augmented_with_their_own_target() -> None:
@@ -219,7 +224,7 @@ def test_rows_come_augmented_with_their_own_target() -> None:
     rows = AugmentedRows(data, np.array([5, 7]), Augmentation(AugmentConfig(hflip=1.0)), 0)
     image, target = rows[3, 1]
     assert len(rows) == 2 and target.tolist() == [0, 1, 0]
-    assert (image.numpy() == data.pixels[7][:, ::-1]).all()
+    assert (image.numpy() == data.pixels.row(7)[:, ::-1]).all()
 
 
 STRONG = {"hflip": 0.5, "vflip": 0.5, "affine": 1.0, "colour": 1.0, "grey": 0.1}
@@ -228,7 +233,8 @@ STRONG = {"hflip": 0.5, "vflip": 0.5, "affine": 1.0, "colour": 1.0, "grey": 0.1}
 def copies_of_one(count: int) -> TrainingSet:
     """The same picture so many times, and as often again in fold 1."""
     data = toy_set(count=2 * count)
-    return replace(data, pixels=np.repeat(data.pixels[:1], 2 * count, axis=0), fold=np.repeat([0, 1], count))
+    pixels = HeldPixels(data.pixels.kind, np.repeat(data.pixels.take(0, 1), 2 * count, axis=0))
+    return replace(data, pixels=pixels, fold=np.repeat([0, 1], count))
 
 
 def pictures_of(config: RunConfig, epochs: int) -> list[list[bytes]]:

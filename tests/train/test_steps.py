@@ -7,9 +7,10 @@ import pytest
 import torch
 from timm.loss import AsymmetricLossMultiLabel
 
-from foldpack.settings.run import AugmentConfig, ConfigError, LossConfig
+from foldpack.settings.run import AugmentConfig, ConfigError
+from foldpack.settings.training.loss import LossConfig
 from foldpack.train.augment import Augmentation, BatchMixer
-from foldpack.train.losses import build_loss
+from foldpack.train.losses.registry import build_loss
 
 LOGITS = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]])
 TARGETS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])

@@ -12,6 +12,7 @@ from small_house import tiny_config, write_small_folds
 from view_arrays import oof_array, predict_logits, views_array
 
 from foldpack.competitions.digits_source import write_digits
+from foldpack.data.geometry import CanvasKind
 from foldpack.data.runs import checkpoint_path, gallery_path, read_run
 from foldpack.ensemble.neighbours import identity_scores
 from foldpack.files import sha256_file
@@ -20,7 +21,9 @@ from foldpack.models.checkpoint import CheckpointInfo, ModelError, read_checkpoi
 from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import read_gallery
 from foldpack.models.regressor import build_regressor
+from foldpack.predict.pixel_source import HeldPixels
 from foldpack.settings.run import ConfigError, RunConfig, parse_config
+from foldpack.settings.training.loss import LOSSES_OF_TASK
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.fit import FoldTraining, fit_fold
 from foldpack.train.halve import halve_run
@@ -38,7 +41,8 @@ def bright_set(task: str, none: bool = False, count: int = 48) -> TrainingSet:
     values = np.stack([1000 + 5.0 * level, -level / 100], axis=1)
     targets = values if task == "regress" else (level // 40).astype(np.int64)
     names = ["thousands", "hundredths"] if task == "regress" else ["dark", "grey", "bright"]
-    return TrainingSet([str(k) for k in range(count)], pixels, targets, np.arange(count) % 3, names, task, none)
+    return TrainingSet([str(k) for k in range(count)], HeldPixels(CanvasKind(16), pixels), targets,
+                       np.arange(count) % 3, names, task, none)
 
 
 def toy_config(task: str, **changes: object) -> RunConfig:
@@ -60,7 +64,7 @@ def info_of(config: RunConfig, width: int) -> CheckpointInfo:
                           folds_sha256="", seconds_per_image=0.0)
 
 
-@pytest.mark.parametrize("loss", ["mse", "l1", "smooth_l1", "huber"])
+@pytest.mark.parametrize("loss", ["mse", "l1", "smooth_l1", "huber", "pinball"])
 def test_values_are_learned_in_their_own_units(loss: str) -> None:
     """Two targets of very different size: the loss sees both alike, and the answers are in the units of each."""
     config, data = toy_config("regress", loss={"name": loss}, epochs=14), bright_set("regress")
@@ -70,7 +74,7 @@ def test_values_are_learned_in_their_own_units(loss: str) -> None:
     errors = np.sqrt(((views_array(result.views)[0] - inside) ** 2).mean(axis=0))
     assert (errors < 0.7 * inside.std(axis=0)).all()
     net = restore_net(result.weights, info_of(config, 2), "toy", build_regressor)
-    again = predict_logits(net, config.net, data.pixels[data.fold == 1], ["identity"], CPU, 5)
+    again = predict_logits(net, config.net, data.pixels.canvases[data.fold == 1], ["identity"], CPU, 5)
     np.testing.assert_allclose(again, views_array(result.views), rtol=1e-5)
 
 
@@ -96,10 +100,11 @@ def test_grades_are_scored_at_their_best_cuts() -> None:
     assert 0.7 < result.score <= 1
 
 
-def test_values_are_learned_as_bins_too() -> None:
+@pytest.mark.parametrize("loss", ["cross_entropy", "ordinal"])
+def test_values_are_learned_as_bins_too(loss: str) -> None:
     """The network gives logits of bins in training and values ever after, also from its checkpoint alone."""
     net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}, "bins": 6}
-    config, data = toy_config("regress", loss={"name": "cross_entropy"}, net=net, epochs=14), bright_set("regress")
+    config, data = toy_config("regress", loss={"name": loss}, net=net, epochs=14), bright_set("regress")
     result = fit_fold(config, data, 1, quiet)
     inside, outside = data.targets[data.fold == 1], data.targets[data.fold != 1]
     assert views_array(result.views).shape == (1, 16, 2)
@@ -108,8 +113,24 @@ def test_values_are_learned_as_bins_too() -> None:
     ends = result.weights["1.centres"][:, [0, -1]].numpy()
     np.testing.assert_allclose(ends, np.stack([outside.min(axis=0), outside.max(axis=0)], axis=1), rtol=1e-6)
     again = restore_net(result.weights, info_of(config, 2), "toy", build_regressor)
+    values = predict_logits(again, config.net, data.pixels.canvases[data.fold == 1], ["identity"], CPU, 5)
+    np.testing.assert_allclose(values, views_array(result.views), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["ordinal", "qwk"])
+def test_grades_are_learned_in_their_order(loss: str) -> None:
+    """What is predicted is the mean of the bins, whatever the loss, and has learned to agree with the grades."""
+    data = bright_set("regress")
+    grades = (data.targets[:, :1] - 1000) // 200
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}, "bins": 3}
+    config = toy_config("regress", metric="qwk", loss={"name": loss}, net=net, epochs=14)
+    result = fit_fold(config, replace(data, targets=grades, classes=["grade"]), 1, quiet)
+    assert 0.7 < result.score <= 1
+    again = restore_net(result.weights, info_of(config, 1), "toy", build_regressor)
     values = predict_logits(again, config.net, data.pixels[data.fold == 1], ["identity"], CPU, 5)
     np.testing.assert_allclose(values, views_array(result.views), rtol=1e-5)
+    with pytest.raises(ConfigError, match="run 'toy': loss 'qwk' is of one target, and there are 2: thousands"):
+        ValueStep(toy_config("regress", loss={"name": "qwk"}, net=net), data)
 
 
 def test_values_are_scored_within_their_range() -> None:
@@ -120,7 +141,7 @@ def test_values_are_scored_within_their_range() -> None:
     assert ValueStep(toy_config("regress"), data).score_answers(get_metric("mae"), said, said + 1) == 1.0
 
 
-@pytest.mark.parametrize("loss", ["arcface", "proxy_anchor"])
+@pytest.mark.parametrize("loss", LOSSES_OF_TASK["embed"])
 def test_identities_are_learned(loss: str) -> None:
     config, data = toy_config("embed", loss={"name": loss}, embed={"dim": 8}, ema=0.5), bright_set("embed")
     result = fit_fold(config, data, 1, quiet)
@@ -129,7 +150,7 @@ def test_identities_are_learned(loss: str) -> None:
     assert result.gallery is not None and len(result.gallery.vectors) == 32
     assert result.gallery.identities.tolist() == data.targets[data.fold != 1].tolist()
     net = restore_net(result.weights, info_of(config, 8), "toy", build_embedder)
-    again = predict_logits(net, config.net, data.pixels[data.fold != 1], ["identity"], CPU, 5)[0]
+    again = predict_logits(net, config.net, data.pixels.canvases[data.fold != 1], ["identity"], CPU, 5)[0]
     np.testing.assert_allclose(again, result.gallery.vectors, atol=1e-5)  # the gallery is of the very weights
 
 
@@ -158,7 +179,7 @@ def test_items_of_no_identity_are_queries_only() -> None:
     ({"task": "regress", "loss": {"name": "cross_entropy"}, "metric": "rmse"}, "loss 'cross_entropy' does not fit a"),
     ({"task": "regress", "loss": {"name": "mse"}}, "metric 'accuracy' of probs does not fit"),
     ({"task": "regress", "loss": {"name": "mse"}, "net": {"arch": "test_vit", "size": 16, "bins": 5}, "metric": "rmse"},
-     "loss 'mse' does not fit a run of values with net.bins; cross_entropy goes with bins, and mse, l1, smooth_l1 and"),
+     "loss 'mse' does not fit a run of values with net.bins; cross_entropy, ordinal, qwk go with bins, and all others"),
     ({"net": {"arch": "test_vit", "size": 16, "bins": 5}}, "task 'classify' does not read net.bins; it is read by reg"),
     ({"range": [0, 1]}, "task 'classify' does not read range; it is read by regress"),
     ({"task": "regress", "loss": {"name": "mse"}, "range": [3, 3]}, "range [3.0, 3.0] does not ascend; write [lowest"),

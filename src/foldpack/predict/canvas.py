@@ -57,6 +57,11 @@ class CanvasSet:
         self._stop = False
         self._changed = threading.Condition()
 
+    def leave_out(self, rows: np.ndarray) -> None:
+        """Before `start`: these rows were decoded before, in another process."""
+        self._done[rows] = True
+        self._ready = int(np.argmin(np.append(self._done, False)))
+
     def start(self, threads: int) -> None:
         """Begin to decode with this many threads (the decoder releases the interpreter lock).
 
@@ -74,9 +79,11 @@ class CanvasSet:
         while True:
             with self._changed:
                 row = self._next
+                while row < len(self.items) and self._done[row]:
+                    row += 1
                 if self._stop or self._failure is not None or row >= len(self.items):
                     return
-                self._next += 1
+                self._next = row + 1
                 self._since[row] = self._clock()
             try:
                 repaired, fallback = self._decode(row)
@@ -96,18 +103,19 @@ class CanvasSet:
         if decoded.largest >= 0:
             self.report.largest[row] = decoded.largest
         for kind in kept:
-            self._keep(kind, row, decoded.pixels[kind], decoded.size)
+            self._keep(kind, row, decoded.pixels[kind], decoded.size, (decoded.largest, decoded.state == "repaired"))
         return ("", decoded.reason) if decoded.state == "fallback" else (decoded.reason, "")
 
     def _keeps(self, kind: CanvasKind) -> bool:
         return isinstance(self.pixels[kind], (HeldPixels, CanvasFile)) and kind not in self._full
 
-    def _keep(self, kind: CanvasKind, row: int, canvas: np.ndarray, size: tuple[int, int] = (0, 0)) -> None:
+    def _keep(self, kind: CanvasKind, row: int, canvas: np.ndarray, size: tuple[int, int] = (0, 0),
+              note: tuple[int, bool] = (-1, False)) -> None:
         """Put a row in its place. A full disk ends the keeping of this kind: readers decode its other rows again."""
         pixels = self.pixels[kind]
         assert isinstance(pixels, (HeldPixels, CanvasFile))
         try:
-            if not pixels.put(row, canvas, size):
+            if not pixels.put(row, canvas, size, note):
                 self._full.add(kind)
         except OSError as failure:
             if kind not in self._full and not self._stop:  # after the end the files are gone

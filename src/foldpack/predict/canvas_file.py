@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ class CanvasError(FoldpackError):
     """Decoded images cannot be read back, or were not decoded in time."""
 
 
-PLACE = np.dtype([("at", np.int64), ("size", np.int32, 2)])  # of a row: where its canvas begins, the file's size
+# Of a row: where its canvas begins, the height and width of its own file (0: it has no pixels), its largest value as
+# `Decoded` has it, and whether it was repaired.
+PLACE = np.dtype([("at", np.int64), ("size", np.int32, 2), ("largest", np.int32), ("repaired", np.int32)])
 
 
 class CanvasFile:
@@ -70,10 +73,11 @@ class CanvasFile:
     def __len__(self) -> int:
         return len(self.pages)
 
-    def put(self, row: int, canvas: np.ndarray, size: tuple[int, int]) -> bool:
+    def put(self, row: int, canvas: np.ndarray, size: tuple[int, int], note: tuple[int, bool] = (-1, False)) -> bool:
         """Keep a row; False where there is no room for it. Raises OSError where the disk is full before it should be.
 
-        size: height and width of the image's file, 0 for a black canvas. A row is kept once.
+        size: height and width of the image's file, 0 for a black canvas. note: its largest value, as `Decoded` has it,
+        and whether it was repaired. A row is kept once, and its place is written when its pixels are.
         """
         assert self._lock is not None, "only the process that made the file puts rows in"
         data = np.ascontiguousarray(canvas, dtype=np.uint8)
@@ -84,7 +88,7 @@ class CanvasFile:
             self._put.add(row)
         if os.pwrite(self.handle(), data.data, at) != data.nbytes:
             raise OSError(28, "no space left for decoded images", str(self.path))
-        place = np.array([(at, size)], dtype=PLACE)
+        place = np.array([(at, size, *note)], dtype=PLACE)
         os.pwrite(self.handle(), place.tobytes(), row * PLACE.itemsize)
         return True
 
@@ -93,6 +97,11 @@ class CanvasFile:
         places = self._places(start, stop)
         return gather_canvases(self.kind, len(places), (self._read(place) if place["at"] else self.pages.row(row)
                                                         for row, place in enumerate(places, start)))
+
+    def row(self, row: int) -> np.ndarray:
+        """(H, W, C) of one row."""
+        [place] = self._places(row, row + 1)
+        return self._read(place) if place["at"] else self.pages.row(row)
 
     def frames(self, start: int, stop: int) -> np.ndarray:
         """`PixelSource.frames`."""
@@ -104,6 +113,11 @@ class CanvasFile:
         """These rows will be asked for next, in order: those that are not in the file are decoded ahead."""
         stop = min(stop, len(self))
         self.pages.expect_rows([start + int(row) for row in np.flatnonzero(self._places(start, stop)["at"] == 0)])
+
+    def expect_rows(self, rows: Sequence[int]) -> None:
+        """The same for rows that do not follow each other. rows: ascending."""
+        there = self._places(0, len(self))["at"]
+        self.pages.expect_rows([row for row in rows if not there[row]])
 
     def lost_rows(self, start: int, stop: int) -> list[int]:
         """Rows that came from the stream and have no pixels."""

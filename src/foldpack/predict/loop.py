@@ -160,9 +160,15 @@ def predict_views(
     """
     if not len(pixels):
         raise ValueError("predict_views needs at least one item; the caller answers an empty test set itself")
-    chosen: Precision = precision or ("fp16" if device.type == "cuda" else "fp32")
-    forward = Forward(net, config, parse_views(views, config), device, batch_size, chosen, step)
+    forward = usual_forward(net, config, views, device, batch_size, step, precision)
     return finite_rows(forward, HeldPixels(canvas_kind(config), pixels), 0, len(pixels), on_batch)
+
+
+def usual_forward(net: nn.Module, config: NetConfig, views: list[str], device: torch.device, batch_size: int,
+                  step: Step = logit_rows, precision: Precision | None = None) -> Forward:
+    """What predicts as the kernel does. precision: by default fp16 on a GPU and fp32 on the CPU."""
+    chosen: Precision = precision or ("fp16" if device.type == "cuda" else "fp32")
+    return Forward(net, config, parse_views(views, config), device, batch_size, chosen, step)
 
 
 def finite_rows(forward: Forward, pixels: PixelSource, start: int, stop: int,

@@ -6,6 +6,7 @@ that reads decoded images from memory or disk. It only costs a decode for each i
 
 from __future__ import annotations
 
+import os
 import threading
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ class PageStream:
         self._forget()
 
     def _forget(self) -> None:
+        self._process = os.getpid()
         self._expected: Sequence[int] = ()
         self._ahead: dict[int, Future[Decoded]] = {}
         self._jobs: SimpleQueue[tuple[int, Future[Decoded]] | None] = SimpleQueue()
@@ -66,6 +68,7 @@ class PageStream:
 
     def expect_rows(self, rows: Sequence[int]) -> None:
         """The same for rows that do not follow each other. rows: ascending."""
+        self._mind_fork()
         self._expected = rows
         wanted = set(rows)
         for row in [row for row in self._ahead if row not in wanted]:
@@ -78,6 +81,7 @@ class PageStream:
 
     def row(self, row: int) -> np.ndarray:
         """(H, W, C) of one row; black where there are no pixels."""
+        self._mind_fork()
         if row not in self._lost:
             if not self._prepared:  # outside of the time that an image may take
                 self.reader.prepare(self.paths)
@@ -101,6 +105,11 @@ class PageStream:
     def lost_rows(self, start: int, stop: int) -> list[int]:
         """Rows from `start` on that were asked for and have no pixels. They are not tried again."""
         return sorted(row for row in self._lost if start <= row < stop)
+
+    def _mind_fork(self) -> None:
+        """Threads do not live on in a forked process."""
+        if self._process != os.getpid():
+            self._forget()
 
     def _look_ahead(self, row: int) -> None:
         """Give this row and those behind it to the threads, as far as they are expected and there is room."""

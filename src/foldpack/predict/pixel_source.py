@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -49,8 +49,8 @@ class HeldPixels:
     def __len__(self) -> int:
         return len(self.canvases)
 
-    def put(self, row: int, canvas: np.ndarray, size: tuple[int, int]) -> bool:
-        """Keep a row; whether it was kept."""
+    def put(self, row: int, canvas: np.ndarray, size: tuple[int, int], note: tuple[int, bool] = (-1, False)) -> bool:
+        """Keep a row; whether it was kept. note: as `CanvasFile.put` keeps it."""
         self.canvases[row] = canvas
         self.sizes[row] = size
         return True
@@ -58,9 +58,16 @@ class HeldPixels:
     def expect(self, start: int, stop: int) -> None:
         """`PixelSource.expect`: they are here."""
 
+    def expect_rows(self, rows: Sequence[int]) -> None:
+        """The same for rows that do not follow each other."""
+
     def take(self, start: int, stop: int) -> np.ndarray | list[np.ndarray]:
         """`PixelSource.take`."""
         return self.canvases[start:stop]
+
+    def row(self, row: int) -> np.ndarray:
+        """(H, W, C) of one row."""
+        return self.canvases[row]
 
     def frames(self, start: int, stop: int) -> np.ndarray:
         """`PixelSource.frames`."""

@@ -31,14 +31,14 @@ class Kept:
         """That are taken of the place, at most."""
         return self.rows * self.kind.most_bytes + (self.count * PLACE.itemsize if self.rows else 0)
 
-    def text(self) -> str:
-        """For people: what is kept where, and what is decoded again."""
+    def text(self, again: str = "for each unit") -> str:
+        """For people: what is kept where, and what is decoded again, and when."""
         where = "memory" if self.place is None or self.place.folder is None else str(self.place.folder)
         size = f"{self.bytes / 1e9:.1f} GB in {where}"
         if self.rows == self.count:
             return f"{self.kind}: {size}"
-        again = f"{self.count - self.rows:,} of {self.count:,} images are decoded again for each unit"
-        return f"{self.kind}: {size}, {again}" if self.rows else f"{self.kind}: {again}"
+        rest = f"{self.count - self.rows:,} of {self.count:,} images are decoded again {again}"
+        return f"{self.kind}: {size}, {rest}" if self.rows else f"{self.kind}: {rest}"
 
 
 class Rooms:

@@ -7,7 +7,9 @@ from foldpack.metrics.of_competition import metric_name
 from foldpack.settings.competition import CompetitionConfig
 from foldpack.settings.label_kinds import LabelsConfig, OneHotLabels
 from foldpack.settings.network import NetConfig, StartFrom
-from foldpack.settings.run import AugmentConfig, LossConfig, OptimConfig, RunConfig
+from foldpack.settings.run import AugmentConfig, RunConfig
+from foldpack.settings.training.loss import LossConfig
+from foldpack.settings.training.optim import OptimConfig
 
 RUN = "baseline"
 LARGEST = 224  # pixels: more costs hours without a GPU

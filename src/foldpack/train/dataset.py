@@ -1,17 +1,19 @@
-"""Decoded training images in memory, augmented on the way out."""
+"""The items of a competition as training reads them: an image and its target, augmented on the way out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from foldpack.data.answer_groups import AnswerGroups, answer_groups
+from foldpack.errors import FoldpackError
 from foldpack.settings.run import RunConfig
 from foldpack.train.augment import Augmentation
+from foldpack.train.images.picked import PickedPixels, TrainingPixels, require_pixels
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class TrainingSet:
     """All labelled items of a competition, as canvases of one kind."""
 
     ids: list[str]
-    pixels: np.ndarray | list[np.ndarray]  # (n, H, W, C) uint8, or n of (H, W, C) where a kind's canvases vary
+    pixels: TrainingPixels  # n canvases
     targets: np.ndarray  # (n,) int64 classes or identities, (n, C) bool labels, or (n, T) float64 values
     fold: np.ndarray  # (n,) int64
     classes: list[str]  # of classes, identities, or columns of values
@@ -32,22 +34,28 @@ class TrainingSet:
         """Which of some rows are answered together; None where each is answered alone."""
         return None if self.answer is None else answer_groups([self.answer[row] for row in rows])
 
-    def canvases(self, rows: np.ndarray) -> np.ndarray | list[np.ndarray]:
-        """Those of some rows."""
-        return self.pixels[rows] if isinstance(self.pixels, np.ndarray) else [self.pixels[row] for row in rows]
+    def without(self, lost: Collection[int]) -> TrainingSet:
+        """The same without some rows."""
+        rows = np.setdiff1d(np.arange(len(self.ids)), list(lost))
+        return replace(self, ids=[self.ids[row] for row in rows], pixels=PickedPixels(self.pixels, rows),
+                       targets=self.targets[rows], fold=self.fold[rows],
+                       answer=None if self.answer is None else [self.answer[row] for row in rows])
 
     @property
     def identities(self) -> int:
         """How many classes an item can be recognised as."""
         return len(self.classes) - self.none
 
-    def target_rows(self) -> np.ndarray:
-        """What the loss gets: (n, C) float32, one-hot for multiclass; for embed (n,) int64."""
+    def target_row(self, row: int) -> np.ndarray:
+        """What the loss gets of an item: (C,) float32, one-hot for multiclass; for embed () int64."""
+        target = self.targets[row]
         if self.task == "embed":
-            return self.targets
+            return target
         if self.targets.ndim == 2:
-            return self.targets.astype(np.float32)
-        return np.eye(len(self.classes), dtype=np.float32)[self.targets]
+            return target.astype(np.float32)
+        one_hot = np.zeros(len(self.classes), dtype=np.float32)
+        one_hot[target] = 1
+        return one_hot
 
     def prior(self) -> list[float]:
         """Share of the items that carry each class, rounded to 6 digits; of values their mean, to 6 places."""
@@ -61,14 +69,13 @@ class TrainingSet:
 
 
 class AugmentedRows(Dataset):
-    """Some rows of a training set: (epoch, position) -> ((H, W, C) uint8 tensor, a row of `target_rows`).
+    """Some rows of a training set: (epoch, position) -> ((H, W, C) uint8 tensor, its `target_row`).
 
     The epoch comes with every item, since worker processes that live on would never hear of a new one.
     """
 
     def __init__(self, data: TrainingSet, rows: np.ndarray, augmentation: Augmentation, seed: int) -> None:
-        self.pixels = data.pixels
-        self.targets = data.target_rows()
+        self.data = data
         self.rows = rows
         self.augmentation = augmentation
         self.seed = seed
@@ -79,8 +86,10 @@ class AugmentedRows(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         epoch, position = key
         row = int(self.rows[position])
-        image = self.augmentation(self.pixels[row], (self.seed, epoch, row))
-        return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.as_tensor(self.targets[row])
+        pixels = self.data.pixels.row(row)
+        require_pixels(self.data.pixels, self.data.ids, row, row + 1)
+        image = self.augmentation(pixels, (self.seed, epoch, row))
+        return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.as_tensor(self.data.target_row(row))
 
 
 class ShuffledEpochs(Sampler[tuple[int, int]]):
@@ -96,10 +105,10 @@ class ShuffledEpochs(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return iter([(self.epoch, int(position)) for position in order])
+        return ((self.epoch, int(position)) for position in order)
 
 
-Group = tuple[torch.Tensor, torch.Tensor]  # (b, H, W, C) uint8 and b of `target_rows`
+Group = tuple[torch.Tensor, torch.Tensor]  # (b, H, W, C) uint8 and b of `target_row`
 
 
 def group_shapes(items: list[Group]) -> list[Group]:
@@ -121,3 +130,12 @@ def training_batches(data: TrainingSet, rows: np.ndarray, config: RunConfig, see
     return DataLoader(items, config.batch_size, sampler=ShuffledEpochs(len(rows), seed),
                       drop_last=len(rows) > config.batch_size, num_workers=config.workers, collate_fn=group_shapes,
                       persistent_workers=config.workers > 0, generator=torch.Generator().manual_seed(seed))
+
+
+def told_plainly(batches: Iterable[list[Group]]) -> Iterator[list[Group]]:
+    """The same batches; an error of ours that a worker process met is told as it would be in this one."""
+    try:
+        yield from batches
+    except FoldpackError as failure:
+        kind = type(failure)
+        raise kind(str(failure).splitlines()[-1].removeprefix(f"{kind.__module__}.{kind.__qualname__}: ")) from None

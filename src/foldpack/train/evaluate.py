@@ -1,11 +1,31 @@
-"""Score out-of-fold probabilities with a run's metric; multi-label metrics get their best threshold."""
+"""Predict the items of a fold, and score that with a run's metric; multi-label ones get their best threshold."""
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
+from foldpack.data.rows import Rows
 from foldpack.metrics.registry import Metric
+from foldpack.predict.loop import Forward, finite_rows
 from foldpack.search.decide.best_threshold import best_threshold
+from foldpack.train.dataset import TrainingSet
+from foldpack.train.images.picked import PickedPixels, require_pixels
+
+
+def predict_rows(forward: Forward, data: TrainingSet, rows: np.ndarray) -> tuple[list[Rows], float]:
+    """What a network says to some items, by view, as the kernel predicts them, and the seconds that it took without the
+    wait for pixels. They are read by the batch. Raises DataError for an item whose file is gone.
+    """
+    picked = PickedPixels(data.pixels, rows)
+    started = time.monotonic()
+    try:
+        views = finite_rows(forward, picked, 0, len(rows))
+    finally:
+        picked.close()
+    require_pixels(picked, [data.ids[row] for row in rows], 0, len(rows))
+    return views, time.monotonic() - started - picked.waited
 
 
 def score_probs(metric: Metric, targets: np.ndarray, probs: np.ndarray, min_labels: int = 1) -> float:

@@ -26,14 +26,14 @@ from foldpack.models.checkpoint import GoldenLogits
 from foldpack.models.classifier import normalise
 from foldpack.models.gallery import Gallery
 from foldpack.predict.golden import remember_golden
-from foldpack.predict.loop import predict_views
+from foldpack.predict.loop import usual_forward
 from foldpack.predict.view import View
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import cost_of_views
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.augment import BatchMixer
-from foldpack.train.dataset import ShuffledEpochs, TrainingSet, training_batches
-from foldpack.train.evaluate import is_better
+from foldpack.train.dataset import ShuffledEpochs, TrainingSet, told_plainly, training_batches
+from foldpack.train.evaluate import is_better, predict_rows
 from foldpack.train.rates import build_scheduler
 from foldpack.train.steps import STEPS
 
@@ -130,7 +130,7 @@ class FoldTraining:
         self.net.train()
         self.order.epoch = epoch
         total, count = 0.0, 0
-        for groups in self.loader:
+        for groups in told_plainly(self.loader):
             rows = sum(len(pixels) for pixels, _ in groups)
             with self.accelerator.accumulate(self.net):
                 for pixels, targets in groups:
@@ -192,15 +192,11 @@ class FoldTraining:
         net: nn.Module = self.ema.module if self.ema is not None else self.plain
         net.eval()
 
-        def predict(rows: np.ndarray) -> list[Rows]:
-            return predict_views(net, self.config.net, self.data.canvases(rows), self.config.views,
-                                 self.accelerator.device, PREDICT_BATCH, self.task.task.predict)
-
-        started = time.monotonic()
-        views = predict(self.inside)
-        views_done = len(self.inside) * cost_of_views(self.config.views, self.config.net)
-        seconds = (time.monotonic() - started) / views_done
-        gallery = self.task.gallery(self.rows, predict)
+        forward = usual_forward(net, self.config.net, self.config.views, self.accelerator.device, PREDICT_BATCH,
+                                self.task.task.predict)
+        views, seconds = predict_rows(forward, self.data, self.inside)
+        seconds /= len(self.inside) * cost_of_views(self.config.views, self.config.net)
+        gallery = self.task.gallery(self.rows, lambda rows: predict_rows(forward, self.data, rows)[0])
         score = self.task.score(self.metric, self.inside, self.task.answers(views, gallery))
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
         golden = remember_golden(net, self.config.net, self.accelerator.device)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.competitions.adapters import find_adapter
-from foldpack.data.rows import Rows
 from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_oof
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
@@ -22,9 +21,10 @@ from foldpack.models.own_network import own_network
 from foldpack.models.weight_files import RoundingReport, round_to_half
 from foldpack.predict.device import pick_device
 from foldpack.predict.golden import remember_golden
-from foldpack.predict.loop import predict_views
+from foldpack.predict.loop import usual_forward
 from foldpack.settings.run import config_hash, config_text, read_config
-from foldpack.train.run import RunTrainer, Say, load_training_set
+from foldpack.train.evaluate import predict_rows
+from foldpack.train.run import CACHE, RunTrainer, Say, load_training_set
 
 
 def halve_run(source: Path, target: Path, data_root: Path, folds_csv: Path, say: Say = print) -> tuple[float, float]:
@@ -40,7 +40,8 @@ def halve_run(source: Path, target: Path, data_root: Path, folds_csv: Path, say:
     if target.exists():
         raise DataError(f"{target}: exists already; choose another name, or remove it")
     config = read_config(source / "config.yml").model_copy(update={"run": target.name})
-    data = load_training_set(config, find_adapter(config.competition), data_root, folds_csv, say)
+    data = load_training_set(config, find_adapter(config.competition), data_root, folds_csv, say,
+                             target.parent / CACHE)
     target.mkdir(parents=True)
     write_atomic(target / "config.yml", config_text(config))
     trainer = RunTrainer(config, data, target, folds_sha256, say)
@@ -58,13 +59,10 @@ def halve_fold(source: Path, trainer: RunTrainer, fold: int) -> RoundingReport:
     device = pick_device()
     net = restore_net(rounded, info, str(path), trainer.task.builder, own_network(info.net)).to(device)
 
-    def predict(rows: np.ndarray) -> list[Rows]:
-        return predict_views(net, info.net, data.canvases(rows), config.views, device, config.batch_size,
-                             trainer.task.task.predict)
-
+    forward = usual_forward(net, info.net, config.views, device, config.batch_size, trainer.task.task.predict)
     rows, others = np.flatnonzero(data.fold == fold), np.flatnonzero(data.fold != fold)
-    views = predict(rows)
-    gallery = trainer.task.gallery(trainer.task.learnable(others), predict)
+    views = predict_rows(forward, data, rows)[0]
+    gallery = trainer.task.gallery(trainer.task.learnable(others), lambda rows: predict_rows(forward, data, rows)[0])
     score = trainer.task.score(find_metric(config.metric), rows, trainer.task.answers(views, gallery))
     write_oof(trainer.part(fold), views, config.oof_dtype)
     renamed = {"run": config.run, "score": score, "config_sha256": config_hash(config),

@@ -6,14 +6,15 @@ import numpy as np
 
 from foldpack.settings.network import NetConfig, height_width
 from foldpack.settings.recipe import RecipeConfig
-from foldpack.settings.run import AugmentConfig, OptimConfig, RunConfig
+from foldpack.settings.run import AugmentConfig, RunConfig
+from foldpack.settings.training.optim import OptimConfig
 
 SUFFIX = "quick"  # of names and of the folder: nothing of a quick run is mistaken for the real one
 SIDE = 64  # pixels at most
 FOLDS = 2
 ITEMS = 400  # at most, of the training items
 HOURS = 0.25  # of the kernel, whose deadline then answers in time however many images there are
-EPOCHS = 30
+EPOCHS = 60
 NETWORK = "test_resnet"  # timm's, 0.5 million weights
 
 
@@ -28,7 +29,7 @@ def quick_recipe(recipe: RecipeConfig, first: RunConfig) -> tuple[RecipeConfig, 
         run=f"{first.run}-{SUFFIX}", competition=first.competition, task=first.task, embed=first.embed, net=net,
         loss=first.loss, metric=first.metric, optim=OptimConfig(lr=3e-3, warmup_epochs=2),
         augment=AugmentConfig(hflip=0.0, affine=0.5, shift=0.05, scale=0.1, rotate=5.0), epochs=EPOCHS, batch_size=16,
-        evaluate_every=EPOCHS // 3, seed=first.seed)
+        evaluate_every=EPOCHS // 3, images=first.images, broken=first.broken, seed=first.seed)
     folds = recipe.folds.model_copy(update={"count": FOLDS})
     changed = {"name": f"{recipe.name}-{SUFFIX}", "folds": folds, "runs": [run.run], "hours": HOURS}
     return recipe.model_copy(update=changed), [run]

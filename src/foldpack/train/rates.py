@@ -10,7 +10,8 @@ from timm.scheduler import create_scheduler_v2
 
 from foldpack.errors import did_you_mean
 from foldpack.metrics.plugin import find_metric
-from foldpack.settings.run import SCHEDULE_SETTINGS, ConfigError, RunConfig
+from foldpack.settings.run import ConfigError, RunConfig
+from foldpack.settings.training.optim import SCHEDULE_SETTINGS
 
 STEADY = ("constant", "none")  # asked for, so they may keep the rate
 FALLING = ("step", "multistep", "plateau")  # the rate falls at certain epochs only

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from foldpack.competitions.adapters import answer_form, find_adapter
 from foldpack.competitions.protocol import Competition, require_images
 from foldpack.data.decode import PILLOW
+from foldpack.data.depth import depth_warning
 from foldpack.data.folds import read_folds
 from foldpack.data.geometry import canvas_kind, input_shape
 from foldpack.data.items import Items
@@ -42,19 +42,20 @@ from foldpack.models.classifier import ModelError, build_classifier, require_out
 from foldpack.models.gallery import Gallery, GalleryInfo, read_gallery, save_gallery
 from foldpack.models.own_network import own_network
 from foldpack.models.start import settle_start, weights_origin
-from foldpack.predict.canvas import decode_items
 from foldpack.predict.views import expand_views, parse_view, require_inputs
 from foldpack.settings.network import height_width
 from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text, read_config
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
-from foldpack.train.losses import require_loss
+from foldpack.train.images.source import TrainingImages, open_images
+from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.steps import STEPS, can_follow
 from foldpack.train.targets import training_targets, training_task
 
 Say = Callable[[str], None]
+CACHE = ".decoded"  # beside the runs: decoded images, which they share
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
 
 
@@ -68,7 +69,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     tell_metric(config, competition, say)
     config = settled_run(config, runs / config.run, say)
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
-    data = load_training_set(config, competition, data_root, folds_csv, say)
+    data = load_training_set(config, competition, data_root, folds_csv, say, runs / CACHE)
     chosen = chosen_folds(config, data.fold, folds_csv)
     check_scores(config, data, chosen, folds_csv)
     folder = runs / config.run
@@ -135,9 +136,14 @@ def metrics_of_task(task: str) -> list[str]:
 
 
 def load_training_set(
-    config: RunConfig, competition: Competition, root: Path, folds_csv: Path, say: Say = print
+    config: RunConfig, competition: Competition, root: Path, folds_csv: Path, say: Say = print,
+    cache: Path = Path(CACHE)
 ) -> TrainingSet:
-    """Join folds.csv (ids and folds) with images and truth; says which were damaged and repaired. Raises DataError."""
+    """Join folds.csv (ids and folds) with images and truth; says which were damaged and repaired.
+
+    cache: folder for decoded images that are kept on the disk. Broken images are an error, or left out, as the
+    configuration says. Raises DataError.
+    """
     table = read_folds(folds_csv)
     if not len(table):
         raise DataError(f"{folds_csv}: the table has no rows; make the folds with `foldpack folds`")
@@ -148,21 +154,30 @@ def load_training_set(
     require_images(items, folds_csv)
     for note in items.notes:
         say(f"warning: {note}")
-    canvas = decode_items(items, canvas_kind(config.net), os.cpu_count() or 1)
-    if canvas.reasons:
-        raise DataError(f"{canvas.reasons[0]}; {len(canvas.reasons)} training images are broken: mend them or drop "
-                        f"their rows from {folds_csv}")
-    if canvas.repaired:
-        say(f"warning: {len(canvas.repaired)} training images are damaged and were repaired, such as "
-            f"{canvas.repaired[0]}")
-    if canvas.warning:
-        say(f"warning: {canvas.warning}")
     task = training_task(config, competition.task)
     targets, classes = training_targets(task, labelled)
     none, fold = labelled.none and task == "embed", table["fold"].to_numpy()
     require_whole_answers(items, targets, fold, folds_csv)
-    return TrainingSet(items.ids, canvas.pixels, targets, fold, classes, task, none, items.answer,
+    images = open_images(items, canvas_kind(config.net), config.images, cache, say)
+    tell_images(config, images, folds_csv, say)
+    data = TrainingSet(items.ids, images.pixels, targets, fold, classes, task, none, items.answer,
                        reader_record(items.reader, PILLOW))
+    return data.without(images.report.fallback) if images.broken else data
+
+
+def tell_images(config: RunConfig, images: TrainingImages, folds_csv: Path, say: Say) -> None:
+    """Says what was wrong with images. Raises DataError for broken ones that are not to be left out."""
+    broken, repaired = images.broken, images.repaired
+    if broken and config.broken == "error":
+        raise DataError(f"{broken[0]}; {len(broken)} training images are broken: mend them, drop their rows from "
+                        f"{folds_csv}, or set `broken: skip`")
+    if broken:
+        say(f"warning: {len(broken)} training images are broken; they are left out of the training and of the "
+            f"out-of-fold predictions: {broken[0]}")
+    if repaired:
+        say(f"warning: {len(repaired)} training images are damaged and were repaired, such as {repaired[0]}")
+    if warning := depth_warning(images.report.largest.values()):
+        say(f"warning: {warning}")
 
 
 def require_whole_answers(items: Items, targets: np.ndarray, fold: np.ndarray, folds_csv: Path) -> None:

@@ -23,7 +23,7 @@ from foldpack.models.regressor import BinnedValues, TargetUnits, build_regressor
 from foldpack.models.start import fill_net
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_score
-from foldpack.settings.run import RunConfig
+from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.settings.stages import Outputs
 from foldpack.tasks.classify import CLASSIFY
 from foldpack.tasks.embed import EMBED
@@ -31,7 +31,7 @@ from foldpack.tasks.protocol import Task
 from foldpack.tasks.regress import REGRESS
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import score_probs
-from foldpack.train.losses import build_loss
+from foldpack.train.losses.registry import build_loss
 
 BuildNet = Callable[..., nn.Module]  # (net, width, pretrained, make) -> the network
 Predict = Callable[[np.ndarray], list[Rows]]  # rows of the training set -> what is predicted of them, by view
@@ -88,7 +88,7 @@ class TrainStep:
         return net
 
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The scalar to minimise. outputs: (B, width); targets: rows of `TrainingSet.target_rows`."""
+        """The scalar to minimise. outputs: (B, width); targets: those of `TrainingSet.target_row`."""
         return self.loss(outputs.float(), targets)
 
     def gallery(self, rows: np.ndarray, predict: Predict) -> Gallery | None:
@@ -120,6 +120,12 @@ class ValueStep(TrainStep):
     task = REGRESS
     head = "values"
     builder = staticmethod(build_regressor)
+
+    def __init__(self, config: RunConfig, data: TrainingSet) -> None:
+        super().__init__(config, data)
+        if "qwk" in config.loss.weighted and len(data.classes) > 1:
+            raise ConfigError(f"run '{config.run}': loss 'qwk' is of one target, and there are {len(data.classes)}: "
+                              f"{', '.join(data.classes)}; use loss ordinal or cross_entropy")
 
     def build(self, rows: np.ndarray) -> nn.Module:
         net = super().build(rows)

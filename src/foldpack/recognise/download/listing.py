@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from foldpack.recognise.findings import RecognitionError
 
@@ -30,7 +30,7 @@ class Listing:
     @cached_property
     def by_stem(self) -> dict[str, list[str]]:
         """Name without suffix -> images."""
-        return index_by(self.images, lambda path: PurePosixPath(path).stem)
+        return index_by(self.images, stem_of)
 
     @cached_property
     def by_name(self) -> dict[str, list[str]]:
@@ -42,11 +42,16 @@ class Listing:
         """The beginning of a name, up to an underscore -> images."""
         found = defaultdict(list)
         for path in self.images:
-            stem = PurePosixPath(path).stem
+            stem = stem_of(path)
             for place, letter in enumerate(stem):
                 if letter == "_" and place:
                     found[stem[:place]].append(path)
         return dict(found)
+
+
+def stem_of(path: str) -> str:
+    """A file's name without its last suffix."""
+    return os.path.splitext(path.rpartition("/")[2])[0]
 
 
 def index_by(paths: list[str], key: Callable[[str], str]) -> dict[str, list[str]]:
