@@ -36,7 +36,7 @@ from foldpack.settings.recipe import RecipeConfig, read_recipe
 from foldpack.settings.run import ConfigError, RunConfig, read_text
 from foldpack.settings.strict_yaml import load_strict
 from foldpack.train.quick import SUFFIX, quick_items, quick_recipe
-from foldpack.train.run import check_names, train_run
+from foldpack.train.run import train_run
 from foldpack.train.targets import training_task
 from packer.rehearse.process import Ran, lay_out_inputs, rehearse
 
@@ -149,7 +149,6 @@ def run_recipe(
         (recipe, configs), work = quick_recipe(recipe, configs[0]), work / SUFFIX
     metric = search_metric(configs_folder / name, recipe, configs)
     for config in configs:  # the last one's, too, before the first is trained
-        check_names(config, find_adapter(config.competition))
         settle_start(config.net, lambda text: None)
     folds_csv = work / "folds" / f"{recipe.name}.csv"
     make_recipe_folds(recipe, data, folds_csv, say, configs_folder / name, quick)
