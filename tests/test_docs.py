@@ -221,6 +221,8 @@ def keys_of(name: str, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield prefix + field, NEEDED if default is None else ast.literal_eval(default)
             continue
         inner = [word for word in re.findall(r"\w+", annotation) if word in settings_classes()]
+        if "BeforeValidator" in annotation:  # may be written in short, too
+            yield prefix + field, False
         if inner:
             yield from keys_of(inner[0], f"{prefix}{field}{'[]' if 'list[' in annotation else ''}.")
         else:

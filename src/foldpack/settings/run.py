@@ -148,9 +148,11 @@ NOT_HASHED = {"folds", "workers", "images"}  # they choose how much is computed 
 def config_hash(config: RunConfig) -> str:
     """Hex SHA-256 over what decides the weights: two runs with the same hash may share checkpoints.
 
-    Settings that came later are left out at their default, so that older runs keep their hash.
+    Settings that came later are left out at their default, so that older runs keep their hash. Weights
+    to start from are known by their hash, not by their place.
     """
     whole = config.model_dump(mode="json", exclude=NOT_HASHED)
+    whole["net"]["pretrained"] = config.net.pretrained.decides().model_dump(mode="json", exclude_defaults=True)
     chosen = config.model_dump(mode="json", exclude=NOT_HASHED, exclude_defaults=True)
     data = {"": whole, **{name: whole[name] for name in HASHED_ALWAYS if name}}
     for name, block in data.items():

@@ -41,9 +41,10 @@ from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_che
 from foldpack.models.classifier import ModelError, build_classifier, require_output
 from foldpack.models.gallery import Gallery, GalleryInfo, read_gallery, save_gallery
 from foldpack.models.own_network import own_network
+from foldpack.models.start import settle_start, weights_origin
 from foldpack.predict.views import expand_views, parse_view, require_inputs
 from foldpack.settings.network import height_width
-from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text
+from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text, read_config
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
@@ -67,6 +68,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     competition = find_adapter(config.competition)
     check_names(config, competition)
     tell_metric(config, competition, say)
+    config = settled_run(config, runs / config.run, say)
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
     data = load_training_set(config, competition, data_root, folds_csv, say, runs / CACHE)
     chosen = chosen_folds(config, data.fold, folds_csv)
@@ -88,6 +90,20 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
         left = (time.monotonic() - started) / trained * (len(chosen) - position - 1)
         say(f"{config.run}: {position + 1} of {len(chosen)} folds{f', about {left:.0f} s left' if left else ''}")
     return trainer.finish(chosen)
+
+
+def settled_run(config: RunConfig, folder: Path, say: Say = print) -> RunConfig:
+    """The configuration with what its weights to start from decide: `settle_start`. folder: of the run.
+
+    Raises ConfigError where it began with weights that are not there any more: its folds would start from scratch.
+    """
+    net = settle_start(config.net, lambda text: say(f"{config.run}: {text}"))
+    if config.net.pretrained and not net.pretrained and (folder / "config.yml").exists():
+        before = read_config(folder / "config.yml").net.pretrained
+        if before:
+            raise ConfigError(f"run '{config.run}': {folder} began with weights that are not there now, "
+                              f"{before.name}; install them again, or give the run another name")
+    return config.model_copy(update={"net": net})
 
 
 def check_names(config: RunConfig, competition: Competition) -> None:
@@ -311,7 +327,7 @@ class RunTrainer:
             size=self.config.net.size,
             network=self.config.net.arch if own_network(self.config.net) else None,
             canvas=self.config.net.canvas, decoder=self.config.net.decoder, geometry=self.config.net.geometry,
-            channels=self.config.net.channels, views=self.config.views,
+            channels=self.config.net.channels, start=weights_origin(self.config.net), views=self.config.views,
             merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, taken, answers),
             folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),

@@ -20,6 +20,7 @@ from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import Gallery
 from foldpack.models.own_network import own_network
 from foldpack.models.regressor import BinnedValues, TargetUnits, build_regressor
+from foldpack.models.start import fill_net
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_score
 from foldpack.settings.run import ConfigError, RunConfig
@@ -81,9 +82,11 @@ class TrainStep:
         return rows
 
     def build(self, rows: np.ndarray) -> nn.Module:
-        """The network before its first update. rows: that it will learn from. Raises ModelError."""
-        net = self.config.net
-        return self.builder(net, self.width, net.pretrained, own_network(net))
+        """The network before its first update. rows: that it will learn from. Raises ModelError, StartError."""
+        config = self.config.net
+        net = self.builder(config, self.width, config.pretrained.hub, own_network(config))
+        fill_net(net if self.head == "classes" else net.get_submodule("0"), config)
+        return net
 
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The scalar to minimise. outputs: (B, width); targets: as `AugmentedRows` gives them, and maybe mixed."""
