@@ -48,6 +48,7 @@ from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_te
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
+from foldpack.train.freezing import Freezing
 from foldpack.train.images.source import TrainingImages, open_images
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
@@ -120,8 +121,9 @@ def check_names(config: RunConfig, competition: Competition) -> None:
     for view in map(parse_view, expand_views(config.views)):
         shape = input_shape(config.net, height_width(config.net.canvas or config.net.size), view.side)
         require_output(config.net, net, 2, shape[::-1] if view.turn[0] else shape)
-    build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+    Freezing(config, net)
     check_schedule(config)
+    build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
 
 
 def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
