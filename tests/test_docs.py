@@ -28,7 +28,7 @@ SETTINGS = {"Boxes": "settings/outputs.py", "RunConfig": "settings/run.py", "Net
             "ProjectConfig": "settings/project.py",
             "RecipeConfig": "settings/recipe.py", "LossConfig": "settings/training/loss.py",
             "TransformConfig": "settings/training/augment.py",
-            "OptimConfig": "settings/training/optim.py",
+            "OptimConfig": "settings/training/optim.py", "SamplerConfig": "settings/training/sampler.py",
             "EnsembleSpec": "settings/ensemble.py", "StageSpec": "settings/stages.py",
             "FilesSpec": "settings/file_members.py", "NamedOutputs": "settings/outputs.py"}
 # What is one of several kinds, and the section that has them.
@@ -222,6 +222,8 @@ def keys_of(name: str, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield prefix + field, NEEDED if default is None else ast.literal_eval(default)
             continue
         inner = [word for word in re.findall(r"\w+", annotation) if word in settings_classes()]
+        if "BeforeValidator" in annotation:  # may be written in short, too
+            yield prefix + field, False
         if inner:
             yield from keys_of(inner[0], f"{prefix}{field}{'[]' if 'list[' in annotation else ''}.")
         else:

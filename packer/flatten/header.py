@@ -122,6 +122,8 @@ def spec_rows(spec: dict[str, object]) -> Iterator[tuple[str, str]]:
         yield "Stage", f"{stage.get('name', '?')}: {stage.get('task', '?')}"
         for member in dicts_in(stage.get("members")):
             yield "Member", member_text(member)
+            if isinstance(start := member.get("start"), dict):
+                yield "Weights", origin_text(str(member.get("run", "?")), start)
 
 
 def dicts_in(found: object) -> list[dict[str, object]]:
@@ -144,6 +146,12 @@ def member_text(member: dict[str, object]) -> str:
     if isinstance(cost, (int, float)):
         parts.append(f"{cost * passes:.4g} s an image in all")
     return f"{member.get('run', '?')}: {', '.join(parts)}"
+
+
+def origin_text(run: str, start: dict[str, object]) -> str:
+    """Whose weights a member began with: `net_224: began with NAME of ADDRESS, licence Apache-2.0`."""
+    place = f" of {start['origin']}" if start.get("origin") else ""
+    return f"{run}: began with {start.get('name', '?')}{place}, licence {start.get('licence') or 'not told'}"
 
 
 def read_header(script: str) -> dict[str, list[str]]:

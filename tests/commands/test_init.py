@@ -39,7 +39,7 @@ def test_every_shape_becomes_a_project_whose_files_are_read(shape: str, tmp_path
     recipe, [run] = read_recipe(project / "configs", "my-trees")
     assert recipe.competition == run.competition == "competition.yml" and told.recipe == "my-trees"
     assert ("grouped" in recipe.folds.kind) == (config.train.group is not None)
-    assert run.net.channels == config.images.channels and not run.net.pretrained
+    assert run.net.channels == config.images.channels and run.net.pretrained.optional
     assert f"foldpack recipe {project} --quick" in said
 
 

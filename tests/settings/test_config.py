@@ -9,6 +9,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from foldpack.errors import FoldpackError, did_you_mean
+from foldpack.settings.network import StartFrom
 from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text, parse_config, read_config
 from foldpack.settings.strict_model import FAULT_WORDS, StrictModel, parse_strict
 from foldpack.settings.strict_yaml import YamlError, load_strict
@@ -233,7 +234,8 @@ def test_every_setting_that_decides_the_weights_changes_the_hash(block: str) -> 
     fields = type(getattr(config, block) if block else config).model_fields
     before = config_hash(config)
     for name in set(fields) - {"folds", "workers", "images", "net", "loss", "optim", "augment", "embed"}:
-        inner = (getattr(config, block) if block else config).model_copy(update={name: "something else"})
+        other = StartFrom(hub=True) if name == "pretrained" else "something else"
+        inner = (getattr(config, block) if block else config).model_copy(update={name: other})
         changed = config.model_copy(update={block: inner}) if block else inner
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydantic wonders at the value

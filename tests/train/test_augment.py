@@ -17,7 +17,7 @@ from foldpack.settings.training.augment import TransformConfig
 from foldpack.train.augment.image import Augmentation, crop_step, require_augmentation
 from foldpack.train.augment.menu import PRESETS, transforms
 from foldpack.train.augment.mixing import BatchMixer, PatchMixer
-from foldpack.train.dataset import TrainingSet, training_batches
+from foldpack.train.dataset import EpochOrder, TrainingSet, training_batches
 from foldpack.train.fit import FoldTraining, fit_fold
 from foldpack.train.run import check_names
 
@@ -243,7 +243,7 @@ def test_batches_are_the_same_for_any_number_of_workers() -> None:
     found = []
     for workers in (0, 2):
         config = tiny(augment, net={"canvas": 48}, workers=workers, batch_size=4)
-        batches = training_batches(toy_set(48, 12), np.arange(12), config, 3)
+        batches = training_batches(toy_set(48, 12), np.arange(12), config, 3, EpochOrder(lambda _: np.arange(12)))
         found.append([(images.numpy(), targets.numpy()) for groups in batches for images, targets in groups])
     assert len(found[0]) == 3
     assert all(np.array_equal(one, two) for pair in zip(*found, strict=True) for one, two in zip(*pair, strict=True))

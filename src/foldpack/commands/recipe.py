@@ -30,6 +30,7 @@ from foldpack.data.items import Items
 from foldpack.errors import INTERRUPTED, DataError, FoldpackError
 from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
+from foldpack.models.start import settle_start
 from foldpack.settings.ensemble import read_spec
 from foldpack.settings.recipe import RecipeConfig, read_recipe
 from foldpack.settings.run import ConfigError, RunConfig, read_text
@@ -147,6 +148,8 @@ def run_recipe(
     if quick:
         (recipe, configs), work = quick_recipe(recipe, configs[0]), work / SUFFIX
     metric = search_metric(configs_folder / name, recipe, configs)
+    for config in configs:  # the last one's, too, before the first is trained
+        settle_start(config.net, lambda text: None)
     folds_csv = work / "folds" / f"{recipe.name}.csv"
     make_recipe_folds(recipe, data, folds_csv, say, configs_folder / name, quick)
     for config in configs:

@@ -31,7 +31,7 @@ from foldpack.data.answer_groups import AnswerGroups, answer_groups
 from foldpack.data.rows import Rows, open_views, save_views
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, sha256_folder, write_atomic
-from foldpack.settings.network import Geometry, Sides
+from foldpack.settings.network import Geometry, Sides, WeightsOrigin
 from foldpack.settings.outputs import Classes, ValueRange, Values, Vectors
 from foldpack.settings.run import EmbedConfig
 from foldpack.settings.stages import LINKS, HexDigest, MergeName, Name, Outputs
@@ -69,6 +69,7 @@ class RunMeta(StrictModel):
     decoder: Literal["pillow", "pillow-draft"] = "pillow"
     geometry: Geometry | None = None
     channels: int = 3
+    start: WeightsOrigin | None = None  # whose weights training began with; None: from scratch, or not told
     views: list[str]  # in the order of the out-of-fold rows
     merge: MergeName = "mean"  # how the views become one answer; runs from before it could be chosen took the mean
     metric: str

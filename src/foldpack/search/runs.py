@@ -287,6 +287,7 @@ def member_of(run: Run, weight: float) -> MemberSpec:
         decoder=meta.decoder,
         geometry=meta.geometry,
         channels=meta.channels,
+        start=meta.start,
         seconds_per_image=float(f"{meta.seconds_per_image:.3g}"),
         folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256,
                         gallery=None if fold.gallery is None else GallerySpec(sha256=fold.gallery))

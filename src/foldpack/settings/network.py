@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from foldpack.settings.strict_model import StrictModel
 
@@ -72,18 +79,89 @@ def check_pixels(size: int | list[int], canvas: int | list[int] | None, geometry
         raise ValueError(f"geometry.most is {geometry.most} px, less than the short side of {whole[0]} px")
 
 
+class StartFrom(StrictModel):
+    """The weights that training starts from; without any, from scratch. As plain data also `false`, `true` for the hub,
+    a file, or `package:NAME`."""
+
+    hub: bool = False  # timm's, downloaded
+    package: str | None = None  # an installed package that ships weights, by the name that it is imported by
+    file: str | None = None  # as seen from the project's folder; with `package`: in it
+    key: str | None = None  # which set, where a file holds several
+    optional: bool = False  # where the weights are not there, train from scratch
+    head: Literal["new", "keep"] = "new"  # keep: take the last layer too
+    origin: str | None = None  # where they come from; None: what the package, timm or the checkpoint says
+    licence: str | None = None  # of the weights; None: likewise
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # of the file; training fills it in
+
+    @model_validator(mode="after")
+    def _one_source(self) -> StartFrom:
+        given = [name for name, value in self if value != type(self).model_fields[name].default]
+        if given and not {"hub", "package", "file"} & set(given):
+            raise ValueError(f"{given[0]} is told of no weights; name a package, a file, or hub: true")
+        if self.hub and (strange := [name for name in ("package", "file", "key", "sha256") if name in given]):
+            raise ValueError(f"hub: true does not go with {strange[0]}; timm's hub decides what is loaded")
+        if self.hub and self.head == "keep":
+            raise ValueError("hub: true does not read head; it is read with a file or a package")
+        return self
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return self.hub or self.package is not None or self.file is not None or self.sha256 is not None
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: SerializerFunctionWrapHandler) -> bool | dict[str, Any]:
+        plain = StartFrom()
+        if self in (plain, plain.model_copy(update={"hub": True})):
+            return bool(self)
+        return dict(handler(self))
+
+    def decides(self) -> StartFrom:
+        """What of it decides the numbers that training starts with. A file whose hash is known may lie anywhere."""
+        told: dict[str, Any] = {"optional": False, "origin": None, "licence": None}
+        if self.sha256 is not None:
+            told |= {"package": None, "file": None}
+        return self.model_copy(update=told)
+
+    @property
+    def name(self) -> str:
+        """What messages call them."""
+        parts = [f"package {self.package}" if self.package else "", self.file or ""]
+        return "timm's weights" if self.hub else ", ".join(part for part in parts if part)
+
+
+class WeightsOrigin(StrictModel):
+    """Whose weights a run started from: for whoever publishes what it became."""
+
+    name: str  # of the file or the package; of timm's the network
+    origin: str | None = None  # an address; None: not told
+    licence: str | None = None  # None: not told
+    sha256: str | None = None  # of the file; None: of timm's hub
+
+
+def read_start(value: Any) -> Any:
+    """For settings: `false`, `true`, `package:NAME` and a file as blocks of `StartFrom`. Raises ValueError."""
+    if isinstance(value, bool):
+        return {"hub": value}
+    if isinstance(value, str):
+        kind, _, name = value.partition(":")
+        return {"package": name} if kind == "package" else {"file": value}
+    if not isinstance(value, dict | StartFrom):
+        raise ValueError("write true, false, a file, package:NAME, or a block")
+    return value
+
+
 class NetConfig(StrictModel):
     """How to build one network and what pixels it expects. Travels inside every checkpoint."""
 
     arch: str  # a name that `timm.create_model` knows, or FILE.py:NAME of a network of the project's own
     size: Sides  # the network's input, pixels: side of a square or [height, width]; long, short: that side
     kwargs: dict[str, str | int | float | bool | None | list[int]] = {}  # passed on to what makes the network
-    pretrained: bool = False  # start training from timm's weights; never used when a checkpoint is loaded
+    pretrained: Annotated[StartFrom, BeforeValidator(read_start)] = StartFrom()  # not used when a checkpoint is loaded
     canvas: Sides | None = None  # decode at these sides, resize from them; default: size
     decoder: Literal["pillow", "pillow-draft"] = "pillow"  # draft: JPEGs decoded at a reduced scale, so other pixels
     geometry: Geometry | None = None  # how an image is brought to the canvas; None: squash
     channels: Annotated[int, Field(ge=1, le=64)] = 3  # of an image: 1 grey, 3 RGB, 4 RGBA, n the pages of a TIFF
-    mean: list[float] = [0.485, 0.456, 0.406]  # per channel, of pixels in [0, 1]
+    mean: list[float] = [0.485, 0.456, 0.406]  # per channel, of pixels in [0, 1]; left out: as `pretrained` wants it
     std: list[float] = [0.229, 0.224, 0.225]
     bins: Annotated[int, Field(ge=2, le=4096)] | None = None  # regress: a value is the mean of so many, by probability
 

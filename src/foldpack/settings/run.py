@@ -19,6 +19,7 @@ from foldpack.settings.strict_yaml import dump_strict, load_strict
 from foldpack.settings.training.augment import AugmentConfig
 from foldpack.settings.training.loss import LOSSES_OF_BINS, LossConfig
 from foldpack.settings.training.optim import OptimConfig
+from foldpack.settings.training.sampler import SamplerConfig, WeightsConfig
 
 
 class ConfigError(FoldpackError):
@@ -48,6 +49,8 @@ class RunConfig(StrictModel):
     metric: str  # a name from `foldpack.metrics.registry`; early stopping and the best checkpoint follow it
     optim: OptimConfig = OptimConfig()
     augment: AugmentConfig = AugmentConfig()
+    sampler: SamplerConfig = SamplerConfig()
+    weights: WeightsConfig = WeightsConfig()  # of the items
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 64  # per process
     accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step
@@ -141,9 +144,11 @@ NOT_HASHED = {"folds", "workers", "images"}  # they choose how much is computed 
 def config_hash(config: RunConfig) -> str:
     """Hex SHA-256 over what decides the weights: two runs with the same hash may share checkpoints.
 
-    Settings that came later are left out at their default, so that older runs keep their hash.
+    Settings that came later are left out at their default, so that older runs keep their hash. Weights
+    to start from are known by their hash, not by their place.
     """
     whole = config.model_dump(mode="json", exclude=NOT_HASHED)
+    whole["net"]["pretrained"] = config.net.pretrained.decides().model_dump(mode="json", exclude_defaults=True)
     chosen = config.model_dump(mode="json", exclude=NOT_HASHED, exclude_defaults=True)
     data = {"": whole, **{name: whole[name] for name in HASHED_ALWAYS if name}}
     for name, block in data.items():

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.settings.file_members import FilesSpec
-from foldpack.settings.network import Geometry, Sides, check_pixels
+from foldpack.settings.network import Geometry, Sides, WeightsOrigin, check_pixels
 from foldpack.settings.outputs import Boxes, BoxUnion, Classes, HandOnDecision, ValueRange, Values, Vectors
 from foldpack.settings.strict_model import StrictModel
 
@@ -89,6 +89,7 @@ class MemberSpec(StrictModel):
     decoder: Literal["pillow", "pillow-draft"] = "pillow"
     geometry: Geometry | None = None
     channels: Annotated[int, Field(ge=1, le=64)] = 3
+    start: WeightsOrigin | None = None  # whose weights its training began with
     folds: Annotated[list[FoldSpec], Field(min_length=1)]
 
     @model_validator(mode="after")

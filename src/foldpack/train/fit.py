@@ -33,9 +33,10 @@ from foldpack.predict.views import cost_of_views
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.augment.image import seen_net
 from foldpack.train.augment.mixing import BatchMixer
-from foldpack.train.dataset import ShuffledEpochs, TrainingSet, told_plainly, training_batches
+from foldpack.train.dataset import TrainingSet, told_plainly, training_batches
 from foldpack.train.evaluate import is_better, predict_rows
 from foldpack.train.rates import build_scheduler
+from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS
 
 PREDICT_BATCH = 64
@@ -111,8 +112,9 @@ class FoldTraining:
         self.task = STEPS[data.task](config, data)
         self.inside = np.flatnonzero(data.fold == fold)
         self.rows = self.task.learnable(np.flatnonzero(data.fold != fold))
-        loader = training_batches(data, self.rows, config, fold_seed(config, fold))
-        self.order: ShuffledEpochs = loader.sampler  # type: ignore[assignment]
+        self.order = build_order(config, data, self.rows, fold_seed(config, fold))
+        loader = training_batches(data, self.rows, config, fold_seed(config, fold), self.order,
+                                  item_weights(config, data, self.rows))
         net = self.task.build(self.rows)
         optimizer = build_optimizer(config, net)
         self.net_groups = len(optimizer.param_groups)

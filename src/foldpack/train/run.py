@@ -41,9 +41,10 @@ from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_che
 from foldpack.models.classifier import ModelError, build_classifier, require_output
 from foldpack.models.gallery import Gallery, GalleryInfo, read_gallery, save_gallery
 from foldpack.models.own_network import own_network
+from foldpack.models.start import settle_start, weights_origin
 from foldpack.predict.views import expand_views, parse_view, require_inputs
 from foldpack.settings.network import height_width
-from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text
+from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text, read_config
 from foldpack.train.augment.image import require_augmentation, seen_net
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import is_defined
@@ -51,8 +52,9 @@ from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
 from foldpack.train.images.source import TrainingImages, open_images
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
+from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS, can_follow
-from foldpack.train.targets import training_targets, training_task
+from foldpack.train.targets import number_columns, training_targets, training_task
 
 Say = Callable[[str], None]
 CACHE = ".decoded"  # beside the runs: decoded images, which they share
@@ -67,10 +69,12 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     competition = find_adapter(config.competition)
     check_names(config, competition)
     tell_metric(config, competition, say)
+    config = settled_run(config, runs / config.run, say)
     config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
     data = load_training_set(config, competition, data_root, folds_csv, say, runs / CACHE)
     chosen = chosen_folds(config, data.fold, folds_csv)
     check_scores(config, data, chosen, folds_csv)
+    check_sampling(config, data, chosen)
     folder = runs / config.run
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
@@ -89,13 +93,27 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     return trainer.finish(chosen)
 
 
+def settled_run(config: RunConfig, folder: Path, say: Say = print) -> RunConfig:
+    """The configuration with what its weights to start from decide: `settle_start`. folder: of the run.
+
+    Raises ConfigError where it began with weights that are not there any more: its folds would start from scratch.
+    """
+    net = settle_start(config.net, lambda text: say(f"{config.run}: {text}"))
+    if config.net.pretrained and not net.pretrained and (folder / "config.yml").exists():
+        before = read_config(folder / "config.yml").net.pretrained
+        if before:
+            raise ConfigError(f"run '{config.run}': {folder} began with weights that are not there now, "
+                              f"{before.name}; install them again, or give the run another name")
+    return config.model_copy(update={"net": net})
+
+
 def check_names(config: RunConfig, competition: Competition) -> None:
     """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
     metric, task = find_metric(config.metric), training_task(config, competition.task)
     if not can_follow(task, metric):
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
-    require_loss(config.loss, task)
+    require_loss(config.loss, task, weighted=config.weights.kind != "none")
     require_inputs(expand_views(config.views), config.net)
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
@@ -136,7 +154,8 @@ def load_training_set(
     table = read_folds(folds_csv)
     if not len(table):
         raise DataError(f"{folds_csv}: the table has no rows; make the folds with `foldpack folds`")
-    labelled = competition.train(root).take(table["id"].tolist(), folds_csv)
+    whole = competition.train(root)
+    labelled = whole.take(table["id"].tolist(), folds_csv)
     if (form := answer_form(competition)) is not None:
         form.check_names(labelled.classes)  # hours before the kernel would say so
     items = labelled.items
@@ -150,7 +169,7 @@ def load_training_set(
     images = open_images(items, canvas_kind(config.net), config.images, cache, say)
     tell_images(config, images, folds_csv, say)
     data = TrainingSet(items.ids, images.pixels, targets, fold, classes, task, none, items.answer,
-                       reader_record(items.reader, PILLOW))
+                       reader_record(items.reader, PILLOW), number_columns(config, labelled, whole.source))
     return data.without(images.report.fallback) if images.broken else data
 
 
@@ -201,6 +220,15 @@ def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_c
             raise ConfigError(f"{folds_csv}: metric '{config.metric}' is not defined on fold {fold}, whose "
                               f"{len(inside)} items are of {len(np.unique(inside))} class; make other folds, or choose "
                               "another metric")
+
+
+def check_sampling(config: RunConfig, data: TrainingSet, folds: list[int]) -> None:
+    """Raises ConfigError for a sampler or weights that do not fit the training items of a fold."""
+    task = STEPS[data.task](config, data)
+    for fold in folds:
+        rows = task.learnable(np.flatnonzero(data.fold != fold))
+        build_order(config, data, rows, fold)
+        item_weights(config, data, rows)
 
 
 class RunTrainer:
@@ -304,7 +332,7 @@ class RunTrainer:
             size=self.config.net.size,
             network=self.config.net.arch if own_network(self.config.net) else None,
             canvas=self.config.net.canvas, decoder=self.config.net.decoder, geometry=self.config.net.geometry,
-            channels=self.config.net.channels, views=self.config.views,
+            channels=self.config.net.channels, start=weights_origin(self.config.net), views=self.config.views,
             merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, taken, answers),
             folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),

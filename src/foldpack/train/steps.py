@@ -20,6 +20,7 @@ from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import Gallery
 from foldpack.models.own_network import own_network
 from foldpack.models.regressor import BinnedValues, TargetUnits, build_regressor
+from foldpack.models.start import fill_net
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_score
 from foldpack.settings.run import ConfigError, RunConfig
@@ -57,7 +58,8 @@ class TrainStep:
         """Raises ConfigError for a loss that does not fit the task."""
         self.config = config
         self.data = data
-        self.loss: nn.Module = build_loss(config.loss, data.task, data.identities, config.embed.dim)
+        self.weighted = config.weights.kind != "none"
+        self.loss: nn.Module = build_loss(config.loss, data.task, data.identities, config.embed.dim, self.weighted)
 
     @property
     def width(self) -> int:
@@ -80,13 +82,21 @@ class TrainStep:
         return rows
 
     def build(self, rows: np.ndarray) -> nn.Module:
-        """The network before its first update. rows: that it will learn from. Raises ModelError."""
-        net = self.config.net
-        return self.builder(net, self.width, net.pretrained, own_network(net))
+        """The network before its first update. rows: that it will learn from. Raises ModelError, StartError."""
+        config = self.config.net
+        net = self.builder(config, self.width, config.pretrained.hub, own_network(config))
+        fill_net(net if self.head == "classes" else net.get_submodule("0"), config)
+        return net
 
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The scalar to minimise. outputs: (B, width); targets: those of `TrainingSet.target_row`."""
-        return self.loss(outputs.float(), targets)
+        """The scalar to minimise. outputs: (B, width); targets: as `AugmentedRows` gives them, and maybe mixed."""
+        targets, weights = (targets[:, :-1], targets[:, -1]) if self.weighted else (targets, None)
+        return self.weighted_losses(outputs.float(), targets, weights)
+
+    def weighted_losses(self, outputs: torch.Tensor, targets: torch.Tensor,
+                        weights: torch.Tensor | None) -> torch.Tensor:
+        """The same of targets without their weights, which are (B,)."""
+        return self.loss(outputs, targets, weights)
 
     def gallery(self, rows: np.ndarray, predict: Predict) -> Gallery | None:
         """What queries are compared with, where the task does so. rows: that the network has learned from."""
@@ -134,12 +144,14 @@ class ValueStep(TrainStep):
             self.last.measure(self.data.targets[rows])
         return net
 
-    def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def weighted_losses(self, outputs: torch.Tensor, targets: torch.Tensor,
+                        weights: torch.Tensor | None) -> torch.Tensor:
         if isinstance(self.last, BinnedValues):  # a row a target, to the loss
             shares = self.last.soft(targets)
-            return self.loss(outputs.float().reshape(-1, shares.shape[-1]), shares.reshape(-1, shares.shape[-1]))
+            weights = None if weights is None else weights.repeat_interleave(targets.shape[1])
+            return self.loss(outputs.reshape(-1, shares.shape[-1]), shares.reshape(-1, shares.shape[-1]), weights)
         assert isinstance(self.last, TargetUnits)
-        return self.loss(self.last.standard(outputs.float()), self.last.standard(targets))
+        return self.loss(self.last.standard(outputs), self.last.standard(targets), weights)
 
     def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
         if metric.needs != "grades":
@@ -160,6 +172,10 @@ class VectorStep(TrainStep):
     @property
     def width(self) -> int:
         return self.config.embed.dim
+
+    def weighted_losses(self, outputs: torch.Tensor, targets: torch.Tensor,
+                        weights: torch.Tensor | None) -> torch.Tensor:
+        return self.loss(outputs, targets if weights is None else targets[:, 0].long(), weights)
 
     def learnable(self, rows: np.ndarray) -> np.ndarray:
         return rows[self.data.targets[rows] < self.data.identities]
