@@ -31,7 +31,8 @@ from foldpack.predict.view import View
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import cost_of_views
 from foldpack.settings.run import ConfigError, RunConfig
-from foldpack.train.augment import BatchMixer
+from foldpack.train.augment.image import seen_net
+from foldpack.train.augment.mixing import BatchMixer
 from foldpack.train.dataset import TrainingSet, told_plainly, training_batches
 from foldpack.train.evaluate import is_better, predict_rows
 from foldpack.train.freezing import Freezing, named_part, stages_of
@@ -105,6 +106,7 @@ class FoldTraining:
     def __init__(self, config: RunConfig, data: TrainingSet, fold: int) -> None:
         self.config = config
         self.data = data
+        self.fold = fold
         self.metric: Metric = find_metric(config.metric)
         AcceleratorState._reset_state()  # it is global, and refuses another precision than the run before had
         self.accelerator = Accelerator(mixed_precision=config.precision,
@@ -139,11 +141,12 @@ class FoldTraining:
         self.freezing.begin(epoch)
         self.order.epoch = epoch
         total, count = 0.0, 0
-        for groups in told_plainly(self.loader):
+        for batch, groups in enumerate(told_plainly(self.loader)):
+            side = self.side(epoch, batch)
             rows = sum(len(pixels) for pixels, _ in groups)
             with self.accelerator.accumulate(self.net):
                 for pixels, targets in groups:
-                    images, mixed = self.mixer(self.net_input(pixels), targets)
+                    images, mixed = self.mixer(self.net_input(pixels, side), targets)
                     with self.accelerator.autocast():
                         outputs = self.net(images)
                     loss = self.task.losses(outputs, mixed)
@@ -168,9 +171,16 @@ class FoldTraining:
             return self.accelerator.prepare_model(self.task.loss)
         return self.task.loss
 
-    def net_input(self, pixels: torch.Tensor) -> torch.Tensor:
+    def side(self, epoch: int, batch: int) -> int | None:
+        """The network's input side in a batch, where it is drawn; it follows from the seed, whoever draws it."""
+        if not self.config.augment.sides:
+            return None
+        chance = np.random.default_rng((fold_seed(self.config, self.fold), epoch, batch))
+        return int(chance.choice(self.config.augment.sides))
+
+    def net_input(self, pixels: torch.Tensor, side: int | None = None) -> torch.Tensor:
         """(B, H, W, C) uint8 canvases -> (B, C, h, w) float32, resampled as the predict loop does."""
-        size = input_shape(self.config.net, (pixels.shape[1], pixels.shape[2]))
+        size = input_shape(seen_net(self.config), (pixels.shape[1], pixels.shape[2]), side)
         return apply_view(View("identity"), normalise(pixels, self.config.net), size)
 
     def step(self) -> None:
