@@ -1,5 +1,6 @@
 """The search of finished runs."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -249,3 +250,16 @@ def test_runs_that_do_not_belong_together_and_metrics_that_do_not_fit_are_named(
         search_runs("best", [folder / "a"], RunSearch(metric="accuracy"))
     with pytest.raises(DataError, match="a run is named twice: a, a"):
         search_runs("best", [folder / "a", folder / "a"], RunSearch())
+
+
+def test_a_search_follows_the_metric_of_the_competition_unless_another_is_asked_for(runs):
+    folder, targets = runs
+    write_run(folder, "a", "multiclass", targets["multiclass"], 1.5, 0)
+    meta = json.loads((folder / "a" / "meta.json").read_text())
+    (folder / "a" / "meta.json").write_text(json.dumps(meta | {"metric": "macro_f1"}))
+    spec, numbers = search_runs("best", [folder / "a"], RunSearch())
+    assert spec.metric.name == "accuracy"
+    assert numbers["notes"][0] == ("competition 'digits' is scored by 'accuracy'; it is followed, and not 'macro_f1', "
+                                   "by which the first run chooses its epochs")
+    spec, numbers = search_runs("best", [folder / "a"], RunSearch(metric="macro_f1"))
+    assert spec.metric.name == "macro_f1" and not any("is scored by" in note for note in numbers["notes"])
