@@ -31,7 +31,7 @@ from foldpack.predict.page_stream import PageStream
 from foldpack.predict.pixel_source import HeldPixels
 from foldpack.settings.network import Geometry
 from foldpack.settings.run import RunConfig
-from foldpack.train.dataset import TrainingSet, told_plainly, training_batches
+from foldpack.train.dataset import EpochOrder, TrainingSet, told_plainly, training_batches
 from foldpack.train.halve import halve_run
 from foldpack.train.images import source
 from foldpack.train.images.picked import PickedPixels
@@ -295,6 +295,6 @@ def test_an_image_that_goes_away_while_a_net_learns_is_one_clear_error(items, tm
     data = TrainingSet(items.ids, pixels, np.arange(ROWS) % 2, np.zeros(ROWS, int), ["a", "b"], "multiclass")
     config = tiny_config("tiny", batch_size=4, workers=workers)
     with pytest.raises(DataError) as caught:
-        list(told_plainly(training_batches(data, np.arange(ROWS), config, 0)))
+        list(told_plainly(training_batches(data, np.arange(ROWS), config, 0, EpochOrder(lambda _: np.arange(ROWS)))))
     assert str(caught.value).startswith("image '5': it was decoded when the training began and cannot be now; ")
     assert "\n" not in str(caught.value)

@@ -127,7 +127,7 @@ def test_grades_are_learned_in_their_order(loss: str) -> None:
     result = fit_fold(config, replace(data, targets=grades, classes=["grade"]), 1, quiet)
     assert 0.7 < result.score <= 1
     again = restore_net(result.weights, info_of(config, 1), "toy", build_regressor)
-    values = predict_logits(again, config.net, data.pixels[data.fold == 1], ["identity"], CPU, 5)
+    values = predict_logits(again, config.net, data.pixels.canvases[data.fold == 1], ["identity"], CPU, 5)
     np.testing.assert_allclose(values, views_array(result.views), rtol=1e-5)
     with pytest.raises(ConfigError, match="run 'toy': loss 'qwk' is of one target, and there are 2: thousands"):
         ValueStep(toy_config("regress", loss={"name": "qwk"}, net=net), data)

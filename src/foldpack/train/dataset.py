@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from foldpack.data.answer_groups import AnswerGroups, answer_groups
 from foldpack.errors import FoldpackError
 from foldpack.settings.run import RunConfig
-from foldpack.train.augment import Augmentation
+from foldpack.train.augment.image import Augmentation, crop_step
 from foldpack.train.images.picked import PickedPixels, TrainingPixels, require_pixels
 
 
@@ -29,6 +30,7 @@ class TrainingSet:
     none: bool = False  # embed: the last class stands for items that are of no identity
     answer: list[str] | None = None  # one an item: the answer that it belongs to; None: each is its own
     reader: str | None = None  # of the images, as `reader_record` says it
+    numbers: dict[str, np.ndarray] = field(default_factory=dict)  # columns that the run names: (n,) float64, 0 or more
 
     def groups(self, rows: np.ndarray) -> AnswerGroups | None:
         """Which of some rows are answered together; None where each is answered alone."""
@@ -39,6 +41,7 @@ class TrainingSet:
         rows = np.setdiff1d(np.arange(len(self.ids)), list(lost))
         return replace(self, ids=[self.ids[row] for row in rows], pixels=PickedPixels(self.pixels, rows),
                        targets=self.targets[rows], fold=self.fold[rows],
+                       numbers={name: column[rows] for name, column in self.numbers.items()},
                        answer=None if self.answer is None else [self.answer[row] for row in rows])
 
     @property
@@ -71,10 +74,14 @@ class TrainingSet:
 class AugmentedRows(Dataset):
     """Some rows of a training set: (epoch, position) -> ((H, W, C) uint8 tensor, its `target_row`).
 
-    The epoch comes with every item, since worker processes that live on would never hear of a new one.
+    The epoch comes with every item, since worker processes that live on would never hear of a new one. A third number
+    in a key says how often the item has come in its epoch: it is augmented anew. weights: (n,) float32 of all items,
+    the last number of a target then, so that mixing mixes it too; a target is float32 with it.
     """
 
-    def __init__(self, data: TrainingSet, rows: np.ndarray, augmentation: Augmentation, seed: int) -> None:
+    def __init__(self, data: TrainingSet, rows: np.ndarray, augmentation: Augmentation, seed: int,
+                 weights: np.ndarray | None = None) -> None:
+        self.weights = weights
         self.data = data
         self.rows = rows
         self.augmentation = augmentation
@@ -83,29 +90,38 @@ class AugmentedRows(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        epoch, position = key
+    def __getitem__(self, key: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        epoch, position, *again = key
         row = int(self.rows[position])
         pixels = self.data.pixels.row(row)
         require_pixels(self.data.pixels, self.data.ids, row, row + 1)
-        image = self.augmentation(pixels, (self.seed, epoch, row))
-        return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.as_tensor(self.data.target_row(row))
+        image = self.augmentation(pixels, (self.seed, epoch, row, *again))
+        return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.as_tensor(self.target(row))
+
+    def target(self, row: int) -> np.ndarray:
+        """With its weight, where items have one."""
+        target = self.data.target_row(row)
+        return target if self.weights is None else np.append(target, self.weights[row]).astype(np.float32)
 
 
-class ShuffledEpochs(Sampler[tuple[int, int]]):
-    """(epoch, position) of every item in an order that follows from seed and epoch. Set `epoch` before a pass."""
+class EpochOrder(Sampler[tuple[int, ...]]):
+    """(epoch, position) of every item of an epoch, in order; of one that comes again (epoch, position, how often it has
+    come), so that it is augmented anew. Set `epoch` before a pass."""
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count = count
-        self.seed = seed
+    def __init__(self, draw: Callable[[int], np.ndarray]) -> None:
+        """draw: epoch -> (m,) positions, with the same m in every epoch."""
+        self.draw = draw
         self.epoch = 0
+        self.count = len(draw(0))
 
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return ((self.epoch, int(position)) for position in order)
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        seen: Counter[int] = Counter()
+        for position in self.draw(self.epoch).tolist():
+            yield (self.epoch, position, seen[position]) if seen[position] else (self.epoch, position)
+            seen[position] += 1
 
 
 Group = tuple[torch.Tensor, torch.Tensor]  # (b, H, W, C) uint8 and b of `target_row`
@@ -120,16 +136,17 @@ def group_shapes(items: list[Group]) -> list[Group]:
             for group in groups.values()]
 
 
-def training_batches(data: TrainingSet, rows: np.ndarray, config: RunConfig, seed: int) -> DataLoader:
-    """Batches of augmented rows as `group_shapes`, shuffled anew in every epoch; set `.sampler.epoch` before each pass.
+def training_batches(data: TrainingSet, rows: np.ndarray, config: RunConfig, seed: int, order: EpochOrder,
+                     weights: np.ndarray | None = None) -> DataLoader:
+    """Batches of augmented rows as `group_shapes`, in an order whose `.epoch` is set before each pass.
 
     The same to the bit for every number of workers. The loader has a generator of its own, so that it takes nothing
-    from the numbers that dropout and mixing draw from.
+    from the numbers that dropout and mixing draw from. weights: as of `AugmentedRows`.
     """
-    items = AugmentedRows(data, rows, Augmentation(config.augment), seed)
-    return DataLoader(items, config.batch_size, sampler=ShuffledEpochs(len(rows), seed),
-                      drop_last=len(rows) > config.batch_size, num_workers=config.workers, collate_fn=group_shapes,
-                      persistent_workers=config.workers > 0, generator=torch.Generator().manual_seed(seed))
+    items = AugmentedRows(data, rows, Augmentation(config.augment, crop_step(config)), seed, weights)
+    return DataLoader(items, config.batch_size, sampler=order, drop_last=len(order) > config.batch_size,
+                      num_workers=config.workers, collate_fn=group_shapes, persistent_workers=config.workers > 0,
+                      generator=torch.Generator().manual_seed(seed))
 
 
 def told_plainly(batches: Iterable[list[Group]]) -> Iterator[list[Group]]:

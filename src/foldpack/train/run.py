@@ -45,14 +45,17 @@ from foldpack.models.start import settle_start, weights_origin
 from foldpack.predict.views import expand_views, parse_view, require_inputs
 from foldpack.settings.network import height_width
 from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text, read_config
+from foldpack.train.augment.image import require_augmentation, seen_net
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
+from foldpack.train.freezing import Freezing
 from foldpack.train.images.source import TrainingImages, open_images
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
+from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS, can_follow
-from foldpack.train.targets import training_targets, training_task
+from foldpack.train.targets import number_columns, training_targets, training_task
 
 Say = Callable[[str], None]
 CACHE = ".decoded"  # beside the runs: decoded images, which they share
@@ -72,6 +75,7 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     data = load_training_set(config, competition, data_root, folds_csv, say, runs / CACHE)
     chosen = chosen_folds(config, data.fold, folds_csv)
     check_scores(config, data, chosen, folds_csv)
+    check_sampling(config, data, chosen)
     folder = runs / config.run
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
@@ -110,16 +114,21 @@ def check_names(config: RunConfig, competition: Competition) -> None:
     if not can_follow(task, metric):
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
-    require_loss(config.loss, task)
+    require_loss(config.loss, task, weighted=config.weights.kind != "none")
     require_inputs(expand_views(config.views), config.net)
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
+    require_augmentation(config)
     net = build_classifier(config.net, 2, make=own_network(config.net))
+    canvas = height_width(config.net.canvas or config.net.size)
+    for side in config.augment.sides:
+        require_output(config.net, net, 2, input_shape(seen_net(config), canvas, side))
     for view in map(parse_view, expand_views(config.views)):
-        shape = input_shape(config.net, height_width(config.net.canvas or config.net.size), view.side)
+        shape = input_shape(config.net, canvas, view.side)
         require_output(config.net, net, 2, shape[::-1] if view.turn[0] else shape)
-    build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+    Freezing(config, net)
     check_schedule(config)
+    build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
 
 
 def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
@@ -147,7 +156,8 @@ def load_training_set(
     table = read_folds(folds_csv)
     if not len(table):
         raise DataError(f"{folds_csv}: the table has no rows; make the folds with `foldpack folds`")
-    labelled = competition.train(root).take(table["id"].tolist(), folds_csv)
+    whole = competition.train(root)
+    labelled = whole.take(table["id"].tolist(), folds_csv)
     if (form := answer_form(competition)) is not None:
         form.check_names(labelled.classes)  # hours before the kernel would say so
     items = labelled.items
@@ -161,7 +171,7 @@ def load_training_set(
     images = open_images(items, canvas_kind(config.net), config.images, cache, say)
     tell_images(config, images, folds_csv, say)
     data = TrainingSet(items.ids, images.pixels, targets, fold, classes, task, none, items.answer,
-                       reader_record(items.reader, PILLOW))
+                       reader_record(items.reader, PILLOW), number_columns(config, labelled, whole.source))
     return data.without(images.report.fallback) if images.broken else data
 
 
@@ -212,6 +222,15 @@ def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_c
             raise ConfigError(f"{folds_csv}: metric '{config.metric}' is not defined on fold {fold}, whose "
                               f"{len(inside)} items are of {len(np.unique(inside))} class; make other folds, or choose "
                               "another metric")
+
+
+def check_sampling(config: RunConfig, data: TrainingSet, folds: list[int]) -> None:
+    """Raises ConfigError for a sampler or weights that do not fit the training items of a fold."""
+    task = STEPS[data.task](config, data)
+    for fold in folds:
+        rows = task.learnable(np.flatnonzero(data.fold != fold))
+        build_order(config, data, rows, fold)
+        item_weights(config, data, rows)
 
 
 class RunTrainer:

@@ -58,7 +58,8 @@ class TrainStep:
         """Raises ConfigError for a loss that does not fit the task."""
         self.config = config
         self.data = data
-        self.loss: nn.Module = build_loss(config.loss, data.task, data.identities, config.embed.dim)
+        self.weighted = config.weights.kind != "none"
+        self.loss: nn.Module = build_loss(config.loss, data.task, data.identities, config.embed.dim, self.weighted)
 
     @property
     def width(self) -> int:
@@ -88,8 +89,14 @@ class TrainStep:
         return net
 
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The scalar to minimise. outputs: (B, width); targets: those of `TrainingSet.target_row`."""
-        return self.loss(outputs.float(), targets)
+        """The scalar to minimise. outputs: (B, width); targets: as `AugmentedRows` gives them, and maybe mixed."""
+        targets, weights = (targets[:, :-1], targets[:, -1]) if self.weighted else (targets, None)
+        return self.weighted_losses(outputs.float(), targets, weights)
+
+    def weighted_losses(self, outputs: torch.Tensor, targets: torch.Tensor,
+                        weights: torch.Tensor | None) -> torch.Tensor:
+        """The same of targets without their weights, which are (B,)."""
+        return self.loss(outputs, targets, weights)
 
     def gallery(self, rows: np.ndarray, predict: Predict) -> Gallery | None:
         """What queries are compared with, where the task does so. rows: that the network has learned from."""
@@ -137,12 +144,14 @@ class ValueStep(TrainStep):
             self.last.measure(self.data.targets[rows])
         return net
 
-    def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def weighted_losses(self, outputs: torch.Tensor, targets: torch.Tensor,
+                        weights: torch.Tensor | None) -> torch.Tensor:
         if isinstance(self.last, BinnedValues):  # a row a target, to the loss
             shares = self.last.soft(targets)
-            return self.loss(outputs.float().reshape(-1, shares.shape[-1]), shares.reshape(-1, shares.shape[-1]))
+            weights = None if weights is None else weights.repeat_interleave(targets.shape[1])
+            return self.loss(outputs.reshape(-1, shares.shape[-1]), shares.reshape(-1, shares.shape[-1]), weights)
         assert isinstance(self.last, TargetUnits)
-        return self.loss(self.last.standard(outputs.float()), self.last.standard(targets))
+        return self.loss(self.last.standard(outputs), self.last.standard(targets), weights)
 
     def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
         if metric.needs != "grades":
@@ -163,6 +172,10 @@ class VectorStep(TrainStep):
     @property
     def width(self) -> int:
         return self.config.embed.dim
+
+    def weighted_losses(self, outputs: torch.Tensor, targets: torch.Tensor,
+                        weights: torch.Tensor | None) -> torch.Tensor:
+        return self.loss(outputs, targets if weights is None else targets[:, 0].long(), weights)
 
     def learnable(self, rows: np.ndarray) -> np.ndarray:
         return rows[self.data.targets[rows] < self.data.identities]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from foldpack.competitions.label_cells import number_cells
 from foldpack.competitions.protocol import Labelled
+from foldpack.errors import DataError, did_you_mean
 from foldpack.settings.run import ConfigError, RunConfig
 
 # task of a run -> the label kinds it can learn from
@@ -40,3 +43,24 @@ def training_targets(task: str, labelled: Labelled) -> tuple[np.ndarray, list[st
     if task != "regress" or labelled.targets.dtype.kind == "f":
         return labelled.targets, labelled.classes
     return number_cells(labelled.labels, labelled.items.ids, labelled.source), list(labelled.labels)
+
+
+def number_columns(config: RunConfig, labelled: Labelled, source: Path) -> dict[str, np.ndarray]:
+    """The columns of the training table that a run names -> (n,) float64, 0 or more. source: the table's file.
+
+    Raises DataError.
+    """
+    found = {}
+    for key, name in (("sampler.column", config.sampler.column), ("weights.column", config.weights.column)):
+        if name is None:
+            continue
+        cells = labelled.columns.get(name)
+        if cells is None:
+            raise DataError(f"{source}: column '{name}' of {key} is missing: "
+                            f"{did_you_mean(name, list(labelled.columns))}")
+        found[name] = number_cells({name: cells}, labelled.items.ids, source)[:, 0]
+        low = int(found[name].argmin())
+        if found[name][low] < 0:
+            raise DataError(f"{source}: {name} of id '{labelled.items.ids[low]}' is {found[name][low]:g}; as "
+                            f"{key} it must be 0 or more")
+    return found
