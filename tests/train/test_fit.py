@@ -14,7 +14,7 @@ from foldpack.metrics.registry import get_metric
 from foldpack.models.checkpoint import CheckpointInfo, GoldenLogits, restore_net
 from foldpack.predict.pixel_source import HeldPixels
 from foldpack.settings.run import AugmentConfig, ConfigError, RunConfig, parse_config
-from foldpack.train.augment import Augmentation
+from foldpack.train.augment.image import Augmentation
 from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.evaluate import is_better, score_probs
 from foldpack.train.fit import FoldResult, FoldTraining, TrainingError, build_optimizer, fit_fold

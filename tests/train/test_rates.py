@@ -12,8 +12,8 @@ from timm.scheduler import create_scheduler_v2
 from timm.scheduler.plateau_lr import PlateauLRScheduler
 
 from foldpack.settings.run import ConfigError, RunConfig, parse_config
-from foldpack.train.fit import fit_fold
-from foldpack.train.rates import check_schedule, simulated_rates
+from foldpack.train.fit import FoldTraining, fit_fold
+from foldpack.train.rates import build_scheduler, check_schedule, simulated_rates
 
 LR = 3e-3
 
@@ -95,6 +95,63 @@ def test_every_update_has_the_rate_that_timm_gives_it(optim: dict, peer: dict) -
     assert simulated_rates(config) == pytest.approx(expected[100:-1]) and np.ptp(expected[100:-1]) > 0
 
 
+@pytest.mark.parametrize(("cycles", "mul"), [(2, 1), (3, 1), (1, 2), (2, 2), (1, 3)])
+def test_restarts_are_those_of_torch(cycles: int, mul: int) -> None:
+    config = with_optim(13, schedule="cosine_restarts", cycle_epochs=cycles, cycle_mul=mul)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR)
+    torchs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, cycles * 100, mul, eta_min=1e-6)
+    expected = []
+    for _ in range(1300):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        torchs.step()
+    assert simulated_rates(config) == pytest.approx(expected[:-1])
+    assert expected.count(LR) > 1
+
+
+def test_restarts_may_be_lower_each_and_come_after_a_warm_up() -> None:
+    rates = logged_rates(with_optim(7, schedule="cosine_restarts", cycle_epochs=2, cycle_decay=0.5, min_lr=0.0))
+    half = [1.0, 0.5]
+    assert rates == pytest.approx([LR * 0.5**k * share for k in range(3) for share in half] + [LR / 8], rel=1e-5)
+    warm = logged_rates(with_optim(6, schedule="cosine_restarts", cycle_epochs=3, warmup_epochs=1, min_lr=0.0))
+    assert warm == pytest.approx([LR / 100, LR * 0.75, LR * 0.25, LR, LR * 0.75, LR * 0.25], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize(("warmup", "lowest"), [(1, 1e-6), (3, 1e-5), (3, 0.0)])
+def test_one_cycle_is_torchs_in_rate_and_momentum(name: str, warmup: int, lowest: float) -> None:
+    config = with_optim(10, name=name, schedule="onecycle", warmup_epochs=warmup, min_lr=lowest)
+    training = FoldTraining(config, toy_set(), 0)
+    peer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)]) if name == "adamw" else (
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)], momentum=0.9))
+    torchs = torch.optim.lr_scheduler.OneCycleLR(
+        peer, LR, epochs=10, steps_per_epoch=3, pct_start=warmup / 10,
+        final_div_factor=LR / 25 / lowest if lowest else float("inf"))
+    for update in range(30):
+        group, theirs = training.optimizer.param_groups[0], peer.param_groups[0]
+        assert group["lr"] == pytest.approx(theirs["lr"], rel=1e-6, abs=1e-12)
+        momentum = [one["betas"][0] if name == "adamw" else one["momentum"] for one in (group, theirs)]
+        assert momentum[0] == pytest.approx(momentum[1])
+        training.step()
+        if update < 29:
+            peer.step()
+            torchs.step()
+    assert group["lr"] == pytest.approx(lowest, abs=1e-12)
+
+
+def test_one_cycle_is_a_function_of_the_place_alone() -> None:
+    config = with_optim(10, schedule="onecycle", warmup_epochs=2)
+    optimizers = [torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR, momentum=0.9) for _ in range(2)]
+    stepped, jumped = (build_scheduler(config, optimizer, 10) for optimizer in optimizers)
+    for optimizer in optimizers:
+        optimizer.step()
+    for update in range(1, 57):
+        stepped.step_update(update)
+    jumped.step_update(56)
+    assert optimizers[0].param_groups[0]["lr"] == optimizers[1].param_groups[0]["lr"] < LR
+    assert optimizers[0].param_groups[0]["momentum"] == optimizers[1].param_groups[0]["momentum"]
+
+
 @pytest.mark.parametrize(
     ("scores", "changes", "falls"),
     [
@@ -160,6 +217,10 @@ def test_a_plateau_does_not_fall_below_the_lowest_rate(monkeypatch) -> None:
         (20, {}, {"schedule": "cosine", "min_lr": LR},
          "run 'toy': schedule 'cosine' would not lower the learning rate: optim.min_lr is 0.003, optim.lr 0.003; set "
          "min_lr lower, or use schedule: constant"),
+        (20, {}, {"schedule": "onecycle"}, "run 'toy': schedule 'onecycle' rises in the first optim.warmup_epochs (0"),
+        (4, {}, {"schedule": "onecycle", "warmup_epochs": 4}, "set it to 1 or more, and below epochs"),
+        (5, {}, {"schedule": "cosine_restarts", "cycle_epochs": 5},
+         "'cosine_restarts' never restarts in 5 epochs; set optim.cycle_epochs (5 now) lower, or use schedule: cosine"),
         (20, {}, {"schedule": "plateau", "min_lr": 1.0}, "schedule 'plateau' would not lower the learning rate: opt"),
     ],
 )

@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from foldpack.competitions.digits_source import write_digits
 from foldpack.errors import DataError
 from foldpack.settings.run import ConfigError, RunConfig
-from foldpack.train.augment import Augmentation
+from foldpack.train.augment.image import Augmentation
 from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.fit import FoldTraining, fit_fold
 from foldpack.train.run import train_run

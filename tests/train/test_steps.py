@@ -9,7 +9,8 @@ from timm.loss import AsymmetricLossMultiLabel
 
 from foldpack.settings.run import AugmentConfig, ConfigError
 from foldpack.settings.training.loss import LossConfig
-from foldpack.train.augment import Augmentation, BatchMixer
+from foldpack.train.augment.image import Augmentation
+from foldpack.train.augment.mixing import BatchMixer
 from foldpack.train.losses.registry import build_loss
 
 LOGITS = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]])

@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from foldpack.errors import FoldpackError
-from foldpack.settings.network import NetConfig
+from foldpack.settings.network import NetConfig, height_width
 from foldpack.settings.outputs import ValueRange
 from foldpack.settings.project_code import is_project_code
 from foldpack.settings.stages import MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
+from foldpack.settings.training.augment import AugmentConfig
 from foldpack.settings.training.loss import LOSSES_OF_BINS, LossConfig
 from foldpack.settings.training.optim import OptimConfig
 from foldpack.settings.training.sampler import SamplerConfig, WeightsConfig
@@ -23,23 +24,6 @@ from foldpack.settings.training.sampler import SamplerConfig, WeightsConfig
 
 class ConfigError(FoldpackError):
     """A configuration file that cannot be read, or that asks for something that does not exist."""
-
-
-class AugmentConfig(StrictModel):
-    """What happens to a training image. Probabilities of 0 switch a step off."""
-
-    hflip: Annotated[float, Field(ge=0, le=1)] = 0.5  # probability
-    vflip: Annotated[float, Field(ge=0, le=1)] = 0.0
-    affine: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of shift + scale + rotation
-    shift: Annotated[float, Field(ge=0, le=1)] = 0.06  # largest shift, share of the side
-    scale: Annotated[float, Field(ge=0, lt=1)] = 0.15  # largest change of size
-    rotate: Annotated[float, Field(ge=0, le=180)] = 10.0  # degrees
-    colour: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of colour jitter
-    colour_strength: Annotated[float, Field(ge=0, le=1)] = 0.2
-    grey: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of dropping the colour
-    erase: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of random erasing (arXiv 1708.04896)
-    mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of mixup (arXiv 1710.09412), drawn per batch
-    cutmix: Annotated[float, Field(ge=0)] = 0.0  # alpha of CutMix (arXiv 1905.04899)
 
 
 ImagesMode = Literal["auto", "memory", "disk", "stream"]
@@ -104,9 +88,21 @@ class RunConfig(StrictModel):
         if self.task != "classify" and self.merge != "mean":
             raise ValueError(f"merge '{self.merge}' is for probabilities; views of task '{self.task}' are merged by "
                              "their mean")
-        if self.task == "embed" and (self.augment.mixup or self.augment.cutmix):
-            raise ValueError("task 'embed' learns one identity an image; leave out augment.mixup and augment.cutmix")
+        if self.task == "embed" and (mixers := self.augment.mixers):
+            raise ValueError(f"task 'embed' learns one identity an image; leave out augment.{mixers[0]}")
+        if self.augment.crop == "random":
+            check_random_crop(self.net)
         return self
+
+
+def check_random_crop(net: NetConfig) -> None:
+    """Raises ValueError where a window of the network's size does not fit into every canvas, or only in one way."""
+    if net.geometry is not None and net.geometry.kind == "long":
+        raise ValueError("augment.crop 'random' needs canvases that are as large as the input at both sides; with "
+                         "geometry 'long' choose 'resized', or geometry 'short'")
+    if height_width(net.size) == height_width(net.canvas or net.size):
+        raise ValueError(f"augment.crop 'random' cuts a window of net.size, {net.size} px, from a larger canvas, and "
+                         f"net.canvas is {net.canvas}; set it to more than net.size")
 
 
 def parse_config(data: object, source: Path | str) -> RunConfig:

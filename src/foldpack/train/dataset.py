@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from foldpack.data.answer_groups import AnswerGroups, answer_groups
 from foldpack.errors import FoldpackError
 from foldpack.settings.run import RunConfig
-from foldpack.train.augment import Augmentation
+from foldpack.train.augment.image import Augmentation, crop_step
 from foldpack.train.images.picked import PickedPixels, TrainingPixels, require_pixels
 
 
@@ -143,7 +143,7 @@ def training_batches(data: TrainingSet, rows: np.ndarray, config: RunConfig, see
     The same to the bit for every number of workers. The loader has a generator of its own, so that it takes nothing
     from the numbers that dropout and mixing draw from. weights: as of `AugmentedRows`.
     """
-    items = AugmentedRows(data, rows, Augmentation(config.augment), seed, weights)
+    items = AugmentedRows(data, rows, Augmentation(config.augment, crop_step(config)), seed, weights)
     return DataLoader(items, config.batch_size, sampler=order, drop_last=len(order) > config.batch_size,
                       num_workers=config.workers, collate_fn=group_shapes, persistent_workers=config.workers > 0,
                       generator=torch.Generator().manual_seed(seed))

@@ -31,9 +31,11 @@ from foldpack.predict.view import View
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import cost_of_views
 from foldpack.settings.run import ConfigError, RunConfig
-from foldpack.train.augment import BatchMixer
+from foldpack.train.augment.image import seen_net
+from foldpack.train.augment.mixing import BatchMixer
 from foldpack.train.dataset import TrainingSet, told_plainly, training_batches
 from foldpack.train.evaluate import is_better, predict_rows
+from foldpack.train.freezing import Freezing, named_part, stages_of
 from foldpack.train.rates import build_scheduler
 from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS
@@ -80,8 +82,9 @@ def fit_fold(
             result = training.evaluate(epoch)
             entry["score"] = round(result.score, 6)
             better = best is None or is_better(training.metric, result.score, best.score)
-            best, stale = (result, 0) if better else (best, stale + config.evaluate_every)
-            training.end_epoch(epoch, result.score)
+            best, stale = (result, 0) if better or best is None else (best, stale + config.evaluate_every)
+            if training.end_epoch(epoch, result.score) and config.optim.reload_best:
+                training.go_back(best.weights)
         log({**entry, "seconds": round(time.monotonic() - started, 2), "left": config.epochs - epoch - 1})
         if config.patience is not None and stale >= config.patience:
             break
@@ -103,6 +106,7 @@ class FoldTraining:
     def __init__(self, config: RunConfig, data: TrainingSet, fold: int) -> None:
         self.config = config
         self.data = data
+        self.fold = fold
         self.metric: Metric = find_metric(config.metric)
         AcceleratorState._reset_state()  # it is global, and refuses another precision than the run before had
         self.accelerator = Accelerator(mixed_precision=config.precision,
@@ -114,6 +118,10 @@ class FoldTraining:
         loader = training_batches(data, self.rows, config, fold_seed(config, fold), self.order,
                                   item_weights(config, data, self.rows))
         net = self.task.build(self.rows)
+        self.freezing = Freezing(config, net)
+        if config.optim.head_epochs and self.accelerator.num_processes > 1:
+            raise ConfigError(f"run '{config.run}': optim.head_epochs is for one process, and there are "
+                              f"{self.accelerator.num_processes}; set it to 0, or train on one")
         optimizer = build_optimizer(config, net)
         self.net_groups = len(optimizer.param_groups)
         self.add_class_vectors(optimizer)  # of the loss, where it has any
@@ -130,13 +138,15 @@ class FoldTraining:
     def epoch(self, epoch: int) -> float:
         """One pass over the training items. Returns the mean loss."""
         self.net.train()
+        self.freezing.begin(epoch)
         self.order.epoch = epoch
         total, count = 0.0, 0
-        for groups in told_plainly(self.loader):
+        for batch, groups in enumerate(told_plainly(self.loader)):
+            side = self.side(epoch, batch)
             rows = sum(len(pixels) for pixels, _ in groups)
             with self.accelerator.accumulate(self.net):
                 for pixels, targets in groups:
-                    images, mixed = self.mixer(self.net_input(pixels), targets)
+                    images, mixed = self.mixer(self.net_input(pixels, side), targets)
                     with self.accelerator.autocast():
                         outputs = self.net(images)
                     loss = self.task.losses(outputs, mixed)
@@ -161,9 +171,16 @@ class FoldTraining:
             return self.accelerator.prepare_model(self.task.loss)
         return self.task.loss
 
-    def net_input(self, pixels: torch.Tensor) -> torch.Tensor:
+    def side(self, epoch: int, batch: int) -> int | None:
+        """The network's input side in a batch, where it is drawn; it follows from the seed, whoever draws it."""
+        if not self.config.augment.sides:
+            return None
+        chance = np.random.default_rng((fold_seed(self.config, self.fold), epoch, batch))
+        return int(chance.choice(self.config.augment.sides))
+
+    def net_input(self, pixels: torch.Tensor, side: int | None = None) -> torch.Tensor:
         """(B, H, W, C) uint8 canvases -> (B, C, h, w) float32, resampled as the predict loop does."""
-        size = input_shape(self.config.net, (pixels.shape[1], pixels.shape[2]))
+        size = input_shape(seen_net(self.config), (pixels.shape[1], pixels.shape[2]), side)
         return apply_view(View("identity"), normalise(pixels, self.config.net), size)
 
     def step(self) -> None:
@@ -184,10 +201,14 @@ class FoldTraining:
         """The learning rate of the next update, to 6 digits; with layer decay that of the last layer."""
         return float(f"{max(group['lr'] for group in self.optimizer.param_groups[: self.net_groups]):.6g}")
 
-    def end_epoch(self, epoch: int, score: float) -> None:
-        """Tell the schedule what an evaluated epoch scored."""
-        if self.scheduler is not None:
-            self.scheduler.step(epoch + 1, score)
+    def end_epoch(self, epoch: int, score: float) -> bool:
+        """Tell the schedule what an evaluated epoch scored. Returns whether the learning rate fell for it."""
+        return self.scheduler is not None and bool(self.scheduler.step(epoch + 1, score))
+
+    def go_back(self, weights: dict[str, torch.Tensor]) -> None:
+        """Go on from the weights of another epoch, and average from there."""
+        for net in (self.plain, *([] if self.ema is None else [self.ema.module])):
+            net.load_state_dict(weights)
 
     def evaluate(self, epoch: int) -> FoldResult:
         """Predict the items of the fold with the averaged weights if there are any, else with the current ones."""
@@ -209,6 +230,9 @@ def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
     """timm's optimiser factory; biases and norms are not decayed. Raises ConfigError for an unknown name."""
     optim = config.optim
     kwargs: dict[str, Any] = dict(optim.kwargs)
+    if optim.layer_decay is not None:
+        net, kwargs["layer_decay"] = named_part(net), optim.layer_decay
+        stages_of(net, f"run '{config.run}': optim.layer_decay")
     try:
         return create_optimizer_v2(net, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay, **kwargs)
     except (TypeError, ValueError, AssertionError, RuntimeError) as failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ STEADY = ("constant", "none")  # asked for, so they may keep the rate
 FALLING = ("step", "multistep", "plateau")  # the rate falls at certain epochs only
 WITHOUT_MIN_LR = (*STEADY, "step", "multistep")
 MOST_SIMULATED = 20_000  # updates
+RISE = 25.0  # onecycle: how many times its first rate the highest one is
 
 
 class Schedule(Protocol):
@@ -25,8 +27,31 @@ class Schedule(Protocol):
     def step_update(self, num_updates: int) -> None:
         """After so many updates of the weights."""
 
+    def step(self, epoch: int, metric: float | None = None) -> bool | None:
+        """After so many epochs; the metric of the last one, None when it was not evaluated. True: the rate fell."""
+
+
+class OneCycle:
+    """Up along half a cosine through the warm-up, from a 25th of the rate, and down along half a cosine to `min_lr`;
+    momentum the other way round, 0.95 to 0.85 and back. torch's OneCycleLR (arXiv 1708.07120), with its values."""
+
+    def __init__(self, config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> None:
+        optim, self.updates = config.optim, config.epochs * updates_per_epoch
+        highest = [group["lr"] * group.get("lr_scale", 1.0) for group in optimizer.param_groups]
+        first = optim.lr / RISE
+        self.cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, highest, self.updates, pct_start=optim.warmup_epochs / config.epochs, div_factor=RISE,
+            final_div_factor=first / optim.min_lr if optim.min_lr else math.inf,
+            cycle_momentum=bool({"momentum", "betas"} & optimizer.defaults.keys()))
+
+    def step_update(self, num_updates: int) -> None:
+        """Take the rate from the place in the cycle alone."""
+        if num_updates < self.updates:
+            self.cycle.last_epoch = num_updates - 1
+            self.cycle.step()
+
     def step(self, epoch: int, metric: float | None = None) -> None:
-        """After so many epochs; the metric of the last one, None when it was not evaluated."""
+        """Epochs do not matter."""
 
 
 class PlateauSchedule:
@@ -53,10 +78,12 @@ class PlateauSchedule:
         if num_updates <= self.warmup_updates:
             self.warmup.step_update(num_updates)
 
-    def step(self, epoch: int, metric: float | None = None) -> None:
-        """Take note of a metric, and fall if it is time."""
+    def step(self, epoch: int, metric: float | None = None) -> bool:
+        """Take note of a metric, and fall if it is time. Returns whether it did."""
+        before = [group["lr"] for group in self.plateau.optimizer.param_groups]
         if metric is not None and epoch > self.warmup_epochs:
             self.plateau.step(metric)
+        return [group["lr"] for group in self.plateau.optimizer.param_groups] != before
 
 
 def build_scheduler(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Schedule | None:
@@ -68,8 +95,12 @@ def build_scheduler(config: RunConfig, optimizer: torch.optim.Optimizer, updates
     try:
         if optim.schedule == "plateau":
             return PlateauSchedule(config, optimizer, updates_per_epoch)
+        if optim.schedule == "onecycle":
+            return OneCycle(config, optimizer, updates_per_epoch)
         if optim.schedule == "constant":
             return steady_schedule(config, optimizer, updates_per_epoch)
+        if optim.schedule == "cosine_restarts":
+            return timm_schedule(config, optimizer, updates_per_epoch, "cosine", restarts(config))
         given = {name: getattr(optim, name) for name in SCHEDULE_SETTINGS[optim.schedule]}
         return timm_schedule(config, optimizer, updates_per_epoch, optim.schedule,
                              {name: value for name, value in given.items() if value is not None})
@@ -81,9 +112,21 @@ def timm_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, updates_p
                   settings: dict[str, Any]) -> Any:
     """timm's scheduler factory, stepped once per update."""
     optim = config.optim
-    return create_scheduler_v2(
-        optimizer, sched=name, num_epochs=config.epochs, warmup_epochs=optim.warmup_epochs, warmup_lr=optim.lr / 100,
-        min_lr=optim.min_lr, step_on_epochs=False, updates_per_epoch=updates_per_epoch, **settings)[0]
+    return create_scheduler_v2(optimizer, sched=name, step_on_epochs=False, updates_per_epoch=updates_per_epoch, **{
+        "num_epochs": config.epochs, "warmup_epochs": optim.warmup_epochs, "warmup_lr": optim.lr / 100,
+        "min_lr": optim.min_lr, **settings})[0]
+
+
+def restarts(config: RunConfig) -> dict[str, Any]:
+    """timm's settings of a cosine that begins again, as often as the epochs of the run need it."""
+    optim = config.optim
+    assert optim.cycle_epochs is not None
+    cycles, length = 1, optim.cycle_epochs
+    while length < config.epochs:
+        length += optim.cycle_epochs * optim.cycle_mul**cycles
+        cycles += 1
+    return {"num_epochs": optim.cycle_epochs, "cycle_mul": float(optim.cycle_mul), "cycle_decay": optim.cycle_decay,
+            "cycle_limit": cycles}
 
 
 def steady_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Any:
@@ -99,6 +142,13 @@ def check_schedule(config: RunConfig) -> None:
     if name not in WITHOUT_MIN_LR and optim.min_lr >= optim.lr:
         raise ConfigError(f"run '{config.run}': schedule '{name}' would not lower the learning rate: optim.min_lr is "
                           f"{optim.min_lr:g}, optim.lr {optim.lr:g}; set min_lr lower, or use schedule: constant")
+    if name == "onecycle" and not 1 <= optim.warmup_epochs < config.epochs:
+        raise ConfigError(f"run '{config.run}': schedule 'onecycle' rises in the first optim.warmup_epochs "
+                          f"({optim.warmup_epochs} now) of {config.epochs} epochs and falls in the others; set it to 1 "
+                          "or more, and below epochs")
+    if name == "cosine_restarts" and (optim.cycle_epochs or 0) >= config.epochs:
+        raise ConfigError(f"run '{config.run}': schedule 'cosine_restarts' never restarts in {config.epochs} epochs; "
+                          f"set optim.cycle_epochs ({optim.cycle_epochs} now) lower, or use schedule: cosine")
     rates = simulated_rates(config)
     idle = np.ptp(rates) == 0 if len(rates) else name in FALLING  # a run that is all warm-up may be a first try
     if idle:
@@ -117,6 +167,7 @@ def simulated_rates(config: RunConfig) -> np.ndarray:
     for epoch in range(1, config.epochs + 1):
         for update in range(1, per_epoch + 1):
             rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()  # of nothing, but torch warns where it is left out
             schedule.step_update((epoch - 1) * per_epoch + update)
         evaluated = epoch % config.evaluate_every == 0
         evaluations += evaluated

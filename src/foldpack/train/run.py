@@ -45,9 +45,11 @@ from foldpack.models.start import settle_start, weights_origin
 from foldpack.predict.views import expand_views, parse_view, require_inputs
 from foldpack.settings.network import height_width
 from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text, read_config
+from foldpack.train.augment.image import require_augmentation, seen_net
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
+from foldpack.train.freezing import Freezing
 from foldpack.train.images.source import TrainingImages, open_images
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
@@ -116,12 +118,17 @@ def check_names(config: RunConfig, competition: Competition) -> None:
     require_inputs(expand_views(config.views), config.net)
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
+    require_augmentation(config)
     net = build_classifier(config.net, 2, make=own_network(config.net))
+    canvas = height_width(config.net.canvas or config.net.size)
+    for side in config.augment.sides:
+        require_output(config.net, net, 2, input_shape(seen_net(config), canvas, side))
     for view in map(parse_view, expand_views(config.views)):
-        shape = input_shape(config.net, height_width(config.net.canvas or config.net.size), view.side)
+        shape = input_shape(config.net, canvas, view.side)
         require_output(config.net, net, 2, shape[::-1] if view.turn[0] else shape)
-    build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+    Freezing(config, net)
     check_schedule(config)
+    build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
 
 
 def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
