@@ -10,9 +10,17 @@ import pandas as pd
 import pytest
 from made_competition import competition_of, write_files
 from PIL import Image
+from small_house import tiny_config
 
 from foldpack.commands.main import app as foldpack
-from foldpack.commands.recipe import RecipeError, make_recipe_folds, read_groups, run_recipe, run_step
+from foldpack.commands.recipe import (
+    RecipeError,
+    make_recipe_folds,
+    read_groups,
+    run_recipe,
+    run_step,
+    search_metric,
+)
 from foldpack.commands.run_app import run_app
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.digits_source import write_digits
@@ -182,13 +190,13 @@ def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_
     write_recipe(tmp_path)
     folder = tmp_path / "configs" / "museum"
     text = "name: other\ncompetition: digits\nfolds: {kind: stratified, count: 3}\nruns: [one]\n"
-    (folder / "recipe.yml").write_text(text)
+    (folder / "recipe.yml").write_text(f"{text}metric: f2\n")
     (folder / "one.yml").write_text(F2_RUN)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         run_recipe("museum", tmp_path / "data", tmp_path / "work")
     assert str(caught.value).startswith(
-        "configs/museum/one.yml: competition 'digits': metric 'f2' scores a set of labels an item, and an answer of "
+        "configs/museum/recipe.yml: competition 'digits': metric 'f2' scores a set of labels an item, and an answer of "
         "kind 'class' has none; set answer.kind to labels, or ")
     assert not (tmp_path / "work").exists()
     (tmp_path / "mine.py").write_text('needs = "class"\ndef metric(y, p):\n    return float((y == p).mean())\n')
@@ -196,6 +204,23 @@ def test_a_metric_that_no_kernel_can_be_scored_by_is_refused_before_anything_is_
         (folder / "recipe.yml").write_text(f"{text}metric: {metric}\n")
         with pytest.raises(DataError, match="data"):
             run_recipe("museum", tmp_path / "data", tmp_path / "work")
+
+
+def test_the_search_follows_the_metric_of_the_competition_and_says_where_a_run_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "competition.yml"
+    file.write_text(competition_text(competition_of(metric={"name": "macro_f1"}).config))
+    recipe = RecipeConfig(name="r", competition=str(file), folds=FoldsConfig(kind="stratified", count=2), runs=["one"])
+    run = tiny_config("one").model_copy(update={"competition": str(file), "metric": "accuracy"})
+    said: list[str] = []
+    assert search_metric(tmp_path, recipe, [run], said.append) == "macro_f1"
+    assert len(said) == 1 and said[0].endswith("is scored by 'macro_f1'; it is followed, and not 'accuracy', by which "
+                                               "the first run chooses its epochs")
+    assert search_metric(tmp_path, recipe.model_copy(update={"metric": "accuracy"}), [run], said.append) == "accuracy"
+    alike = run.model_copy(update={"metric": "macro_f1"})
+    assert search_metric(tmp_path, recipe, [alike], said.append) == "macro_f1" and len(said) == 1
+    file.write_text(competition_text(competition_of(metric={"name": "f1"}).config))  # of several labels an item
+    assert search_metric(tmp_path, recipe, [run], said.append) == "micro_f1"
+    assert "is scored by 'f1'; of such runs 'micro_f1' is followed, and not 'accuracy'" in said[-1]
 
 
 def test_a_step_that_was_stopped_with_ctrl_c_stops_the_recipe(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from foldpack.errors import INTERRUPTED, DataError, FoldpackError
 from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.models.start import settle_start
+from foldpack.search.metric_fit import followed_metric
 from foldpack.settings.ensemble import read_spec
 from foldpack.settings.recipe import RecipeConfig, read_recipe
 from foldpack.settings.run import ConfigError, RunConfig, read_text
@@ -58,15 +59,18 @@ class RecipeResult:
     rehearsal: Ran
 
 
-def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig]) -> str:
-    """The metric that the search will follow. Raises ConfigError for one that no submission of the kernel can have.
+def search_metric(folder: Path, recipe: RecipeConfig, configs: list[RunConfig], say: Say) -> str:
+    """The metric that the search will follow: the recipe's, else the competition's. Says where the first run follows
+    another. Raises ConfigError for one that no submission of the kernel can have.
 
     Asked before anything is trained: runs may follow another metric, the search may not. folder: of the recipe.
     """
-    name = recipe.metric or configs[0].metric
-    metric = find_metric(name)
     adapter = find_adapter(recipe.competition)
     task = training_task(configs[0], adapter.task)
+    name, note = (recipe.metric, "") if recipe.metric else followed_metric(adapter, configs[0].metric, task)
+    if note:
+        say(f"metric: {note}")
+    metric = find_metric(name)
     where = "recipe.yml" if recipe.metric else f"{recipe.runs[0]}.yml"
     if isinstance(adapter, DeclaredCompetition) and (problem := form_problem(adapter.form.answer.kind, metric)):
         raise ConfigError(f"{folder / where}: competition '{adapter.name}': {problem}")
@@ -147,7 +151,7 @@ def run_recipe(
     recipe, configs = read_recipe(configs_folder, name)
     if quick:
         (recipe, configs), work = quick_recipe(recipe, configs[0]), work / SUFFIX
-    metric = search_metric(configs_folder / name, recipe, configs)
+    metric = search_metric(configs_folder / name, recipe, configs, say)
     for config in configs:  # the last one's, too, before the first is trained
         settle_start(config.net, lambda text: None)
     folds_csv = work / "folds" / f"{recipe.name}.csv"

@@ -6,14 +6,40 @@ from dataclasses import replace
 
 from foldpack.competitions.adapters import answer_form
 from foldpack.competitions.protocol import Competition
+from foldpack.competitions.training_items import TrainableCompetition
 from foldpack.data.runs import RunMeta
 from foldpack.errors import DataError
 from foldpack.metrics.answers import answer_problem, form_problem, task_answers
+from foldpack.metrics.defaults import default_training
+from foldpack.metrics.of_competition import metric_name
+from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import METRICS, Metric, base_name
 from foldpack.search.decide.decision import LabelRule
 from foldpack.settings.answer_forms import ProbabilityAnswer, ValuesAnswer
 
 ONE_SIDED = ("weighted_auc", "average_precision", "pf1")  # of two classes they are not the same for either
+
+
+def followed_metric(competition: Competition, own: str, task: str) -> tuple[str, str]:
+    """(metric that a search follows where none is asked for, a line on it or ""): that of `competition.yml`.
+
+    own: of the run, which is followed where a competition's own code tells of it, and where such runs hand in nothing
+    that the competition's metric scores; task: of the run, as `task_answers` takes it. Raises FoldpackError.
+    """
+    if not isinstance(competition, TrainableCompetition):
+        return own, ""
+    asked = metric_name(competition.config.metric)
+    usual = default_training(competition.config.labels, competition.config.answer, asked)
+    if usual is None:
+        return own, ""
+    metric, told = find_metric(usual.metric), f"competition '{competition.name}' is scored by '{asked}'"
+    if metric.name == find_metric(own).name:
+        return own, "" if usual.metric == asked else f"{told}; of such runs '{own}' is followed"
+    if form_problem(competition.form.answer.kind, metric) or answer_problem(metric.name, metric.answer,
+                                                                            task_answers(task)):
+        return own, f"{told}, which scores nothing that such runs hand in; '{own}' of the first run is followed"
+    which = "it" if usual.metric == asked else f"of such runs '{usual.metric}'"
+    return usual.metric, f"{told}; {which} is followed, and not '{own}', by which the first run chooses its epochs"
 
 
 def require_metric_fits(metric: Metric, meta: RunMeta) -> None:

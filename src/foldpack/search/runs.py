@@ -24,7 +24,7 @@ from foldpack.search.hours.cost import START_SECONDS, Machine, MemberCost
 from foldpack.search.level2.files import remove_boosters
 from foldpack.search.level2.fit import Level2Options, require_level2_fits
 from foldpack.search.level2.step import Level2Source, add_level2
-from foldpack.search.metric_fit import require_form_fits, require_metric_fits, run_rule
+from foldpack.search.metric_fit import followed_metric, require_form_fits, require_metric_fits, run_rule
 from foldpack.search.report.report import Report, report_numbers
 from foldpack.search.run_rows import cell_folds, run_cells, run_reader, run_stream
 from foldpack.search.spec_parts import asked_decision, decision_spec, fuse_spec, metric_spec
@@ -52,7 +52,7 @@ ORDER_IMAGES = 10_000  # where the number of images is not given: the plan's ord
 
 @dataclass(frozen=True)
 class RunSearch:
-    """What the search of runs is asked for. metric: a name or a .py file; None takes the runs' own.
+    """What the search of runs is asked for. metric: a name or a .py file; None takes the competition's.
 
     images: to predict in the kernel; None makes no front and keeps all runs that get weight.
 
@@ -92,9 +92,10 @@ def search_runs(
     require_same_rows(runs)
     # Forty lists of ids would be as large as the store.
     runs = [replace(run, ids=runs[0].ids, groups=runs[0].groups) for run in runs]
-    metric = find_metric(asked.metric or runs[0].meta.metric)
-    require_metric_fits(metric, runs[0].meta)
     competition = find_adapter(runs[0].meta.competition)
+    followed = ("", "") if asked.metric else followed_metric(competition, runs[0].meta.metric, runs[0].meta.task)
+    metric = find_metric(asked.metric or followed[0])
+    require_metric_fits(metric, runs[0].meta)
     require_form_fits(metric, competition, runs[0].meta.classes)
     if asked.level2 is not None and not isinstance(runs[0].meta.outputs, Classes):
         raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
@@ -105,7 +106,8 @@ def search_runs(
         require_level2_fits(cells, folds, asked.options.rule, asked.level2)
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
     names = [run.meta.run for run in runs]
-    notes = duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
+    notes = [note for note in [followed[1]] if note]
+    notes += duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
     chance = check_chance(cells, names, metric, asked.options.rule, folds, None if cells.full else run_reader(runs))
     if cells.kind != "values":
         notes += absent_notes(cells.targets, runs[0].meta.classes, metric)
