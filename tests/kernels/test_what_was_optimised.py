@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from answered_as import answered_as
 from small_house import OWNER, PROJECT, RUNS, House, package_probs
 
+from foldpack.data.runs import read_run, write_meta
 from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import get_metric
 from foldpack.search.runs import RunSearch, search_runs
@@ -18,8 +21,15 @@ from packer.rehearse.process import lay_out_inputs, rehearse
 
 
 @pytest.mark.parametrize(("metric", "kind"), [("log_loss", "probs"), ("map3", "ranking")])
-def test_the_kernel_hands_in_what_was_optimised(house: House, tmp_path: Path, metric: str, kind: str) -> None:
-    spec, _ = search_runs("asked", [house.runs / run for run in RUNS], RunSearch(metric=metric, hours=1.0))
+def test_the_kernel_hands_in_what_was_optimised(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = answered_as(Path(), get_metric(metric), {"kind": "class", "column": "label"})
+    runs = Path(shutil.copytree(house.runs, tmp_path / "runs"))
+    for run in RUNS:
+        write_meta(runs / run, read_run(runs / run).meta.model_copy(update={"competition": asked}))
+    spec, _ = search_runs("asked", [runs / run for run in RUNS], RunSearch(metric=metric, hours=1.0))
     assert spec.last.decision.kind == kind
     names, data = spec.last.outputs.names, house.copy_data(tmp_path)
     sample = pd.read_csv(data / "sample_submission.csv", dtype=str)
@@ -28,7 +38,7 @@ def test_the_kernel_hands_in_what_was_optimised(house: House, tmp_path: Path, me
         sample.to_csv(data / "sample_submission.csv", index=False)
     write_spec(tmp_path / "asked.yml", spec)
     with Keyring.editing(tmp_path / "keyring") as ring:
-        build = build_kernel(tmp_path / "asked.yml", PROJECT / "src", house.runs, tmp_path / "build", OWNER, ring)
+        build = build_kernel(tmp_path / "asked.yml", PROJECT / "src", runs, tmp_path / "build", OWNER, ring)
     done = rehearse(build.script, tmp_path, lay_out_inputs(tmp_path, (spec.slug, data), {build.dataset: build.weights}))
     table, expected = pd.read_csv(done.submission, dtype=str), package_probs(house, spec, data)
     assert table["id"].tolist() == sample["id"].tolist() and list(table) == list(sample)

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from answered_as import answered_as
 from view_arrays import rows_of_array
 
 from foldpack.data.rows import Rows
-from foldpack.data.runs import FoldMeta, RunMeta, write_array, write_meta, write_oof, write_oof_rows
+from foldpack.data.runs import FoldMeta, RunMeta, read_run, write_array, write_meta, write_oof, write_oof_rows
 from foldpack.ensemble.answers import answers_of, decided_rows
 from foldpack.ensemble.blend import blend_probs
 from foldpack.ensemble.view_merge import merge_view_probs
@@ -24,7 +25,21 @@ N, CLASSES = 160, [f"c{k}" for k in range(6)]
 DIGEST = "0" * 64
 
 
-def write_run(folder, name, task, targets, sharpness, seed, classes=CLASSES, seconds=0.01):
+def competition_for(folder, task, metric):
+    """One that is answered by what the metric scores; by default a class, or labels."""
+    if metric is None:
+        return "digits" if task == "multiclass" else "imet"
+    kind = "class" if task == "multiclass" else "labels"
+    return answered_as(folder, metric, {"kind": kind, "column": "label"})
+
+
+def answer_for(folder, name, task, metric):
+    """Let a run's competition ask for what a metric scores."""
+    asked = competition_for(folder, task, get_metric(metric))
+    write_meta(folder / name, read_run(folder / name).meta.model_copy(update={"competition": asked}))
+
+
+def write_run(folder, name, task, targets, sharpness, seed, classes=CLASSES, seconds=0.01, metric=None):
     rng = np.random.default_rng(seed)
     truth = targets if task == "multilabel" else targets[:, None] == np.arange(len(classes))
     logits = np.array([sharpness * truth - 1 + rng.normal(0, 1, truth.shape) for _ in range(2)]).astype(np.float16)
@@ -35,7 +50,7 @@ def write_run(folder, name, task, targets, sharpness, seed, classes=CLASSES, sec
                write_array(folder / name / "targets.npy", targets)]
     folds = [FoldMeta(fold=k, items=int((fold == k).sum()), score=0.5, epoch=1, sha256=DIGEST) for k in range(4)]
     write_meta(folder / name, RunMeta(
-        run=name, competition="digits" if task == "multiclass" else "imet", task=task, classes=classes,
+        run=name, competition=competition_for(folder, task, metric), task=task, classes=classes,
         prior=truth.mean(axis=0).tolist(), size=32, views=["identity", "hflip"],
         metric="accuracy" if task == "multiclass" else "f2", score=0.5, folds=folds, seconds_per_image=seconds,
         config_sha256=DIGEST, folds_sha256=DIGEST, oof_sha256=digests[0], targets_sha256=digests[1],
@@ -111,6 +126,8 @@ def test_what_is_handed_in_has_the_score_that_was_searched_for(runs, task, fitti
               for k, (name, s) in enumerate((("a", 1.5), ("b", 1.0)))}
     kinds = {"multiclass": {"class", "probs", "ranking"}, "multilabel": {"labels", "probs", "ranking"}}[task]
     for metric in fitting:
+        for name in "ab":
+            answer_for(folder, name, task, metric)
         spec, _ = search_runs("best", [folder / "a", folder / "b"], RunSearch(metric=metric))
         decision = spec.last.decision
         assert decision.kind == METRICS[metric].answer and spec.metric.answer is None and decision.kind in kinds
@@ -130,7 +147,7 @@ def test_what_is_handed_in_has_the_score_that_was_searched_for(runs, task, fitti
 ])
 def test_a_metric_with_numbers_in_its_name_is_searched_and_handed_in(runs, task, name, decision):
     folder, targets = runs
-    logits = {run: write_run(folder, run, task, targets[task], s, k)
+    logits = {run: write_run(folder, run, task, targets[task], s, k, metric=get_metric(name))
               for k, (run, s) in enumerate((("a", 1.5), ("b", 1.0)))}
     spec, _ = search_runs("best", [folder / "a", folder / "b"], RunSearch(metric=name))
     assert spec.metric.name == name and spec.metric.answer is None and parse_spec(spec_to_dict(spec)) == spec
@@ -145,11 +162,12 @@ def test_classes_that_a_mean_leaves_out_are_told(runs):
     folder, targets = runs
     y = targets["multilabel"].copy()
     y[:, 2], y[:, 4] = False, True
-    write_run(folder, "a", "multilabel", y, 1.5, 0)
+    write_run(folder, "a", "multilabel", y, 1.5, 0, metric=get_metric("auc"))
     said = "2 of 6 classes, such as 'c2', are true of none or of all rows, and are left out of its mean"
     assert f"auc: {said}" in search_runs("best", [folder / "a"], RunSearch(metric="auc"))[1]["notes"]
     notes = search_runs("best", [folder / "a"], RunSearch(metric="average_precision"))[1]["notes"]
     assert any(note.startswith("average_precision: 1 of 6 classes") for note in notes)
+    answer_for(folder, "a", "multilabel", "f2")
     notes = search_runs("best", [folder / "a"], RunSearch(metric="f2"))[1]["notes"]
     assert not any("left out" in note for note in notes)
 
@@ -187,6 +205,7 @@ def test_a_metric_of_ones_own_says_what_it_scores(runs):
     assert (spec.metric.name, spec.metric.answer) == ("mine", "class") and spec.metric.oof == accuracy.metric.oof
     (folder / "mine.py").write_text(body)
     (folder / "mine.py").write_text("def metric(y, p, groups):\n    return float(p[range(len(y)), y].mean())\n")
+    answer_for(folder, "a", "multiclass", "log_loss")
     spec, _ = search_runs("best", [folder / "a"], RunSearch(metric=str(folder / "mine.py")))
     assert spec.metric.answer == spec.last.decision.kind == "probs"
     (folder / "mine.py").write_text('needs = "values"\n' + body)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from answered_as import answered_as
 from made_competition import PLAIN
 from view_arrays import rows_of_array
 
@@ -56,7 +57,8 @@ def searched(folder, targets, metric, **more):
 
 
 def test_grades_have_a_cut_each_and_the_kappa_that_is_promised(tmp_path):
-    spec, said = searched(tmp_path, GRADES[:, None], "qwk")
+    asked = answered_as(tmp_path, get_metric("qwk"), {"kind": "grades", "column": "label", "grades": 5})
+    spec, said = searched(tmp_path, GRADES[:, None], "qwk", competition=asked)
     assert spec.last.decision.kind == "grades" and len(spec.last.decision.cuts) == 4
     assert quadratic_kappa(GRADES, said[:, 0]) == pytest.approx(spec.metric.oof, abs=1e-6)
     assert {0, 4} <= set(said[:, 0].tolist()) <= set(range(5))

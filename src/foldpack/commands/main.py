@@ -130,6 +130,26 @@ def train(
     train_run(settings, told_data(data), folds_csv, runs)
 
 
+@app.command("lr")
+def learning_rate(
+    config: Annotated[Path, typer.Argument(help="configs/COMPETITION/RUN.yml")],
+    data: DataOption = None,
+    folds_csv: Annotated[Path, typer.Option("--folds", help="made by `foldpack folds`")] = Path("folds.csv"),
+    runs: Annotated[Path, typer.Option(help="folder that holds the runs; nothing is trained there")] = Path("runs"),
+    fold: Annotated[int, typer.Option(help="fold that is left out")] = 0,
+    lowest: Annotated[float, typer.Option(help="first learning rate")] = 1e-7,
+    highest: Annotated[float, typer.Option(help="last learning rate")] = 10.0,
+    updates: Annotated[int, typer.Option(min=20, help="updates from the one to the other")] = 100,
+    out: Annotated[Path, typer.Option(help="the plot to write, an SVG")] = Path("lr.svg"),
+) -> None:
+    """Let the learning rate rise until the loss runs away, and plot it: which rate a run should have."""
+    settings = read_config(config)  # before the seconds that the imports take
+    from foldpack.commands.project import told_data
+    from foldpack.train.rate_finder import RateRange, find_rate
+
+    find_rate(settings, told_data(data), folds_csv, runs, fold, RateRange(lowest, highest, updates), out)
+
+
 @app.command()
 def blend(
     ensemble: Annotated[Path, typer.Argument(help="ensembles/NAME.yml")],

@@ -15,7 +15,7 @@ from foldpack.files import sha256_file
 from foldpack.models.classifier import build_classifier
 from foldpack.models.own_network import own_network
 from foldpack.models.start_files import KEY, NoWeightsError, StartError, StartFile, find_start, start_tensors
-from foldpack.models.weight_match import Match, match_weights
+from foldpack.models.weight_match import Match, Tensors, match_weights
 from foldpack.settings.network import NetConfig, StartFrom, WeightsOrigin
 
 LEAST = 0.5  # share of a network's tensors that must fit: less is another architecture
@@ -97,29 +97,37 @@ def fill_net(net: nn.Module, config: NetConfig) -> None:
     """Give a network that was just made the weights of `config.pretrained`, as `settle_start` has settled it; nothing
     happens to one that starts from scratch or was made with timm's. net: without what a task puts behind it."""
     if config.pretrained and not config.pretrained.hub:
-        match = start_match(net, config, find_start(config.pretrained))
+        match = start_match(net, config, find_start(config.pretrained), config.pretrained.head == "keep")
         net.load_state_dict(match.tensors, strict=False)
 
 
-def start_match(net: nn.Module, config: NetConfig, found: StartFile) -> Match:
-    """What fits a network of a file. Raises StartError where it is too little, WeightFileError, ModelError."""
+def start_match(net: nn.Module, config: NetConfig, found: StartFile, keep: bool = False) -> Match:
+    """What fits a network of a file. keep: the head must, too. Raises StartError where it is too little,
+    WeightFileError, ModelError."""
     start = config.pretrained
     given, wanted = start_tensors(found.path, start.key), net.state_dict()
     last = head_names(config, wanted)
-    head = frozenset() if start.head == "keep" else last
-    matches = [match_weights(wanted, each, head, config.channels) for each in known_forms(given, net)]
-    match = max(matches, key=Match.worth)
-    needed = len(wanted) - len(head)
+    forms = known_forms(given, net)
+    match = best_match(wanted, forms, last, config)
+    needed = len(wanted) - len(last)
     if match.worth() < LEAST * needed:
         hint = f"they are of '{found.arch}'" if found.arch else "name the network that they are of as net.arch"
         raise StartError(
             f"{KEY}: {found.path.name} does not fit network '{config.arch}': {match.worth()} of its {needed} tensors "
-            f"{'' if start.head == 'keep' else 'before the head '}fit by name, and not all in order; it lacks "
-            f"{listed(match.missing, wanted)}, and has {listed(match.unused, given)}; {hint}")
-    if start.head == "keep" and (lacking := [name for name in match.missing if name in last]):
+            f"before the head fit by name, and not all in order; it lacks {listed(match.missing, wanted)}, and has "
+            f"{listed(match.unused, given)}; {hint}")
+    if not keep:
+        return match
+    match = best_match(wanted, forms, frozenset(), config)
+    if lacking := [name for name in wanted if name in last and name not in match.tensors]:
         raise StartError(f"{KEY}.head: keep: {found.path.name} does not fit the head of network '{config.arch}': "
                          f"{listed(lacking, wanted)}; leave head out to start with a new one")
     return match
+
+
+def best_match(wanted: Tensors, forms: list[dict[str, torch.Tensor]], head: frozenset[str], config: NetConfig) -> Match:
+    """Of the form that fits most."""
+    return max((match_weights(wanted, each, head, config.channels) for each in forms), key=Match.worth)
 
 
 def known_forms(given: dict[str, torch.Tensor], net: nn.Module) -> list[dict[str, torch.Tensor]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from foldpack.metrics.registry import Metric
 from foldpack.recognise.download.cells import are_numbers, are_ranked, are_whole, are_zeros_and_ones, filled, fits_order
 from foldpack.recognise.download.sample import Sample, shown
 from foldpack.recognise.findings import Findings, RecognitionError
@@ -40,8 +41,10 @@ WORDS_OF_A_BOX = [
 ]
 
 
-def find_answer(labels: LabelsConfig, classes: list[str], sample: Sample, findings: Findings) -> AnswerConfig:
-    """The form of the answer. classes: those of the training items that were seen. Raises RecognitionError."""
+def find_answer(labels: LabelsConfig, classes: list[str], sample: Sample, findings: Findings,
+                metric: Metric | None = None) -> AnswerConfig:
+    """The form of the answer. classes: those of the training items that were seen; metric: of a known competition.
+    Raises RecognitionError."""
     column = sample.columns[0]
     cells = filled(sample.cells[column])
     place = {"sample": sample.file, "id": sample.id}
@@ -53,7 +56,7 @@ def find_answer(labels: LabelsConfig, classes: list[str], sample: Sample, findin
         findings.recognise("answer", f"numbers in {shown(sample.columns)}", "the labels are numbers")
         return ValuesAnswer(kind="values", columns=sample.columns, range=labels.range, **place)
     if len(sample.columns) > 1:
-        return columns_answer(labels, classes, sample, place, findings)
+        return columns_answer(labels, classes, sample, place, findings, metric)
     if isinstance(labels, GradeLabels):
         findings.recognise("answer", f"a grade in '{column}'", "the labels are grades")
         return GradesAnswer(kind="grades", column=column, **place)
@@ -65,11 +68,11 @@ def find_answer(labels: LabelsConfig, classes: list[str], sample: Sample, findin
         return RankingAnswer(kind="ranking", column=column, k=k, **place)
     if isinstance(labels, IdentityLabels):
         return RankingAnswer(kind="ranking", column=column, k=1, **place)
-    return single_answer(labels, classes, cells, column, place, findings)
+    return single_answer(labels, classes, cells, column, place, findings, metric)
 
 
-def columns_answer(labels: LabelsConfig, classes: list[str], sample: Sample, place: dict, findings: Findings
-                   ) -> AnswerConfig:
+def columns_answer(labels: LabelsConfig, classes: list[str], sample: Sample, place: dict, findings: Findings,
+                   metric: Metric | None) -> AnswerConfig:
     """A column a class. Raises RecognitionError where the columns are not the classes."""
     names = sample.columns
     unknown = sorted(set(classes) - set(names))
@@ -84,7 +87,8 @@ def columns_answer(labels: LabelsConfig, classes: list[str], sample: Sample, pla
     whole = all(are_zeros_and_ones(cells) for cells in sample.cells.values())
     if whole and not exclusive:
         options = [(False, "probabilities, a column a class"), (True, "0 or 1, a column a class")]
-        if findings.settle("answer", "what stands in the columns?", options, "the sample has 0 and 1 only"):
+        if settled_by(metric, {"probs": False, "labels": True}, "what stands in the columns?", options,
+                      "the sample has 0 and 1 only", findings):
             return LabelsAnswer(kind="labels", **place)
     findings.recognise("answer", f"a column of probabilities for each of {len(names)} classes", f"{shown(names)}")
     if exclusive and sums:
@@ -103,21 +107,45 @@ def joined_answer(labels: JoinedLabels, cells: list[str], column: str, place: di
 
 
 def single_answer(labels: LabelsConfig, classes: list[str], cells: list[str], column: str, place: dict,
-                  findings: Findings) -> ClassAnswer | ProbabilityAnswer:
-    """The name of a class, or the probability of one of two."""
+                  findings: Findings, metric: Metric | None) -> ClassAnswer | ProbabilityAnswer:
+    """The name of a class, or the probability of one of two. Raises RecognitionError for a sample with other numbers.
+    """
     fractions = bool(cells) and are_numbers(cells) and not are_whole(cells)
     numbers = bool(cells) and are_numbers(cells)
     named = bool(cells) and all(cell in classes for cell in cells[:200])
+    require_fitting(cells, classes, column, place["sample"])
     if len(classes) == 2 and numbers and (fractions or not named or sorted(classes) == ["0", "1"]):
         of = likely_class(labels, classes, column, findings)
         options = [(True, f"the probability of '{of}' in '{column}'"), (False, f"the class's name in '{column}'")]
         if fractions:
             findings.recognise("answer", options[0][1], f"the sample has '{cells[0]}'")
-        elif not findings.settle("answer", "what stands there?", options, f"two classes, the sample has '{cells[0]}'"):
+        elif not settled_by(metric, {"probs": True, "class": False}, "what stands there?", options,
+                            f"two classes, the sample has '{cells[0]}'", findings):
             return ClassAnswer(kind="class", column=column, **place)
         return ProbabilityAnswer(kind="probability", column=column, of=of, **place)
     findings.recognise("answer", f"the name of a class in '{column}'", f"such as '{cells[0] if cells else ''}'")
     return ClassAnswer(kind="class", column=column, **place)
+
+
+def require_fitting(cells: list[str], classes: list[str], column: str, file: str) -> None:
+    """Raises RecognitionError for fractions that are neither names of classes nor a probability of one of two."""
+    strange = [cell for cell in cells if cell not in classes and are_numbers([cell])
+               and not (are_whole([cell]) or len(classes) == 2 and 0 <= float(cell) <= 1)]
+    if strange:
+        raise RecognitionError(f"{file}: column '{column}' has '{strange[0]}', and the training items have "
+                               f"{len(classes)} classes, such as {shown(classes, 3)}, none of which it names; the "
+                               "column of labels may be another or spoilt: compare the training table with the "
+                               "competition's, or write competition.yml by hand")
+
+
+def settled_by(metric: Metric | None, known: dict[str, bool], question: str, options: list[tuple[bool, str]], why: str,
+               findings: Findings) -> bool:
+    """What the known metric scores; else what a person or the best guess says. known: kind of decision -> value."""
+    if metric is None or metric.answer not in known:
+        return findings.settle("answer", question, options, why)
+    value = known[metric.answer]
+    findings.recognise("answer", dict(options)[value], f"{metric.name} scores that")
+    return value
 
 
 def likely_class(labels: LabelsConfig, classes: list[str], column: str, findings: Findings) -> str:

@@ -11,6 +11,7 @@ from foldpack.errors import FoldpackError
 Certainty = Literal["recognised", "guessed", "could not tell"]
 Choose = Callable[[str, list[str]], int]  # (question, what can be chosen) -> position of the choice
 T = TypeVar("T")
+STOP = "none of these: stop"
 
 
 class RecognitionError(FoldpackError):
@@ -56,6 +57,13 @@ class Findings:
         others = ", ".join(words for _, words in options[1:])
         self.all.append(Finding(key, options[0][1], f"{why}; it may be: {others}", "could not tell"))
         return options[0][0]
+
+    def doubt(self, key: str, said: str, why: str) -> None:
+        """Something that may well be wrong: a person is asked whether to go on. Raises RecognitionError on no."""
+        go_on = "go on with it"
+        if self.choose is not None and self.choose(f"{key}: {said}? ({why})", [go_on, STOP]):
+            raise RecognitionError(f"{key}: {said}: stopped, as you said; {why}")
+        self.all.append(Finding(key, said, why, "could not tell"))
 
     def of(self, key: str) -> list[Finding]:
         """Those of one key."""

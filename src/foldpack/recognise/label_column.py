@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from foldpack.recognise.doubts import require_unknown
 from foldpack.recognise.download.cells import DATE, are_numbers, are_run_lengths, filled
 from foldpack.recognise.download.heads import Head
 from foldpack.recognise.download.sample import Sample
-from foldpack.recognise.findings import Findings, RecognitionError
+from foldpack.recognise.findings import STOP, Findings, RecognitionError
 
 NAMES = ("label", "labels", "target", "class", "category", "category_id", "class_id", "species", "breed", "diagnosis",
          "y", "id")
@@ -29,6 +30,7 @@ def find_label_column(
     if asked in given:
         findings.recognise("labels", f"column '{asked}'", "the sample submission asks for a column of that name")
         return asked
+    require_unknown(train.file, given, test_columns, sample)
     scored = sorted(given, key=lambda name: -score(name, train.columns[name], test_columns, sample))
     best = scored[0]
     points = [score(name, train.columns[name], test_columns, sample) for name in scored[:2]]
@@ -38,8 +40,11 @@ def find_label_column(
         findings.guess("labels", f"column '{best}'", f"it fits the sample's column '{asked}' best, of "
                        f"{', '.join(scored[:4])}")
     else:
-        options = [(name, f"column '{name}'") for name in scored[:4]]
+        options = [*((name, f"column '{name}'") for name in scored[:4]), ("", STOP)]
         best = findings.settle("labels", f"which column says what '{asked}' is?", options, "several columns may be it")
+    if not best:
+        raise RecognitionError(f"{train.file}: none of {', '.join(scored[:4])} says what '{asked}' is, as you said; "
+                               "take the file from the download again, or write competition.yml by hand")
     return best
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 
+from foldpack.recognise.context import Context
+from foldpack.recognise.doubts import check_label_cells, tell_twins
 from foldpack.recognise.download.cells import (
     are_numbers,
     are_ranked,
@@ -17,8 +18,7 @@ from foldpack.recognise.download.cells import (
     first_pixel,
     label_separator,
 )
-from foldpack.recognise.download.heads import Head
-from foldpack.recognise.download.sample import Sample, shown
+from foldpack.recognise.download.sample import shown
 from foldpack.recognise.findings import Findings
 from foldpack.recognise.label_column import find_label_column
 from foldpack.settings.label_kinds import (
@@ -42,20 +42,6 @@ IDENTITY = re.compile(r"whale|individual|identity|person|hotel|product|landmark|
 CLASS_FILE = re.compile(r"label|class|categor|attribut|unicode|translation|names|codes", re.IGNORECASE)
 MOST_GRADES = 12
 FEW = 20  # different whole numbers from which they may be amounts
-
-
-@dataclass(frozen=True)
-class Context:
-    """What labels are told from. used: columns that name images; test_columns: of the test's table; maps: the keys of
-    JSON files that map one text to another."""
-
-    train: Head
-    used: set[str]
-    test_columns: set[str]
-    sample: Sample
-    others: list[Head]
-    maps: list[set[str]]
-    findings: Findings
 
 
 def find_labels(about: Context) -> LabelsConfig:
@@ -88,6 +74,8 @@ def labels_by_columns(about: Context, names: list[str]) -> OneHotLabels | ValueL
         findings.recognise("labels", f"a column of 0 and 1 for each of {len(names)} classes",
                            "exactly one 1 in each row" if exclusive else "rows with none or several 1")
         return OneHotLabels(kind="one-hot", columns=names, exclusive=exclusive)
+    for name in names:
+        check_label_cells(about, name, numbers=True)
     findings.recognise("labels", f"numbers in {shown(names)}", "the sample asks for these columns")
     return ValueLabels(kind="values", columns=names)
 
@@ -100,16 +88,19 @@ def column_labels(about: Context, column: str) -> LabelsConfig:
         return text_boxes(about, column, order)
     values, counts = filled(cells), Counter(filled(cells))
     separator = label_separator(cells)
+    check_label_cells(about, column, several=separator is not None)
     if separator is None and are_ranked(answers, counts):
         return identity_labels(column, counts, filled(answers)[0].split(), findings)
     if separator is not None:
         how = "white space" if separator[0] is None else f"'{separator[0]}'"
         words = {word for cell in counts for word in cell.split(separator[0])}
         findings.recognise("labels", f"several classes an item in '{column}'", f"parted by {how}, {len(words)} of them")
+        tell_twins(words, findings)
         return JoinedLabels(kind="labels", column=column, separator=separator[0],
                             classes=class_names(about, words, column))
     if are_numbers(values) and (told := number_labels(about, column, values, answers)):
         return told
+    tell_twins(counts, findings)
     findings.recognise("labels", f"one of {len(counts)} classes in '{column}'", f"such as {shown(list(counts), 3)}")
     return ClassLabels(kind="class", column=column, classes=class_names(about, set(counts), column))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from foldpack.recognise.findings import Findings
+from foldpack.metrics.answers import form_problem
+from foldpack.metrics.of_competition import competition_metric
+from foldpack.metrics.registry import Metric
+from foldpack.recognise.findings import Findings, RecognitionError
 from foldpack.settings.answer_forms import AnswerConfig, MasksAnswer, RankingAnswer
 from foldpack.settings.competition import MetricConfig
 from foldpack.settings.label_kinds import LabelsConfig
@@ -52,9 +55,22 @@ GUESSES = {"class": "accuracy", "probability": "auc", "values": "rmse", "grades"
            "ranking": "map", "boxes": "box_map", "points": "point_f1"}
 
 
+def known_metric_of(slug: str) -> Metric | None:
+    """What a known competition is scored by, None for others and for those of boxes, points and masks."""
+    known = competition_metric(MetricConfig(**KNOWN[slug])) if slug in KNOWN else None
+    return known if isinstance(known, Metric) else None
+
+
 def find_metric_config(slug: str, labels: LabelsConfig, answer: AnswerConfig, findings: Findings) -> MetricConfig:
-    """The metric of a known slug, else the usual one for such an answer."""
+    """The metric of a known slug, else the usual one for such an answer. Raises RecognitionError for an answer that the
+    known metric does not score."""
     if slug in KNOWN:
+        known = known_metric_of(slug)
+        if known is not None and (problem := form_problem(answer.kind, known)):
+            raise RecognitionError(f"{answer.sample}: '{slug}' is scored by {known.name}, but labels were recognised "
+                                   f"as {labels.kind} and the answer as {answer.kind}: {problem.partition(';')[0]}; "
+                                   "compare the training table and the sample with the competition's, or give another "
+                                   "--slug")
         findings.recognise("metric", str(KNOWN[slug]["name"]), f"that of {slug}")
         return MetricConfig(**KNOWN[slug])
     exclusive = getattr(labels, "exclusive", labels.kind != "labels")

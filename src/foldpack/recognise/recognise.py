@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from foldpack.metrics.registry import Metric
 from foldpack.recognise.answer import find_answer
+from foldpack.recognise.context import Context
 from foldpack.recognise.download.cells import are_numbers
 from foldpack.recognise.download.heads import Head, read_heads
 from foldpack.recognise.download.listing import Listing, list_download
@@ -17,8 +19,8 @@ from foldpack.recognise.file_names import find_named_files
 from foldpack.recognise.findings import Findings
 from foldpack.recognise.groups import beginning_patterns, find_group
 from foldpack.recognise.items import Told, answer_template, find_test, find_train, item_id, joined_source, told_by
-from foldpack.recognise.labels import Context, find_labels
-from foldpack.recognise.metric import find_metric_config
+from foldpack.recognise.labels import find_labels
+from foldpack.recognise.metric import find_metric_config, known_metric_of
 from foldpack.recognise.pictures import find_pictures
 from foldpack.settings.competition import CompetitionConfig
 from foldpack.settings.item_sources import BsonSource, CocoSource, ItemsConfig
@@ -57,8 +59,9 @@ def recognise(root: Path, name: str, slug: str, findings: Findings) -> Recognise
         findings.recognise("labels", f"one of {len(classes)} classes", "they stand in the paths")
         train_items = named.items
     else:
-        train_items, labels, classes = table_items(listing, heads, told, train, test_items, test, sample, findings)
-    answer = find_answer(labels, classes, sample, findings)
+        train_items, labels, classes = table_items(listing, heads, told, train, test_items, test, sample, findings,
+                                                   known_metric_of(slug))
+    answer = find_answer(labels, classes, sample, findings, known_metric_of(slug))
     pictures = find_pictures(listing, train, test, training_paths(listing, train, test), findings)
     metric = find_metric_config(slug, labels, answer, findings)
     config = CompetitionConfig(name=name, slug=slug, train=train_items, test=test_items, images=pictures.config,
@@ -68,7 +71,7 @@ def recognise(root: Path, name: str, slug: str, findings: Findings) -> Recognise
 
 def table_items(
     listing: Listing, heads: list[Head], told: list[Told], train: Told, test_items: ItemsConfig, test: Told,
-    sample: Sample, findings: Findings,
+    sample: Sample, findings: Findings, metric: Metric | None,
 ) -> tuple[ItemsConfig, LabelsConfig, list[str]]:
     """(training items, labels, classes that were seen) of a table."""
     own = item_id(train)
@@ -77,7 +80,8 @@ def table_items(
     test_columns = set(test.head.columns) if test.head.file != sample.file else \
         {name for head in heads if re.fullmatch(r".*test.*\.csv", head.file, re.IGNORECASE) for name in head.columns}
     others = [head for head in heads if head is not train.head and head.file not in (sample.file, test.head.file)]
-    labels = find_labels(Context(train.head, used, test_columns, sample, others, json_maps(listing), findings))
+    labels = find_labels(Context(train.head, used, test_columns, sample, others, json_maps(listing), findings,
+                                 metric))
     parse: dict[str, str | list[str]] = dict(train.place.parse)
     columns = {**train.head.columns, **parsed_columns(train.head.columns, train.place.parse)}
     label_columns = {value for value in labels.model_dump().values() if isinstance(value, str)}

@@ -205,7 +205,7 @@ def test_output_that_kaggle_refuses_is_no_empty_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [(None, "left no submission.csv"), ("id,label\n", "it has no rows"), ("id,label\na,7\na,8\n", "more than once"),
-     ("id,label\na,cat\n", "id 'a' is answered with 'cat', which is not a class"),
+     ("id,label\na,cat\n", "id 'a': label is 'cat', which is no class"),
      ("id,answer\na,7\n", "column 'label' is missing")],
 )
 def test_a_wrong_submission_is_not_submitted(house: House, tmp_path: Path, text: str | None, message: str) -> None:
@@ -219,7 +219,7 @@ def test_a_wrong_submission_is_not_submitted(house: House, tmp_path: Path, text:
 def test_the_ids_are_compared_with_the_sample(house: House, tmp_path: Path) -> None:
     (tmp_path / "submission.csv").write_text("id,label\nother,7\n")
     assert check_output(tmp_path, house.spec, None) == 1
-    with pytest.raises(DeployError, match="1 ids differ from the 72 ids"):
+    with pytest.raises(DeployError, match="72 of 72 ids are missing, such as 'digit_0000'; each id of the sample"):
         check_output(tmp_path, house.spec, house.data)
 
 

@@ -15,10 +15,10 @@ from foldpack.settings.stages import GradesDecision, StageSpec
 
 def check_submission(path: Path, form: Form, sample: AnswerTable | None, known: Known) -> None:
     """Raises DataError for the first thing that is wrong with a submission of ours, which has the sample's rows in the
-    sample's order. sample: None where it is not at hand; then only the cells are looked at."""
+    sample's order. sample: None where it is not at hand; then only the cells are looked at, and ids that stand there
+    twice."""
     table = read_submission(path, form, known)
-    faults = form.faults(table, known) if sample is None else submission_faults(table, form, sample, known, True)
-    for fault in faults:
+    for fault in submission_faults(table, form, sample, known, in_order=True):
         raise DataError(fault.line(path))
 
 

@@ -29,8 +29,8 @@ def read_files_table(root: Path, split: str, pattern: str | list[str]) -> TextTa
         if not rows and split == "train":
             raise DataError(f"{root}: no image file fits the pattern '{each}'; write one such as "
                             "'train/{label}/{name}.png', or complete the download")
-        for field in known.groupindex:
-            columns.setdefault(field, [""] * len(files))
+        for column in known.groupindex:
+            columns.setdefault(column, [""] * len(files))
         for path, found in rows:
             seen.add(path)
             files.append(root / path)

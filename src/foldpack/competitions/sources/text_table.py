@@ -91,8 +91,8 @@ class TextTable:
                     raise DataError(f"{self.where(row)}: {name} '{cell}' does not fit the pattern "
                                     f"{' or '.join(repr(each) for each in as_list(patterns))}; change it in parse, or "
                                     "give several")
-                for field, text in found.groupdict().items() if found else ():
-                    columns[field][row] = text or ""
+                for column, text in found.groupdict().items() if found else ():
+                    columns[column][row] = text or ""
         return TextTable(columns, self.files, self.place, self.unit)
 
     def rendered(self, template: str, split: str, what: str) -> list[str]:
