@@ -246,7 +246,8 @@ def choice_text(numbers: dict) -> str:
     if scores.get("nested") is None:
         return text
     if len(scores["nested_per_fold"]) == 2:
-        return f"{text} Of two folds none is left to repeat the choice on, so the nested score is that of equal weights."
+        return (f"{text} Of two folds none is left to repeat the choice on, so the nested score is that of equal "
+                "weights.")
     gain = (scores["nested"] - scores["uniform"]) * (1 if chosen["score"] > equal else -1)
     return text if gain > 0 else (f"{text} Repeated without the scored fold the choice gains nothing, "
                                   f"{scores['nested']:.5f} against {scores['uniform']:.5f}: expect no more of it than "
