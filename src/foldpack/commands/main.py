@@ -60,7 +60,7 @@ def demo(
 ) -> None:
     """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
     from foldpack.commands.project import tool_configs
-    from foldpack.commands.recipe import run_recipe
+    from foldpack.commands.recipe import run_recipe, score_lines
     from foldpack.competitions.digits_source import digits_score, write_digits
 
     name = kind.value
@@ -68,7 +68,7 @@ def demo(
     write_digits(data, answers, name=name)
     result = run_recipe(name, data, work, keyring=keyring, configs_folder=tool_configs())
     metric, score = digits_score(result.submission, answers, name)
-    print(f"oof {result.metric} {result.oof:.4f}")
+    print("\n".join(score_lines(result.metric)))
     print(f"kernel {metric} {score:.4f}")
     print(f"submission {result.submission}")
 
@@ -85,10 +85,10 @@ def recipe(
     from foldpack.commands.project import choose_recipe
 
     chosen = choose_recipe(project, data, work, keyring)
-    from foldpack.commands.recipe import run_recipe
+    from foldpack.commands.recipe import run_recipe, score_lines
 
     result = run_recipe(chosen.recipe, chosen.data, chosen.work, keyring=chosen.keyring, quick=quick)
-    print(f"oof {result.metric} {result.oof:.4f}")
+    print("\n".join(score_lines(result.metric)))
     print(f"submission {result.submission}")
 
 
