@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class Journey:
 
     def __init__(self, wish: Wish, source: Path, say: Say, show: Callable[[Table], None],
                  passphrase: Callable[[], str]) -> None:
+        wish = replace(wish, dry_run=wish.dry_run or wish.build_only)
         self.wish, self.source, self.say, self.show, self.passphrase = wish, source, say, show, passphrase
         self.spec: EnsembleSpec = read_spec(wish.ensemble)
         self.pace = Pace(wish.poll)
@@ -60,7 +62,8 @@ class Journey:
             if self.wish.dry_run:
                 if self.wish.rehearse is not None or self.python is not None:
                     self.rehearse(build, journal)
-                self.say("request:\n" + shown_request(request))
+                if not self.wish.build_only:
+                    self.say("request:\n" + shown_request(request))
                 return
             self.rehearse(build, journal)
             with KaggleClient(self.wish.timeout, self.pace, lock, self.say) as client:

@@ -15,6 +15,7 @@ class Wish:
 
     ensemble: Annotated[Path, typer.Argument(help="ensembles/NAME.yml")]
     dry_run: Annotated[bool, typer.Option("--dry-run", help="build, print the request, send nothing")] = False
+    build_only: Annotated[bool, typer.Option("--build-only", help="a dry run that prints no request")] = False
     rehearse: Annotated[Path | None, typer.Option(help="rehearse on this competition folder's test images")] = None
     no_rehearse: Annotated[bool, typer.Option("--no-rehearse", help="push without a rehearsal")] = False
     image: Annotated[bool, typer.Option("--image", help="rehearse with the Kaggle image's versions")] = False

@@ -45,7 +45,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_a_recipe_walks_the_whole_house_and_takes_up_what_is_done(house: House, project: Path, tmp_path: Path) -> None:
+def test_a_recipe_walks_the_whole_house_and_takes_up_what_is_done(house: House, project: Path, tmp_path: Path,
+                                                                   capsys) -> None:
     work = tmp_path / "work"
     work.mkdir()
     shutil.copytree(house.runs, work / "runs")  # the folds are the same, so nothing is trained again
@@ -54,7 +55,10 @@ def test_a_recipe_walks_the_whole_house_and_takes_up_what_is_done(house: House, 
     assert (tmp_path / "my keyring").is_file() and not (Path.home() / ".config/foldpack/keyring").exists()
     kept = [line for line in said if line.endswith("finished before, kept")]
     assert len(kept) == 4
-    assert result.metric == "accuracy" and 0.3 < result.oof < 1
+    assert result.metric.name == "accuracy" and 0.3 < result.metric.oof < 1
+    assert not any("/kaggle/working" in line for line in said) and "end: rows 72" in "\n".join(said)
+    output = capsys.readouterr().out
+    assert "ensemble " in output and "pack " in output and "request:" not in output and '"slug"' not in output
     assert result.submission == work / "build/small/rehearsal/output/submission.csv"
     spec = read_spec(work / "ensembles" / "small.yml")
     assert spec.slug == "my-digits" and spec.budget.hours == 2.0

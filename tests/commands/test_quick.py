@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,10 @@ def walk(shape: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[
     perfect = make_shape(shape, data, 96, 32).astype(str)
     assert run_app(foldpack, ["init", str(project), "--data", str(data), "--yes"]) == 0
     assert run_app(foldpack, ["recipe", str(project), "--quick", "--keyring", str(folder / "ring")]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
+    *others, honest, oof, last = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"honest \S+ -?\d+\.\d{4} \+- \d+\.\d{4}, the search repeated without the scored fold: expect "
+                        "this on new images", honest) and re.fullmatch(r"oof \S+ -?\d+\.\d{4}", oof)
+    assert not any(re.match("submission |request", line) for line in others)
     path = Path(last.removeprefix("submission "))
     assert path.is_relative_to(project / "quick" / "build") and not (project / "runs").exists()
     sample = next(iter(data.glob("*sample*.csv")))

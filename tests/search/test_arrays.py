@@ -64,11 +64,21 @@ def test_the_report_holds_the_same_numbers_in_text_json_and_html(files):
 def test_the_report_says_by_which_rule_the_blend_was_chosen(files):
     _, numbers = search_arrays(files / "best.yml", ArraySearch(members(files), files / "y.npy", F2, options=LOGIT))
     rule = "beats them in held-out score by more than one standard error of the paired difference"
-    for solver, expected in (("uniform", f"Equal weights stand: no fit {rule}."),
-                             ("logit", f"Equal weights are left only for a fit that {rule}; this one does.")):
-        numbers["candidates"] = [{"solver": solver, "share": 0.5, "score": 0.5, "chosen": True},
-                                 {"solver": "other", "share": 1.0, "score": 0.6, "chosen": False}]
-        assert expected in report_html(numbers) and f"  {expected}" in report_lines(numbers)
+    left = f"Equal weights are left only for a fit that {rule}; this one does, with 0.60000 against 0.50000."
+    numbers["scores"] |= {"nested": 0.58, "uniform": 0.5, "nested_per_fold": [0.58, 0.57, 0.59]}
+    alike = {"nested": 0.5, "nested_per_fold": [0.5, 0.49, 0.51]}
+    nothing = ("Repeated without the scored fold the choice gains nothing, 0.50000 against 0.50000: expect no more of "
+               "it than of equal weights.")
+    two = "Of two folds none is left to repeat the choice on, so the nested score is that of equal weights."
+    for solver, changed, expected in (("uniform", {}, f"Equal weights stand: no fit {rule}."), ("logit", {}, left),
+                                      ("logit", alike, f"{left} {nothing}"),
+                                      ("logit", {"nested_per_fold": [0.5, 0.5]}, f"{left} {two}")):
+        numbers["candidates"] = [{"solver": "uniform", "share": 0.0, "score": 0.5, "chosen": solver == "uniform"},
+                                 {"solver": "logit", "share": 1.0, "score": 0.6, "chosen": solver == "logit"}]
+        said = {**numbers, "scores": numbers["scores"] | changed}
+        assert expected in report_html(said) and f"  {expected}" in report_lines(said)
+    alone = {**numbers, "members": numbers["members"][:1]}
+    assert "  There is one member, and nothing to weigh." in report_lines(alone)
     numbers["candidates"] = []
     assert rule not in report_html(numbers) + " ".join(report_lines(numbers))
 

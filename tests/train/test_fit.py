@@ -193,7 +193,7 @@ def test_multilabel_learns_with_mixing(loss: dict) -> None:
     [
         ({"name": "adamwx"}, "run 'toy': optimiser 'adamwx' cannot be built: .*timm.optim.list_optimizers()"),
         ({"schedule": "cosin"},
-         "run 'toy': schedule 'cosin' cannot be built: did you mean 'cosine'. Allowed: constant, cosine, multistep, "),
+         "run 'toy': schedule 'cosin' cannot be built: did you mean 'cosine'. Allowed: constant, cosine, cosine_re"),
     ],
 )
 def test_strange_optimisers_and_schedules(optim: dict, message: str) -> None:

@@ -60,7 +60,7 @@ def demo(
 ) -> None:
     """Walk the whole house on the embedded digits: write them, train, search, pack, rehearse, score."""
     from foldpack.commands.project import tool_configs
-    from foldpack.commands.recipe import run_recipe
+    from foldpack.commands.recipe import run_recipe, score_lines
     from foldpack.competitions.digits_source import digits_score, write_digits
 
     name = kind.value
@@ -68,7 +68,7 @@ def demo(
     write_digits(data, answers, name=name)
     result = run_recipe(name, data, work, keyring=keyring, configs_folder=tool_configs())
     metric, score = digits_score(result.submission, answers, name)
-    print(f"oof {result.metric} {result.oof:.4f}")
+    print("\n".join(score_lines(result.metric)))
     print(f"kernel {metric} {score:.4f}")
     print(f"submission {result.submission}")
 
@@ -85,10 +85,10 @@ def recipe(
     from foldpack.commands.project import choose_recipe
 
     chosen = choose_recipe(project, data, work, keyring)
-    from foldpack.commands.recipe import run_recipe
+    from foldpack.commands.recipe import run_recipe, score_lines
 
     result = run_recipe(chosen.recipe, chosen.data, chosen.work, keyring=chosen.keyring, quick=quick)
-    print(f"oof {result.metric} {result.oof:.4f}")
+    print("\n".join(score_lines(result.metric)))
     print(f"submission {result.submission}")
 
 
@@ -128,6 +128,26 @@ def train(
     from foldpack.train.run import train_run
 
     train_run(settings, told_data(data), folds_csv, runs)
+
+
+@app.command("lr")
+def learning_rate(
+    config: Annotated[Path, typer.Argument(help="configs/COMPETITION/RUN.yml")],
+    data: DataOption = None,
+    folds_csv: Annotated[Path, typer.Option("--folds", help="made by `foldpack folds`")] = Path("folds.csv"),
+    runs: Annotated[Path, typer.Option(help="folder that holds the runs; nothing is trained there")] = Path("runs"),
+    fold: Annotated[int, typer.Option(help="fold that is left out")] = 0,
+    lowest: Annotated[float, typer.Option(help="first learning rate")] = 1e-7,
+    highest: Annotated[float, typer.Option(help="last learning rate")] = 10.0,
+    updates: Annotated[int, typer.Option(min=20, help="updates from the one to the other")] = 100,
+    out: Annotated[Path, typer.Option(help="the plot to write, an SVG")] = Path("lr.svg"),
+) -> None:
+    """Let the learning rate rise until the loss runs away, and plot it: which rate a run should have."""
+    settings = read_config(config)  # before the seconds that the imports take
+    from foldpack.commands.project import told_data
+    from foldpack.train.rate_finder import RateRange, find_rate
+
+    find_rate(settings, told_data(data), folds_csv, runs, fold, RateRange(lowest, highest, updates), out)
 
 
 @app.command()

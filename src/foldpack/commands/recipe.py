@@ -32,7 +32,7 @@ from foldpack.metrics.answers import answer_problem, form_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.models.start import settle_start
 from foldpack.search.metric_fit import followed_metric
-from foldpack.settings.ensemble import read_spec
+from foldpack.settings.ensemble import MetricSpec, read_spec
 from foldpack.settings.recipe import RecipeConfig, read_recipe
 from foldpack.settings.run import ConfigError, RunConfig, read_text
 from foldpack.settings.strict_yaml import load_strict
@@ -53,8 +53,7 @@ class RecipeError(FoldpackError):
 class RecipeResult:
     """Where a recipe ended."""
 
-    metric: str
-    oof: float
+    metric: MetricSpec  # and what the search saw of it
     submission: Path
     rehearsal: Ran
 
@@ -164,14 +163,22 @@ def run_recipe(
     runs, ensembles = ["--runs", str(work / "runs")], work / "ensembles"
     step = run_inside if quick else run_step
     step([*FOLDPACK, "search", recipe.name, *recipe.runs, *settings, *runs, "--out", str(ensembles)])
-    step([*FOLDPACK, "deploy", str(ensembles / f"{recipe.name}.yml"), "--dry-run", *runs,
+    step([*FOLDPACK, "deploy", str(ensembles / f"{recipe.name}.yml"), "--build-only", *runs,
               "--build", str(work / "build"), *ring])
     build = work / "build" / recipe.name
     rehearsal = rehearse_competition(build, recipe.name, slug, data)
-    say("\n".join(rehearsal.log.splitlines()[-3:]))
+    say("\n".join(line for line in rehearsal.log.splitlines()[-3:] if "] submission " not in line))  # of its sandbox
     spec = read_spec(work / "ensembles" / f"{recipe.name}.yml")
     say(f"recipe {recipe.name}: {time.monotonic() - started:.0f} s, rehearsal {rehearsal.seconds:.0f} s")
-    return RecipeResult(spec.metric.name, spec.metric.oof, rehearsal.submission, rehearsal)
+    return RecipeResult(spec.metric, rehearsal.submission, rehearsal)
+
+
+def score_lines(metric: MetricSpec) -> list[str]:
+    """The score to be expected on new images, and the one on the rows of the fit, for the end of a recipe."""
+    honest = (f"honest {metric.name} {metric.nested:.4f} +- {metric.nested_se:.4f}, the search repeated without the "
+              "scored fold: expect this on new images" if metric.nested is not None else
+              "no honest score: it takes two folds, and a search that was not stopped")
+    return [honest, f"oof {metric.name} {metric.oof:.4f}"]
 
 
 def rehearse_competition(build: Path, name: str, slug: str, data: Path) -> Ran:

@@ -33,7 +33,7 @@ from foldpack.predict.views import cost_of_views
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.augment.image import seen_net
 from foldpack.train.augment.mixing import BatchMixer
-from foldpack.train.dataset import TrainingSet, told_plainly, training_batches
+from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_batches
 from foldpack.train.evaluate import is_better, predict_rows
 from foldpack.train.freezing import Freezing, named_part, stages_of
 from foldpack.train.rates import build_scheduler
@@ -137,26 +137,35 @@ class FoldTraining:
 
     def epoch(self, epoch: int) -> float:
         """One pass over the training items. Returns the mean loss."""
-        self.net.train()
-        self.freezing.begin(epoch)
-        self.order.epoch = epoch
+        self.begin(epoch)
         total, count = 0.0, 0
         for batch, groups in enumerate(told_plainly(self.loader)):
-            side = self.side(epoch, batch)
-            rows = sum(len(pixels) for pixels, _ in groups)
-            with self.accelerator.accumulate(self.net):
-                for pixels, targets in groups:
-                    images, mixed = self.mixer(self.net_input(pixels, side), targets)
-                    with self.accelerator.autocast():
-                        outputs = self.net(images)
-                    loss = self.task.losses(outputs, mixed)
-                    self.accelerator.backward(loss * (len(images) / rows))
-                    total, count = total + loss.item() * len(images), count + len(images)
-                self.step()
+            loss, rows = self.learn(groups, epoch, batch)
+            total, count = total + loss, count + rows
         mean = total / max(count, 1)
         if not math.isfinite(mean):
             raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; {CALMER}")
         return mean
+
+    def begin(self, epoch: int) -> None:
+        """Before the batches of an epoch."""
+        self.net.train()
+        self.freezing.begin(epoch)
+        self.order.epoch = epoch
+
+    def learn(self, groups: list[Group], epoch: int, batch: int) -> tuple[float, int]:
+        """Learn from one batch. Returns the sum of the loss over its items, and how many these are."""
+        side, rows, total = self.side(epoch, batch), sum(len(pixels) for pixels, _ in groups), 0.0
+        with self.accelerator.accumulate(self.net):
+            for pixels, targets in groups:
+                images, mixed = self.mixer(self.net_input(pixels, side), targets)
+                with self.accelerator.autocast():
+                    outputs = self.net(images)
+                loss = self.task.losses(outputs, mixed)
+                self.accelerator.backward(loss * (len(images) / rows))
+                total += loss.item() * len(images)
+            self.step()
+        return total, rows
 
     def add_class_vectors(self, optimizer: torch.optim.Optimizer) -> None:
         """Let the optimiser move what the loss learns, at a rate of its own and without decay."""

@@ -114,3 +114,19 @@ def importance_figure(importance: dict[str, float]) -> str:
     axes.barh([name for name, _ in top], [value for _, value in top], color=BLUE)
     axes.set_xlabel("share of the gain")
     return svg_text(figure)
+
+
+def rate_figure(rates: np.ndarray, losses: np.ndarray, smooth: np.ndarray, steepest: float, tenth: float) -> str:
+    """Loss over learning rate, on a logarithmic axis: each batch, the smoothed curve, and two rates to choose from."""
+    figure, axes = _axes(3.6)
+    axes.plot(rates, losses, color=GREY, linewidth=0.7, label="batch")
+    axes.plot(rates, smooth, color=BLUE, linewidth=2, label="smoothed")
+    axes.axvline(steepest, color=ORANGE, label=f"steepest, {steepest:.2g}")
+    axes.axvline(tenth, color=ORANGE, linestyle="--", label=f"a tenth of the lowest, {tenth:.2g}")
+    axes.set_xscale("log")
+    room = max(float(smooth[0] - smooth.min()), 0.1 * float(np.ptp(smooth)), 1e-9)  # the burst leaves the picture
+    axes.set_ylim(smooth.min() - room, smooth[0] + room)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    axes.legend(frameon=False, fontsize=10)
+    return svg_text(figure)

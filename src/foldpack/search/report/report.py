@@ -230,13 +230,28 @@ def members_html(numbers: dict) -> str:
 
 def choice_text(numbers: dict) -> str:
     """By which rule the blend was chosen; "" where nothing was tried."""
-    chosen = next((one for one in numbers["candidates"] if one["chosen"]), None)
+    tried = numbers["candidates"]
+    chosen = next((one for one in tried if one["chosen"]), None)
     if chosen is None:
         return ""
+    if len(numbers["members"]) == 1:
+        return "There is one member, and nothing to weigh."
     rule = "beats them in held-out score by more than one standard error of the paired difference"
     if chosen["solver"] == "uniform":
         return f"Equal weights stand: no fit {rule}."
-    return f"Equal weights are left only for a fit that {rule}; this one does."
+    equal = next(one["score"] for one in tried if one["solver"] == "uniform")
+    text = (f"Equal weights are left only for a fit that {rule}; this one does, with {chosen['score']:.5f} against "
+            f"{equal:.5f}.")
+    scores = numbers["scores"]
+    if scores.get("nested") is None:
+        return text
+    if len(scores["nested_per_fold"]) == 2:
+        return (f"{text} Of two folds none is left to repeat the choice on, so the nested score is that of equal "
+                "weights.")
+    gain = (scores["nested"] - scores["uniform"]) * (1 if chosen["score"] > equal else -1)
+    return text if gain > 0 else (f"{text} Repeated without the scored fold the choice gains nothing, "
+                                  f"{scores['nested']:.5f} against {scores['uniform']:.5f}: expect no more of it than "
+                                  "of equal weights.")
 
 
 def candidates_html(numbers: dict) -> str:
