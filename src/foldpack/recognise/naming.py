@@ -15,7 +15,7 @@ PLAIN = {"data", "input", "inputs", "download", "downloads", "competition", "dat
 
 
 def name_project(project: Path, data: Path, slug: str | None, findings: Findings) -> tuple[str, str]:
-    """(name, slug on Kaggle): as given, or of an address, else what the download's folder is called, or the project's."""
+    """(name, slug on Kaggle): as given or in an address, else the download's folder if that says it, or the project."""
     name = plain_name(project.resolve().name)
     if slug is not None:
         return name, given_slug(slug, findings)
