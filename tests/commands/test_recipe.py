@@ -26,6 +26,7 @@ from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.folds import read_folds
 from foldpack.errors import DataError
+from foldpack.models.start_files import StartError
 from foldpack.settings.competition import competition_text
 from foldpack.settings.recipe import FoldsConfig, RecipeConfig, read_recipe
 from foldpack.settings.run import ConfigError
@@ -221,6 +222,21 @@ def test_the_search_follows_the_metric_of_the_competition_and_says_where_a_run_d
     file.write_text(competition_text(competition_of(metric={"name": "f1"}).config))  # of several labels an item
     assert search_metric(tmp_path, recipe, [run], said.append) == "micro_f1"
     assert "is scored by 'f1'; of such runs 'micro_f1' is followed, and not 'accuracy'" in said[-1]
+
+
+def test_weights_that_a_later_run_lacks_are_told_before_the_first_one_trains(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_recipe(tmp_path)
+    folder = tmp_path / "configs" / "museum"
+    (folder / "recipe.yml").write_text(
+        "name: other\ncompetition: digits\nfolds: {kind: stratified, count: 3}\nruns: [one, two]\nmetric: macro_f1\n")
+    (folder / "one.yml").write_text(F2_RUN)
+    (folder / "two.yml").write_text(F2_RUN.replace("run: one", "run: two").replace(
+        "arch: test_resnet", "pretrained: nowhere.pth, arch: test_resnet"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StartError, match="net.pretrained: there is no file nowhere.pth"):
+        run_recipe("museum", tmp_path / "data", tmp_path / "work")
+    assert not (tmp_path / "work").exists()
 
 
 def test_a_step_that_was_stopped_with_ctrl_c_stops_the_recipe(tmp_path: Path) -> None:

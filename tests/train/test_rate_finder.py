@@ -93,6 +93,14 @@ def test_steepest_and_lowest_of_a_known_curve() -> None:
     assert curve.steepest == pytest.approx(1e-3, rel=0.01) and curve.lowest == pytest.approx(0.05, rel=0.3)
 
 
+def test_the_first_batches_and_a_loss_that_only_rises_are_no_fall() -> None:
+    rates = np.geomspace(1e-6, 1, 61)
+    smooth = np.where(rates < 3e-6, 9.0, 2 - 1 / (1 + np.exp(-3 * (np.log10(rates) + 3))))  # wild at first
+    assert RateCurve(rates, smooth, smooth).steepest == pytest.approx(1e-3, rel=0.01)
+    rising = np.linspace(1, 2, 61)
+    assert RateCurve(rates, rising, rising).steepest == RateCurve(rates, rising, rising).lowest == pytest.approx(1e-6)
+
+
 def test_a_loss_that_is_no_number_from_the_start() -> None:
     with pytest.raises(ConfigError, match="run 'toy': the loss is .* batches, at a learning rate of .*; lower"):
         rate_curve(toy_config(optim={"name": "sgd", "lr": 1.0}), toy_set(), 0, RateRange(1e25, 1e30, 30))

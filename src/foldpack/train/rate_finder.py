@@ -31,7 +31,7 @@ from foldpack.train.run import (
 
 SMOOTHING = 0.98  # of the loss over the batches, as kernels of iMet 2019 and fastai have it
 BURST = 4.0  # times the lowest smoothed loss: the end
-FIRST = 10  # batches that are too few to burst
+FIRST = 10  # batches that are too few to burst or to fall
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,14 @@ class RateCurve:
 
     @property
     def steepest(self) -> float:
-        """The rate where the smoothed loss falls most per factor of the rate, before it is lowest."""
-        end = max(int(self.smooth.argmin()) + 1, 3)
-        slopes = np.gradient(self.smooth[:end], np.log(self.rates[:end]))
-        return float(self.rates[int(slopes.argmin())])
+        """The rate where the smoothed loss falls most per factor of the rate, before it is lowest. Not among the first
+        batches, of which the mean is of few."""
+        end = int(self.smooth.argmin()) + 1
+        start = min(FIRST, max(end - 3, 0))
+        if end - start < 2:
+            return self.lowest
+        slopes = np.gradient(self.smooth[start:end], np.log(self.rates[start:end]))
+        return float(self.rates[start + int(slopes.argmin())])
 
 
 def smoothed(losses: np.ndarray) -> np.ndarray:

@@ -124,8 +124,8 @@ def rate_figure(rates: np.ndarray, losses: np.ndarray, smooth: np.ndarray, steep
     axes.axvline(steepest, color=ORANGE, label=f"steepest, {steepest:.2g}")
     axes.axvline(tenth, color=ORANGE, linestyle="--", label=f"a tenth of the lowest, {tenth:.2g}")
     axes.set_xscale("log")
-    room = max(float(np.ptp(smooth)), 1e-9)
-    axes.set_ylim(smooth.min() - 0.3 * room, smooth[0] + 1.2 * room)
+    room = max(float(smooth[0] - smooth.min()), 0.1 * float(np.ptp(smooth)), 1e-9)  # the burst leaves the picture
+    axes.set_ylim(smooth.min() - room, smooth[0] + room)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
     axes.legend(frameon=False, fontsize=10)
