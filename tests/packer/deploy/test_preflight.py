@@ -33,6 +33,7 @@ from packer.deploy.preflight import (
     check_hours,
     check_images,
     check_names,
+    check_runs,
     check_size,
     check_sources,
     check_words,
@@ -99,6 +100,16 @@ def test_two_names_that_kaggle_takes_for_one(house: House, tmp_path: Path, other
     assert said == ([f"ensemble 'small' would have the kernel and the datasets of '{other}', built in {place}: Kaggle "
                      f"makes 'small' of both names; rename one, or remove {place} if '{other}' was never deployed"]
                     if alike else [])
+
+
+def test_the_runs_of_a_quick_recipe_are_found_beside_its_ensemble(house: House, tmp_path: Path) -> None:
+    near = tmp_path / "quick/runs"
+    (near / house.spec.members[0].run).mkdir(parents=True)
+    [finding] = check_runs(house.spec, Path("nowhere"), near)
+    assert (finding.what, finding.code) == (f"nowhere: run '{house.spec.members[0].run}' is not there, but in {near}",
+                                            Exit.RUNS)
+    assert f"give --runs {near}" in str(finding)
+    assert list(check_runs(house.spec, house.runs, near)) == []
 
 
 def test_one_error_is_one_line() -> None:
