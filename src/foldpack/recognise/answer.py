@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 from foldpack.metrics.registry import Metric
+from foldpack.recognise.doubts import is_ranking
 from foldpack.recognise.download.cells import are_numbers, are_ranked, are_whole, are_zeros_and_ones, filled, fits_order
 from foldpack.recognise.download.sample import Sample, shown
 from foldpack.recognise.findings import Findings, RecognitionError
@@ -62,9 +63,14 @@ def find_answer(labels: LabelsConfig, classes: list[str], sample: Sample, findin
         return GradesAnswer(kind="grades", column=column, **place)
     if isinstance(labels, JoinedLabels):
         return joined_answer(labels, cells, column, place, findings)
-    if are_ranked(cells, classes):
+    if is_ranking(cells, classes, metric):
         k = len(cells[0].split())
-        findings.recognise("answer", f"{k} classes in '{column}', best first", f"such as '{cells[0]}'")
+        said = f"{k} classes in '{column}', best first"
+        if metric or are_ranked(cells, classes):
+            findings.recognise("answer", said, f"such as '{cells[0]}'")
+        else:
+            findings.doubt("answer", said, f"each cell has {k} words, such as '{cells[0]}', but none is a label of a "
+                           "training item")
         return RankingAnswer(kind="ranking", column=column, k=k, **place)
     if isinstance(labels, IdentityLabels):
         return RankingAnswer(kind="ranking", column=column, k=1, **place)

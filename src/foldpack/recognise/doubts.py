@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from foldpack.metrics.registry import Metric
 from foldpack.recognise.context import Context
-from foldpack.recognise.download.cells import NUMBER, are_numbers, are_whole, filled
+from foldpack.recognise.download.cells import NUMBER, are_numbers, are_ranked, are_whole, filled, may_be_ranked
 from foldpack.recognise.download.sample import Sample, shown
 from foldpack.recognise.findings import Findings, RecognitionError
 
@@ -43,6 +44,13 @@ def check_label_cells(about: Context, column: str, numbers: bool = False, severa
                                f"{HAND}")
     about.findings.doubt("labels", f"the numbers in '{column}' are names of classes",
                          f"{many}, but '{text}' in {where} is none")
+
+
+def is_ranking(answers: list[str], classes: Iterable[str], metric: Metric | None) -> bool:
+    """Whether several classes are asked for, best first: those of training items, or as many others in each cell, if
+    the metric is not known to score something else."""
+    known, ranks = list(classes), metric is None or metric.answer == "ranking"
+    return are_ranked(answers, known) or ranks and may_be_ranked(answers, known)
 
 
 def require_unknown(file: str, given: Iterable[str], test_columns: set[str], sample: Sample) -> None:

@@ -7,12 +7,14 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from foldpack.recognise.doubts import tell_twins
 from foldpack.recognise.download.listing import Listing, still_packed
 from foldpack.recognise.download.places import Place
 from foldpack.recognise.findings import Findings, RecognitionError
 from foldpack.settings.item_sources import FilesSource, ItemsConfig
 
 NUMBERED = re.compile(r"(.*?)([._-]*)(\d+)")
+SAME = 8  # images that are compared
 PLAIN = {"cover", "original", "normal", "negative", "clean", "none", "real", "healthy", "background", "other", "no"}
 
 
@@ -26,31 +28,52 @@ class NamedFiles:
     same_names: bool = False
 
 
-def find_named_files(listing: Listing, test: Place | None, one_number: bool, findings: Findings) -> NamedFiles:
+def find_named_files(listing: Listing, test: Place | None, one_number: bool, why: str, findings: Findings
+                     ) -> NamedFiles:
     """Read the labels off the paths of all images but those of the test place. one_number: whether the sample asks for
-    a number in one column. Raises RecognitionError."""
-    away = test.folder if test else None
-    paths = [path for path in listing.images if not (away and path.startswith(away))]
+    a number in one column; why: what is wrong with a table that should tell them. Raises RecognitionError."""
+    away = [test.folder, *second_copies(listing, test, findings)] if test and test.folder else []
+    paths = [path for path in listing.images if not path.startswith(tuple(away))]
+    bare = f"folder {listing.empty[0]} is empty" if listing.empty else ""
+    wrong = "".join(f"; {each}" for each in (why, bare) if each)
     folders = Counter(path.rpartition("/")[0] for path in paths)
     roots = Counter(folder.rpartition("/")[0] for folder in folders)
     named = file_labels(paths)
     if not paths:
         raise RecognitionError(f"{listing.root}: no training images and no table with labels, got: "
                                f"{', '.join(listing.tables) or 'no table'}; needed: a CSV, JSON or BSON that tells of "
-                               f"images, or a folder a class{still_packed(listing)}")
+                               f"images, or a folder a class{wrong}{still_packed(listing)}")
     root, count = roots.most_common(1)[0]
-    if count >= 2:
-        return class_folders(paths, root, one_number, away, findings)
-    if named is None:
+    if count < 2 and named is None:
         raise RecognitionError(f"{listing.root}: {len(paths)} training images in {next(iter(folders))}, and neither a "
-                               "table nor folders nor file names say their labels; complete the download, or write "
-                               f"competition.yml by hand{still_packed(listing)}")
+                               f"table nor folders nor file names say their labels{wrong or '; complete the download'}"
+                               f", or write competition.yml by hand{still_packed(listing)}")
+    if why:
+        findings.doubt("train", "the labels are those of folders or file names", why)
+    if count >= 2 or named is None:
+        for folder in listing.empty:
+            if folder.rpartition("/")[0] == root:
+                findings.doubt("train", f"folder {folder} is no class", "it is empty; complete the "
+                               "download, or leave it so")
+        return class_folders(paths, root, one_number, away, findings)
     folder, separator, suffix, labels = named
     pattern = f"{folder}{{label}}{separator}{{number}}{suffix}"
     findings.recognise("train", "the label stands in the file's name", f"{pattern}: {shown_counts(labels)}")
     items = ItemsConfig(source=FilesSource(kind="files", pattern=pattern), id=f"{{label}}{separator}{{number}}",
                         image="{path}")
     return NamedFiles(items, labels)
+
+
+def second_copies(listing: Listing, test: Place, findings: Findings) -> list[str]:
+    """Other folders with the very images of the test place, as where an archive was unpacked twice."""
+    found = []
+    names = [path.removeprefix(test.folder) for path in listing.images if path.startswith(test.folder)][:SAME]
+    for folder in dict.fromkeys(re.split(r"[{*]", image)[0] for image in test.others):
+        both = [(listing.root / test.folder / name, listing.root / folder / name) for name in names]
+        if both and folder and all(other.is_file() and one.read_bytes() == other.read_bytes() for one, other in both):
+            found.append(folder)
+            findings.guess("train", f"{folder} is left out", f"its images are those of {test.folder}, unpacked twice")
+    return found
 
 
 def file_labels(paths: list[str]) -> tuple[str, str, str, dict[str, int]] | None:
@@ -67,7 +90,7 @@ def file_labels(paths: list[str]) -> tuple[str, str, str, dict[str, int]] | None
     return None
 
 
-def class_folders(paths: list[str], root: str, one_number: bool, away: str | None, findings: Findings
+def class_folders(paths: list[str], root: str, one_number: bool, away: list[str], findings: Findings
                   ) -> NamedFiles:
     """One folder a class, all below `root`; with the same file names in each, an item is shown once a class."""
     inside = [path for path in paths if PurePosixPath(path).parent.parent.as_posix() == (root or ".")]
@@ -78,7 +101,8 @@ def class_folders(paths: list[str], root: str, one_number: bool, away: str | Non
     head = f"{root}/" if root else ""
     single = f"{{name}}{suffixes.most_common(1)[0][0]}" if len(suffixes) == 1 else "{name}"
     findings.recognise("train", "a folder a class", f"{head}{{label}}/{single}: {shown_counts(labels)}")
-    beside = away is not None and away.startswith(head) and away.removeprefix(head).count("/") == 1
+    tell_twins(labels, findings)
+    beside = any(each.startswith(head) and each.removeprefix(head).count("/") == 1 for each in away)
     where: dict[str, str | list[str]] = {"label": sorted(labels)} if beside else {}
     items = ItemsConfig(source=FilesSource(kind="files", pattern=f"{head}{{label}}/{single}"), where=where,
                         id="{label}/{name}", image="{path}", group="{name}" if same else None)

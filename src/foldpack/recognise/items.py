@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from foldpack.recognise.download.heads import Head
 from foldpack.recognise.download.listing import Listing, still_packed
+from foldpack.recognise.download.near import require_zeros, why_no_images
 from foldpack.recognise.download.places import Place, find_place
 from foldpack.recognise.download.sample import Sample, shown
 from foldpack.recognise.findings import Findings, RecognitionError
@@ -16,6 +17,7 @@ from foldpack.settings.item_sources import BsonSource, CocoSource, ItemsConfig, 
 TRAIN = re.compile(r"train|label|annot", re.IGNORECASE)
 TEST = re.compile(r"test|information", re.IGNORECASE)
 PART = re.compile(r"example|small|mini|sub(set)?_|debug|tiny", re.IGNORECASE)
+COPY = re.compile(r"\(\d+\)|copy|old|backup|bak|~", re.IGNORECASE)
 MOST_OF, SOME_OF = 0.95, 0.05  # of the sample's ids that a table must have; of a long table a part was read
 
 
@@ -56,6 +58,7 @@ def find_test(sample: Sample, sample_head: Head, told: list[Told], findings: Fin
     paths = any("/" in one.head.columns[one.place.column][0] for _, one in matching
                 if one.place.column in one.head.columns)  # a table that says whole paths knows better
     if place and place.column == sample.id and not paths:
+        require_zeros(sample.file, sample.id, sample.ids, listing)
         findings.recognise("test", f"images {place.image}", f"the ids of {sample.file} are their names")
         items = ItemsConfig(source=SampleSource(kind="sample"), parse=dict(place.parse), id=f"{{{sample.id}}}",
                             image=place.image)
@@ -65,9 +68,10 @@ def find_test(sample: Sample, sample_head: Head, told: list[Told], findings: Fin
     if not matching and (found := some_rows(sample, listing, findings)):
         return found, Told(sample_head, Place(sample.id, found.image, 1.0))
     if not matching:
+        why = why_no_images({sample.id: sample.ids}, listing)
         raise RecognitionError(f"{sample.file}: no image and no table has the ids of column '{sample.id}', such as "
-                               f"'{next(iter(sample.ids), '')}'; complete the download, or write competition.yml by "
-                               f"hand{still_packed(listing)}")
+                               f"'{next(iter(sample.ids), '')}'; {f'{why}, ' if why else 'complete the download, '}or "
+                               f"write competition.yml by hand{still_packed(listing)}")
     column, one = matching[0]
     findings.recognise("test", f"{one.head.file}, images {one.place.image}",
                        f"its column '{column}' has the ids of {sample.file}")
@@ -120,8 +124,9 @@ def rows_of(template: str, columns: dict[str, list[str]]) -> set[str]:
     return {"\0".join(cells) for cells in zip(*(columns[name] for name in names), strict=True)}
 
 
-def find_train(told: list[Told], test: Told, sample: Sample, findings: Findings) -> Told | None:
-    """The table of the training items: with images, and with columns that the test's table has not. None: no table."""
+def find_train(told: list[Told], test: Told, sample: Sample, findings: Findings, listing: Listing) -> Told | None:
+    """The table of the training items: with images, and with columns that the test's table has not. None: no table.
+    Raises RecognitionError for ids that have lost their zeros."""
     known = set(test.head.columns) if test.head.file != sample.file else set()
     found = [one for one in told if one.head.file not in (sample.file, test.head.file)
              and not (one.head.columns.keys() - {"row", "offset", "picture"} <= known)
@@ -129,7 +134,9 @@ def find_train(told: list[Told], test: Told, sample: Sample, findings: Findings)
     if not found:
         return None
     found.sort(key=lambda one: order_of(one, sample))
-    best = found[0]
+    best = of_same_columns(found, findings)
+    if best.place.column in best.head.columns:
+        require_zeros(best.head.file, best.place.column, best.head.columns[best.place.column], listing)
     findings.recognise("train", f"{best.head.file}, images {best.place.image}",
                        f"{'' if best.head.whole else 'more than '}{best.head.rows} rows, columns: "
                        f"{shown(list(best.head.columns), 6)}")
@@ -137,6 +144,24 @@ def find_train(told: list[Told], test: Told, sample: Sample, findings: Findings)
         findings.guess("train", f"the pictures are {best.place.image}", "files of the same names lie in "
                        f"{', '.join(others)}")
     return best
+
+
+def of_same_columns(found: list[Told], findings: Findings) -> Told:
+    """The best table, or another of the same columns and images, which may as well be meant."""
+    best, more = found[0], []
+    for one in found[1:]:
+        if one.head.columns.keys() != best.head.columns.keys() or one.place.image != best.place.image or isinstance(
+                one.head.source, CocoSource) or PART.search(one.head.file):
+            continue
+        if one.head.columns == best.head.columns:
+            findings.guess("train", f"{one.head.file} is left out", f"its rows are those of {best.head.file}")
+        else:
+            more.append(one)
+    if not more:
+        return best
+    return findings.settle("train", "which table has the training items?",
+                           [(one, f"{one.head.file}, {one.head.rows} rows") for one in (best, *more)],
+                           "they have the same columns")
 
 
 def is_other(one: Told, test: Told) -> bool:
@@ -155,7 +180,7 @@ def order_of(one: Told, sample: Sample) -> tuple:
     """Tables called train, with the columns that are asked for, with annotations, and with many rows first."""
     columns, head = set(one.head.columns), one.head
     return (not set(sample.columns) & columns, not TRAIN.search(head.file.rpartition("/")[2]),
-            not TRAIN.search(head.file), bool(PART.search(head.file)), -one.place.share,
+            not TRAIN.search(head.file), bool(PART.search(head.file)), bool(COPY.search(head.file)), -one.place.share,
             isinstance(head.source, CocoSource) and "category_id" not in columns, -head.rows)
 
 

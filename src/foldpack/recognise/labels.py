@@ -6,10 +6,9 @@ import re
 from collections import Counter
 
 from foldpack.recognise.context import Context
-from foldpack.recognise.doubts import check_label_cells, tell_twins
+from foldpack.recognise.doubts import check_label_cells, is_ranking, tell_twins
 from foldpack.recognise.download.cells import (
     are_numbers,
-    are_ranked,
     are_run_lengths,
     are_whole,
     are_zeros_and_ones,
@@ -89,7 +88,7 @@ def column_labels(about: Context, column: str) -> LabelsConfig:
     values, counts = filled(cells), Counter(filled(cells))
     separator = label_separator(cells)
     check_label_cells(about, column, several=separator is not None)
-    if separator is None and are_ranked(answers, counts):
+    if separator is None and is_ranking(answers, counts, about.metric):
         return identity_labels(column, counts, filled(answers)[0].split(), findings)
     if separator is not None:
         how = "white space" if separator[0] is None else f"'{separator[0]}'"
@@ -159,7 +158,8 @@ def named_elsewhere(about: Context, classes: set[str]) -> bool:
 def identity_labels(column: str, counts: Counter[str], best: list[str], findings: Findings) -> LabelsConfig:
     """Labels that are answered by several, best first; one of them may stand for what is like no other."""
     total = sum(counts.values())
-    none = next((name for name in (best[0], counts.most_common(1)[0][0]) if NO_CLASS.match(name)), None)
+    likely = (best[0], counts.most_common(1)[0][0])
+    none = next((name for name in likely if name in counts and NO_CLASS.match(name)), None)
     findings.recognise("labels", f"one of {len(counts)} in '{column}'",
                        f"the sample answers with {len(best)} of them, best first")
     if none is not None:

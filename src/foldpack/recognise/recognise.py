@@ -22,6 +22,7 @@ from foldpack.recognise.items import Told, answer_template, find_test, find_trai
 from foldpack.recognise.labels import find_labels
 from foldpack.recognise.metric import find_metric_config, known_metric_of
 from foldpack.recognise.pictures import find_pictures
+from foldpack.recognise.untold import why_untold
 from foldpack.settings.competition import CompetitionConfig
 from foldpack.settings.item_sources import BsonSource, CocoSource, ItemsConfig
 from foldpack.settings.label_kinds import ClassLabels, LabelsConfig
@@ -50,10 +51,11 @@ def recognise(root: Path, name: str, slug: str, findings: Findings) -> Recognise
     sample, sample_head = find_sample(listing, heads, findings)
     told = [one for head in heads if head is not sample_head and (one := told_by(head, listing))]
     test_items, test = find_test(sample, sample_head, told, findings, listing)
-    train = find_train(told, test, sample, findings)
+    train = find_train(told, test, sample, findings, listing)
     if train is None:
+        why = why_untold(listing, heads, told, sample, test)
         one_number = len(sample.columns) == 1 and are_numbers(sample.cells[sample.columns[0]])
-        named = find_named_files(listing, test.place if test.head is sample_head else None, one_number, findings)
+        named = find_named_files(listing, test.place if test.head is sample_head else None, one_number, why, findings)
         labels: LabelsConfig = ClassLabels(kind="class", column="label", map=named.map)
         classes = sorted(set(named.map.values()) or named.labels)
         findings.recognise("labels", f"one of {len(classes)} classes", "they stand in the paths")

@@ -124,6 +124,15 @@ def are_ranked(answers: Iterable[str], labels: Iterable[str]) -> bool:
     return len(words) > 1 and (set(words) <= known or are_whole(words) and are_whole(known))
 
 
+def may_be_ranked(answers: Iterable[str], labels: Iterable[str]) -> bool:
+    """Whether each answer has the same number of different words, more than one, though labels are single words."""
+    given = [cell.split() for cell in filled(answers)[:200]]
+    if not given or any(" " in label for label in labels):
+        return False
+    return {len(words) for words in given} == {len(set(given[0]))} != {1} and all(
+        len(set(words)) == len(words) for words in given)
+
+
 def any_order(cells: Iterable[list[str]]) -> bool:
     """Whether most words of cells with several stand alone in some cell, too."""
     listed = list(cells)

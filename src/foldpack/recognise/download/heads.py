@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
@@ -22,6 +23,7 @@ TABLES = 100  # those nearest the top
 BSON_DOCUMENTS = 2_000
 SEPARATORS = (",", "\t", ";", "|")
 UTF8 = "utf-8"
+UTF16 = "utf-16"  # told by the mark that it begins with
 LATIN = "latin-1"  # reads anything
 
 
@@ -68,6 +70,8 @@ def text_of_file(path: Path, size: int = -1) -> tuple[str, str]:
     """(text, encoding); what is no UTF-8 is read as Latin-1."""
     with open(path, "rb") as file:
         data = file.read(size)
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return data.decode(UTF16, errors="replace"), UTF16
     try:
         return data.decode("utf-8-sig"), UTF8
     except UnicodeDecodeError as failure:

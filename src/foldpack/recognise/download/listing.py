@@ -26,6 +26,7 @@ class Listing:
     images: list[str]
     tables: list[str]
     archives: list[str]
+    empty: list[str]  # folders
 
     @cached_property
     def by_stem(self) -> dict[str, list[str]]:
@@ -69,9 +70,12 @@ def list_download(root: Path) -> Listing:
     images: list[str] = []
     tables: list[str] = []
     archives: list[str] = []
+    empty: list[str] = []
     for folder, names, files in os.walk(root):
         names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
         below = Path(folder).relative_to(root).as_posix()
+        if not names and not files:
+            empty.append(below)
         for name in sorted(files):
             suffix = os.path.splitext(name)[1].lower()
             path = name if below == "." else f"{below}/{name}"
@@ -85,7 +89,7 @@ def list_download(root: Path) -> Listing:
     if not (images or tables or archives):
         raise RecognitionError(f"{root}: there is no image and no table in this folder; give the competition's folder, "
                                "as downloaded and unpacked")
-    return Listing(root, images, tables, archives)
+    return Listing(root, images, tables, archives, sorted(empty))
 
 
 def unpack_command(listing: Listing) -> str:

@@ -87,7 +87,8 @@ def affixes(cells: list[str], listing: Listing) -> tuple[str, str]:
     for cell in distinct[:3]:
         found.update({tuple(stem.split(cell, 1)) for stem in stems if cell in stem})  # type: ignore[misc]
     pair, count = found.most_common(1)[0] if found else (("", ""), 0)
-    return pair if count == min(3, len(distinct)) else ("", "")
+    zeros = bool(pair[0]) and not pair[0].strip("0") and are_whole(distinct)  # lost, and another number of them a row
+    return pair if count == min(3, len(distinct)) and not zeros else ("", "")
 
 
 def best_place(
