@@ -86,8 +86,7 @@ def before_build(spec: EnsembleSpec, runs: Path, boosters: Path, store: SealedSt
     findings += check_answer(spec)
     findings += check_slugs(spec, store.folder.parent)
     findings += [*check_hours(spec, wanted), *check_images(spec, wanted)]
-    findings += [*check_runs(spec, runs, boosters.parent.parent / "runs"), *check_readers(spec, runs)]
-    findings += check_boosters(spec, boosters)
+    findings += [*check_runs(spec, runs), *check_readers(spec, runs), *check_boosters(spec, boosters)]
     if not any(each.code == Exit.RUNS for each in findings):
         findings += check_space(spec, runs, store)
     return findings
@@ -213,14 +212,9 @@ def check_images(spec: EnsembleSpec, wanted: Wanted) -> Iterator[Finding]:
         yield Finding("note", said, "")
 
 
-def check_runs(spec: EnsembleSpec, runs: Path, near: Path) -> Iterator[Finding]:
-    """Every checkpoint is there and is the one that the ensemble was fitted on. near: where the runs of a recipe lie,
-    seen from its ensemble."""
+def check_runs(spec: EnsembleSpec, runs: Path) -> Iterator[Finding]:
+    """Every checkpoint is there and is the one that the ensemble was fitted on."""
     said = set()
-    first = spec.members[0].run
-    if not (runs / first).is_dir() and (near / first).is_dir():
-        yield Finding("error", f"{runs}: run '{first}' is not there, but in {near}", f"give --runs {near}", Exit.RUNS)
-        return
     for stage in spec.stages:
         for member, fold in [(each, fold) for each in stage.members for fold in each.folds]:
             try:

@@ -22,6 +22,7 @@ from foldpack.settings.stages import ClassDecision, LabelsDecision, ProbsDecisio
 from packer.build.kernel_folder import Build
 from packer.build.stage import SealedStore
 from packer.deploy.hours import predict_hours
+from packer.deploy.journey import require_near_runs
 from packer.deploy.preflight import (
     Finding,
     Wanted,
@@ -33,7 +34,6 @@ from packer.deploy.preflight import (
     check_hours,
     check_images,
     check_names,
-    check_runs,
     check_size,
     check_sources,
     check_words,
@@ -105,11 +105,11 @@ def test_two_names_that_kaggle_takes_for_one(house: House, tmp_path: Path, other
 def test_the_runs_of_a_quick_recipe_are_found_beside_its_ensemble(house: House, tmp_path: Path) -> None:
     near = tmp_path / "quick/runs"
     (near / house.spec.members[0].run).mkdir(parents=True)
-    [finding] = check_runs(house.spec, Path("nowhere"), near)
-    assert (finding.what, finding.code) == (f"nowhere: run '{house.spec.members[0].run}' is not there, but in {near}",
-                                            Exit.RUNS)
-    assert f"give --runs {near}" in str(finding)
-    assert list(check_runs(house.spec, house.runs, near)) == []
+    with pytest.raises(DeployError) as caught:
+        require_near_runs(house.spec, Path("nowhere"), near)
+    assert caught.value.exit_code == Exit.RUNS and str(caught.value) == (
+        f"nowhere: run '{house.spec.members[0].run}' is not there, but in {near}; give --runs {near}")
+    require_near_runs(house.spec, house.runs, near)
 
 
 def test_one_error_is_one_line() -> None:
