@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from foldpack.competitions.answer_table import AnswerTable, read_answer_table, write_answers
+from foldpack.competitions.answer_table import AnswerTable, read_sample, write_answers
 from foldpack.competitions.image_files import is_image_name
 from foldpack.competitions.protocol import Competition
 from foldpack.data.image_place import image_file
@@ -72,7 +72,7 @@ class SampleImages:
 def images_of(competition: Competition, data: Path) -> tuple[SampleImages, int]:
     """The test images of a competition that are there, and how many its sample submission asks for."""
     items = competition.test(data)
-    sample = read_answer_table(data / competition.sample_csv, competition.id_column, [])
+    sample = read_sample(data / competition.sample_csv, competition.id_column)
     there: dict[str, list[Path]] = {}
     for item, path in zip(items.answer or items.ids, items.images, strict=True):
         if image_file(path) and path not in there.get(item, ()):

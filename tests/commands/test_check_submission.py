@@ -61,7 +61,7 @@ def test_without_the_folder_classes_are_those_that_the_file_lists(capsys: pytest
     listed = {"kind": "class", "column": "label", "classes": ["cat", "dog"]}
     assert checked(capsys, "id,label\nx,cow\n")[0] == 0
     assert checked(capsys, "id,label\nx,cow\n", labels=listed)[1][1:] == [
-        "s.csv: row 1, id 'x': label is 'cow', which is no class; allowed: cat, dog", "1 faults"]
+        "s.csv: row 1, id 'x': label is 'cow', which is no class; allowed: cat, dog", "1 fault"]
     grades = {"labels": {"kind": "grades", "column": "label", "grades": 3},
               "answer": {"kind": "grades", "id": "id", "column": "label"}, "metric": {"name": "qwk"}}
     assert checked(capsys, "id,label\nx,3\n", **grades)[1][1] == (
@@ -85,18 +85,36 @@ def test_boxes_are_held_to_the_sizes_of_their_images(project: Path, capsys: pyte
         "note: the size of 1 of 3 images is not known: what lies outside of them is not told",
         "s.csv: row 2, id 'b': label has 'cat 0 0 20 10': x + width is 20; allowed: from 0 to 10, the width of the "
         "image",
-        "1 faults"]
+        "1 fault"]
 
 
 def test_a_file_without_the_column_is_a_fault(capsys: pytest.CaptureFixture) -> None:
     assert checked(capsys, "id,kind\na,cat\n", "--data", "data") == (
-        1, ["s.csv: column 'label' is missing, got: id, kind; needed: id, label", "1 faults"])
+        1, ["s.csv: column 'label' is missing, got: id, kind; needed: id, label", "1 fault"])
+
+
+def test_row_numbers_and_stray_spaces_are_called_so(capsys: pytest.CaptureFixture) -> None:
+    numbered = ",id,label\n0,a,cat\n1,b,dog\n2,c,cat\n"
+    told = "(pandas: to_csv(index=False))"
+    assert checked(capsys, numbered, "--data", "data")[1] == [
+        "s.csv: columns one without a name, id, label; allowed: id, label, in this order; leave the row numbers out "
+        + told,
+        "1 fault"]
+    assert checked(capsys, numbered)[1][1] == (
+        f"s.csv: a column has no name; write the table without its row numbers {told}")
+    ranked = {"labels": {"kind": "identity", "column": "label"}, "metric": {"name": "map", "k": 2},
+              "answer": {"kind": "ranking", "id": "id", "column": "label", "k": 2}}
+    assert checked(capsys, "id,label\nx, cat dog\n", **ranked)[1][1] == (
+        "s.csv: row 1, id 'x': label is ' cat dog', which has a stray space or separator; allowed: exactly a space "
+        "between two names")
 
 
 def test_what_cannot_be_checked_at_all(capsys: pytest.CaptureFixture) -> None:
     assert run_app(app, ["check-submission", "t.csv", "--competition", "competition.yml"]) == 2
     assert capsys.readouterr().err == ("error: t.csv: there is no such file; name the submission that is to be "
                                        "checked\n")
+    assert run_app(app, ["check-submission", "data", "--competition", "competition.yml"]) == 2
+    assert capsys.readouterr().err == "error: data: it is a folder; name the submission in it that is to be checked\n"
     Path("data/sample_submission.csv").unlink()
     code, lines = checked(capsys, "id,label\na,cat\n", "--data", "data")
     assert code == 2 and lines[-1].startswith("error: data/sample_submission.csv: cannot read the table")

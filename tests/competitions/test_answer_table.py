@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from foldpack.competitions.answer_table import AnswerTable, read_answer_table, read_columns, write_answers
+from foldpack.competitions.answer_table import AnswerTable, read_answer_table, read_columns, read_sample, write_answers
 from foldpack.errors import DataError
 
 CELLS = st.text(st.sampled_from('ab1é\u2028 ,"\n\r\t;#\x00'), max_size=6)
@@ -107,16 +107,34 @@ def test_a_cell_of_any_length(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"id,label\na,0\nb,0,0\n", r"s.csv: cannot read the table \(line 3 has 3 values for 2 columns\); is this"),
-        (b"id,label\n\xff,0\n", r"s.csv: cannot read the table \(.*\); is this the competition's folder\?"),
+        (b"id,label\na,0\nb,0,0\n", r"s.csv: cannot read the table \(line 3 has 3 values for 2 columns\); put quotes"),
+        (b"id,label\n\xff,0\n", r"s.csv: cannot read the table \(.*\); needed: a CSV in UTF-8"),
+        ("id,label\n".encode("utf-16"), r"s.csv: cannot read the table \(it is UTF-16: save it as UTF-8\); needed"),
+        (b"PK\x03\x04\xff\xfe", r"s.csv: cannot read the table \(it is a ZIP archive: unpack it\); needed: a CSV"),
+        (b"\x89PNG\r\n", r"s.csv: cannot read the table \(it is a PNG image\); needed: a CSV"),
+        (b"id;label\na;0\n", "column 'id' is missing, got: id;label; needed: id, label; its columns are parted by ';': "
+                             "write commas"),
+        (b"ID ,label\n", "column 'id' is missing, got: ID , label; needed: id, label; 'ID ' differs from it in"),
         (b"id,target\n", "s.csv: column 'label' is missing, got: id, target; needed: id, label"),
-        (b"", "s.csv: column 'id' is missing, got: ; needed: id, label"),
+        (b"", "s.csv: the file is empty; needed: a first row with the columns id, label, and a row for each it"),
     ],
 )
 def test_what_is_no_sample_submission_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "s.csv").write_bytes(data)
     with pytest.raises(DataError, match=message):
         read_answer_table(tmp_path / "s.csv", "id", ["label"])
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8"), ("\t", "utf-8"), ("|", "utf-8-sig"),
+                                                     (",", "utf-16"), (";", "utf-16")])
+def test_a_sample_is_read_whatever_separator_it_has_and_a_submission_has_commas(tmp_path: Path, separator: str,
+                                                                                encoding: str) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text(f"id{separator}label\n\"a, x\"{separator}\u00e9 2\n", encoding=encoding)
+    table = read_sample(path, "id", ["label"])
+    assert table.columns == ["id", "label"] and table.rows == [["a, x", "\u00e9 2"]]
+    write_answers(path, table)
+    assert path.read_text(encoding="utf-8") == 'id,label\n"a, x",\u00e9 2\n'
 
 
 def test_a_missing_table(tmp_path: Path) -> None:

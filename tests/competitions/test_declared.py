@@ -13,6 +13,7 @@ from foldpack.competitions.answer_table import read_answer_table, write_answers
 from foldpack.competitions.registry import COMPETITIONS
 from foldpack.data.answers import Answers
 from foldpack.errors import DataError
+from foldpack.kernel.inputs import find_competition
 from foldpack.settings.competition import competition_text
 from foldpack.settings.run import ConfigError
 
@@ -25,6 +26,15 @@ def test_the_sample_decides_what_is_answered_and_its_order(tmp_path: Path) -> No
     assert items.ids == ["b", "a"] and items.images == [tmp_path / "test/b.jpg", tmp_path / "test/a.png"]
     assert items.notes == [f"{tmp_path / 'test'}: 1 of 2 images have another ending than expected and are taken, such "
                            "as 'b.jpg' for 'b.png'"]
+
+
+def test_a_sample_with_semicolons_is_read_where_it_lists_the_items_and_names_the_classes(tmp_path: Path) -> None:
+    write_files(tmp_path, {"sample_submission.csv": "id;cat;dog\nb;0;0\na;0;0\n", "train.csv": "id,label\nt,dog\n"},
+                "test/a.png", "test/b.png", "train/t.png")
+    competition = competition_of(labels={"kind": "class", "column": "label", "classes": "answer"},
+                                 answer={"kind": "probabilities", "id": "id"}, metric={"name": "log_loss"})
+    assert competition.test(tmp_path).ids == ["b", "a"] and competition.train(tmp_path).classes == ["cat", "dog"]
+    assert find_competition(tmp_path.parent, "sample_submission.csv", ["id", "cat", "dog"], "birds-2026") == tmp_path
 
 
 def test_the_sample_may_call_items_otherwise(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def check_submission(
     for line in found.faults[:MOST_LINES]:
         print(line)
     if found.faults:
-        more = len(found.faults) - MOST_LINES
-        print(f"{len(found.faults)} faults" + (f", {more} of them not shown" if more > 0 else ""))
+        count, more = len(found.faults), len(found.faults) - MOST_LINES
+        print(f"{count} fault{'s' if count > 1 else ''}" + (f", {more} of them not shown" if more > 0 else ""))
         raise typer.Exit(1)
     print(f"ok: {found.said}")

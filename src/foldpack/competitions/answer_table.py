@@ -16,6 +16,16 @@ from pathlib import Path
 from foldpack.errors import DataError
 from foldpack.files import failure_words, write_atomic
 
+SEPARATORS = (",", ";", "\t", "|")  # that a sample submission may have; a submission has the first
+BEGINNINGS = {  # of files that are no text in UTF-8 -> what they are, and what to do
+    b"PK\x03\x04": "it is a ZIP archive: unpack it",
+    b"\x1f\x8b": "it is packed with gzip: unpack it",
+    b"\x89PNG": "it is a PNG image",
+    b"\xff\xd8\xff": "it is a JPEG image",
+    b"PAR1": "it is Parquet: write it as CSV",
+    b"\xff\xfe": "it is UTF-16: save it as UTF-8",
+    b"\xfe\xff": "it is UTF-16: save it as UTF-8",
+}
 LONGEST_CELL = 1 << 30  # characters; the standard library refuses more than 131,072 unless told otherwise
 
 
@@ -96,27 +106,69 @@ def blank_table(id_column: str, answers: Sequence[str], ids: Sequence[str]) -> A
     return AnswerTable([id_column, *answers], [[item, *[""] * len(answers)] for item in ids], 0, places)
 
 
-def read_answer_table(path: Path, id_column: str, answers: Sequence[str]) -> AnswerTable:
+def read_sample(path: Path, id_column: str, answers: Sequence[str] = ()) -> AnswerTable:
+    """Read a sample submission, whatever separator and mark of UTF-16 it has. Raises DataError as
+    `read_answer_table`."""
+    return read_answer_table(path, id_column, answers, *sample_form(path, [id_column, *answers]))
+
+
+def sample_form(path: Path, wanted: Sequence[str]) -> tuple[str, str]:
+    """(separator, encoding) of a sample submission: the separator that its first row has these columns with, else the
+    comma; UTF-16 where the file begins with its mark."""
+    encoding = "utf-16" if beginning_of(path).startswith("it is UTF-16") else "utf-8-sig"
+    fits = (mark for mark in SEPARATORS if set(wanted) <= set(read_columns(path, mark, encoding)))
+    return next(fits, SEPARATORS[0]), encoding
+
+
+def beginning_of(path: Path) -> str:
+    """What a file is, by its first bytes, where it is no text in UTF-8; "" where nothing is known of it."""
+    try:
+        with open(path, "rb") as file:
+            first = file.read(4)
+    except OSError:
+        return ""
+    return next((what for mark, what in BEGINNINGS.items() if first.startswith(mark)), "")
+
+
+def read_answer_table(
+    path: Path, id_column: str, answers: Sequence[str], separator: str = ",", encoding: str = "utf-8-sig"
+) -> AnswerTable:
     """Read a CSV with these columns to be answered. A short row is filled up with "". Raises DataError when it is
     unreadable, lacks a column, or has a row with more values than the header has names."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            numbered = list(written_rows(file))
-    except (OSError, ValueError, csv.Error) as failure:
+        with open(path, encoding=encoding, newline="") as file:
+            numbered = list(written_rows(file, separator))
+    except OSError as failure:
         raise DataError(f"{path}: cannot read the table ({failure_words(failure)}); is this the competition's "
                         "folder?") from None
-    columns = numbered[0][1] if numbered else []
+    except (ValueError, csv.Error) as failure:
+        why = beginning_of(path) or failure_words(failure)
+        raise DataError(f"{path}: cannot read the table ({why}); needed: a CSV in UTF-8") from None
+    if not numbered:
+        raise DataError(f"{path}: the file is empty; needed: a first row with the columns "
+                        f"{', '.join([id_column, *answers])}, and a row for each item")
+    columns = numbered[0][1]
     for name in (id_column, *answers):
         if name not in columns:
             raise DataError(f"{path}: column '{name}' is missing, got: {', '.join(columns)}; "
-                            f"needed: {', '.join([id_column, *answers])}")
+                            f"needed: {', '.join([id_column, *answers])}{column_hint(columns, name)}")
     rows = []
     for line, row in numbered[1:]:
         if len(row) > len(columns):
             raise DataError(f"{path}: cannot read the table (line {line} has {len(row)} values for {len(columns)} "
-                            "columns); is this the competition's folder?")
+                            "columns); put quotes around a value with a comma in it")
         rows.append(row + [""] * (len(columns) - len(row)))
     return AnswerTable(columns, rows, columns.index(id_column), {name: columns.index(name) for name in answers})
+
+
+def column_hint(columns: Sequence[str], name: str) -> str:
+    """Why a column seems to be missing: other separators, or blanks around its name; else ""."""
+    for mark in SEPARATORS[1:]:
+        if len(columns) == 1 and name in columns[0].split(mark):
+            return f"; its columns are parted by {repr(mark)}: write commas"
+    if near := next((column for column in columns if column.strip(" \"'").lower() == name.lower()), None):
+        return f"; '{near}' differs from it in blanks, quotes or capitals: write '{name}'"
+    return ""
 
 
 def written_rows(
@@ -132,11 +184,11 @@ def written_rows(
             yield reader.line_num, row
 
 
-def read_columns(path: Path) -> list[str]:
+def read_columns(path: Path, separator: str = ",", encoding: str = "utf-8-sig") -> list[str]:
     """The names of a CSV's columns; none for a file that cannot be read."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return next(written_rows(file), (0, []))[1]
+        with open(path, encoding=encoding, newline="") as file:
+            return next(written_rows(file, separator), (0, []))[1]
     except (OSError, ValueError, csv.Error):
         return []
 

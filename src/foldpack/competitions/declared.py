@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foldpack.competitions.answer_table import AnswerTable, read_answer_table
+from foldpack.competitions.answer_table import AnswerTable, read_sample
 from foldpack.competitions.answers.check import check_submission, known_of
 from foldpack.competitions.answers.form import Form
 from foldpack.competitions.item_rules import ItemList, ItemRules
@@ -50,13 +50,13 @@ class DeclaredCompetition:
 
     def check(self, path: Path, stage: StageSpec, root: Path | None = None) -> None:
         """See `Competition`."""
-        sample = None if root is None else read_answer_table(root / self.sample_csv, self.id_column, [])
+        sample = None if root is None else read_sample(root / self.sample_csv, self.id_column)
         check_submission(path, self.form, sample, known_of(stage))
 
     def test(self, root: Path) -> Items:
         """See `Competition`. The sample submission decides what is answered, and its order; an id that it asks for in
         several rows is one item. What it lacks, and what the folder lacks, is noted."""
-        asked = list(dict.fromkeys(read_answer_table(root / self.sample_csv, self.id_column, []).ids))
+        asked = list(dict.fromkeys(read_sample(root / self.sample_csv, self.id_column).ids))
         listed = self.rules.items(root)
         images: dict[str, list[int]] = {}
         for place, answer in enumerate(listed.answers):

@@ -36,7 +36,8 @@ def item_rules(settings: Mapping[str, Any], split: str) -> ItemRules:
         if split == "train":
             raise DataError(f"competition '{settings['name']}': train.source: the sample submission tells of test "
                             "items only; name the file that tells of the training items")
-        kind, source = "csv", {"file": settings["answer"].get("sample", "sample_submission.csv")}
+        answer = settings["answer"]
+        source = {"file": answer.get("sample", "sample_submission.csv"), "id": answer["id"]}
     inside = settings.get("images", {}).get("reader") in IN_ONE_FILE
     return ItemRules(SOURCES[kind], source, items.id, items.image, split, items.answer, items.parse, items.where,
                      inside)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foldpack.competitions.answer_table import AnswerTable, read_answer_table, write_answers
+from foldpack.competitions.answer_table import AnswerTable, read_answer_table, read_sample, write_answers
 from foldpack.engine.store import has_finished_units
 from foldpack.errors import FoldpackError
 from foldpack.kernel.inputs import find_competition
@@ -76,5 +76,5 @@ def make_fallback(spec: dict[str, Any], inputs: Path, output: Path) -> Fallback:
     asked = spec["table"]
     root = find_competition(inputs, asked["sample"], [asked["id_column"], *asked["columns"]], spec["slug"])
     sample = root / asked["sample"]
-    table = read_answer_table(sample, asked["id_column"], asked["columns"]).named()
+    table = read_sample(sample, asked["id_column"], asked["columns"]).named()
     return Fallback(root, sample, output / "submission.csv", table, spec["fallback"])

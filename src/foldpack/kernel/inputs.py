@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from foldpack.competitions.answer_table import read_columns
+from foldpack.competitions.answer_table import read_columns, sample_form
 from foldpack.errors import FoldpackError
 from foldpack.sealed.container import read_sealed_header
 from foldpack.sealed.errors import SealedError
@@ -42,7 +42,7 @@ def find_competition(root: Path, sample: str, columns: Sequence[str], slug: str)
     first: Path | None = None
     other: list[str] = []  # what files of this name have instead
     for path in files_named(root, sample):
-        columns = read_columns(path)
+        columns = read_columns(path, *sample_form(path, sorted(wanted)))
         if not wanted <= set(columns):
             other.append(f"; {path} has: {', '.join(columns)}" if columns else f"; {path} cannot be read as CSV")
         elif slug in path.parent.relative_to(root).parts:

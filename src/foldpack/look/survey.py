@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foldpack.competitions.answer_table import sample_form
 from foldpack.competitions.protocol import Competition, Labelled
 from foldpack.data.items import Items
 from foldpack.data.readers.protocol import Reader
@@ -110,7 +111,7 @@ def read_guesses(text: str) -> list[str]:
 
 def sample_lines(path: Path) -> list[str]:
     """The first lines of the sample submission, long ones cut."""
-    with open(path, encoding="utf-8-sig") as file:
+    with open(path, encoding=sample_form(path, [])[1]) as file:
         lines = [line.rstrip("\n") for line in islice(file, SAMPLE_LINES)]
     return [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..." for line in lines]
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from foldpack.errors import FoldpackError
+from foldpack.models.cosine_head import with_cosine_head
 from foldpack.settings.network import NetConfig, height_width
 
 MakeNet = Callable[..., nn.Module]  # (pretrained, num_classes, **kwargs): a network of a project's own
@@ -36,6 +37,8 @@ def build_classifier(net: NetConfig, n_classes: int, pretrained: bool = False,
     kwargs: dict[str, Any] = {**({} if net.channels == 3 else {"in_chans": net.channels}), **net.kwargs}
     try:
         built = make(pretrained=pretrained, num_classes=n_classes, **kwargs)
+        if net.cosine is not None:
+            built = with_cosine_head(built, net.cosine)
         return built.to(memory_format=torch.channels_last)  # the order in which decoded pixels lie in memory
     except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as failure:
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__

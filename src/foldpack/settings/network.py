@@ -164,6 +164,14 @@ class NetConfig(StrictModel):
     mean: list[float] = [0.485, 0.456, 0.406]  # per channel, of pixels in [0, 1]; left out: as `pretrained` wants it
     std: list[float] = [0.229, 0.224, 0.225]
     bins: Annotated[int, Field(ge=2, le=4096)] | None = None  # regress: a value is the mean of so many, by probability
+    cosine: Annotated[float, Field(gt=0)] | None = None  # classify: the logits are cosines times this
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = handler(self)
+        if self.cosine is None:  # networks of before are told as before
+            told.pop("cosine", None)
+        return told
 
     @model_validator(mode="after")
     def _channels_fit(self) -> NetConfig:

@@ -77,6 +77,8 @@ class RunConfig(StrictModel):
                              f"{self.net.channels}; set it to 0")
         if self.task != "embed" and self.embed != EmbedConfig():
             raise ValueError(f"task '{self.task}' does not read embed; it is read by embed")
+        if self.task != "classify" and self.net.cosine is not None:
+            raise ValueError(f"task '{self.task}' does not read net.cosine; it is read by classify")
         for name, value in (("range", self.range), ("net.bins", self.net.bins)):
             if self.task != "regress" and value is not None:
                 raise ValueError(f"task '{self.task}' does not read {name}; it is read by regress")

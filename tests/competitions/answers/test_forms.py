@@ -183,7 +183,9 @@ SAMPLE = "id,kind\na,\nb,\nc,\n"
     ("id,kind\na,cat\nb,cat\nb,dog\nc,cat\n", ["row 3, id 'b': has 2 rows; allowed: 1, as in the sample submission"]),
     ("kind,id\ncat,a\ncat,b\ncat,c\n", ["columns kind, id; allowed: id, kind, in this order"]),
     ("id,kind,more\na,cat,\nb,cat,\nc,cat,\n", ["columns id, kind, more; allowed: id, kind, in this order"]),
-    (",id,kind\n0,a,cat\n1,b,cat\n2,c,cat\n", ["columns , id, kind; allowed: id, kind, in this order"]),
+    (",id,kind\n0,a,cat\n1,b,cat\n2,c,cat\n", [
+        "columns one without a name, id, kind; allowed: id, kind, in this order; leave the row numbers out (pandas: "
+        "to_csv(index=False))"]),
     ("id,kind\nc,cat\na,cat\nb,cat\n", []),  # ids tell rows apart
 ], ids=["missing", "surplus", "twice", "columns", "one more", "row numbers", "order"])
 def test_rows_and_columns_that_are_not_those_of_the_sample_are_told(text: str, said: list[str], tmp_path: Path) -> None:
@@ -205,7 +207,7 @@ def test_what_can_be_said_without_the_sample(tmp_path: Path) -> None:
     assert faults_of(ONE, "id,kind\na,cat\na,dog\n", tmp_path) == [
         "row 2, id 'a': stands there more than once; allowed: one row for each id"]
     assert faults_of(ONE, ",id,kind\n0,a,cat\n", tmp_path) == [
-        "a column has no name; a table is written without its row numbers"]
+        "a column has no name; write the table without its row numbers (pandas: to_csv(index=False))"]
     with pytest.raises(DataError, match="submission.csv: column 'kind' is missing, got: id, label; needed: id, kind"):
         faults_of(ONE, "id,label\na,cat\n", tmp_path)
 

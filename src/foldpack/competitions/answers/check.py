@@ -42,7 +42,7 @@ def submission_faults(
     if sample is not None:
         yield from row_faults(table, form, sample.named(), in_order)
     elif "" in table.columns:
-        yield Fault("a column has no name; a table is written without its row numbers")
+        yield Fault("a column has no name; write the table without its row numbers (pandas: to_csv(index=False))")
     elif not form.many_rows:
         yield from repeated_ids(table, form)
     yield from form.faults(table, known)
@@ -61,7 +61,10 @@ def repeated_ids(table: AnswerTable, form: Form) -> Iterator[Fault]:
 def row_faults(table: AnswerTable, form: Form, sample: AnswerTable, in_order: bool) -> Iterator[Fault]:
     """What is wrong with columns and ids."""
     if table.columns != sample.columns:
-        yield Fault(f"columns {', '.join(table.columns)}; allowed: {', '.join(sample.columns)}, in this order")
+        more = [name for name in table.columns if name not in sample.columns]
+        hint = "; leave the row numbers out (pandas: to_csv(index=False))" if more in ([""], ["Unnamed: 0"]) else ""
+        got = ", ".join(name or "one without a name" for name in table.columns)
+        yield Fault(f"columns {got}; allowed: {', '.join(sample.columns)}, in this order{hint}")
     ids, wanted = table.ids, sample.ids
     asked, given = Counter(wanted), Counter(ids)
     if missing := [item for item in asked if item not in given]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from foldpack.competitions.adapters import find_adapter
-from foldpack.competitions.answer_table import read_answer_table
+from foldpack.competitions.answer_table import read_sample
 from foldpack.competitions.answers.check import read_submission, submission_faults
 from foldpack.competitions.answers.form import Known
 from foldpack.competitions.training_items import TrainableCompetition
@@ -34,6 +34,8 @@ def check_file(path: Path, name: str, data: Path | None) -> Checked:
     Raises DataError for a file that is not there, for a competition that no file tells of, and for a sample submission
     that cannot be read.
     """
+    if path.is_dir():
+        raise DataError(f"{path}: it is a folder; name the submission in it that is to be checked")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; name the submission that is to be checked")
     adapter = find_adapter(name)
@@ -45,7 +47,7 @@ def check_file(path: Path, name: str, data: Path | None) -> Checked:
         sample, known = None, Known(listed_classes(adapter.config.labels), grades_in(adapter.config.labels))
         notes.append("without --data ids are not compared with those of the sample submission")
     else:
-        sample = read_answer_table(data / form.answer.sample, form.answer.id, []).named()
+        sample = read_sample(data / form.answer.sample, form.answer.id).named()
         known, notes = known_of_folder(adapter, data)
     try:
         table = read_submission(path, form, known)

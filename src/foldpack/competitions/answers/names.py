@@ -103,7 +103,7 @@ class RankingForm(Form):
         fewest, allowed = (most, f"{most}") if known.ours else (1, f"1 to {most}")
 
         def ranking_problem(cell: str) -> str:
-            said = len(cell.split(separator)) if cell else 0
+            said = sum(bool(word.strip()) for word in cell.split(separator))  # a stray space is told as such
             good = fewest <= said <= most
             return problem(cell) if good else f"{said} classes, '{cell}'; allowed: {allowed}, each once"
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from foldpack.competitions.item_rules import ItemList
-from foldpack.competitions.sources.csv_table import read_csv_table
+from foldpack.competitions.sources.csv_table import read_csv_table, read_sample_table
 from foldpack.data.rows import Rows
 from foldpack.errors import DataError
 from foldpack.files import failure_words
@@ -106,7 +106,7 @@ class Source:
 
     def sample_columns(self) -> list[str]:
         """The named columns of the sample submission."""
-        return list(read_csv_table(self.root, "test", self.config.answer.sample).columns)
+        return list(read_sample_table(self.root, "test", self.config.answer.sample, self.config.answer.id).columns)
 
     def places(self, words: list[str], classes: list[str], source: str) -> np.ndarray:
         """(n,) int64: the class of each item. Raises DataError for a word that is no class."""

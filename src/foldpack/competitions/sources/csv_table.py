@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foldpack.competitions.answer_table import written_rows
+from foldpack.competitions.answer_table import sample_form, written_rows
 from foldpack.competitions.sources.text_table import TextTable, as_list
 from foldpack.errors import DataError
 from foldpack.files import failure_words
@@ -34,6 +34,11 @@ def read_csv_table(
         place += [(number, line) for line, _ in rows]
     columns.pop("", None)  # row numbers
     return TextTable(columns, files, np.array(place, dtype=np.int32).reshape(-1, 2))
+
+
+def read_sample_table(root: Path, split: str, file: str, id: str) -> TextTable:
+    """The rows of the sample submission, whose separator is found. id: a column of it. Raises DataError."""
+    return read_csv_table(root, split, file, *sample_form(root / file, [id]))
 
 
 def read_rows(path: Path, separator: str, encoding: str) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from foldpack.competitions.sources.bson_table import read_bson_table
 from foldpack.competitions.sources.coco_table import read_coco_table
-from foldpack.competitions.sources.csv_table import read_csv_table
+from foldpack.competitions.sources.csv_table import read_csv_table, read_sample_table
 from foldpack.competitions.sources.files_table import read_files_table
 from foldpack.competitions.sources.records_table import read_records_table
 from foldpack.competitions.sources.text_table import TextTable
@@ -18,4 +18,5 @@ SOURCES: dict[str, Callable[..., TextTable]] = {
     "csv": read_csv_table,
     "files": read_files_table,
     "records": read_records_table,
+    "sample": read_sample_table,
 }
