@@ -40,7 +40,7 @@ def test_every_shape_becomes_a_project_whose_files_are_read(shape: str, tmp_path
     assert recipe.competition == run.competition == "competition.yml" and told.recipe == "my-trees"
     assert ("grouped" in recipe.folds.kind) == (config.train.group is not None)
     assert run.net.channels == config.images.channels and run.net.pretrained.optional
-    assert f"foldpack recipe {project} --quick" in said
+    assert f"cd '{project}'\nlook at it:       foldpack look\ntry it, a minute: foldpack recipe . --quick\n" in said
 
 
 def test_the_page_says_why_above_each_key(tmp_path: Path) -> None:
@@ -104,3 +104,16 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert run_app(foldpack, ["init", str(tmp_path / "p"), "--data", str(tmp_path / "data"), "--yes"]) == 0
     assert files_of(tmp_path / "p") == [".gitignore", "competition.yml", "configs/p/baseline.yml",
                                         "configs/p/recipe.yml", "foldpack.yml"]
+
+
+@pytest.mark.parametrize(("where", "message"), [("data", "it is the download itself, "),
+                                                ("data/train/p", "it is in the download, "),
+                                                ("outer/p", "it would lie inside the project ")])
+def test_a_project_lies_in_no_download_and_in_no_project(where: str, message: str, tmp_path: Path, capsys) -> None:
+    make_shape("one_column", tmp_path / "data")
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer" / "foldpack.yml").write_text("recipe: x\n")
+    before = files_of(tmp_path)
+    assert run_app(foldpack, ["init", str(tmp_path / where), "--data", str(tmp_path / "data"), "--yes"]) == 2
+    said = capsys.readouterr().err
+    assert message in said and "delete" not in said and said.count("\n") == 1 and files_of(tmp_path) == before

@@ -119,3 +119,19 @@ def test_classes_that_differ_in_case_only_are_doubted(tmp_path: Path) -> None:
     edit(data, "labels.csv", lambda frame: frame.__setitem__("breed", with_cell(frame.breed, "Elm")))
     assert [each.partition(" (")[0] for each in doubts(data)] in (["'Elm' and 'elm' are two classes"],
                                                                    ["'elm' and 'Elm' are two classes"])
+
+
+@pytest.mark.parametrize("other", ["|", ","])
+def test_labels_that_are_parted_in_two_ways_are_told(other: str, tmp_path: Path) -> None:
+    data = made("joined", tmp_path)
+    frame = edit(data, "train.csv", lambda frame: frame.assign(attribute_ids=[
+        cell.replace(" ", other) if row < 20 else cell for row, cell in enumerate(frame.attribute_ids)]))
+    first = next(row for row, cell in enumerate(frame.attribute_ids) if other in cell)
+    assert (f"are parted by white space, got: '{frame.attribute_ids[first]}' in the row of '{frame.id[first]}', parted "
+            f"by '{other}'; part all labels by the same") in refused(data)
+
+
+def test_a_sample_of_a_header_only_is_told(tmp_path: Path) -> None:
+    data = made("one_column", tmp_path)
+    edit(data, "sample_submission.csv", lambda frame: frame.head(0))
+    assert "sample_submission.csv: the sample submission has no rows, or no header; needed: a row for" in refused(data)

@@ -150,7 +150,7 @@ def test_each_fault_is_named(data: dict, message: str) -> None:
 
 
 def test_unreadable_files_say_what_makes_them(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="best.yml: cannot read the ensemble .*; make it with ./ensemble_search.py"):
+    with pytest.raises(SpecError, match="best.yml: cannot read the ensemble .*; make it with `foldpack search`, or"):
         read_spec(tmp_path / "best.yml")
     (tmp_path / "best.yml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="cannot read the ensemble"):

@@ -272,7 +272,9 @@ def test_broken_images_end_the_training_or_are_left_out_of_all_of_it(place: Path
     shutil.copytree(place, broken)
     (broken / "data/train/digit_0009.png").write_bytes(b"x")
     with pytest.raises(DataError, match="digit_0009.png: cannot decode the image .*; 1 training images are broken: "
-                                        "mend them, drop their rows from .*folds.csv, or set `broken: skip`"):
+                                        "mend them, or set `broken: skip` in the YAML of the run, which leaves them "
+                                        "out; without their rows in .*folds.csv it also goes on, but a recipe writes "
+                                        "that file anew"):
         trained(broken, tmp_path / "runs")
     said: list[str] = []
     trained(broken, tmp_path / "runs", said, broken="skip")

@@ -26,7 +26,7 @@ def init(
     from foldpack.recognise.new_project import finding_lines, next_commands, require_new, write_project
     from foldpack.recognise.recognise import recognise
 
-    require_new(project)
+    require_new(project, data)
     findings = Findings(None if yes or not is_terminal() else choose)
     name, known = name_project(project, data, slug, findings)
     found = recognise(data, name, known, findings)

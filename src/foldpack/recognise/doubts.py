@@ -46,6 +46,17 @@ def check_label_cells(about: Context, column: str, numbers: bool = False, severa
                          f"{many}, but '{text}' in {where} is none")
 
 
+def require_one_separator(about: Context, column: str, separator: str | None, how: str, words: set[str]) -> None:
+    """Raises RecognitionError where some cells part their labels by something else. words: all labels."""
+    for row, cell in enumerate(about.train.columns[column]):
+        for word in cell.split(separator):
+            for other in (sign for sign in ("|", ";", ",", " ") if sign != separator and sign in word):
+                if all(part.strip() in words for part in word.split(other)):
+                    raise RecognitionError(f"{about.train.file}: labels in column '{column}' are parted by {how}, got: "
+                                           f"'{cell}' in the row of '{about.items[row]}', parted by '{other}'; part "
+                                           "all labels by the same there")
+
+
 def is_ranking(answers: list[str], classes: Iterable[str], metric: Metric | None) -> bool:
     """Whether several classes are asked for, best first: those of training items, or as many others in each cell, if
     the metric is not known to score something else."""

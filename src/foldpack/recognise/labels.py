@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from foldpack.recognise.context import Context
-from foldpack.recognise.doubts import check_label_cells, is_ranking, tell_twins
+from foldpack.recognise.doubts import check_label_cells, is_ranking, require_one_separator, tell_twins
 from foldpack.recognise.download.cells import (
     are_numbers,
     are_run_lengths,
@@ -93,6 +93,7 @@ def column_labels(about: Context, column: str) -> LabelsConfig:
     if separator is not None:
         how = "white space" if separator[0] is None else f"'{separator[0]}'"
         words = {word for cell in counts for word in cell.split(separator[0])}
+        require_one_separator(about, column, separator[0], how, words)
         findings.recognise("labels", f"several classes an item in '{column}'", f"parted by {how}, {len(words)} of them")
         tell_twins(words, findings)
         return JoinedLabels(kind="labels", column=column, separator=separator[0],

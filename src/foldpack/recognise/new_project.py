@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -32,12 +33,19 @@ class ProjectExistsError(FoldpackError):
     """A folder for a new project that has files in it."""
 
 
-def require_new(project: Path) -> None:
-    """Raises ProjectExistsError unless a project can be written there."""
+def require_new(project: Path, data: Path) -> None:
+    """Raises ProjectExistsError unless a project can be written there: not into the download, nor into a project."""
+    place, download = project.resolve(), data.resolve()
+    if download in (place, *place.parents):
+        where = "the download itself" if place == download else "in the download"
+        raise ProjectExistsError(f"{project}: it is {where}, {data}, which is only read; name a new folder elsewhere "
+                                 "for the project")
+    if outer := next((folder for folder in place.parents if (folder / PROJECT_FILE).is_file()), None):
+        raise ProjectExistsError(f"{project}: it would lie inside the project {outer}; name a folder outside of it")
     if project.exists() and (not project.is_dir() or any(project.iterdir())):
         found = next(iter(sorted(project.iterdir()))).name if project.is_dir() else "a file"
         raise ProjectExistsError(f"{project}: it is not empty, got: {found}; a project is written into a new folder: "
-                                 "name another, or delete this one")
+                                 "name another")
 
 
 def project_files(data: Path, found: Recognised) -> dict[str, str]:
@@ -79,11 +87,10 @@ def finding_lines(findings: Findings) -> list[str]:
 
 
 def next_commands(project: Path, found: Recognised) -> list[str]:
-    """What can be done now."""
-    look = f"look at it:       cd {project} && foldpack look"
+    """What can be done now, one after the other."""
+    look = [f"go there:         cd {shlex.quote(str(project))}", "look at it:       foldpack look"]
     if not found.can_train:
         kind = found.config.labels.kind
-        return [look, f"networks for {kind} come later: there is no recipe yet, so this project can be looked at, "
+        return [*look, f"networks for {kind} come later: there is no recipe yet, so this project can be looked at, "
                 "answered with given objects, checked and scored"]
-    return [look, f"try it, a minute: foldpack recipe {project} --quick",
-            f"the real thing:   foldpack recipe {project}"]
+    return [*look, "try it, a minute: foldpack recipe . --quick", "the real thing:   foldpack recipe ."]

@@ -39,6 +39,12 @@ def find_sample(listing: Listing, heads: list[Head], findings: Findings) -> tupl
         if named:
             break
     else:
+        bare = next((path for path in listing.tables if any(pattern.fullmatch(path.rpartition("/")[2])
+                                                            for pattern in SAMPLE_NAMES)), None)
+        if bare is not None:
+            raise RecognitionError(f"{listing.root / bare}: the sample submission has no rows, or no header; needed: a "
+                                   "row for each test item. Where only the kernel sees them, keep the header and write "
+                                   "a row for each test image of the download, with any answer")
         got = ", ".join(listing.tables[:6]) or "no table"
         raise RecognitionError(f"{listing.root}: there is no sample submission, got: {got}; needed: a CSV such as "
                                f"sample_submission.csv, whose rows say what is asked for{still_packed(listing)}")
