@@ -105,7 +105,7 @@ def test_version_1_is_lifted_into_one_stage(tmp_path: Path) -> None:
         ({"members": [member(), member("two", wieght=1)]}, "unknown key 'stages.0.members.1.wieght': did you mean 'w"),
         ({"members": [member(folds=[{"fold": 0, "sha256": "A" * 64}])]}, "members.0.folds.0.sha256: string should mat"),
         ({"members": [member(views=[])]}, "members.0.views: list should have at least 1 item"),
-        ({"members": [member("a/b")]}, "members.0.is no name; allowed: letters"),
+        ({"members": [member("a/b")]}, "members.0.run: 'a/b' is no name; allowed: letters"),
         ({"outputs": {**OUTPUTS, "names": ["a", "a"]}}, "a name stands there twice"),
         ({"outputs": {**OUTPUTS, "names": ["a"], "prior": [1.0]}}, "outputs: networks need 2 names or more, a"),
         ({"decision": labels(max_labels=1, min_labels=2)}, "at least 2 and at most 1 labels an item do not fit"),
