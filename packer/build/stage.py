@@ -132,7 +132,7 @@ def seal_boosters(spec: EnsembleSpec, folder: Path, store: SealedStore) -> tuple
     for one in spec.boosters:  # all, before the first is sealed
         path = folder / one.file
         if not path.is_file() or sha256_file(path) != one.sha256:
-            raise StageError(f"{path}: missing or changed since the search; run ./ensemble_search.py again")
+            raise StageError(f"{path}: missing or changed since the search; run `foldpack search` again")
     keys: dict[str, str] = {}
     numbers = count()
 
@@ -163,7 +163,7 @@ def require_checkpoint(runs: Path, stage: StageSpec, member: MemberSpec, fold: F
             raise StageError(f"{path}: the {what} of fold {fold.fold} {verb} missing; train the run again and search "
                              "again")
         if sha256_file(path) != digest:
-            raise StageError(f"{path}: the {what} changed since the search; run ./ensemble_search.py again")
+            raise StageError(f"{path}: the {what} changed since the search; run `foldpack search` again")
 
 
 def require_outputs(folder: Path, stage: StageSpec, member: MemberSpec) -> None:
@@ -172,7 +172,7 @@ def require_outputs(folder: Path, stage: StageSpec, member: MemberSpec) -> None:
     outputs = meta.outputs
     if (outputs.model_copy(update={"prior": stage.outputs.prior}), meta.size) != (stage.outputs, member.size):
         raise StageError(f"{folder}: {outputs_words(outputs)} and {meta.size} px do not fit the stage '{stage.name}' "
-                         f"({outputs_words(stage.outputs)}, {member.size} px); run ./ensemble_search.py again")
+                         f"({outputs_words(stage.outputs)}, {member.size} px); run `foldpack search` again")
 
 
 def outputs_words(outputs: Outputs) -> str:

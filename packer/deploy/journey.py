@@ -42,6 +42,14 @@ from packer.rehearse.verdict import rehearse_build
 Say = Callable[[str], None]
 
 
+def require_near_runs(spec: EnsembleSpec, runs: Path, near: Path) -> None:
+    """Raises DeployError where runs are looked for in one folder and lie in another. near: where a recipe puts them,
+    seen from its ensemble."""
+    first = spec.members[0].run
+    if not (runs / first).is_dir() and (near / first).is_dir():
+        raise DeployError(f"{runs}: run '{first}' is not there, but in {near}; give --runs {near}", Exit.RUNS)
+
+
 class Journey:
     """One deploy. source: the folder that holds `foldpack`; say: a line for the user; show: a table."""
 
@@ -87,6 +95,7 @@ class Journey:
         the first preflight has passed.
         """
         wish = self.wish
+        require_near_runs(self.spec, wish.runs, wish.ensemble.parent.parent / "runs")
         wanted = Wanted(wish.owner, self.target.accelerator, self.images(), wish.device_factor, not wish.dry_run)
         with Keyring.editing(wish.keyring, self.passphrase) as ring:
             store = SealedStore(wish.build / "sealed", ring)

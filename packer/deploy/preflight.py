@@ -249,7 +249,7 @@ def check_boosters(spec: EnsembleSpec, folder: Path) -> Iterator[Finding]:
     for one in spec.boosters:
         path = folder / one.file
         if not path.is_file() or sha256_file(path) != one.sha256:
-            yield Finding("error", f"{path}: missing, or changed since the search", "run ./ensemble_search.py again",
+            yield Finding("error", f"{path}: missing, or changed since the search", "run `foldpack search` again",
                           Exit.RUNS)
 
 

@@ -172,7 +172,7 @@ DEPLOYS = [
     ("view", lambda root: replace_text(root / "small.yml", "hflip", "flip"), "unknown view 'flip': did you mean"),
     ("no run", lambda root: shutil.rmtree(root / "runs" / "tiny_efficientnet"), "there is no such run", Exit.RUNS),
     ("unfinished", lambda root: unfinish(root / "runs"), "the run is not finished", Exit.RUNS),
-    ("weights", change_weights, "the weights changed since the search; run ./ensemble_search.py again", Exit.RUNS),
+    ("weights", change_weights, "the weights changed since the search; run `foldpack search` again", Exit.RUNS),
     ("open keyring", lambda root: (root / "keyring").chmod(0o644), "others may read the keyring"),
     ("no keyring", lambda root: (root / "keyring").write_text("{}"), "not a foldpack keyring"),
 ]

@@ -102,7 +102,9 @@ def test_a_name_is_a_recipe_of_the_folder_that_one_stands_in(tmp_path: Path, mon
     [
         ("data: d\n", "p", "p/foldpack.yml: it names no recipe, as of boxes and masks, for which networks come later"),
         ("recipe: trees\n", "p", "p/foldpack.yml: it names no data; write `data: DIR`, or give --data DIR"),
-        ("recipe: trees\n", "other", "other/foldpack.yml: there is no such file that names the data; give --data DIR"),
+        ("recipe: trees\n", "other", "other/foldpack.yml: there is no such file, so 'other' is no project; name or "
+                                     "enter the folder of yours, or make one: `foldpack init PROJECT --data DIR`"),
+        ("recipe: trees\n", ".", "foldpack.yml: there is no such file, so '.' is no project; name or enter the folder"),
         ("reciep: trees\n", "p", "p/foldpack.yml: unknown key 'reciep'"),
     ],
 )

@@ -105,7 +105,9 @@ def test_images_beside_the_one_of_an_item_are_no_surplus(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ("id,label\na,1\nc,1\nd,2\n", "id 'c' has no image at {root}/train/c.png (2 of 3 are missing); complete"),
+        ("id,label\na,1\nc,1\nd,2\n", "id 'c' has no image at {root}/train/c.png (2 of 3 are missing: c, d); complete"),
+        ("id,label\n" + "".join(f"m{row},{row % 2}\n" for row in range(23)),
+         "m18, m19 and 3 more); complete the download or drop these rows"),
         (f"id,label\n{'a' * 300},1\nb,2\n", "has no image at"),
         ("id,label\na\0b,1\nb,2\n", "has no image at"),
     ],

@@ -133,7 +133,7 @@ def test_a_plan_that_names_what_is_not_there(strange: tuple[str, int]) -> None:
     with pytest.raises(SpecError) as caught:
         plan_units(planned(("a", 0), strange))
     assert f"plan.units names fold {strange[1]} of run '{strange[0]}'" in str(caught.value)
-    assert str(caught.value).endswith("run ./ensemble_search.py again")
+    assert str(caught.value).endswith("run `foldpack search` again")
 
 
 SAMPLE = ("sample_submission.csv", ["id", "label"])

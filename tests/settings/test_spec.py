@@ -105,7 +105,7 @@ def test_version_1_is_lifted_into_one_stage(tmp_path: Path) -> None:
         ({"members": [member(), member("two", wieght=1)]}, "unknown key 'stages.0.members.1.wieght': did you mean 'w"),
         ({"members": [member(folds=[{"fold": 0, "sha256": "A" * 64}])]}, "members.0.folds.0.sha256: string should mat"),
         ({"members": [member(views=[])]}, "members.0.views: list should have at least 1 item"),
-        ({"members": [member("a/b")]}, "members.0.run: string should match pattern"),
+        ({"members": [member("a/b")]}, "members.0.is no name; allowed: letters"),
         ({"outputs": {**OUTPUTS, "names": ["a", "a"]}}, "a name stands there twice"),
         ({"outputs": {**OUTPUTS, "names": ["a"], "prior": [1.0]}}, "outputs: networks need 2 names or more, a"),
         ({"decision": labels(max_labels=1, min_labels=2)}, "at least 2 and at most 1 labels an item do not fit"),
@@ -134,7 +134,7 @@ def test_each_fault_of_a_stage_is_named(changes: dict, message: str) -> None:
         (good(metric={"name": "f2", "oof": float("nan")}), "metric.oof: input should be a finite number"),
         (good(competition=""), "an ensemble of runs needs competition and slug, got '' and 'digit-recognizer'"),
         (good(slug="a b"), "an ensemble of runs needs competition and slug, got 'digits' and 'a b'"),
-        (good(name="x" * 81), "name: string should match pattern"),
+        (good(name="x" * 81), "is no name; allowed: letters"),
         (good(stage(), stage()), "a stage is named twice: read, read"),
         (good(stage(), stage(name="again")), "a run is named twice: one, one"),
         (old(task="boxes"), "stages.0.outputs.link: input should be 'softmax' or 'sigmoid', got 'boxes'"),
@@ -150,7 +150,7 @@ def test_each_fault_is_named(data: dict, message: str) -> None:
 
 
 def test_unreadable_files_say_what_makes_them(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="best.yml: cannot read the ensemble .*; make it with ./ensemble_search.py"):
+    with pytest.raises(SpecError, match="best.yml: cannot read the ensemble .*; make it with `foldpack search`, or"):
         read_spec(tmp_path / "best.yml")
     (tmp_path / "best.yml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="cannot read the ensemble"):

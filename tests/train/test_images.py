@@ -197,6 +197,18 @@ def test_files_that_nobody_uses_make_room_oldest_first(items: Items, tmp_path: P
     assert list(cache.glob("*.u8")) == [used] and held.row(0).any()
 
 
+def test_a_stream_decodes_no_further_ahead_than_it_is_told(items: Items) -> None:
+    seen = []
+    for rows in (2, 5):
+        pages = PageStream(items.images, KINDS[0], 1, ahead=rows * KINDS[0].most_bytes)
+        pages.expect(0, ROWS)
+        pages.take(0, 1)
+        seen.append(len(pages._ahead))
+        assert pickle.loads(pickle.dumps(pages)).ahead == pages.ahead
+        pages.close()
+    assert 1 <= seen[0] <= 2 < seen[1] <= 5
+
+
 def test_the_name_of_a_file_follows_what_decides_the_pixels(items: Items) -> None:
     names = {images_digest(items, kind) for kind in [*KINDS, CanvasKind(8, "pillow-draft"), CanvasKind(8, channels=1)]}
     names.add(images_digest(whole_images(items.ids[::-1], items.images[::-1]), KINDS[0]))
@@ -272,7 +284,9 @@ def test_broken_images_end_the_training_or_are_left_out_of_all_of_it(place: Path
     shutil.copytree(place, broken)
     (broken / "data/train/digit_0009.png").write_bytes(b"x")
     with pytest.raises(DataError, match="digit_0009.png: cannot decode the image .*; 1 training images are broken: "
-                                        "mend them, drop their rows from .*folds.csv, or set `broken: skip`"):
+                                        "mend them, or set `broken: skip` in the YAML of the run, which leaves them "
+                                        "out; without their rows in .*folds.csv it also goes on, but a recipe writes "
+                                        "that file anew"):
         trained(broken, tmp_path / "runs")
     said: list[str] = []
     trained(broken, tmp_path / "runs", said, broken="skip")

@@ -46,7 +46,7 @@ def board(
     paths = [path for each in asked for path in (sorted(each.glob("*.yml")) if not each.suffix else [each])]
     if not paths:
         raise DataError(f"{asked[0]}: no ensemble here; name the folder that has the YAML files, or make one with "
-                        "./ensemble_search.py")
+                        "`foldpack search`")
     rows, problems = board_rows(paths)
     if problems and any(each.suffix for each in asked):
         raise DataError(problems[0])

@@ -80,8 +80,9 @@ def told_competition(given: str | None) -> str:
     file, usual = Path(PROJECT_FILE), ProjectConfig().competition
     if file.is_file() or Path(usual).is_file():
         return read_project(file).competition if file.is_file() else usual
-    raise ProjectError(f"{file}: there is no such file here, and no {usual}; give --competition: competition.yml, a "
-                       "name, or FILE.py:NAME")
+    raise ProjectError(f"{file}: there is no such file here, and no {usual}; enter the folder of your project, make "
+                       "one with `foldpack init PROJECT --data DIR`, or give --competition: competition.yml, a name, "
+                       "or FILE.py:NAME")
 
 
 def choose_recipe(project: str, data: Path | None, work: Path, keyring: Path | None) -> Chosen:
@@ -95,11 +96,16 @@ def choose_recipe(project: str, data: Path | None, work: Path, keyring: Path | N
     told = read_project(file) if file.is_file() else read_project(here) if here.is_file() else None
     folder = file.parent.resolve() if file.is_file() else Path.cwd()
     recipe = project if not file.is_file() else told.recipe if told else None
+    if told is None and (Path(project).is_dir() or not any(Path("configs").glob("*/recipe.yml"))) and \
+            not (Path("configs") / project / "recipe.yml").is_file():
+        raise ProjectError(f"{file}: there is no such file, so '{project}' is no "
+                           "project; name or enter the folder of yours, or make one: `foldpack init PROJECT --data "
+                           "DIR`")
     if recipe is None:
         raise ProjectError(f"{file}: it names no recipe, as of boxes and masks, for which networks come later; write "
                            "`recipe: NAME`, a folder of configs/, once there is one")
     if data is None and (told is None or told.data is None):
-        raise ProjectError(f"{file}: there is no such file that names the data; give --data DIR" if told is None else
+        raise ProjectError(f"{here}: there is no such file that names the data; give --data DIR" if told is None else
                            f"{file if file.is_file() else here}: it names no data; write `data: DIR`, or give "
                            "--data DIR")
     found = data.resolve() if data is not None else folder / told.data  # type: ignore[union-attr, operator]

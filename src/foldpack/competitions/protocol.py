@@ -21,6 +21,8 @@ from foldpack.data.rows import Rows
 from foldpack.errors import DataError
 from foldpack.settings.stages import StageSpec
 
+MOST_MISSING = 20  # items without an image that a message names
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -103,9 +105,12 @@ class Competition(AskedCompetition, Protocol):
 
 
 def require_images(items: Items, source: Path) -> None:
-    """Raises DataError naming the first item whose image is not on disk. source: the file that asks for it."""
+    """Raises DataError naming the items whose images are not on disk, at most 20 of them. source: the file that asks
+    for them."""
     missing = [(item, path) for item, path in zip(items.ids, items.images, strict=True) if image_file(path) is None]
     if missing:
         item, path = missing[0]
-        raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing); "
-                        "complete the download or drop these rows")
+        others = ", ".join(name for name, _ in missing[:MOST_MISSING])
+        more = f" and {len(missing) - MOST_MISSING} more" if len(missing) > MOST_MISSING else ""
+        raise DataError(f"{source}: id '{item}' has no image at {path} ({len(missing)} of {len(items)} are missing: "
+                        f"{others}{more}); complete the download or drop these rows")

@@ -38,7 +38,7 @@ def plan_units(stage: StageSpec) -> list[Unit]:
     planned = [(unit.run, unit.fold) for unit in stage.plan.units] if stage.plan is not None else []
     if strange := [key for key in planned if key not in folds]:
         raise SpecError(f"plan.units names fold {strange[0][1]} of run '{strange[0][0]}', which has no weight here; "
-                        "run ./ensemble_search.py again")
+                        "run `foldpack search` again")
     by_weight = sorted(members.values(), key=lambda member: -member.weight)
     depth = max(len(member.folds) for member in by_weight)
     rounds = [(m.run, m.folds[k].fold) for k in range(depth) for m in by_weight if k < len(m.folds)]

@@ -232,7 +232,8 @@ def load_spec(path: Path) -> object:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as failure:
         reason = (failure.strerror or "unreadable").lower() if isinstance(failure, OSError) else "not UTF-8"
-        raise SpecError(f"{path}: cannot read the ensemble ({reason}); make it with ./ensemble_search.py") from None
+        raise SpecError(f"{path}: cannot read the ensemble ({reason}); make it with `foldpack search`, "
+                        "or with all before it by `foldpack recipe`") from None
     return load_strict(text, str(path))
 
 

@@ -46,7 +46,8 @@ def read_recipe(configs_folder: Path, name: str) -> tuple[RecipeConfig, list[Run
     """A recipe and the configurations of its runs. Raises ConfigError, with "did you mean" for an unknown name."""
     known = sorted(path.parent.name for path in configs_folder.glob("*/recipe.yml"))
     if name not in known:
-        raise ConfigError(f"unknown recipe '{name}': {did_you_mean(name, known)}; these are in "
+        said = did_you_mean(name, known) if known else "there is none"
+        raise ConfigError(f"unknown recipe '{name}': {said}; these are in "
                           f"{configs_folder.resolve()}: run the command in the folder of your project")
     path = configs_folder / name / "recipe.yml"
     recipe = parse_strict(RecipeConfig, load_strict(read_text(path), str(path)), path, ConfigError)

@@ -78,7 +78,7 @@ class StagePredictor:
         info = parse_checkpoint_info(metadata, asked.role)
         if canvas_kind(asked.member) != canvas_kind(info.net):
             raise CanvasMismatchError(f"{asked.role}: trained on images decoded as '{canvas_kind(info.net)}', but the "
-                                      f"ensemble says '{canvas_kind(asked.member)}'; run ./ensemble_search.py again")
+                                      f"ensemble says '{canvas_kind(asked.member)}'; run `foldpack search` again")
         if self.net is not None and self.info is not None and same_shape(self.info, info):
             self.net.load_state_dict(weights)
         else:

@@ -179,8 +179,9 @@ def tell_images(config: RunConfig, images: TrainingImages, folds_csv: Path, say:
     """Says what was wrong with images. Raises DataError for broken ones that are not to be left out."""
     broken, repaired = images.broken, images.repaired
     if broken and config.broken == "error":
-        raise DataError(f"{broken[0]}; {len(broken)} training images are broken: mend them, drop their rows from "
-                        f"{folds_csv}, or set `broken: skip`")
+        raise DataError(f"{broken[0]}; {len(broken)} training images are broken: mend them, or set `broken: skip` "
+                        f"in the YAML of the run, which leaves them out; without their rows in {folds_csv} it also "
+                        "goes on, but a recipe writes that file anew")
     if broken:
         say(f"warning: {len(broken)} training images are broken; they are left out of the training and of the "
             f"out-of-fold predictions: {broken[0]}")

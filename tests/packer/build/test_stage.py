@@ -132,7 +132,7 @@ def test_the_keys_are_saved_before_a_sealed_file_has_its_name(runs: Path, ring: 
     ("damage", "kind", "message"),
     [
         (lambda runs: checkpoint_path(runs / "two", 1).write_bytes(b"other"), StageError,
-         "runs/two/fold1.safetensors: the weights changed since the search; run ./ensemble_search.py again"),
+         "runs/two/fold1.safetensors: the weights changed since the search; run `foldpack search` again"),
         (lambda runs: checkpoint_path(runs / "two", 1).unlink(), StageError,
          "runs/two/fold1.safetensors: the weights of fold 1 are missing; train the run again and search again"),
         (lambda runs: (runs / "two/meta.json").unlink(), DataError, "runs/two: the run is not finished"),

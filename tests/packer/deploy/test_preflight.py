@@ -22,6 +22,7 @@ from foldpack.settings.stages import ClassDecision, LabelsDecision, ProbsDecisio
 from packer.build.kernel_folder import Build
 from packer.build.stage import SealedStore
 from packer.deploy.hours import predict_hours
+from packer.deploy.journey import require_near_runs
 from packer.deploy.preflight import (
     Finding,
     Wanted,
@@ -99,6 +100,16 @@ def test_two_names_that_kaggle_takes_for_one(house: House, tmp_path: Path, other
     assert said == ([f"ensemble 'small' would have the kernel and the datasets of '{other}', built in {place}: Kaggle "
                      f"makes 'small' of both names; rename one, or remove {place} if '{other}' was never deployed"]
                     if alike else [])
+
+
+def test_the_runs_of_a_quick_recipe_are_found_beside_its_ensemble(house: House, tmp_path: Path) -> None:
+    near = tmp_path / "quick/runs"
+    (near / house.spec.members[0].run).mkdir(parents=True)
+    with pytest.raises(DeployError) as caught:
+        require_near_runs(house.spec, Path("nowhere"), near)
+    assert caught.value.exit_code == Exit.RUNS and str(caught.value) == (
+        f"nowhere: run '{house.spec.members[0].run}' is not there, but in {near}; give --runs {near}")
+    require_near_runs(house.spec, house.runs, near)
 
 
 def test_one_error_is_one_line() -> None:

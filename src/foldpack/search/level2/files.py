@@ -59,7 +59,7 @@ def read_boosters(folder: Path, level2: Level2Spec) -> list[tuple[str, str]]:
     for one in level2.boosters:
         path = folder / one.file
         if not path.is_file() or sha256_file(path) != one.sha256:
-            raise DataError(f"{path}: missing or changed since the search; run ./ensemble_search.py again")
+            raise DataError(f"{path}: missing or changed since the search; run `foldpack search` again")
         texts.append((one.kind, path.read_text(encoding="utf-8")))
     return texts
 
