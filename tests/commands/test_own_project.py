@@ -147,7 +147,7 @@ def test_the_whole_walk_ends_with_an_answer_to_every_image(walked: tuple[Path, R
     truth = pd.read_csv(project.parent / "answers.csv", dtype=str)
     right = (answers["kind"] == "digit " + truth["label"]).mean()
     assert right > 0.3 and result.metric.oof > 0.3  # ten kinds
-    assert result.metric == "share_right"
+    assert result.metric.name == "share_right"
 
 
 def test_the_run_and_the_ensemble_name_what_is_the_projects_own(project: Path) -> None:

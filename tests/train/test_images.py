@@ -197,6 +197,18 @@ def test_files_that_nobody_uses_make_room_oldest_first(items: Items, tmp_path: P
     assert list(cache.glob("*.u8")) == [used] and held.row(0).any()
 
 
+def test_a_stream_decodes_no_further_ahead_than_it_is_told(items: Items) -> None:
+    seen = []
+    for rows in (2, 5):
+        pages = PageStream(items.images, KINDS[0], 1, ahead=rows * KINDS[0].most_bytes)
+        pages.expect(0, ROWS)
+        pages.take(0, 1)
+        seen.append(len(pages._ahead))
+        assert pickle.loads(pickle.dumps(pages)).ahead == pages.ahead
+        pages.close()
+    assert 1 <= seen[0] <= 2 < seen[1] <= 5
+
+
 def test_the_name_of_a_file_follows_what_decides_the_pixels(items: Items) -> None:
     names = {images_digest(items, kind) for kind in [*KINDS, CanvasKind(8, "pillow-draft"), CanvasKind(8, channels=1)]}
     names.add(images_digest(whole_images(items.ids[::-1], items.images[::-1]), KINDS[0]))

@@ -28,11 +28,13 @@ STALL_SECONDS = 60.0  # one image may take so long; then its row is given up
 class PageStream:
     """The canvases of some files, decoded when they are taken. For one reader, which may be another process.
 
-    At most `AHEAD_BYTES` are held besides what is being taken. A row without pixels is black and named by `lost_rows`.
+    At most so many bytes are held besides what is being taken. A row without pixels is black and named by `lost_rows`.
     """
 
-    def __init__(self, paths: Sequence[Path], kind: CanvasKind, threads: int, reader: Reader = PILLOW) -> None:
-        """paths: of all rows; threads: that decode, once something is asked for."""
+    def __init__(self, paths: Sequence[Path], kind: CanvasKind, threads: int, reader: Reader = PILLOW,
+                 ahead: int = 0) -> None:
+        """paths: of all rows; threads: that decode, once something is asked for. ahead: bytes; 0: `AHEAD_BYTES`."""
+        self.ahead = ahead
         self.paths = paths
         self.kind = kind
         self.reader = reader
@@ -53,7 +55,8 @@ class PageStream:
         self._running = 0
 
     def __getstate__(self) -> dict[str, object]:
-        return {"paths": self.paths, "kind": self.kind, "threads": self.threads, "reader": self.reader}
+        return {"paths": self.paths, "kind": self.kind, "threads": self.threads, "reader": self.reader,
+                "ahead": self.ahead}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -113,7 +116,7 @@ class PageStream:
 
     def _look_ahead(self, row: int) -> None:
         """Give this row and those behind it to the threads, as far as they are expected and there is room."""
-        most = max(1, AHEAD_BYTES // self.kind.most_bytes)
+        most = max(1, (self.ahead or AHEAD_BYTES) // self.kind.most_bytes)
         for each in [row, *self._expected[bisect_left(self._expected, row) :][:most]]:
             if len(self._ahead) >= most and row in self._ahead:
                 break

@@ -38,6 +38,7 @@ from foldpack.train.images.shared_file import SharedCanvasFile, images_digest, r
 
 Say = Callable[[str], None]
 WEIGHTS_ROOM = 4 << 30  # bytes left free for checkpoints and predictions
+AHEAD = 32 << 20  # bytes of canvases that are decoded before the evaluation asks for them
 LOOK = 0.25  # seconds between two looks at what is decoded
 TELL = 30.0  # seconds of decoding between two lines
 
@@ -67,7 +68,7 @@ def open_images(items: Items, kind: CanvasKind, mode: ImagesMode, cache: Path, s
     is decoded whenever it is asked for. Raises DataError where there is not even room for one of what was asked for.
     """
     threads = os.cpu_count() or 1
-    pages = PageStream(items.images, kind, threads, items.reader)
+    pages = PageStream(items.images, kind, threads, items.reader, AHEAD)
     name = images_digest(items, kind) if mode in ("auto", "disk") else ""
     kept = plan_place(len(items), kind, mode, cache, name)
     if kept.place is None:
