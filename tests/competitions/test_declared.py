@@ -99,6 +99,23 @@ def test_a_fault_in_the_file_is_named_by_its_key() -> None:
         competition_of(train__source={"kind": "csv", "file": "a.csv", "seperator": ";"})
 
 
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"train__id": {"image": None}}, 'train.id: without quotes YAML takes {image} for a mapping; write "{image}"'),
+    ({"slug": "https://www.kaggle.com/c/birds"}, "slug: 'https://www.kaggle.com/c/birds' is no name; allowed: letters, "
+                                                 "digits, '_', '.' and '-', at most 80"),
+    ({"answer": {"kind": "probability", "id": "id", "column": "label"}},
+     "key 'answer.of' is missing; needed: the class whose probability is asked for, as the labels call it"),
+])
+def test_what_a_key_wants_is_said_in_words(changes: dict, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        competition_of(**changes)
+    assert str(caught.value).startswith(f"competition.yml: {said}")
+
+
+def test_the_name_of_a_metric_may_stand_alone() -> None:
+    assert competition_of(metric="macro_f1") == competition_of(metric={"name": "macro_f1"})
+
+
 def test_a_submission_is_filled_in_and_checked(tmp_path: Path) -> None:
     """Further columns stay as the sample has them; an id that is asked for twice is answered twice."""
     write_files(tmp_path, {"sample_submission.csv": "usage,label,id\nPublic,0,x\n,0,y\nPrivate,0,x\n"})

@@ -40,6 +40,8 @@ REFUSED = [
     ("null document", "---\n", "x.yml:1: the file is empty"),
     ("two documents", "a: 1\n---\nb: 2\n", "x.yml:2: a second document starts here"),
     ("unclosed", "a: [1, 2\n", "broken YAML"),
+    ("template", "a: 1\nimage: {split}/{id}.jpg\n", '; text that begins with braces needs quotes, such as "{id}.jpg"'),
+    ("template in a block", "train: {id: {id}.jpg}\n", "; text that begins with braces needs quotes, such as"),
     ("tab", "a:\n\t- b\n", "x.yml:2: broken YAML"),
     ("control character", "a: 1\nb: \x07\n", "x.yml:2: broken YAML: a character that YAML does not allow (U+0007)"),
     ("surrogate", "a: 1\nb: \ud800\n", "x.yml:2: half a surrogate pair"),

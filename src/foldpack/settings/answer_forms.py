@@ -31,7 +31,7 @@ class ProbabilityAnswer(AnswerForm):
 
     kind: Literal["probability"]
     column: str
-    of: str  # the class
+    of: Annotated[str, Field(description="the class whose probability is asked for, as the labels call it")]
 
 
 class ProbabilitiesAnswer(AnswerForm):

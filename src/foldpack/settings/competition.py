@@ -52,6 +52,11 @@ class MetricConfig(StrictModel):
     weights: list[float] | None = None  # of the classes, in their order
     greater: bool | None = None  # whether more is better; of a metric of the project's own
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name_alone(cls, data: object) -> object:
+        return {"name": data} if isinstance(data, str) else data
+
 
 class CompetitionConfig(StrictModel):
     """`competition.yml`. All paths are below the competition's folder, as downloaded or as Kaggle mounts it."""

@@ -33,6 +33,8 @@ FAULT_WORDS = {
     "value_error": "{error}",
 }
 
+NAME_WORDS = "letters, digits, '_', '.' and '-', at most 80, of which the first is a letter or a digit"
+
 
 class StrictModel(BaseModel):
     """Base of every settings class: frozen, no unknown keys, no silent conversion of types, no NaN."""
@@ -63,12 +65,20 @@ def _fault_line(model: type[StrictModel], data: dict, fault: dict) -> str:
     if fault["type"] == "extra_forbidden":
         return f"unknown key '{where}': {did_you_mean(str(fault['loc'][-1]), sorted(at.model_fields))}"
     if fault["type"] == "missing":
-        return f"key '{where}' is missing"
+        field = at.model_fields.get(str(fault["loc"][-1]))
+        meant = "" if field is None or field.description is None else f"; needed: {field.description}"
+        return f"key '{where}' is missing{meant}"
     if fault["type"] == "union_tag_not_found":
         return f"key '{where}.kind' is missing"
     if fault["type"] == "union_tag_invalid":
         kinds = [kind.strip("' ") for kind in numbers["expected_tags"].split(",")]
         return f"{where}.kind: '{numbers['tag']}' is unknown: {did_you_mean(numbers['tag'], kinds)}"
+    given = fault.get("input")
+    if fault["type"] == "string_type" and isinstance(given, dict) and set(given.values()) == {None}:
+        braces = "{" + ", ".join(map(str, given)) + "}"
+        return f'{where}: without quotes YAML takes {braces} for a mapping; write "{braces}"'
+    if fault["type"] == "string_pattern_mismatch" and numbers["pattern"].startswith("^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"):
+        return f"{where}: '{str(given)[:60]}' is no name; allowed: {NAME_WORDS}"
     words = FAULT_WORDS.get(fault["type"], fault["msg"].replace("{", "{{").replace("}", "}}"))
     one = numbers.get("min_length", numbers.get("max_length")) == 1
     message = words.format(**numbers, s="" if one else "s")

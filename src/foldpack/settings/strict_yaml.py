@@ -27,6 +27,7 @@ YAML_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 YAML_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 YAML_NO_TEXT = re.compile(rf"{YAML_FLOAT.pattern}|[yYnN]")
 YAML_NOT_FINITE = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)
+BARE_BRACES = re.compile(r"[:,{] *\{\w+\}[^\s,}]")  # a template without quotes
 YAML_FORBIDDEN = re.compile("[^\\t\\n\\r\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 YAML_BRACKETS = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|[\[\]{}]""")
 YAML_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -145,7 +146,10 @@ def load_strict(text: str, source: str) -> object:
             raise YamlError(f"{source}:{line}: {PLAIN_TOO_DEEP}") from None
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise YamlError(f"{source}:{line}: broken YAML: {error.problem or error.context}") from None
+        near = text.splitlines()[max(0, line - 2) : line]  # a parser may only stumble on the next line
+        hint = '; text that begins with braces needs quotes, such as "{id}.jpg"' if any(map(BARE_BRACES.search, near)) \
+            else ""
+        raise YamlError(f"{source}:{line}: broken YAML: {error.problem or error.context}{hint}") from None
     except yaml.YAMLError:
         raise YamlError(f"{source}:1: broken YAML: it cannot be read") from None
     if root is None:

@@ -48,7 +48,8 @@ def test_other_columns_a_missing_file_and_a_strange_encoding(tmp_path: Path) -> 
     write_files(tmp_path, {"a.csv": "id,x\na,1\n", "b.csv": "id,y\nb,1\n"})
     with pytest.raises(DataError, match=r"b.csv: columns id, y; needed: those of .*a.csv, id, x"):
         read_csv_table(tmp_path, "train", ["a.csv", "b.csv"])
-    with pytest.raises(DataError, match=r"c.csv: cannot read the table \(No such file or directory\); is this the"):
+    with pytest.raises(DataError, match=r"c.csv: cannot read the table \(No such file or directory\); is this the "
+                                        r"competition's folder\? There is: a.csv, b.csv$"):
         read_csv_table(tmp_path, "train", "c.csv")
     with pytest.raises(DataError, match="a.csv: encoding 'utf-9' is unknown; write one that Python knows"):
         read_csv_table(tmp_path, "train", "a.csv", encoding="utf-9")

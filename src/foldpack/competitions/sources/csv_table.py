@@ -12,6 +12,8 @@ from foldpack.competitions.sources.text_table import TextTable, as_list
 from foldpack.errors import DataError
 from foldpack.files import failure_words
 
+MOST_FILES = 8  # that a message names
+
 
 def read_csv_table(
     root: Path, split: str, file: str | list[str], separator: str = ",", encoding: str = "utf-8"
@@ -53,6 +55,11 @@ def read_rows(path: Path, separator: str, encoding: str) -> tuple[list[str], lis
     except LookupError:
         raise DataError(f"{path}: encoding '{encoding}' is unknown; write one that Python knows, such as utf-8 or "
                         "latin-1") from None
+    except FileNotFoundError as failure:
+        there = sorted(each.name for each in path.parent.glob("*.csv"))[:MOST_FILES]
+        hint = f" There is: {', '.join(there)}" if there else ""
+        raise DataError(f"{path}: cannot read the table ({failure_words(failure)}); is this the competition's "
+                        f"folder?{hint}") from None
     except (OSError, ValueError, csv.Error) as failure:
         raise DataError(f"{path}: cannot read the table ({failure_words(failure)}); is this the competition's "
                         "folder?") from None
