@@ -85,7 +85,8 @@ def test_with_room_for_some_images_the_others_are_decoded_again(kernel: Kernel,
     break_two_images(kernel)
     assert kernel.run("whole") == 0
     kernel.log()
-    monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", 72 * 16 + 30 * 3072)])
+    room = 72 * canvas_file.PLACE.itemsize + 30 * 3072
+    monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", room)])
     assert kernel.run("part") == 0
     assert kernel.answer("part") == kernel.answer("whole")
     log = kernel.log()
@@ -99,11 +100,11 @@ def test_a_disk_that_fills_while_images_are_written_costs_nothing_but_time(kerne
     kernel.log()
     real, rows = canvas_file.CanvasFile.put, []
 
-    def fill(self: canvas_file.CanvasFile, row: int, canvas: np.ndarray, size: tuple[int, int]) -> bool:
+    def fill(self: canvas_file.CanvasFile, row: int, canvas: np.ndarray, *more: tuple) -> bool:
         rows.append(row)
         if len(rows) > 20:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(self, row, canvas, size)
+        return real(self, row, canvas, *more)
 
     monkeypatch.setattr(canvas_file.CanvasFile, "put", fill)
     monkeypatch.setattr(kernel_stage, "find_places", lambda *_: [Place(kernel.root / "tmp", 1 << 40)])

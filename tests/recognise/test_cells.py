@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foldpack.recognise.download.cells import are_ranked, are_run_lengths, box_order, label_separator
+from foldpack.recognise.download.cells import are_ranked, are_run_lengths, box_order, label_separator, may_be_ranked
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,10 @@ def test_a_ranking_has_as_many_words_in_every_cell() -> None:
     assert are_ranked(["a b", "b a"], ["a", "b", "c"]) and are_ranked(["7 9"], ["1", "2"])
     assert not are_ranked(["a b", "b"], ["a", "b"]) and not are_ranked(["a"], ["a", "b"])
     assert not are_ranked(["Fat Hen"], ["Fat Hen", "Maize"]) and not are_ranked(["x y"], ["a", "b"])
+
+
+def test_words_that_are_no_labels_may_be_a_ranking_where_each_cell_has_as_many_different_ones() -> None:
+    assert may_be_ranked(["x y", "z x"], ["a", "b"])
+    assert not may_be_ranked(["x x"], ["a", "b"]) and not may_be_ranked(["x y", "z"], ["a", "b"])
+    assert not may_be_ranked(["x"], ["a", "b"]) and not may_be_ranked(["x y"], ["Fat Hen", "Maize"])
+    assert not may_be_ranked([""], ["a", "b"])

@@ -81,6 +81,13 @@ def test_a_table_without_its_labels_is_told(tmp_path: Path) -> None:
             "sample_submission.csv asks for, 'Score'") in refused(data)
 
 
+def test_a_table_of_test_items_may_have_a_column_for_the_label(tmp_path: Path) -> None:
+    data = made("one_column", tmp_path)
+    asked = edit(data, "sample_submission.csv", lambda frame: frame.rename(columns={"label": "Predicted"}))
+    asked.rename(columns={"Predicted": "label"}).to_csv(data / "test.csv", index=False)
+    assert recognise(data, "trees", "trees", Findings()).config.labels.model_dump()["column"] == "label"
+
+
 def test_without_a_table_of_test_items_the_sample_tells_that_labels_are_missing(tmp_path: Path) -> None:
     data = made("values", tmp_path)
     edit(data, "train.csv", lambda frame: frame.drop(columns="Score"))
