@@ -65,7 +65,8 @@ def filled(answer: AnswerForm, answers: Answers, ids: list[str], sample: str, tm
     asked = sample_of(sample, tmp_path / "sample.csv")
     write_answers(tmp_path / "submission.csv", form.fill(answers, ids, asked))
     check_submission(tmp_path / "submission.csv", form, asked, known)
-    check_submission(tmp_path / "submission.csv", form, None, Known())
+    if len(set(asked.ids)) == len(asked.ids):  # without the sample nobody knows that an id is asked for twice
+        check_submission(tmp_path / "submission.csv", form, None, Known())
     return (tmp_path / "submission.csv").read_text()
 
 

@@ -237,8 +237,8 @@ def sized(spec: EnsembleSpec, *sizes: int) -> EnsembleSpec:
       ["take 36.0 GB: 288 px: 9.7 GB in /tmp; 320 px: 11.9 GB in /tmp; 352 px: 14.4 GB in /kaggle/working"]),
      ((288, 320, 352), 38_801, "NvidiaL4X1", "note", ["288 px: 9.7 GB in memory; 320 px: 11.9 GB in /tmp"]),
      ((512, 640), 38_801, "NvidiaTeslaT4", "warning",
-      ["take 78.2 GB: 512 px: 30.5 GB in /tmp; 640 px: 19.7 GB in /kaggle/working, 22,749 of 38,801 images are decoded "
-       "again for each unit", "That is 45,498 decodes more, about 0.1 h if an image", "one side with `net.canvas`"]),
+      ["take 78.2 GB: 512 px: 30.5 GB in /tmp; 640 px: 19.7 GB in /kaggle/working, 22,750 of 38,801 images are decoded "
+       "again for each unit", "That is 45,500 decodes more, about 0.1 h if an image", "one side with `net.canvas`"]),
      ((1024,), 38_801, "Quantum", "warning", ["1024 px: 32.0 GB in /tmp, 28,629 of 38,801 images are decoded again"])],
 )
 def test_where_decoded_images_go(house: House, sizes: tuple[int, ...], images: int, accelerator: str, level: str,
