@@ -155,7 +155,7 @@ def test_without_the_competition_the_error_does_not_wait_for_libraries(start: St
 
 
 @pytest.mark.parametrize(("content", "told"), [(b"id,target\na,0\n", " has: id, target"),
-                                               ("id,label\na,é\n".encode("utf-16"), " cannot be read as CSV")])
+                                               (b"id,label\n\xe9,0\n\xff\xff", " cannot be read as CSV")])
 def test_a_sample_submission_that_does_not_fit_is_named(start: Start, content: bytes, told: str) -> None:
     start.sample.unlink()
     start.sample.write_bytes(content)

@@ -305,7 +305,7 @@ def test_a_training_image_that_was_repaired_is_told(place, tmp_path) -> None:
     [
         (lambda data, folds: (data / "train" / "digit_0001.png").unlink(), "folds.csv: id 'digit_0001' has no image a"),
         (lambda data, folds: (data / "train" / "digit_0001.png").write_bytes(b"x"),
-         "digit_0001.png: cannot decode the image .*; 1 training images are broken: mend them, drop their rows from"),
+         "digit_0001.png: cannot decode the image .*; 1 training images are broken: mend them, or set `broken: skip`"),
         (lambda data, folds: folds.write_text(folds.read_text().replace("digit_0001", "other", 1)),
          "folds.csv: id 'other' is no training item of the competition .*; make the folds again with `foldpack folds`"),
         (lambda data, folds: folds.write_text("id,fold,label\n"), "folds.csv: the table has no rows; make the folds"),
