@@ -14,7 +14,7 @@ from foldpack.competitions.adapters import find_adapter
 from foldpack.data.decode import decode_item
 from foldpack.data.depth import depth_warning
 from foldpack.data.geometry import CanvasKind
-from foldpack.train.run import load_training_set
+from foldpack.train.load import load_training_set
 
 DIGITS = find_adapter("digits")
 

@@ -9,7 +9,7 @@ from made_competition import competition_of, write_files
 from small_house import tiny_config
 
 from foldpack.errors import DataError
-from foldpack.train.run import load_training_set
+from foldpack.train.load import load_training_set
 
 
 @pytest.mark.parametrize(("answer", "said"), [

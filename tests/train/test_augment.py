@@ -17,9 +17,9 @@ from foldpack.settings.training.augment import TransformConfig
 from foldpack.train.augment.image import Augmentation, crop_step, require_augmentation
 from foldpack.train.augment.menu import PRESETS, transforms
 from foldpack.train.augment.mixing import BatchMixer, PatchMixer
+from foldpack.train.checks import check_names
 from foldpack.train.dataset import EpochOrder, TrainingSet, training_batches
 from foldpack.train.fit import FoldTraining, fit_fold
-from foldpack.train.run import check_names
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
 CPU = torch.device("cpu")

@@ -16,9 +16,9 @@ from timm.models import group_parameters
 
 from foldpack.competitions.adapters import find_adapter
 from foldpack.settings.run import ConfigError, RunConfig
+from foldpack.train.checks import check_names
 from foldpack.train.fit import FoldResult, FoldTraining, fit_fold
 from foldpack.train.freezing import named_part, stages_of
-from foldpack.train.run import check_names
 
 RESNET = {"arch": "test_resnet", "size": 16}
 

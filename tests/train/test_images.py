@@ -37,7 +37,8 @@ from foldpack.train.images import source
 from foldpack.train.images.picked import PickedPixels
 from foldpack.train.images.shared_file import SharedCanvasFile, images_digest, remove_unused
 from foldpack.train.images.source import open_images
-from foldpack.train.run import load_training_set, train_run
+from foldpack.train.load import load_training_set
+from foldpack.train.run import train_run
 
 KINDS = [CanvasKind(8), CanvasKind((6, 10)), CanvasKind(12, geometry=Geometry(kind="long"))]
 MODES = ["memory", "disk", "stream"]

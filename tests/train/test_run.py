@@ -24,7 +24,9 @@ from foldpack.models.checkpoint import read_checkpoint
 from foldpack.models.classifier import ModelError
 from foldpack.predict.view import ViewError
 from foldpack.settings.run import ConfigError, RunConfig, config_text, read_config
-from foldpack.train.run import check_names, chosen_folds, load_training_set, tell_metric, train_run
+from foldpack.train.checks import check_names, chosen_folds, tell_metric
+from foldpack.train.load import load_training_set
+from foldpack.train.run import train_run
 
 DIGITS = find_adapter("digits")
 OOF = "oof/view0/column.logits.npy"
@@ -237,7 +239,7 @@ def test_a_run_may_follow_a_metric_of_probabilities_which_its_kernel_hands_in(pl
 
 
 def test_a_metric_that_no_kernel_is_scored_by_is_told_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("foldpack.train.run.training_task", lambda config, task: "embed")
+    monkeypatch.setattr("foldpack.train.checks.training_task", lambda config, task: "embed")
     said: list[str] = []
     tell_metric(quick(metric="log_loss"), DIGITS, said.append)
     tell_metric(quick(metric="map5"), DIGITS, said.append)

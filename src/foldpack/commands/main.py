@@ -22,8 +22,9 @@ from foldpack.commands.project import CompetitionOption, DataOption
 from foldpack.commands.run_app import run_app
 from foldpack.commands.seal import register as register_sealed_commands
 from foldpack.commands.search import register as register_search_command
+from foldpack.commands.training.train import register as register_training_commands
 from foldpack.commands.version import VersionOption
-from foldpack.settings.run import ConfigError, read_config
+from foldpack.settings.run import ConfigError
 from foldpack.settings.strict_model import parse_strict
 
 app = typer.Typer(no_args_is_help=True)
@@ -35,6 +36,7 @@ register_pack_commands(app)
 register_deploy_commands(app)
 register_groups_command(app)
 register_look_commands(app)
+register_training_commands(app)
 
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]
 
@@ -113,41 +115,6 @@ def folds(
     chosen = parse_strict(FoldsConfig, asked, "foldpack folds", ConfigError)
     wanted = RecipeConfig(name="folds", competition=told_competition(competition), folds=chosen, runs=["-"])
     make_recipe_folds(wanted, told_data(data), out, print)
-
-
-@app.command()
-def train(
-    config: Annotated[Path, typer.Argument(help="configs/COMPETITION/RUN.yml")],
-    data: DataOption = None,
-    folds_csv: Annotated[Path, typer.Option("--folds", help="made by `foldpack folds`")] = Path("folds.csv"),
-    runs: Annotated[Path, typer.Option(help="folder that holds the runs")] = Path("runs"),
-) -> None:
-    """Train all folds of one run. Finished folds of the same configuration are kept."""
-    settings = read_config(config)  # before the seconds that the imports take
-    from foldpack.commands.project import told_data
-    from foldpack.train.run import train_run
-
-    train_run(settings, told_data(data), folds_csv, runs)
-
-
-@app.command("lr")
-def learning_rate(
-    config: Annotated[Path, typer.Argument(help="configs/COMPETITION/RUN.yml")],
-    data: DataOption = None,
-    folds_csv: Annotated[Path, typer.Option("--folds", help="made by `foldpack folds`")] = Path("folds.csv"),
-    runs: Annotated[Path, typer.Option(help="folder that holds the runs; nothing is trained there")] = Path("runs"),
-    fold: Annotated[int, typer.Option(help="fold that is left out")] = 0,
-    lowest: Annotated[float, typer.Option(help="first learning rate")] = 1e-7,
-    highest: Annotated[float, typer.Option(help="last learning rate")] = 10.0,
-    updates: Annotated[int, typer.Option(min=20, help="updates from the one to the other")] = 100,
-    out: Annotated[Path, typer.Option(help="the plot to write, an SVG")] = Path("lr.svg"),
-) -> None:
-    """Let the learning rate rise until the loss runs away, and plot it: which rate a run should have."""
-    settings = read_config(config)  # before the seconds that the imports take
-    from foldpack.commands.project import told_data
-    from foldpack.train.rate_finder import RateRange, find_rate
-
-    find_rate(settings, told_data(data), folds_csv, runs, fold, RateRange(lowest, highest, updates), out)
 
 
 @app.command()

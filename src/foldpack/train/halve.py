@@ -24,7 +24,8 @@ from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import usual_forward
 from foldpack.settings.run import config_hash, config_text, read_config
 from foldpack.train.evaluate import predict_rows
-from foldpack.train.run import CACHE, RunTrainer, Say, load_training_set
+from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.run import RunTrainer, Say
 
 
 def halve_run(source: Path, target: Path, data_root: Path, folds_csv: Path, say: Say = print) -> tuple[float, float]:

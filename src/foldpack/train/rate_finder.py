@@ -17,17 +17,11 @@ from foldpack.competitions.adapters import find_adapter
 from foldpack.files import write_atomic
 from foldpack.search.report.figures import rate_figure
 from foldpack.settings.run import ConfigError, RunConfig
+from foldpack.train.checks import check_names, check_sampling, chosen_folds, settled_run
 from foldpack.train.dataset import TrainingSet, told_plainly
 from foldpack.train.fit import FoldTraining, fold_seed
-from foldpack.train.run import (
-    CACHE,
-    Say,
-    check_names,
-    check_sampling,
-    chosen_folds,
-    load_training_set,
-    settled_run,
-)
+from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.run import Say
 
 SMOOTHING = 0.98  # of the loss over the batches, as kernels of iMet 2019 and fastai have it
 BURST = 4.0  # times the lowest smoothed loss: the end

@@ -11,14 +11,7 @@ import pandas as pd
 import timm
 import torch
 
-from foldpack.competitions.adapters import answer_form, find_adapter
-from foldpack.competitions.protocol import Competition, require_images
-from foldpack.data.decode import PILLOW
-from foldpack.data.depth import depth_warning
-from foldpack.data.folds import read_folds
-from foldpack.data.geometry import canvas_kind, input_shape
-from foldpack.data.items import Items
-from foldpack.data.readers.protocol import reader_record
+from foldpack.competitions.adapters import find_adapter
 from foldpack.data.rows import Rows
 from foldpack.data.runs import (
     FoldMeta,
@@ -34,33 +27,21 @@ from foldpack.data.runs import (
 )
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
-from foldpack.metrics.answers import answer_problem, task_answers
 from foldpack.metrics.plugin import find_metric
-from foldpack.metrics.registry import METRICS
 from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_checkpoint
-from foldpack.models.classifier import ModelError, build_classifier, require_output
+from foldpack.models.classifier import ModelError
 from foldpack.models.gallery import Gallery, GalleryInfo, read_gallery, save_gallery
 from foldpack.models.own_network import own_network
-from foldpack.models.start import settle_start, weights_origin
-from foldpack.predict.views import expand_views, parse_view, require_inputs
-from foldpack.settings.network import height_width
-from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text, read_config
-from foldpack.train.augment.image import require_augmentation, seen_net
+from foldpack.models.start import weights_origin
+from foldpack.predict.views import expand_views
+from foldpack.settings.run import RunConfig, config_hash, config_text
+from foldpack.train.checks import check_names, check_sampling, check_scores, chosen_folds, settled_run, tell_metric
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.evaluate import is_defined
-from foldpack.train.fit import FoldResult, build_optimizer, fit_fold
-from foldpack.train.freezing import Freezing
-from foldpack.train.images.source import TrainingImages, open_images
-from foldpack.train.losses.registry import require_loss
-from foldpack.train.rates import build_scheduler, check_schedule
-from foldpack.train.sampling import build_order, item_weights
-from foldpack.train.steps import STEPS, can_follow
-from foldpack.train.targets import number_columns, training_targets, training_task
+from foldpack.train.fit import FoldResult, fit_fold
+from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.steps import STEPS
 
 Say = Callable[[str], None]
-CACHE = ".decoded"  # beside the runs: decoded images, which they share
-MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
-
 
 def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print) -> RunMeta:
     """Train all folds of a run and write `runs/<run>/`. Finished folds of the same configuration are kept.
@@ -92,146 +73,6 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
         left = (time.monotonic() - started) / trained * (len(chosen) - position - 1)
         say(f"{config.run}: {position + 1} of {len(chosen)} folds{f', about {left:.0f} s left' if left else ''}")
     return trainer.finish(chosen)
-
-
-def settled_run(config: RunConfig, folder: Path, say: Say = print) -> RunConfig:
-    """The configuration with what its weights to start from decide: `settle_start`. folder: of the run.
-
-    Raises ConfigError where it began with weights that are not there any more: its folds would start from scratch.
-    """
-    net = settle_start(config.net, lambda text: say(f"{config.run}: {text}"))
-    if config.net.pretrained and not net.pretrained and (folder / "config.yml").exists():
-        before = read_config(folder / "config.yml").net.pretrained
-        if before:
-            raise ConfigError(f"run '{config.run}': {folder} began with weights that are not there now, "
-                              f"{before.name}; install them again, or give the run another name")
-    return config.model_copy(update={"net": net})
-
-
-def check_names(config: RunConfig, competition: Competition) -> None:
-    """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
-    metric, task = find_metric(config.metric), training_task(config, competition.task)
-    if not can_follow(task, metric):
-        raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
-                          f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
-    require_loss(config.loss, task, weighted=config.weights.kind != "none")
-    require_inputs(expand_views(config.views), config.net)
-    if config.precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
-    require_augmentation(config)
-    net = build_classifier(config.net, 2, make=own_network(config.net))
-    canvas = height_width(config.net.canvas or config.net.size)
-    for side in config.augment.sides:
-        require_output(config.net, net, 2, input_shape(seen_net(config), canvas, side))
-    for view in map(parse_view, expand_views(config.views)):
-        shape = input_shape(config.net, canvas, view.side)
-        require_output(config.net, net, 2, shape[::-1] if view.turn[0] else shape)
-    Freezing(config, net)
-    check_schedule(config)
-    build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
-
-
-def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
-    """Before hours of training: the best epoch may follow a metric that no kernel can be scored by, the search not."""
-    handed_in = task_answers(training_task(config, competition.task))
-    if problem := answer_problem(config.metric, find_metric(config.metric).answer, handed_in):
-        say(f"warning: run '{config.run}': {problem}; the epochs follow it all the same, but the search will need "
-            "--metric with one of these")
-
-
-def metrics_of_task(task: str) -> list[str]:
-    """The metrics that a run of this task can follow."""
-    return sorted(name for name, metric in METRICS.items() if can_follow(task, metric))
-
-
-def load_training_set(
-    config: RunConfig, competition: Competition, root: Path, folds_csv: Path, say: Say = print,
-    cache: Path = Path(CACHE)
-) -> TrainingSet:
-    """Join folds.csv (ids and folds) with images and truth; says which were damaged and repaired.
-
-    cache: folder for decoded images that are kept on the disk. Broken images are an error, or left out, as the
-    configuration says. Raises DataError.
-    """
-    table = read_folds(folds_csv)
-    if not len(table):
-        raise DataError(f"{folds_csv}: the table has no rows; make the folds with `foldpack folds`")
-    whole = competition.train(root)
-    labelled = whole.take(table["id"].tolist(), folds_csv)
-    if (form := answer_form(competition)) is not None:
-        form.check_names(labelled.classes)  # hours before the kernel would say so
-    items = labelled.items
-    require_images(items, folds_csv)
-    for note in items.notes:
-        say(f"warning: {note}")
-    task = training_task(config, competition.task)
-    targets, classes = training_targets(task, labelled)
-    none, fold = labelled.none and task == "embed", table["fold"].to_numpy()
-    require_whole_answers(items, targets, fold, folds_csv)
-    images = open_images(items, canvas_kind(config.net), config.images, cache, say)
-    tell_images(config, images, folds_csv, say)
-    data = TrainingSet(items.ids, images.pixels, targets, fold, classes, task, none, items.answer,
-                       reader_record(items.reader, PILLOW), number_columns(config, labelled, whole.source))
-    return data.without(images.report.fallback) if images.broken else data
-
-
-def tell_images(config: RunConfig, images: TrainingImages, folds_csv: Path, say: Say) -> None:
-    """Says what was wrong with images. Raises DataError for broken ones that are not to be left out."""
-    broken, repaired = images.broken, images.repaired
-    if broken and config.broken == "error":
-        raise DataError(f"{broken[0]}; {len(broken)} training images are broken: mend them, or set `broken: skip` "
-                        f"in the YAML of the run, which leaves them out; without their rows in {folds_csv} it also "
-                        "goes on, but a recipe writes that file anew")
-    if broken:
-        say(f"warning: {len(broken)} training images are broken; they are left out of the training and of the "
-            f"out-of-fold predictions: {broken[0]}")
-    if repaired:
-        say(f"warning: {len(repaired)} training images are damaged and were repaired, such as {repaired[0]}")
-    if warning := depth_warning(images.report.largest.values()):
-        say(f"warning: {warning}")
-
-
-def require_whole_answers(items: Items, targets: np.ndarray, fold: np.ndarray, folds_csv: Path) -> None:
-    """Raises DataError for images that are answered together and lie in several folds, or have several labels."""
-    if items.groups is None:
-        return
-    if parted := items.groups.parted(fold):
-        raise DataError(f"{folds_csv}: the images of answer '{parted}' lie in several folds; make the folds again with "
-                        "`foldpack folds`, which keeps them together")
-    items.groups.truth(targets, folds_csv)
-
-
-def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[int]:
-    """The folds to train. Raises ConfigError for one that no item is in, DataError when too few items are left."""
-    existing, sizes = np.unique(fold, return_counts=True)
-    if len(existing) < 2 or len(fold) - sizes.max() < MIN_TRAINING_ITEMS:
-        raise DataError(f"{folds_csv}: {len(fold)} items in folds {existing.tolist()} of {sizes.tolist()} items; at "
-                        f"least 2 folds are needed, and {MIN_TRAINING_ITEMS} items outside each")
-    if config.folds is None:
-        return existing.tolist()
-    strange = [k for k in config.folds if k not in existing]
-    if strange or not config.folds:
-        raise ConfigError(f"run '{config.run}': folds {config.folds}; {folds_csv} has {existing.tolist()}")
-    return sorted(set(config.folds))
-
-
-def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_csv: Path) -> None:
-    """Raises ConfigError for a fold on which the metric is not defined, whatever is predicted there."""
-    for fold in folds:
-        inside = data.targets[data.fold == fold]
-        if not is_defined(find_metric(config.metric), inside, len(data.classes)):
-            raise ConfigError(f"{folds_csv}: metric '{config.metric}' is not defined on fold {fold}, whose "
-                              f"{len(inside)} items are of {len(np.unique(inside))} class; make other folds, or choose "
-                              "another metric")
-
-
-def check_sampling(config: RunConfig, data: TrainingSet, folds: list[int]) -> None:
-    """Raises ConfigError for a sampler or weights that do not fit the training items of a fold."""
-    task = STEPS[data.task](config, data)
-    for fold in folds:
-        rows = task.learnable(np.flatnonzero(data.fold != fold))
-        build_order(config, data, rows, fold)
-        item_weights(config, data, rows)
 
 
 class RunTrainer:

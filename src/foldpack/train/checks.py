@@ -1,0 +1,117 @@
+"""What can be wrong with a run, found before its first epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foldpack.competitions.protocol import Competition
+from foldpack.data.geometry import input_shape
+from foldpack.errors import DataError
+from foldpack.metrics.answers import answer_problem, task_answers
+from foldpack.metrics.plugin import find_metric
+from foldpack.metrics.registry import METRICS
+from foldpack.models.classifier import build_classifier, require_output
+from foldpack.models.own_network import own_network
+from foldpack.models.start import settle_start
+from foldpack.predict.views import expand_views, parse_view, require_inputs
+from foldpack.settings.network import height_width
+from foldpack.settings.run import ConfigError, RunConfig, read_config
+from foldpack.train.augment.image import require_augmentation, seen_net
+from foldpack.train.dataset import TrainingSet
+from foldpack.train.evaluate import is_defined
+from foldpack.train.fit import build_optimizer
+from foldpack.train.freezing import Freezing
+from foldpack.train.losses.registry import require_loss
+from foldpack.train.rates import build_scheduler, check_schedule
+from foldpack.train.sampling import build_order, item_weights
+from foldpack.train.steps import STEPS, can_follow
+from foldpack.train.targets import training_task
+
+Say = Callable[[str], None]
+MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
+
+def settled_run(config: RunConfig, folder: Path, say: Say = print) -> RunConfig:
+    """The configuration with what its weights to start from decide: `settle_start`. folder: of the run.
+
+    Raises ConfigError where it began with weights that are not there any more: its folds would start from scratch.
+    """
+    net = settle_start(config.net, lambda text: say(f"{config.run}: {text}"))
+    if config.net.pretrained and not net.pretrained and (folder / "config.yml").exists():
+        before = read_config(folder / "config.yml").net.pretrained
+        if before:
+            raise ConfigError(f"run '{config.run}': {folder} began with weights that are not there now, "
+                              f"{before.name}; install them again, or give the run another name")
+    return config.model_copy(update={"net": net})
+
+
+def check_names(config: RunConfig, competition: Competition) -> None:
+    """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
+    metric, task = find_metric(config.metric), training_task(config, competition.task)
+    if not can_follow(task, metric):
+        raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
+                          f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
+    require_loss(config.loss, task, weighted=config.weights.kind != "none")
+    require_inputs(expand_views(config.views), config.net)
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
+    require_augmentation(config)
+    net = build_classifier(config.net, 2, make=own_network(config.net))
+    canvas = height_width(config.net.canvas or config.net.size)
+    for side in config.augment.sides:
+        require_output(config.net, net, 2, input_shape(seen_net(config), canvas, side))
+    for view in map(parse_view, expand_views(config.views)):
+        shape = input_shape(config.net, canvas, view.side)
+        require_output(config.net, net, 2, shape[::-1] if view.turn[0] else shape)
+    Freezing(config, net)
+    check_schedule(config)
+    build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+
+
+def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:
+    """Before hours of training: the best epoch may follow a metric that no kernel can be scored by, the search not."""
+    handed_in = task_answers(training_task(config, competition.task))
+    if problem := answer_problem(config.metric, find_metric(config.metric).answer, handed_in):
+        say(f"warning: run '{config.run}': {problem}; the epochs follow it all the same, but the search will need "
+            "--metric with one of these")
+
+
+def metrics_of_task(task: str) -> list[str]:
+    """The metrics that a run of this task can follow."""
+    return sorted(name for name, metric in METRICS.items() if can_follow(task, metric))
+
+
+def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[int]:
+    """The folds to train. Raises ConfigError for one that no item is in, DataError when too few items are left."""
+    existing, sizes = np.unique(fold, return_counts=True)
+    if len(existing) < 2 or len(fold) - sizes.max() < MIN_TRAINING_ITEMS:
+        raise DataError(f"{folds_csv}: {len(fold)} items in folds {existing.tolist()} of {sizes.tolist()} items; at "
+                        f"least 2 folds are needed, and {MIN_TRAINING_ITEMS} items outside each")
+    if config.folds is None:
+        return existing.tolist()
+    strange = [k for k in config.folds if k not in existing]
+    if strange or not config.folds:
+        raise ConfigError(f"run '{config.run}': folds {config.folds}; {folds_csv} has {existing.tolist()}")
+    return sorted(set(config.folds))
+
+
+def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_csv: Path) -> None:
+    """Raises ConfigError for a fold on which the metric is not defined, whatever is predicted there."""
+    for fold in folds:
+        inside = data.targets[data.fold == fold]
+        if not is_defined(find_metric(config.metric), inside, len(data.classes)):
+            raise ConfigError(f"{folds_csv}: metric '{config.metric}' is not defined on fold {fold}, whose "
+                              f"{len(inside)} items are of {len(np.unique(inside))} class; make other folds, or choose "
+                              "another metric")
+
+
+def check_sampling(config: RunConfig, data: TrainingSet, folds: list[int]) -> None:
+    """Raises ConfigError for a sampler or weights that do not fit the training items of a fold."""
+    task = STEPS[data.task](config, data)
+    for fold in folds:
+        rows = task.learnable(np.flatnonzero(data.fold != fold))
+        build_order(config, data, rows, fold)
+        item_weights(config, data, rows)

@@ -1,0 +1,81 @@
+"""The training set of a run: folds.csv joined with images and truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from foldpack.competitions.adapters import answer_form
+from foldpack.competitions.protocol import Competition, require_images
+from foldpack.data.decode import PILLOW
+from foldpack.data.depth import depth_warning
+from foldpack.data.folds import read_folds
+from foldpack.data.geometry import canvas_kind
+from foldpack.data.items import Items
+from foldpack.data.readers.protocol import reader_record
+from foldpack.errors import DataError
+from foldpack.settings.run import RunConfig
+from foldpack.train.dataset import TrainingSet
+from foldpack.train.images.source import TrainingImages, open_images
+from foldpack.train.targets import number_columns, training_targets, training_task
+
+Say = Callable[[str], None]
+CACHE = ".decoded"  # beside the runs: decoded images, which they share
+
+def load_training_set(
+    config: RunConfig, competition: Competition, root: Path, folds_csv: Path, say: Say = print,
+    cache: Path = Path(CACHE)
+) -> TrainingSet:
+    """Join folds.csv (ids and folds) with images and truth; says which were damaged and repaired.
+
+    cache: folder for decoded images that are kept on the disk. Broken images are an error, or left out, as the
+    configuration says. Raises DataError.
+    """
+    table = read_folds(folds_csv)
+    if not len(table):
+        raise DataError(f"{folds_csv}: the table has no rows; make the folds with `foldpack folds`")
+    whole = competition.train(root)
+    labelled = whole.take(table["id"].tolist(), folds_csv)
+    if (form := answer_form(competition)) is not None:
+        form.check_names(labelled.classes)  # hours before the kernel would say so
+    items = labelled.items
+    require_images(items, folds_csv)
+    for note in items.notes:
+        say(f"warning: {note}")
+    task = training_task(config, competition.task)
+    targets, classes = training_targets(task, labelled)
+    none, fold = labelled.none and task == "embed", table["fold"].to_numpy()
+    require_whole_answers(items, targets, fold, folds_csv)
+    images = open_images(items, canvas_kind(config.net), config.images, cache, say)
+    tell_images(config, images, folds_csv, say)
+    data = TrainingSet(items.ids, images.pixels, targets, fold, classes, task, none, items.answer,
+                       reader_record(items.reader, PILLOW), number_columns(config, labelled, whole.source))
+    return data.without(images.report.fallback) if images.broken else data
+
+
+def tell_images(config: RunConfig, images: TrainingImages, folds_csv: Path, say: Say) -> None:
+    """Says what was wrong with images. Raises DataError for broken ones that are not to be left out."""
+    broken, repaired = images.broken, images.repaired
+    if broken and config.broken == "error":
+        raise DataError(f"{broken[0]}; {len(broken)} training images are broken: mend them, or set `broken: skip` "
+                        f"in the YAML of the run, which leaves them out; without their rows in {folds_csv} it also "
+                        "goes on, but a recipe writes that file anew")
+    if broken:
+        say(f"warning: {len(broken)} training images are broken; they are left out of the training and of the "
+            f"out-of-fold predictions: {broken[0]}")
+    if repaired:
+        say(f"warning: {len(repaired)} training images are damaged and were repaired, such as {repaired[0]}")
+    if warning := depth_warning(images.report.largest.values()):
+        say(f"warning: {warning}")
+
+
+def require_whole_answers(items: Items, targets: np.ndarray, fold: np.ndarray, folds_csv: Path) -> None:
+    """Raises DataError for images that are answered together and lie in several folds, or have several labels."""
+    if items.groups is None:
+        return
+    if parted := items.groups.parted(fold):
+        raise DataError(f"{folds_csv}: the images of answer '{parted}' lie in several folds; make the folds again with "
+                        "`foldpack folds`, which keeps them together")
+    items.groups.truth(targets, folds_csv)
