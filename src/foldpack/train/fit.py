@@ -31,6 +31,7 @@ from foldpack.predict.view import View
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import cost_of_views
 from foldpack.settings.run import ConfigError, RunConfig
+from foldpack.train.allocator import keep_freed_memory
 from foldpack.train.augment.image import seen_net
 from foldpack.train.augment.mixing import BatchMixer
 from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_batches
@@ -111,6 +112,8 @@ class FoldTraining:
         AcceleratorState._reset_state()  # it is global, and refuses another precision than the run before had
         self.accelerator = Accelerator(mixed_precision=config.precision,
                                        gradient_accumulation_steps=config.accumulate)
+        if self.accelerator.device.type == "cpu":
+            keep_freed_memory()
         self.task = STEPS[data.task](config, data)
         self.inside = np.flatnonzero(data.fold == fold)
         self.rows = self.task.learnable(np.flatnonzero(data.fold != fold))
