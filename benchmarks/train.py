@@ -33,8 +33,8 @@ from foldpack.data.geometry import canvas_kind
 from foldpack.data.items import Items, whole_images
 from foldpack.settings.run import ImagesMode, RunConfig, parse_config
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.fit import FoldTraining
 from foldpack.train.images.source import open_images
+from foldpack.train.loop.training import FoldTraining
 
 AIM = 0.97
 FILES = 1000

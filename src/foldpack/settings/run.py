@@ -58,6 +58,7 @@ class RunConfig(StrictModel):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weight average, 0 switches it off
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better metric before a fold stops
     evaluate_every: Annotated[int, Field(ge=1)] = 1  # epochs between two evaluations; the last is always evaluated
+    save_minutes: Annotated[float, Field(gt=0)] = 10.0  # within an epoch, between two states to go on from
     views: Annotated[list[str], Field(min_length=1)] = ["identity"]
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
     folds: list[int] | None = None  # train only these; all of folds.csv when left out
@@ -140,7 +141,7 @@ HASHED_ALWAYS: dict[str, tuple[str, ...]] = {
     "augment": ("hflip", "vflip", "affine", "shift", "scale", "rotate", "colour", "colour_strength", "grey", "erase",
                 "mixup", "cutmix"),
 }
-NOT_HASHED = {"folds", "workers", "images"}  # they choose how much is computed and how fast, not what
+NOT_HASHED = {"folds", "workers", "images", "save_minutes"}  # they choose how much is computed and how fast, not what
 
 
 def config_hash(config: RunConfig) -> str:

@@ -23,8 +23,8 @@ from foldpack.settings.run import ConfigError, RunConfig, read_config
 from foldpack.train.augment.image import require_augmentation, seen_net
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import is_defined
-from foldpack.train.fit import build_optimizer
-from foldpack.train.freezing import Freezing
+from foldpack.train.loop.freezing import Freezing
+from foldpack.train.loop.training import build_optimizer
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.sampling import build_order, item_weights

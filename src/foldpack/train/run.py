@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import timm
 import torch
+from accelerate import PartialState
 
 from foldpack.competitions.adapters import find_adapter
 from foldpack.data.rows import Rows
@@ -37,8 +38,10 @@ from foldpack.predict.views import expand_views
 from foldpack.settings.run import RunConfig, config_hash, config_text
 from foldpack.train.checks import check_names, check_sampling, check_scores, chosen_folds, settled_run, tell_metric
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.fit import FoldResult, fit_fold
+from foldpack.train.evaluate import FoldResult
+from foldpack.train.fit import fit_fold
 from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.loop.states import FoldStates, StateInfo, data_digest, library_versions, state_folder
 from foldpack.train.steps import STEPS
 
 Say = Callable[[str], None]
@@ -108,11 +111,21 @@ class RunTrainer:
     def train_fold(self, fold: int) -> None:
         """Train, then write predictions first and weights last: they mark the fold as finished."""
         checkpoint_path(self.folder, fold).unlink(missing_ok=True)
-        result = fit_fold(self.config, self.data, fold, self.log)
+        states = self.states(fold)
+        result = fit_fold(self.config, self.data, fold, self.log, states)
         write_oof(self.part(fold), result.views, self.config.oof_dtype)
         self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
                   "seconds_per_image": result.seconds_per_image})
+        states.remove()
+
+    def states(self, fold: int) -> FoldStates:
+        """Where the state of a fold is saved while it is trained."""
+        here = PartialState()
+        info = StateInfo(run=self.config.run, fold=fold, config_sha256=config_hash(self.config),
+                         folds_sha256=self.folds_sha256, data_sha256=data_digest(self.data), reader=self.data.reader,
+                         device=here.device.type, processes=here.num_processes, libraries=library_versions())
+        return FoldStates(state_folder(self.folder, fold), info, self.say)
 
     def save_weights(self, fold: int, weights: dict[str, torch.Tensor], info: CheckpointInfo,
                      gallery: Gallery | None) -> None:
@@ -147,6 +160,9 @@ class RunTrainer:
     def log(self, entry: dict[str, object]) -> None:
         """To log.jsonl and, in short, to the terminal."""
         append_log(self.folder, entry)
+        if "resumed" in entry:
+            done = f", after {entry['batches']} batches of it" if entry["batches"] else ""
+            self.say(f"{self.config.run} fold {entry['fold']}: goes on in epoch {entry['resumed']}{done}")
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
             self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: lr {entry['lr']:.3g}, loss "
