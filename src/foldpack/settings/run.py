@@ -26,6 +26,7 @@ class ConfigError(FoldpackError):
     """A configuration file that cannot be read, or that asks for something that does not exist."""
 
 
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 ImagesMode = Literal["auto", "memory", "disk", "stream"]
 
 
@@ -65,6 +66,7 @@ class RunConfig(StrictModel):
     workers: Annotated[int, Field(ge=0)] = 0  # processes that read and augment; 0: in the training process
     images: ImagesMode = "auto"  # where decoded training images are kept
     broken: Literal["error", "skip"] = "error"  # what a training image does that cannot be decoded
+    trackers: list[TrackerName] = []  # where else the numbers of `log.jsonl` go
     seed: int = 0
 
     @model_validator(mode="after")
@@ -140,7 +142,7 @@ HASHED_ALWAYS: dict[str, tuple[str, ...]] = {
     "augment": ("hflip", "vflip", "affine", "shift", "scale", "rotate", "colour", "colour_strength", "grey", "erase",
                 "mixup", "cutmix"),
 }
-NOT_HASHED = {"folds", "workers", "images"}  # they choose how much is computed and how fast, not what
+NOT_HASHED = {"folds", "workers", "images", "trackers"}  # they choose how much is computed and how fast, not what
 
 
 def config_hash(config: RunConfig) -> str:

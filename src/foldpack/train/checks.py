@@ -30,6 +30,7 @@ from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS, can_follow
 from foldpack.train.targets import training_task
+from foldpack.train.watch.trackers import require_trackers
 
 Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
@@ -59,6 +60,7 @@ def check_names(config: RunConfig, competition: Competition) -> None:
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
     require_augmentation(config)
+    require_trackers(config)
     net = build_classifier(config.net, 2, make=own_network(config.net))
     canvas = height_width(config.net.canvas or config.net.size)
     for side in config.augment.sides:

@@ -40,6 +40,7 @@ from foldpack.train.freezing import Freezing, named_part, stages_of
 from foldpack.train.rates import build_scheduler
 from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS
+from foldpack.train.watch.watch import Watch
 
 PREDICT_BATCH = 64
 CALMER = "lower optim.lr, set optim.clip_norm, or use precision: no"
@@ -63,7 +64,8 @@ class FoldResult:
 
 
 def fit_fold(
-    config: RunConfig, data: TrainingSet, fold: int, log: Callable[[dict[str, object]], None]
+    config: RunConfig, data: TrainingSet, fold: int, log: Callable[[dict[str, object]], None],
+    watch: Watch | None = None
 ) -> FoldResult:
     """Train on the items outside `fold` and predict those inside it with the best epoch's weights.
 
@@ -71,7 +73,7 @@ def fit_fold(
     loss is not finite.
     """
     set_seed(fold_seed(config, fold))
-    training = FoldTraining(config, data, fold)
+    training = FoldTraining(config, data, fold, watch)
     best: FoldResult | None = None
     stale = 0
     for epoch in range(config.epochs):
@@ -104,8 +106,9 @@ def fold_seed(config: RunConfig, fold: int) -> int:
 class FoldTraining:
     """Network, optimiser and data of one fold."""
 
-    def __init__(self, config: RunConfig, data: TrainingSet, fold: int) -> None:
+    def __init__(self, config: RunConfig, data: TrainingSet, fold: int, watch: Watch | None = None) -> None:
         self.config = config
+        self.watch = watch
         self.data = data
         self.fold = fold
         self.metric: Metric = find_metric(config.metric)
@@ -145,6 +148,8 @@ class FoldTraining:
         for batch, groups in enumerate(told_plainly(self.loader)):
             loss, rows = self.learn(groups, epoch, batch)
             total, count = total + loss, count + rows
+            if self.watch is not None:
+                self.watch.end_batch(rows * self.accelerator.num_processes, loss * self.accelerator.num_processes)
         mean = total / max(count, 1)
         if not math.isfinite(mean):
             raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; {CALMER}")
@@ -155,6 +160,8 @@ class FoldTraining:
         self.net.train()
         self.freezing.begin(epoch)
         self.order.epoch = epoch
+        if self.watch is not None:
+            self.watch.begin_epoch(epoch, len(self.loader))
 
     def learn(self, groups: list[Group], epoch: int, batch: int) -> tuple[float, int]:
         """Learn from one batch. Returns the sum of the loss over its items, and how many these are."""

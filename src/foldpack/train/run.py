@@ -40,13 +40,18 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.fit import FoldResult, fit_fold
 from foldpack.train.load import CACHE, load_training_set
 from foldpack.train.steps import STEPS
+from foldpack.train.watch.trackers import Trackers
+from foldpack.train.watch.watch import Show, Watch
 
 Say = Callable[[str], None]
 
-def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print) -> RunMeta:
+def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print,
+              show: Show | None = None) -> RunMeta:
     """Train all folds of a run and write `runs/<run>/`. Finished folds of the same configuration are kept.
 
-    data_root: the competition's folder. Raises ConfigError, DataError, ModelError, TrainingError.
+    data_root: the competition's folder; show: draws how it stands, `training_bars`.
+
+    Raises ConfigError, DataError, ModelError, TrainingError.
     """
     competition = find_adapter(config.competition)
     check_names(config, competition)
@@ -61,14 +66,15 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
     write_atomic(folder / "config.yml", config_text(config))
-    trainer = RunTrainer(config, data, folder, sha256_file(folds_csv), say)
+    watch = Watch(config, len(chosen), show, Trackers(config, folder, competition.name, say))
+    trainer = RunTrainer(config, data, folder, sha256_file(folds_csv), say, watch)
     started = time.monotonic()
     trained = 0
     for position, fold in enumerate(chosen):
         if trainer.fold_is_finished(fold):
             say(f"{config.run} fold {fold}: finished before, kept")
             continue
-        trainer.train_fold(fold)
+        trainer.train_fold(fold, position)
         trained += 1
         left = (time.monotonic() - started) / trained * (len(chosen) - position - 1)
         say(f"{config.run}: {position + 1} of {len(chosen)} folds{f', about {left:.0f} s left' if left else ''}")
@@ -78,7 +84,9 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 class RunTrainer:
     """The folder of one run while it is being trained."""
 
-    def __init__(self, config: RunConfig, data: TrainingSet, folder: Path, folds_sha256: str, say: Say) -> None:
+    def __init__(self, config: RunConfig, data: TrainingSet, folder: Path, folds_sha256: str, say: Say,
+                 watch: Watch | None = None) -> None:
+        self.watch = watch or Watch(config, 1)
         self.config = config
         self.data = data
         self.task = STEPS[data.task](config, data)
@@ -105,10 +113,15 @@ class RunTrainer:
         return (info.config_sha256 == config_hash(self.config) and info.folds_sha256 == self.folds_sha256
                 and info.reader == self.data.reader and shapes == expected)
 
-    def train_fold(self, fold: int) -> None:
-        """Train, then write predictions first and weights last: they mark the fold as finished."""
+    def train_fold(self, fold: int, place: int = 0) -> None:
+        """Train, then write predictions first and weights last: they mark the fold as finished. place: of the fold
+        among the run's."""
         checkpoint_path(self.folder, fold).unlink(missing_ok=True)
-        result = fit_fold(self.config, self.data, fold, self.log)
+        self.watch.begin_fold(fold, place)
+        try:
+            result = fit_fold(self.config, self.data, fold, self.log, self.watch)
+        finally:
+            self.watch.end_fold()
         write_oof(self.part(fold), result.views, self.config.oof_dtype)
         self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
@@ -145,12 +158,15 @@ class RunTrainer:
                               seconds_per_image=result.seconds_per_image, golden=result.golden, reader=self.data.reader)
 
     def log(self, entry: dict[str, object]) -> None:
-        """To log.jsonl and, in short, to the terminal."""
+        """To log.jsonl with what was measured and, in short, to the terminal."""
+        if "epoch" in entry:
+            entry = self.watch.end_epoch(entry)
         append_log(self.folder, entry)
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
+            speed = f", {entry['images_per_second']:,.0f} images/s" if "images_per_second" in entry else ""
             self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: lr {entry['lr']:.3g}, loss "
-                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s, epochs to go: {entry['left']}")
+                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s{speed}, epochs to go: {entry['left']}")
 
     def finish(self, folds: list[int]) -> RunMeta:
         """Join the folds' predictions and write oof/, oof.csv, targets.npy and, last, meta.json."""
