@@ -48,15 +48,18 @@ def settled_run(config: RunConfig, folder: Path, say: Say = print) -> RunConfig:
     return config.model_copy(update={"net": net})
 
 
-def check_names(config: RunConfig, competition: Competition) -> None:
-    """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
+def check_names(config: RunConfig, competition: Competition, here: bool = True) -> None:
+    """Every name in the configuration exists and fits the task, before anything is decoded or trained.
+
+    here: it is trained on this machine, whose GPU counts.
+    """
     metric, task = find_metric(config.metric), training_task(config, competition.task)
     if not can_follow(task, metric):
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
     require_loss(config.loss, task, weighted=config.weights.kind != "none")
     require_inputs(expand_views(config.views), config.net)
-    if config.precision == "fp16" and not torch.cuda.is_available():
+    if here and config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
     require_augmentation(config)
     net = build_classifier(config.net, 2, make=own_network(config.net))
