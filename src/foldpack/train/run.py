@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,18 @@ from foldpack.train.watch.watch import Show, Watch
 
 Say = Callable[[str], None]
 
+@dataclass(frozen=True)
+class Where:
+    """Where a run is trained, and what it is trained on."""
+
+    data: Path  # the competition's folder
+    folds_csv: Path
+    runs: Path
+    cache: Path | None = None  # folder for decoded images; None: beside the runs
+    shared: bool = False  # several processes of this machine train on the same images
+    here: bool = True  # False: elsewhere; then no image is looked at, and no GPU is asked for
+
+
 def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print,
               show: Show | None = None) -> RunMeta:
     """Train all folds of a run and write `runs/<run>/`. Finished folds of the same configuration are kept.
@@ -53,21 +66,9 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
     Raises ConfigError, DataError, ModelError, TrainingError.
     """
-    competition = find_adapter(config.competition)
-    check_names(config, competition)
-    tell_metric(config, competition, say)
-    config = settled_run(config, runs / config.run, say)
-    config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
-    data = load_training_set(config, competition, data_root, folds_csv, say, runs / CACHE)
-    chosen = chosen_folds(config, data.fold, folds_csv)
-    check_scores(config, data, chosen, folds_csv)
-    check_sampling(config, data, chosen)
-    folder = runs / config.run
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
-    write_atomic(folder / "config.yml", config_text(config))
-    watch = Watch(config, len(chosen), show, Trackers(config, folder, competition.name, say))
-    trainer = RunTrainer(config, data, folder, sha256_file(folds_csv), say, watch)
+    trainer, chosen = open_run(config, Where(data_root, folds_csv, runs), say)
+    trainer.watch.show = show
+    trainer.begin()
     started = time.monotonic()
     trained = 0
     for position, fold in enumerate(chosen):
@@ -79,6 +80,26 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
         left = (time.monotonic() - started) / trained * (len(chosen) - position - 1)
         say(f"{config.run}: {position + 1} of {len(chosen)} folds{f', about {left:.0f} s left' if left else ''}")
     return trainer.finish(chosen)
+
+
+def open_run(config: RunConfig, where: Where, say: Say = print) -> tuple[RunTrainer, list[int]]:
+    """A run with its data, in which nothing is wrong that can be known before the first epoch, and its folds.
+
+    Nothing is written but decoded images. Raises ConfigError, DataError, ModelError.
+    """
+    competition = find_adapter(config.competition)
+    check_names(config, competition, where.here)
+    tell_metric(config, competition, say)
+    config = settled_run(config, where.runs / config.run, say)
+    config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
+    data = load_training_set(config, competition, where.data, where.folds_csv, say, where.cache or where.runs / CACHE,
+                             where.shared, where.here)
+    chosen = chosen_folds(config, data.fold, where.folds_csv)
+    check_scores(config, data, chosen, where.folds_csv)
+    check_sampling(config, data, chosen)
+    folder = where.runs / config.run
+    watch = Watch(config, len(chosen), trackers=Trackers(config, folder, competition.name, say))
+    return RunTrainer(config, data, folder, sha256_file(where.folds_csv), say, watch), chosen
 
 
 class RunTrainer:
@@ -93,6 +114,12 @@ class RunTrainer:
         self.folder = folder
         self.folds_sha256 = folds_sha256
         self.say = say
+
+    def begin(self) -> None:
+        """Make the folder. The run is unfinished from here on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "meta.json").unlink(missing_ok=True)
+        write_atomic(self.folder / "config.yml", config_text(self.config))
 
     def part(self, fold: int) -> Path:
         """What is predicted of one fold, kept until the run is finished and after, for resuming with more folds."""
