@@ -55,6 +55,7 @@ class RunConfig(StrictModel):
     batch_size: Annotated[int, Field(ge=1)] = 64  # per process
     accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step
     precision: Literal["no", "fp16", "bf16"] = "no"  # mixed precision, as `accelerate` names it
+    keep: Annotated[int, Field(ge=0)] = 0  # best epochs of a fold whose weights all stay, for `foldpack average`
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weight average, 0 switches it off
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better metric before a fold stops
     evaluate_every: Annotated[int, Field(ge=1)] = 1  # epochs between two evaluations; the last is always evaluated
