@@ -56,6 +56,9 @@ class RunConfig(StrictModel):
     accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step
     precision: Literal["no", "fp16", "bf16"] = "no"  # mixed precision, as `accelerate` names it
     keep: Annotated[int, Field(ge=0)] = 0  # best epochs of a fold whose weights all stay, for `foldpack average`
+    device: Literal["auto", "cpu", "gpu"] = "auto"  # what it is trained on; auto: a GPU where there is one
+    compile: bool | Literal["reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = False  # mode of torch's
+    grad_checkpointing: bool = False  # activations are computed again in the backward pass: less memory, more time
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weight average, 0 switches it off
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better metric before a fold stops
     evaluate_every: Annotated[int, Field(ge=1)] = 1  # epochs between two evaluations; the last is always evaluated
@@ -141,7 +144,8 @@ HASHED_ALWAYS: dict[str, tuple[str, ...]] = {
     "augment": ("hflip", "vflip", "affine", "shift", "scale", "rotate", "colour", "colour_strength", "grey", "erase",
                 "mixup", "cutmix"),
 }
-NOT_HASHED = {"folds", "workers", "images"}  # they choose how much is computed and how fast, not what
+# They choose how much is computed and how fast, not what.
+NOT_HASHED = {"folds", "workers", "images", "device", "compile", "grad_checkpointing"}
 
 
 def config_hash(config: RunConfig) -> str:

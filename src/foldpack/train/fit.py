@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
@@ -35,6 +33,8 @@ from foldpack.train.allocator import keep_freed_memory
 from foldpack.train.augment.image import seen_net
 from foldpack.train.augment.mixing import BatchMixer
 from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_batches
+from foldpack.train.device.accelerator import compiled, open_accelerator
+from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.evaluate import is_better, predict_rows
 from foldpack.train.freezing import Freezing, named_part, stages_of
 from foldpack.train.rates import build_scheduler
@@ -111,9 +111,7 @@ class FoldTraining:
         self.data = data
         self.fold = fold
         self.metric: Metric = find_metric(config.metric)
-        AcceleratorState._reset_state()  # it is global, and refuses another precision than the run before had
-        self.accelerator = Accelerator(mixed_precision=config.precision,
-                                       gradient_accumulation_steps=config.accumulate)
+        self.accelerator = open_accelerator(config)
         if self.accelerator.device.type == "cpu":
             keep_freed_memory()
         self.task = STEPS[data.task](config, data)
@@ -124,6 +122,7 @@ class FoldTraining:
                                   item_weights(config, data, self.rows))
         net = self.task.build(self.rows)
         self.freezing = Freezing(config, net)
+        use_grad_checkpointing(config, net)
         if config.optim.head_epochs and self.accelerator.num_processes > 1:
             raise ConfigError(f"run '{config.run}': optim.head_epochs is for one process, and there are "
                               f"{self.accelerator.num_processes}; set it to 0, or train on one")
@@ -134,6 +133,7 @@ class FoldTraining:
         self.task.loss = self.prepared_loss()
         # Without the wrapper that predicts in mixed precision: the kernel has none either. `epoch` brings its own.
         self.plain: nn.Module = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
+        self.net = compiled(config, self.net)
         self.updates_per_epoch = math.ceil(len(self.loader) / config.accumulate)
         self.scheduler = build_scheduler(config, self.optimizer, self.updates_per_epoch)
         self.mixer = BatchMixer(config.augment, self.accelerator.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,25 +45,25 @@ from foldpack.train.steps import STEPS
 
 Say = Callable[[str], None]
 
+@dataclass(frozen=True)
+class Where:
+    """Where a run is trained, and what it is trained on."""
+
+    data: Path  # the competition's folder
+    folds_csv: Path
+    runs: Path
+    cache: Path | None = None  # folder for decoded images; None: beside the runs
+    shared: bool = False  # several processes of this machine train on the same images
+    here: bool = True  # False: elsewhere; then no image is looked at, and no GPU is asked for
+
+
 def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print) -> RunMeta:
     """Train all folds of a run and write `runs/<run>/`. Finished folds of the same configuration are kept.
 
     data_root: the competition's folder. Raises ConfigError, DataError, ModelError, TrainingError.
     """
-    competition = find_adapter(config.competition)
-    check_names(config, competition)
-    tell_metric(config, competition, say)
-    config = settled_run(config, runs / config.run, say)
-    config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
-    data = load_training_set(config, competition, data_root, folds_csv, say, runs / CACHE)
-    chosen = chosen_folds(config, data.fold, folds_csv)
-    check_scores(config, data, chosen, folds_csv)
-    check_sampling(config, data, chosen)
-    folder = runs / config.run
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
-    write_atomic(folder / "config.yml", config_text(config))
-    trainer = RunTrainer(config, data, folder, sha256_file(folds_csv), say)
+    trainer, chosen = open_run(config, Where(data_root, folds_csv, runs), say)
+    trainer.begin()
     started = time.monotonic()
     trained = 0
     for position, fold in enumerate(chosen):
@@ -76,6 +77,24 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
     return trainer.finish(chosen)
 
 
+def open_run(config: RunConfig, where: Where, say: Say = print) -> tuple[RunTrainer, list[int]]:
+    """A run with its data, in which nothing is wrong that can be known before the first epoch, and its folds.
+
+    Nothing is written but decoded images. Raises ConfigError, DataError, ModelError.
+    """
+    competition = find_adapter(config.competition)
+    check_names(config, competition, where.here)
+    tell_metric(config, competition, say)
+    config = settled_run(config, where.runs / config.run, say)
+    config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
+    data = load_training_set(config, competition, where.data, where.folds_csv, say, where.cache or where.runs / CACHE,
+                             where.shared, where.here)
+    chosen = chosen_folds(config, data.fold, where.folds_csv)
+    check_scores(config, data, chosen, where.folds_csv)
+    check_sampling(config, data, chosen)
+    return RunTrainer(config, data, where.runs / config.run, sha256_file(where.folds_csv), say), chosen
+
+
 class RunTrainer:
     """The folder of one run while it is being trained."""
 
@@ -86,6 +105,12 @@ class RunTrainer:
         self.folder = folder
         self.folds_sha256 = folds_sha256
         self.say = say
+
+    def begin(self) -> None:
+        """Make the folder. The run is unfinished from here on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "meta.json").unlink(missing_ok=True)
+        write_atomic(self.folder / "config.yml", config_text(self.config))
 
     def part(self, fold: int) -> Path:
         """What is predicted of one fold, kept until the run is finished and after, for resuming with more folds."""

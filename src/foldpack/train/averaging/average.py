@@ -138,7 +138,7 @@ def write_average(config: RunConfig, base: Run, parts: dict[int, Ingredients], h
     write_atomic(folder / "config.yml", config_text(config))
     before = {each.fold: each.score for each in base.meta.folds}
     plain = config.net.model_copy(update={"pretrained": StartFrom()})  # all its weights will be those of checkpoints
-    settings = config.model_copy(update={"ema": 0.0, "net": plain})
+    settings = config.model_copy(update={"ema": 0.0, "compile": False, "net": plain})
     averaged: dict[int, list[str]] = {}
     for fold, part in parts.items():
         one = average_fold(FoldTraining(settings, data, fold), part, how, before[fold])
