@@ -55,6 +55,7 @@ class RunConfig(StrictModel):
     batch_size: Annotated[int, Field(ge=1)] = 64  # per process
     accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step
     precision: Literal["no", "fp16", "bf16"] = "no"  # mixed precision, as `accelerate` names it
+    keep: Annotated[int, Field(ge=0)] = 0  # best epochs of a fold whose weights all stay, for `foldpack average`
     device: Literal["auto", "cpu", "gpu"] = "auto"  # what it is trained on; auto: a GPU where there is one
     compile: bool | Literal["reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = False  # mode of torch's
     grad_checkpointing: bool = False  # activations are computed again in the backward pass: less memory, more time

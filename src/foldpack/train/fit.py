@@ -63,12 +63,13 @@ class FoldResult:
 
 
 def fit_fold(
-    config: RunConfig, data: TrainingSet, fold: int, log: Callable[[dict[str, object]], None]
+    config: RunConfig, data: TrainingSet, fold: int, log: Callable[[dict[str, object]], None],
+    keep: Callable[[FoldResult], None] = lambda result: None
 ) -> FoldResult:
     """Train on the items outside `fold` and predict those inside it with the best epoch's weights.
 
-    `log` gets a flat dict after every epoch; its `lr` is the rate at the epoch's start. Raises TrainingError when the
-    loss is not finite.
+    `log` gets a flat dict after every epoch; its `lr` is the rate at the epoch's start. `keep` gets what every
+    evaluated epoch gave. Raises TrainingError when the loss is not finite.
     """
     set_seed(fold_seed(config, fold))
     training = FoldTraining(config, data, fold)
@@ -82,6 +83,7 @@ def fit_fold(
         if last or (epoch + 1) % config.evaluate_every == 0:
             result = training.evaluate(epoch)
             entry["score"] = round(result.score, 6)
+            keep(result)
             better = best is None or is_better(training.metric, result.score, best.score)
             best, stale = (result, 0) if better or best is None else (best, stale + config.evaluate_every)
             if training.end_epoch(epoch, result.score) and config.optim.reload_best:

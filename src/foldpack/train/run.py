@@ -36,6 +36,7 @@ from foldpack.models.own_network import own_network
 from foldpack.models.start import weights_origin
 from foldpack.predict.views import expand_views
 from foldpack.settings.run import RunConfig, config_hash, config_text
+from foldpack.train.averaging.kept_epochs import KeptEpochs
 from foldpack.train.checks import check_names, check_sampling, check_scores, chosen_folds, settled_run, tell_metric
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.fit import FoldResult, fit_fold
@@ -133,7 +134,10 @@ class RunTrainer:
     def train_fold(self, fold: int) -> None:
         """Train, then write predictions first and weights last: they mark the fold as finished."""
         checkpoint_path(self.folder, fold).unlink(missing_ok=True)
-        result = fit_fold(self.config, self.data, fold, self.log)
+        kept = KeptEpochs(self.folder, fold, self.config.keep, find_metric(self.config.metric))
+        kept.clear()
+        result = fit_fold(self.config, self.data, fold, self.log,
+                          lambda result: kept.offer(result.weights, self.info(fold, result)))
         write_oof(self.part(fold), result.views, self.config.oof_dtype)
         self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
