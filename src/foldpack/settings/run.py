@@ -98,9 +98,20 @@ class RunConfig(StrictModel):
                              "their mean")
         if self.task == "embed" and (mixers := self.augment.mixers):
             raise ValueError(f"task 'embed' learns one identity an image; leave out augment.{mixers[0]}")
+        if self.optim.head_scale != 1 and (kept := self.unscaled_head):
+            raise ValueError(f"optim.head_scale makes a new last layer smaller, and {kept}; leave it out")
         if self.augment.crop == "random":
             check_random_crop(self.net)
         return self
+
+    @property
+    def unscaled_head(self) -> str:
+        """Why a size of the last layer means nothing, "" where it does."""
+        if self.task == "embed":
+            return "the vectors of task 'embed' are brought to length 1"
+        if self.net.cosine is not None:
+            return "net.cosine brings its class vectors to length 1"
+        return "net.pretrained.head 'keep' takes it from the weights" if self.net.pretrained.head == "keep" else ""
 
 
 def check_random_crop(net: NetConfig) -> None:

@@ -36,7 +36,7 @@ from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_ba
 from foldpack.train.device.accelerator import compiled, open_accelerator
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.evaluate import is_better, predict_rows
-from foldpack.train.freezing import Freezing, named_part, stages_of
+from foldpack.train.freezing import Freezing, named_part, scale_head, stages_of
 from foldpack.train.rates import build_scheduler
 from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS
@@ -123,6 +123,7 @@ class FoldTraining:
         loader = training_batches(data, self.rows, config, fold_seed(config, fold), self.order,
                                   item_weights(config, data, self.rows))
         net = self.task.build(self.rows)
+        scale_head(net, config)
         self.freezing = Freezing(config, net)
         use_grad_checkpointing(config, net)
         if config.optim.head_epochs and self.accelerator.num_processes > 1:
