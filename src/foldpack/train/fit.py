@@ -13,23 +13,27 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import FoldResult, is_better
 from foldpack.train.loop.states import FoldStates
 from foldpack.train.loop.training import CALMER, FoldTraining, TrainingError, fold_seed
+from foldpack.train.watch.watch import Watch
 
 Log = Callable[[dict[str, object]], None]
+Keep = Callable[[FoldResult], None]
 
 
-def fit_fold(config: RunConfig, data: TrainingSet, fold: int, log: Log, states: FoldStates | None = None) -> FoldResult:
+def fit_fold(config: RunConfig, data: TrainingSet, fold: int, log: Log, keep: Keep = lambda result: None,
+             watch: Watch | None = None, states: FoldStates | None = None) -> FoldResult:
     """Train on the items outside `fold` and predict those inside it with the best epoch's weights.
 
-    `log` gets a flat dict after every epoch; its `lr` is the rate at the epoch's start. states: where the state is
-    saved after every epoch, and taken up from; None: nowhere. Raises TrainingError when the loss is not finite.
+    `log` gets a flat dict after every epoch; its `lr` is the rate at the epoch's start. `keep` gets what every
+    evaluated epoch gave, `watch` hears of every batch. states: where the state is saved after every epoch, and taken
+    up from; None: nowhere. Raises TrainingError when the loss is not finite.
     """
     set_seed(fold_seed(config, fold))
-    training = FoldTraining(config, data, fold, states)
+    training = FoldTraining(config, data, fold, watch, states)
     at = training.progress
     if training.resume():
         log({"fold": fold, "resumed": at.epoch, "batches": at.batch})
     while not at.ended:
-        fit_epoch(training, log)
+        fit_epoch(training, log, keep)
         training.save()
     assert at.best is not None  # the last epoch is always evaluated
     if math.isnan(at.best.score):
@@ -38,7 +42,7 @@ def fit_fold(config: RunConfig, data: TrainingSet, fold: int, log: Log, states: 
     return at.best
 
 
-def fit_epoch(training: FoldTraining, log: Log) -> None:
+def fit_epoch(training: FoldTraining, log: Log, keep: Keep) -> None:
     """Train one epoch, or what is left of it, look whether it is the best one, and whether it is the last."""
     config, at, epoch = training.config, training.progress, training.progress.epoch
     started = time.monotonic() - at.seconds
@@ -48,6 +52,7 @@ def fit_epoch(training: FoldTraining, log: Log) -> None:
     if not left or (epoch + 1) % config.evaluate_every == 0:
         result = training.evaluate(epoch)
         entry["score"] = round(result.score, 6)
+        keep(result)
         better = at.best is None or is_better(training.metric, result.score, at.best.score)
         at.best, at.stale = (result, 0) if better or at.best is None else (at.best, at.stale + config.evaluate_every)
         if training.end_epoch(epoch, result.score) and config.optim.reload_best:

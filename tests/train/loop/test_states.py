@@ -45,21 +45,38 @@ def info_of(**changes: Any) -> StateInfo:
     return StateInfo(**{**data, **changes})
 
 
-def fit_with_deaths(config: RunConfig, data: TrainingSet, folder: Path, writes: int) -> tuple[FoldResult, int]:
-    """Train fold 1 while the process dies after every so many states. Also returns how often it did."""
-    deaths = 0
+Epochs = list[dict[str, torch.Tensor]]
+
+
+def fit_with_deaths(config: RunConfig, data: TrainingSet, folder: Path, writes: int) -> tuple[FoldResult, Epochs, int]:
+    """Train fold 1 while the process dies after every so many states. Also returns the weights of each epoch that was
+    evaluated, and how often it died."""
+    deaths, epochs = 0, {}
     while True:
         states = MortalStates(folder, info_of(), quiet)
         states.left = writes
         try:
-            return fit_fold(config, data, 1, quiet, states), deaths
+            result = fit_fold(config, data, 1, quiet, lambda found: epochs.update({found.epoch: found.weights}),
+                              states=states)
+            return result, [epochs[epoch] for epoch in sorted(epochs)], deaths
         except Killed:
             deaths += 1
 
 
+def fit_whole(config: RunConfig, data: TrainingSet) -> tuple[FoldResult, Epochs]:
+    """The same without a death."""
+    epochs: Epochs = []
+    return fit_fold(config, data, 1, quiet, lambda found: epochs.append(found.weights)), epochs
+
+
+def alike(one: Epochs, other: Epochs) -> bool:
+    """Whether all weights of all epochs are equal to the bit."""
+    return len(one) == len(other) and all(torch.equal(first[name], second[name]) and first.keys() == second.keys()
+                                          for first, second in zip(one, other, strict=True) for name in first)
+
+
 def require_same(one: FoldResult, other: FoldResult) -> None:
-    assert one.weights.keys() == other.weights.keys()
-    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+    assert alike([one.weights], [other.weights])
     assert (views_array(one.views) == views_array(other.views)).all()
     assert (one.score, one.epoch, one.golden) == (other.score, other.epoch, other.golden)
     if one.gallery is not None and other.gallery is not None:
@@ -86,10 +103,11 @@ VARIANTS: dict[str, dict] = {
 def test_a_training_that_died_again_and_again_gives_the_same_fold(tmp_path: Path, name: str) -> None:
     """With a state after every update and every epoch, and a death after every third of them."""
     config, data = toy_config(**{"save_minutes": 1e-9, **VARIANTS[name]}), toy_set()
-    whole = fit_fold(config, data, 1, quiet)
-    again, deaths = fit_with_deaths(config, data, tmp_path / "fold1.state", 3)
+    whole, epochs = fit_whole(config, data)
+    again, other, deaths = fit_with_deaths(config, data, tmp_path / "fold1.state", 3)
     assert deaths >= 2
     require_same(whole, again)
+    assert alike(epochs, other)
 
 
 @pytest.mark.slow
@@ -98,9 +116,10 @@ def test_a_training_that_died_again_and_again_gives_the_same_fold(tmp_path: Path
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_training_that_died_at_every_place_gives_the_same_fold(tmp_path: Path, name, save_minutes, writes) -> None:
     config, data = toy_config(**{"save_minutes": save_minutes, **VARIANTS[name]}), toy_set()
-    whole = fit_fold(config, data, 1, quiet)
-    again, _ = fit_with_deaths(config, data, tmp_path / "fold1.state", writes)
+    whole, epochs = fit_whole(config, data)
+    again, other, _ = fit_with_deaths(config, data, tmp_path / "fold1.state", writes)
     require_same(whole, again)
+    assert alike(epochs, other)
 
 
 VECTORS = {"competition": "digits-retrieval", "task": "embed", "embed": {"dim": 4}, "epochs": 3, "save_minutes": 1e-9}
@@ -109,10 +128,11 @@ VECTORS = {"competition": "digits-retrieval", "task": "embed", "embed": {"dim": 
 @pytest.mark.parametrize("loss", [{"name": "adacos"}, {"name": "arcface", "lr": 0.1}])
 def test_what_the_loss_learns_is_kept(tmp_path: Path, loss: dict) -> None:
     config, data = toy_config(**{**VECTORS, "loss": loss}), toy_set("embed")
-    whole = fit_fold(config, data, 1, quiet)
-    again, deaths = fit_with_deaths(config, data, tmp_path / "fold1.state", 3)
+    whole, epochs = fit_whole(config, data)
+    again, other, deaths = fit_with_deaths(config, data, tmp_path / "fold1.state", 3)
     assert deaths >= 2 and whole.gallery is not None
     require_same(whole, again)
+    assert alike(epochs, other)
 
 
 @pytest.mark.parametrize("bins", [None, 4])
@@ -121,10 +141,11 @@ def test_what_a_regressor_has_measured_is_kept(tmp_path: Path, bins: int | None)
     config = toy_config(competition="digits-values", task="regress", metric="rmse", net=net, epochs=3,
                         loss={"name": "mse" if bins is None else "cross_entropy"})
     data = toy_set("regress")
-    whole = fit_fold(config, data, 1, quiet)
-    again, deaths = fit_with_deaths(config, data, tmp_path / "fold1.state", 1)
+    whole, epochs = fit_whole(config, data)
+    again, other, deaths = fit_with_deaths(config, data, tmp_path / "fold1.state", 1)
     assert deaths == 3
     require_same(whole, again)
+    assert alike(epochs, other)
 
 
 class Forgetful(FoldTraining):
@@ -146,6 +167,6 @@ def test_each_holder_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     config = toy_config(**{**VECTORS, "loss": {"name": "adacos"}, "ema": 0.9, "net": DROPOUT,
                            "optim": {"lr": 3e-3, "schedule": "plateau", "patience_epochs": 0, "warmup_epochs": 0}})
     data = toy_set("embed")
-    whole = fit_fold(config, data, 1, quiet)
-    again, _ = fit_with_deaths(config, data, tmp_path / "fold1.state", 3)
-    assert any(not torch.equal(whole.weights[name], again.weights[name]) for name in whole.weights)
+    _, epochs = fit_whole(config, data)
+    _, other, _ = fit_with_deaths(config, data, tmp_path / "fold1.state", 3)
+    assert not alike(epochs, other)

@@ -40,9 +40,9 @@ class StateInfo(StrictModel):
     folds_sha256: str  # of folds.csv
     data_sha256: str  # of labels and the list of images
     reader: str | None  # of the images
-    device: str  # "cpu", "cuda"
-    processes: int
     libraries: dict[str, str]  # and their versions
+    device: str = "cpu"  # or "cuda"
+    processes: int = 1
 
     def misfit(self, here: StateInfo) -> str | None:
         """What is not alike, in words; None where all is."""
@@ -75,11 +75,18 @@ def library_versions() -> dict[str, str]:
 class FoldStates:
     """The saved states of one fold. Only one process may use them at a time."""
 
-    def __init__(self, folder: Path, info: StateInfo, say: Callable[[str], None]) -> None:
-        """folder: `state_folder` of a run and its fold; info: of this training."""
+    def __init__(self, folder: Path, info: StateInfo, say: Callable[[str], None],
+                 anew: Callable[[], None] = lambda: None) -> None:
+        """folder: `state_folder` of a run and its fold; info: of this training; anew: called where it begins without a
+        state, to remove what an earlier one has left elsewhere."""
         self.folder = folder
         self.info = info
         self.say = say
+        self.anew = anew
+
+    def place(self, device: str, processes: int) -> None:
+        """What the training runs on: "cpu" or "cuda"."""
+        self.info = self.info.model_copy(update={"device": device, "processes": processes})
 
     def write(self, state: dict[str, Any], best: FoldResult | None) -> None:
         """Save a state. Raises StateError for one that cannot be."""
@@ -94,7 +101,7 @@ class FoldStates:
         """The state to go on from and the best epoch so far; None where there is none, or one that does not fit, which
         is told and removed."""
         if not self.state.exists():
-            self.remove()
+            self._begin_anew()
             return None
         try:
             state, best = self._read(self.state), None
@@ -103,12 +110,16 @@ class FoldStates:
             return state, best
         except StateError as failure:
             self.say(f"{self.info.run} fold {self.info.fold}: {failure}; the fold starts anew")
-            self.remove()
+            self._begin_anew()
             return None
 
     def remove(self) -> None:
-        """Forget all: the fold is finished, or begins anew."""
+        """The fold is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _begin_anew(self) -> None:
+        self.remove()
+        self.anew()
 
     def best(self, epoch: int) -> Path:
         """The file of a best epoch."""

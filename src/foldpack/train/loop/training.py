@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import nn
@@ -29,13 +27,16 @@ from foldpack.train.allocator import keep_freed_memory
 from foldpack.train.augment.image import seen_net
 from foldpack.train.augment.mixing import BatchMixer
 from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_batches
+from foldpack.train.device.accelerator import compiled, open_accelerator
+from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.evaluate import FoldResult, predict_rows
-from foldpack.train.loop.freezing import Freezing, named_part, stages_of
+from foldpack.train.loop.freezing import Freezing, named_part, scale_head, stages_of
 from foldpack.train.loop.state import Progress, RandomState, Stateful
 from foldpack.train.loop.states import FoldStates
 from foldpack.train.rates import build_scheduler
 from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS
+from foldpack.train.watch.watch import Watch
 
 PREDICT_BATCH = 64
 CALMER = "lower optim.lr, set optim.clip_norm, or use precision: no"
@@ -53,16 +54,16 @@ def fold_seed(config: RunConfig, fold: int) -> int:
 class FoldTraining:
     """Network, optimiser and data of one fold."""
 
-    def __init__(self, config: RunConfig, data: TrainingSet, fold: int, states: FoldStates | None = None) -> None:
-        """states: where its state is saved; None: nowhere."""
+    def __init__(self, config: RunConfig, data: TrainingSet, fold: int, watch: Watch | None = None,
+                 states: FoldStates | None = None) -> None:
+        """watch: hears of every batch; states: where its state is saved. None: neither."""
         self.config = config
+        self.watch = watch
         self.data = data
         self.fold = fold
         self.states = states
         self.metric: Metric = find_metric(config.metric)
-        AcceleratorState._reset_state()  # it is global, and refuses another precision than the run before had
-        self.accelerator = Accelerator(mixed_precision=config.precision,
-                                       gradient_accumulation_steps=config.accumulate)
+        self.accelerator = open_accelerator(config)
         if self.accelerator.device.type == "cpu":
             keep_freed_memory()
         self.task = STEPS[data.task](config, data)
@@ -72,7 +73,9 @@ class FoldTraining:
         loader = training_batches(data, self.rows, config, fold_seed(config, fold), self.order,
                                   item_weights(config, data, self.rows))
         net = self.task.build(self.rows)
+        scale_head(net, config)
         self.freezing = Freezing(config, net)
+        use_grad_checkpointing(config, net)
         if config.optim.head_epochs and self.accelerator.num_processes > 1:
             raise ConfigError(f"run '{config.run}': optim.head_epochs is for one process, and there are "
                               f"{self.accelerator.num_processes}; set it to 0, or train on one")
@@ -83,6 +86,7 @@ class FoldTraining:
         self.task.loss = self.prepared_loss()
         # Without the wrapper that predicts in mixed precision: the kernel has none either. `epoch` brings its own.
         self.plain: nn.Module = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
+        self.net = compiled(config, self.net)
         self.updates_per_epoch = math.ceil(len(self.loader) / config.accumulate)
         self.scheduler = build_scheduler(config, self.optimizer, self.updates_per_epoch)
         self.mixer = BatchMixer(config.augment, self.accelerator.device)
@@ -111,7 +115,10 @@ class FoldTraining:
 
     def resume(self) -> bool:
         """Take over the saved state, where there is one. Returns whether there was."""
-        kept = None if self.states is None else self.states.read()
+        if self.states is None:
+            return False
+        self.states.place(self.accelerator.device.type, self.accelerator.num_processes)
+        kept = self.states.read()
         if kept is None:
             return False
         state, self.progress.best = kept
@@ -131,6 +138,8 @@ class FoldTraining:
         for batch, groups in enumerate(told_plainly(self.loader), at.batch):
             loss, rows = self.learn(groups, epoch, batch)
             at.batch, at.loss, at.items = batch + 1, at.loss + loss, at.items + rows
+            if self.watch is not None:
+                self.watch.end_batch(rows * self.accelerator.num_processes, loss * self.accelerator.num_processes)
             if self.is_due():
                 at.seconds = time.monotonic() - started
                 self.save()
@@ -145,6 +154,8 @@ class FoldTraining:
         self.net.train()
         self.freezing.begin(epoch)
         self.order.epoch, self.order.done = epoch, self.progress.batch * self.config.batch_size
+        if self.watch is not None:
+            self.watch.begin_epoch(epoch, len(self.loader) - self.progress.batch)
 
     def learn(self, groups: list[Group], epoch: int, batch: int) -> tuple[float, int]:
         """Learn from one batch. Returns the sum of the loss over its items, and how many these are."""
