@@ -18,7 +18,7 @@ from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 from foldpack.settings.training.augment import AugmentConfig
 from foldpack.settings.training.loss import LOSSES_OF_BINS, LossConfig
-from foldpack.settings.training.optim import OptimConfig
+from foldpack.settings.training.optim import OptimConfig, SwaConfig
 from foldpack.settings.training.sampler import SamplerConfig, WeightsConfig
 
 
@@ -60,6 +60,7 @@ class RunConfig(StrictModel):
     compile: bool | Literal["reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = False  # mode of torch's
     grad_checkpointing: bool = False  # activations are computed again in the backward pass: less memory, more time
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weight average, 0 switches it off
+    swa: SwaConfig | None = None  # None: no average of the last epochs
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better metric before a fold stops
     evaluate_every: Annotated[int, Field(ge=1)] = 1  # epochs between two evaluations; the last is always evaluated
     views: Annotated[list[str], Field(min_length=1)] = ["identity"]
@@ -79,6 +80,10 @@ class RunConfig(StrictModel):
         if coloured and self.net.channels != 3:
             raise ValueError(f"augment.{coloured[0]} needs images of 3 channels, and net.channels is "
                              f"{self.net.channels}; set it to 0")
+        if self.swa is not None and self.swa.epochs >= self.epochs:
+            raise ValueError(f"swa.epochs is {self.swa.epochs}, and there are {self.epochs} epochs; set it to fewer")
+        if self.swa is not None and self.patience is not None:
+            raise ValueError("swa averages the last epochs, and patience may end a fold before them; leave one out")
         if self.task != "embed" and self.embed != EmbedConfig():
             raise ValueError(f"task '{self.task}' does not read embed; it is read by embed")
         if self.task != "classify" and self.net.cosine is not None:

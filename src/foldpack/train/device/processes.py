@@ -1,0 +1,99 @@
+"""Several processes that train one fold together, as `accelerate launch` starts them.
+
+All of them hold the same weights, see the same scores and take the same decisions. The first one alone writes and
+prints. What is alike is computed by all, what need not be by the first, and what can be shared out is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import nn
+
+from foldpack.data.rows import Rows
+from foldpack.errors import FoldpackError
+from foldpack.settings.run import ConfigError, RunConfig
+
+T = TypeVar("T")
+Predict = Callable[[np.ndarray], tuple[list[Rows], float]]  # rows of the training set -> by view, and the seconds
+
+
+def alone() -> bool:
+    """Whether there is one process."""
+    return PartialState().num_processes == 1
+
+
+def speaks() -> bool:
+    """Whether this is the process that writes and prints."""
+    return bool(PartialState().is_main_process)
+
+
+def told_by_first(compute: Callable[[], T]) -> T:
+    """What the first process finds, for all of them; the others wait. Raises what it raises, in all, if it is ours."""
+    if alone():
+        return compute()
+    told: list[Any] = [None]
+    if speaks():
+        try:
+            told = [(compute(), None)]
+        except FoldpackError as failure:
+            told = [(None, failure)]
+    found, failure = broadcast_object_list(told)[0]
+    if failure is not None:
+        raise failure
+    return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """What all processes check for themselves: where it fails in any of them all end, and the first one says why."""
+    if alone():
+        yield
+        return
+    failure = None
+    try:
+        yield
+    except FoldpackError as found:
+        failure = found
+    failures = gather_object([failure])
+    where, first = next(((number, each) for number, each in enumerate(failures) if each is not None), (0, None))
+    if first is None:
+        return
+    if not speaks():
+        raise SystemExit(2)
+    raise first if where == 0 else type(first)(f"process {where}: {first}")
+
+
+def require_rounds(config: RunConfig, items: int) -> None:
+    """Raises ConfigError where an epoch has no whole batch for each process. items: that an epoch has."""
+    count = PartialState().num_processes
+    if count > 1 and items < count * config.batch_size:
+        raise ConfigError(f"run '{config.run}': an epoch has {items} items, and {count} processes of batch_size "
+                          f"{config.batch_size} need {count * config.batch_size}; lower batch_size, or start fewer")
+
+
+def predicted_in_shares(rows: np.ndarray, predict: Predict) -> tuple[list[Rows], float]:
+    """`predict`, each process a part of the rows: the whole, in order, in all of them, and the seconds of the whole."""
+    count = PartialState().num_processes
+    if count == 1 or len(rows) < count:
+        return predict(rows)
+    own, seconds = predict(np.array_split(rows, count)[PartialState().process_index])
+    parts = gather_object([(own, seconds)])
+    views = [Rows.joined(list(view)) for view in zip(*(views for views, _ in parts), strict=True)]
+    return views, sum(spent for _, spent in parts)
+
+
+def share_statistics(accelerator: Accelerator, net: nn.Module) -> None:
+    """Make the running statistics of all processes the mean of theirs. Those of batch norms: each saw other images."""
+    if accelerator.num_processes == 1:
+        return
+    with torch.no_grad():
+        for buffer in net.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(accelerator.reduce(buffer, "mean"))
