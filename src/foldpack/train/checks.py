@@ -25,6 +25,7 @@ from foldpack.train.augment.image import require_augmentation, seen_net
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.device.accelerator import require_device
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
+from foldpack.train.device.processes import require_rounds
 from foldpack.train.evaluate import is_defined
 from foldpack.train.fit import build_optimizer
 from foldpack.train.freezing import Freezing
@@ -129,5 +130,5 @@ def check_sampling(config: RunConfig, data: TrainingSet, folds: list[int]) -> No
     task = STEPS[data.task](config, data)
     for fold in folds:
         rows = task.learnable(np.flatnonzero(data.fold != fold))
-        build_order(config, data, rows, fold)
+        require_rounds(config, len(build_order(config, data, rows, fold)))
         item_weights(config, data, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from accelerate.utils import set_seed
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from foldpack.data.geometry import input_shape
 from foldpack.data.rows import Rows
@@ -32,9 +33,17 @@ from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.allocator import keep_freed_memory
 from foldpack.train.augment.image import seen_net
 from foldpack.train.augment.mixing import BatchMixer
+from foldpack.train.averaging.soup import renew_norms
 from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_batches
 from foldpack.train.device.accelerator import compiled, open_accelerator
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
+from foldpack.train.device.processes import (
+    gradients_stay,
+    predicted_in_shares,
+    share_statistics,
+    summed,
+    told_by_first,
+)
 from foldpack.train.evaluate import is_better, predict_rows
 from foldpack.train.freezing import Freezing, named_part, stages_of
 from foldpack.train.rates import build_scheduler
@@ -78,6 +87,7 @@ def fit_fold(
     for epoch in range(config.epochs):
         started, rate = time.monotonic(), training.rate()
         loss = training.epoch(epoch)
+        training.average(epoch)
         entry: dict[str, object] = {"fold": fold, "epoch": epoch, "lr": rate, "loss": round(loss, 6)}
         last = epoch == config.epochs - 1
         if last or (epoch + 1) % config.evaluate_every == 0:
@@ -95,7 +105,16 @@ def fit_fold(
     if math.isnan(best.score):
         raise TrainingError(f"run '{config.run}': fold {fold} scores no number in any epoch, so its predictions are "
                             f"none; {CALMER}")
-    return best
+    return best if training.swa is None else better_average(training, best, log)
+
+
+def better_average(training: FoldTraining, best: FoldResult, log: Callable[[dict[str, object]], None]) -> FoldResult:
+    """The mean of the last epochs where it scores better than the best of all, else that one."""
+    averaged = training.evaluate_average()
+    taken = is_better(training.metric, averaged.score, best.score)
+    log({"fold": training.fold, "swa_score": round(averaged.score, 6), "best_score": round(best.score, 6),
+         "swa_taken": taken})
+    return averaged if taken else best
 
 
 def fold_seed(config: RunConfig, fold: int) -> int:
@@ -123,21 +142,22 @@ class FoldTraining:
         net = self.task.build(self.rows)
         self.freezing = Freezing(config, net)
         use_grad_checkpointing(config, net)
-        if config.optim.head_epochs and self.accelerator.num_processes > 1:
-            raise ConfigError(f"run '{config.run}': optim.head_epochs is for one process, and there are "
-                              f"{self.accelerator.num_processes}; set it to 0, or train on one")
         optimizer = build_optimizer(config, net)
         self.net_groups = len(optimizer.param_groups)
         self.add_class_vectors(optimizer)  # of the loss, where it has any
         self.net, self.optimizer, self.loader = self.accelerator.prepare(net, optimizer, loader)
         self.task.loss = self.prepared_loss()
         # Without the wrapper that predicts in mixed precision: the kernel has none either. `epoch` brings its own.
-        self.plain: nn.Module = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
+        self.plain: nn.Module = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False,
+                                                            keep_torch_compile=False)
         self.net = compiled(config, self.net)
         self.updates_per_epoch = math.ceil(len(self.loader) / config.accumulate)
         self.scheduler = build_scheduler(config, self.optimizer, self.updates_per_epoch)
         self.mixer = BatchMixer(config.augment, self.accelerator.device)
         self.ema = ModelEmaV3(self.plain, config.ema, use_warmup=True) if config.ema else None
+        self.swa = AveragedModel(self.plain) if config.swa else None
+        if self.accelerator.num_processes > 1:  # each mixes and drops in its own way, from the same weights
+            set_seed(fold_seed(config, fold), device_specific=True)
         self.updates = 0
 
     def epoch(self, epoch: int) -> float:
@@ -147,6 +167,7 @@ class FoldTraining:
         for batch, groups in enumerate(told_plainly(self.loader)):
             loss, rows = self.learn(groups, epoch, batch)
             total, count = total + loss, count + rows
+        total, count = summed(self.accelerator, total, count)
         mean = total / max(count, 1)
         if not math.isfinite(mean):
             raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; {CALMER}")
@@ -162,12 +183,13 @@ class FoldTraining:
         """Learn from one batch. Returns the sum of the loss over its items, and how many these are."""
         side, rows, total = self.side(epoch, batch), sum(len(pixels) for pixels, _ in groups), 0.0
         with self.accelerator.accumulate(self.net):
-            for pixels, targets in groups:
+            for number, (pixels, targets) in enumerate(groups, 1):
                 images, mixed = self.mixer(self.net_input(pixels, side), targets)
-                with self.accelerator.autocast():
-                    outputs = self.net(images)
-                loss = self.task.losses(outputs, mixed)
-                self.accelerator.backward(loss * (len(images) / rows))
+                with gradients_stay(self.accelerator, (self.net, self.task.loss), number < len(groups)):
+                    with self.accelerator.autocast():
+                        outputs = self.net(images)
+                    loss = self.task.losses(outputs, mixed)
+                    self.accelerator.backward(loss * (len(images) / rows))
                 total += loss.item() * len(images)
             self.step()
         return total, rows
@@ -224,17 +246,45 @@ class FoldTraining:
         for net in (self.plain, *([] if self.ema is None else [self.ema.module])):
             net.load_state_dict(weights)
 
-    def evaluate(self, epoch: int) -> FoldResult:
-        """Predict the items of the fold with the averaged weights if there are any, else with the current ones."""
-        net: nn.Module = self.ema.module if self.ema is not None else self.plain
-        net.eval()
+    def average(self, epoch: int) -> None:
+        """After an epoch: where it is one of the last, take its weights into the mean of these."""
+        wanted = self.config.swa
+        if self.swa is not None and wanted is not None and epoch >= self.config.epochs - wanted.epochs:
+            self.swa.update_parameters(self.plain)
 
+    def evaluate_average(self) -> FoldResult:
+        """Predict the items of the fold with the mean of the last epochs, batch norms fitted to it."""
+        assert self.swa is not None
+        net, last = self.swa.module, self.config.epochs - 1
+        net.train()
+        Freezing(self.config, net).begin(last)
+        renew_norms(net, self.images(self.config.epochs))
+        return self.evaluate(last, net)
+
+    def images(self, epoch: int) -> Iterator[torch.Tensor]:
+        """The images of an epoch, as the network gets them in training: augmented, and mixed where the run mixes."""
+        self.begin(epoch)
+        for batch, groups in enumerate(told_plainly(self.loader)):
+            side = self.side(epoch, batch)
+            for pixels, targets in groups:
+                yield self.mixer(self.net_input(pixels, side), targets)[0]
+
+    def evaluate(self, epoch: int, net: nn.Module | None = None) -> FoldResult:
+        """Predict the items of the fold with a network; None: the averaged weights if there are any, else the current
+        ones. Processes share the items, and all get the same result."""
+        net = net or (self.ema.module if self.ema is not None else self.plain)
+        share_statistics(self.accelerator, net)
+        net.eval()
         forward = usual_forward(net, self.config.net, self.config.views, self.accelerator.device, PREDICT_BATCH,
                                 self.task.task.predict)
-        views, seconds = predict_rows(forward, self.data, self.inside)
+
+        def predict(rows: np.ndarray) -> tuple[list[Rows], float]:
+            return predicted_in_shares(rows, lambda own: predict_rows(forward, self.data, own))
+
+        views, seconds = predict(self.inside)
         seconds /= len(self.inside) * cost_of_views(self.config.views, self.config.net)
-        gallery = self.task.gallery(self.rows, lambda rows: predict_rows(forward, self.data, rows)[0])
-        score = self.task.score(self.metric, self.inside, self.task.answers(views, gallery))
+        gallery = self.task.gallery(self.rows, lambda rows: predict(rows)[0])
+        score = told_by_first(lambda: self.task.score(self.metric, self.inside, self.task.answers(views, gallery)))
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
         golden = remember_golden(net, self.config.net, self.accelerator.device)
         return FoldResult(weights, views, score, epoch, seconds, golden, gallery)

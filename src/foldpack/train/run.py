@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,8 @@ from foldpack.settings.run import RunConfig, config_hash, config_text
 from foldpack.train.averaging.kept_epochs import KeptEpochs
 from foldpack.train.checks import check_names, check_sampling, check_scores, chosen_folds, settled_run, tell_metric
 from foldpack.train.dataset import TrainingSet
+from foldpack.train.device.accelerator import open_accelerator
+from foldpack.train.device.processes import alone, one_voice, speaks, told_by_first
 from foldpack.train.fit import FoldResult, fit_fold
 from foldpack.train.load import CACHE, load_training_set
 from foldpack.train.steps import STEPS
@@ -62,19 +65,26 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
     data_root: the competition's folder. Raises ConfigError, DataError, ModelError, TrainingError.
     """
-    trainer, chosen = open_run(config, Where(data_root, folds_csv, runs), say)
-    trainer.begin()
+    open_accelerator(config)  # the processes find each other, where there are several
+    say = say if speaks() else quiet
+    with one_voice():
+        trainer, chosen = open_run(config, Where(data_root, folds_csv, runs, shared=not alone()), say)
+    told_by_first(trainer.begin)
     started = time.monotonic()
     trained = 0
     for position, fold in enumerate(chosen):
-        if trainer.fold_is_finished(fold):
+        if told_by_first(partial(trainer.fold_is_finished, fold)):
             say(f"{config.run} fold {fold}: finished before, kept")
             continue
         trainer.train_fold(fold)
         trained += 1
         left = (time.monotonic() - started) / trained * (len(chosen) - position - 1)
         say(f"{config.run}: {position + 1} of {len(chosen)} folds{f', about {left:.0f} s left' if left else ''}")
-    return trainer.finish(chosen)
+    return told_by_first(lambda: trainer.finish(chosen))
+
+
+def quiet(text: str) -> None:
+    """What a process says that is not the first."""
 
 
 def open_run(config: RunConfig, where: Where, say: Say = print) -> tuple[RunTrainer, list[int]]:
@@ -132,12 +142,21 @@ class RunTrainer:
                 and info.reader == self.data.reader and shapes == expected)
 
     def train_fold(self, fold: int) -> None:
-        """Train, then write predictions first and weights last: they mark the fold as finished."""
-        checkpoint_path(self.folder, fold).unlink(missing_ok=True)
+        """Train, then write predictions first and weights last: they mark the fold as finished. Of several processes
+        the first one writes."""
         kept = KeptEpochs(self.folder, fold, self.config.keep, find_metric(self.config.metric))
-        kept.clear()
+        told_by_first(lambda: self.forget_fold(fold, kept))
         result = fit_fold(self.config, self.data, fold, self.log,
-                          lambda result: kept.offer(result.weights, self.info(fold, result)))
+                          lambda result: kept.offer(result.weights, self.info(fold, result)) if speaks() else None)
+        told_by_first(lambda: self.write_fold(fold, result))
+
+    def forget_fold(self, fold: int, kept: KeptEpochs) -> None:
+        """Remove what an earlier training has left."""
+        checkpoint_path(self.folder, fold).unlink(missing_ok=True)
+        kept.clear()
+
+    def write_fold(self, fold: int, result: FoldResult) -> None:
+        """Write what a fold has come to."""
         write_oof(self.part(fold), result.views, self.config.oof_dtype)
         self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
@@ -175,7 +194,13 @@ class RunTrainer:
 
     def log(self, entry: dict[str, object]) -> None:
         """To log.jsonl and, in short, to the terminal."""
+        if not speaks():
+            return
         append_log(self.folder, entry)
+        if "swa_score" in entry:
+            self.say(f"{self.config.run} fold {entry['fold']} mean of the last epochs: {self.config.metric} "
+                     f"{entry['swa_score']:.4f}, the best epoch {entry['best_score']:.4f}; "
+                     f"{'taken' if entry['swa_taken'] else 'left out'}")
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
             self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: lr {entry['lr']:.3g}, loss "

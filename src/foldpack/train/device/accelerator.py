@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from torch import nn
 
@@ -33,8 +35,10 @@ def open_accelerator(config: RunConfig) -> Accelerator:
     """What brings network and batches to the device, as the configuration wants it."""
     # It is global, and refuses another precision or device than the run before had; the processes are the same ones.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    several_without_gpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
+    head_first = DistributedDataParallelKwargs(find_unused_parameters=config.optim.head_epochs > 0)
     return Accelerator(mixed_precision=config.precision, gradient_accumulation_steps=config.accumulate,
-                       cpu=config.device == "cpu")
+                       cpu=config.device == "cpu" or several_without_gpu, kwargs_handlers=[head_first])
 
 
 def compiled(config: RunConfig, net: nn.Module) -> nn.Module:

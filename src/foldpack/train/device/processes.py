@@ -6,8 +6,8 @@ prints. What is alike is computed by all, what need not be by the first, and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,10 +44,17 @@ def told_by_first(compute: Callable[[], T]) -> T:
             told = [(compute(), None)]
         except FoldpackError as failure:
             told = [(None, failure)]
-    found, failure = broadcast_object_list(told)[0]
-    if failure is not None:
-        raise failure
-    return found  # type: ignore[no-any-return]
+    found, fault = broadcast_object_list(told)[0]
+    if fault is not None:
+        raise fault
+    return found
+
+
+def leave_processes() -> None:
+    """At the end of a program: none goes before the others, which would miss it."""
+    if not alone():
+        PartialState().wait_for_everyone()
+        PartialState().destroy_process_group()
 
 
 @contextmanager
@@ -87,6 +94,27 @@ def predicted_in_shares(rows: np.ndarray, predict: Predict) -> tuple[list[Rows],
     parts = gather_object([(own, seconds)])
     views = [Rows.joined(list(view)) for view in zip(*(views for views, _ in parts), strict=True)]
     return views, sum(spent for _, spent in parts)
+
+
+@contextmanager
+def gradients_stay(accelerator: Accelerator, nets: Sequence[nn.Module], stay: bool) -> Iterator[None]:
+    """A forward and a backward pass whose gradients are not yet summed over the processes, where they stay.
+
+    The images of a batch may be of several shapes, and of more in one process than in another; only the last pass of a
+    batch may wait for the others.
+    """
+    with ExitStack() as stack:
+        for net in nets if stay else ():
+            stack.enter_context(accelerator.no_sync(net))
+        yield
+
+
+def summed(accelerator: Accelerator, loss: float, items: int) -> tuple[float, int]:
+    """Sum of the loss and number of items, over all processes."""
+    if accelerator.num_processes == 1:
+        return loss, items
+    both = accelerator.reduce(torch.tensor([loss, items], dtype=torch.float64, device=accelerator.device), "sum")
+    return float(both[0]), int(both[1])
 
 
 def share_statistics(accelerator: Accelerator, net: nn.Module) -> None:
