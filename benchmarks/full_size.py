@@ -29,8 +29,8 @@ from foldpack.settings.network import StartFrom, height_width
 from foldpack.settings.recipe import read_recipe
 from foldpack.settings.run import RunConfig, read_config
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.fit import FoldTraining
 from foldpack.train.images.source import open_images
+from foldpack.train.loop.training import FoldTraining
 
 LABELS = 4  # of an image
 PREDICTED = 2
@@ -73,7 +73,7 @@ def step(path: Path, classes: int, accelerated: bool) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     weights = sum(one.numel() for one in training.plain.parameters()) / 1e6
     print(f"{loss} {peak} {weights:.1f} million weights, batch {config.batch_size} at {config.net.size} px: "
-          f"{learned - started:.0f} s, {ended - learned:.0f} s to predict {PREDICTED} images; {training.updates} step, "
+          f"{learned - started:.0f} s, {ended - learned:.0f} s to predict {PREDICTED} images; {training.progress.updates} step, "
           f"loss {loss:.4f}, score {score:.3f}, peak {peak:.1f} GB")
 
 

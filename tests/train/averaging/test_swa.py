@@ -17,8 +17,9 @@ from toy_training import toy_config, toy_set
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import read_run
 from foldpack.settings.run import ConfigError, config_hash
-from foldpack.train.fit import FoldTraining, fit_fold
-from foldpack.train.freezing import Freezing
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.freezing import Freezing
+from foldpack.train.loop.training import FoldTraining
 from foldpack.train.rates import build_scheduler
 from foldpack.train.run import train_run
 
@@ -75,7 +76,6 @@ def trained(**changes: Any) -> tuple[FoldTraining, list[dict[str, torch.Tensor]]
     training, seen = FoldTraining(toy_config(net=BATCH_NORM, **changes), toy_set(), 0), []
     for epoch in range(training.config.epochs):
         training.epoch(epoch)
-        training.average(epoch)
         seen.append({name: one.detach().clone() for name, one in training.plain.state_dict().items()})
     return training, seen
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate import PartialState
 from safetensors.torch import load_file
 from small_house import tiny_config, write_small_folds
 from toy_training import quiet, toy_config, toy_set

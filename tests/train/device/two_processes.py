@@ -22,7 +22,9 @@ from foldpack.settings.run import RunConfig
 from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.device.accelerator import open_accelerator
 from foldpack.train.device.processes import leave_processes
-from foldpack.train.fit import FoldResult, FoldTraining, fit_fold
+from foldpack.train.evaluate import FoldResult
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.training import FoldTraining
 
 BATCH_NORM = {"arch": "test_resnet", "size": 16}
 SGD = {"optim": {"name": "sgd", "lr": 0.05, "warmup_epochs": 0, "schedule": "constant"}, "epochs": 1}

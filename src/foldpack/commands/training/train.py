@@ -31,8 +31,10 @@ def train(
     from foldpack.commands.project import told_data
     from foldpack.train.device.processes import leave_processes
     from foldpack.train.run import train_run
+    from foldpack.train.watch.bars import training_bars
 
-    train_run(settings, told_data(data), folds_csv, runs)
+    with training_bars() as show:
+        train_run(settings, told_data(data), folds_csv, runs, show=show)
     leave_processes()
 
 
