@@ -37,6 +37,13 @@ class EmbedConfig(StrictModel):
     neighbours: Annotated[int, Field(ge=1)] = 1  # nearest gallery items of an identity that count
 
 
+class NonFiniteConfig(StrictModel):
+    """What happens when the loss of a batch, or the gradient, is NaN or infinite."""
+
+    skip: Annotated[int, Field(ge=0)] = 3  # updates in a row that are left out; one more, and the fold goes back
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.5  # to its last saved state, once, with so much of the learning rate
+
+
 class RunConfig(StrictModel):
     """Everything that decides the weights of a run. Source of truth: `configs/<competition>/<run>.yml`."""
 
@@ -52,6 +59,7 @@ class RunConfig(StrictModel):
     augment: AugmentConfig = AugmentConfig()
     sampler: SamplerConfig = SamplerConfig()
     weights: WeightsConfig = WeightsConfig()  # of the items
+    nonfinite: NonFiniteConfig = NonFiniteConfig()
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 64  # per process
     accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step

@@ -224,9 +224,11 @@ class RunTrainer:
             done = f", after {entry['batches']} batches of it" if entry["batches"] else ""
             self.say(f"{self.config.run} fold {entry['fold']}: goes on in epoch {entry['resumed']}{done}")
         if "swa_score" in entry:
-            self.say(f"{self.config.run} fold {entry['fold']} mean of the last epochs: {self.config.metric} "
-                     f"{entry['swa_score']:.4f}, the best epoch {entry['best_score']:.4f}; "
-                     f"{'taken' if entry['swa_taken'] else 'left out'}")
+            found = "no number" if entry["swa_score"] is None else f"{entry['swa_score']:.4f}"
+            self.say(f"{self.config.run} fold {entry['fold']} mean of the last epochs: {self.config.metric} {found}, "
+                     f"the best epoch {entry['best_score']:.4f}; {'taken' if entry['swa_taken'] else 'left out'}")
+        if "warning" in entry:
+            self.say(f"warning: {self.config.run} fold {entry['fold']}: {entry['warning']}")
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
             speed = f", {entry['images_per_second']:,.0f} images/s" if "images_per_second" in entry else ""

@@ -53,8 +53,54 @@ def test_alone_everything_is_done_here() -> None:
     assert told_by_first(lambda: 5) == 5
     with pytest.raises(DataError, match="gone"), one_voice():
         raise DataError("gone")
-    views, seconds = predicted_in_shares(np.arange(3), lambda rows: ([Rows.of({"a": rows.astype(np.float32)})], 2.0))
-    assert len(views) == 1 and seconds == 2.0
+    views, seconds = predicted_in_shares(np.arange(3), predict)
+    assert views_array(views).tolist() == [[[0], [1], [2]]] and seconds == 3.0
+
+
+def predict(rows: np.ndarray) -> tuple[list[Rows], float]:
+    """A view whose logit is the row; a second a row."""
+    return [Rows({"logits": rows[:, None].astype(np.float32)})], float(len(rows))
+
+
+@pytest.mark.parametrize("count", [5, 6, 2, 1])
+def test_shares_are_put_together_in_order(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    rows = np.arange(count) * 10
+    monkeypatch.setattr(processes, "PartialState", Two)
+    monkeypatch.setattr(processes, "gather_object", lambda own: [(*predict(np.array_split(rows, 2)[0]), None), *own])
+    views, seconds = predicted_in_shares(rows, predict)
+    assert views_array(views)[0, :, 0].tolist() == rows.tolist() and seconds == count
+
+
+def test_a_share_that_cannot_be_predicted_is_an_error_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PartialState", Two)
+    monkeypatch.setattr(processes, "gather_object", lambda own: [([], 0.0, DataError("gone")), *own])
+    with pytest.raises(DataError, match="gone"):
+        predicted_in_shares(np.arange(4), predict)
+
+
+def test_what_goes_wrong_in_any_process_is_told_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = DataError("here"), DataError("there")
+    for first, second, expected in ((here, here, "here"), (None, there, "process 1: there"), (here, None, "here")):
+        monkeypatch.setattr(processes, "gather_object", lambda own, both=(first, second): list(both))
+        monkeypatch.setattr(processes, "PartialState", type("One", (Two,), {"is_main_process": True}))
+        with pytest.raises(DataError) as caught, one_voice():
+            pass
+        assert str(caught.value) == expected
+        monkeypatch.setattr(processes, "PartialState", Two)
+        with pytest.raises(SystemExit, match="2"), one_voice():
+            pass
+    monkeypatch.setattr(processes, "gather_object", lambda own: [None, None])
+    with one_voice():
+        pass
+
+
+def test_what_the_first_finds_or_raises_the_others_do_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PartialState", Two)
+    monkeypatch.setattr(processes, "broadcast_object_list", lambda told: [(7, None)])
+    assert told_by_first(lambda: 1 / 0) == 7  # it is not asked here
+    monkeypatch.setattr(processes, "broadcast_object_list", lambda told: [(None, DataError("gone"))])
+    with pytest.raises(DataError, match="gone"):
+        told_by_first(lambda: 7)
 
 
 def test_an_epoch_needs_a_whole_batch_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:

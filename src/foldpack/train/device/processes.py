@@ -86,14 +86,21 @@ def require_rounds(config: RunConfig, items: int) -> None:
 
 
 def predicted_in_shares(rows: np.ndarray, predict: Predict) -> tuple[list[Rows], float]:
-    """`predict`, each process a part of the rows: the whole, in order, in all of them, and the seconds of the whole."""
+    """`predict`, each process a part of the rows: the whole, in order, in all of them, and the seconds of the whole.
+    Raises in all of them what it raises in one."""
     count = PartialState().num_processes
     if count == 1 or len(rows) < count:
         return predict(rows)
-    own, seconds = predict(np.array_split(rows, count)[PartialState().process_index])
-    parts = gather_object([(own, seconds)])
-    views = [Rows.joined(list(view)) for view in zip(*(views for views, _ in parts), strict=True)]
-    return views, sum(spent for _, spent in parts)
+    own: tuple[list[Rows], float, FoldpackError | None]
+    try:
+        own = (*predict(np.array_split(rows, count)[PartialState().process_index]), None)
+    except FoldpackError as found:
+        own = ([], 0.0, found)
+    parts = gather_object([own])
+    if failure := next((each for _, _, each in parts if each is not None), None):
+        raise failure
+    views = [Rows.joined(list(view)) for view in zip(*(views for views, _, _ in parts), strict=True)]
+    return views, sum(spent for _, spent, _ in parts)
 
 
 @contextmanager
