@@ -32,9 +32,9 @@ SGD = {"optim": {"name": "sgd", "lr": 0.05, "warmup_epochs": 0, "schedule": "con
 
 def shapes_set() -> tuple[RunConfig, TrainingSet]:
     """Images of several shapes, so that a batch is learned in as many passes as it has shapes."""
-    net = {**BATCH_NORM, "geometry": {"kind": "long", "multiple": 8}, "size": 32}
+    net = {"arch": "test_resnet", "geometry": {"kind": "long", "multiple": 16}, "size": 64}
     config, data = toy_config(net=net, epochs=2, batch_size=4), toy_set()
-    kind, sides = canvas_kind(config.net), [(32, 32), (24, 32), (32, 16)]
+    kind, sides = canvas_kind(config.net), [(64, 64), (48, 64), (64, 32)]
     dice = np.random.default_rng(1)
     pixels = [np.resize(data.pixels.row(row), (*sides[dice.integers(3)], 3)) for row in range(len(data.ids))]
     return config, replace(data, pixels=HeldPixels(kind, pixels))
