@@ -17,6 +17,14 @@ from foldpack.settings.stages import MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 from foldpack.settings.training.augment import AugmentConfig
+from foldpack.settings.training.extra_labels import (
+    EXTRA_BLOCKS,
+    EXTRA_PLACES,
+    BeginConfig,
+    CompleteConfig,
+    DistillConfig,
+    PseudoConfig,
+)
 from foldpack.settings.training.loss import LOSSES_OF_BINS, LossConfig
 from foldpack.settings.training.optim import OptimConfig
 from foldpack.settings.training.sampler import SamplerConfig, WeightsConfig
@@ -51,6 +59,10 @@ class RunConfig(StrictModel):
     augment: AugmentConfig = AugmentConfig()
     sampler: SamplerConfig = SamplerConfig()
     weights: WeightsConfig = WeightsConfig()  # of the items
+    pseudo: PseudoConfig | None = None  # test items that are learned from too
+    complete: CompleteConfig | None = None  # labels that training items lack
+    distill: DistillConfig | None = None  # a teacher's predictions of the training items
+    begin: BeginConfig | None = None  # a run whose fold weights the folds begin with
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 64  # per process
     accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step
@@ -98,7 +110,30 @@ class RunConfig(StrictModel):
             raise ValueError(f"task 'embed' learns one identity an image; leave out augment.{mixers[0]}")
         if self.augment.crop == "random":
             check_random_crop(self.net)
+        check_extra_labels(self)
         return self
+
+
+def check_extra_labels(config: RunConfig) -> None:
+    """Raises ValueError for labels of other runs that the task or another setting does not fit."""
+    for name in ("pseudo", "complete", "distill"):
+        if config.task == "embed" and getattr(config, name) is not None:
+            raise ValueError(f"task 'embed' does not read {name}: identities of other runs are no labels; leave it out")
+    if config.pseudo is not None and config.distill is not None:
+        raise ValueError("pseudo and distill: no teacher has said anything of the test items; train a run with pseudo, "
+                         "and distill that one")
+    for name, column in (("sampler.column", config.sampler.column), ("weights.column", config.weights.column)):
+        if config.pseudo is not None and column is not None:
+            raise ValueError(f"{name} is a column of the training table, which says nothing of the test items of "
+                             "pseudo; leave one of the two out")
+    if config.task != "regress":
+        return
+    if config.pseudo is not None and config.pseudo.labels == "soft":
+        raise ValueError("pseudo.labels 'soft' is for probabilities; a value is its own label, so leave it out")
+    if config.distill is not None and config.distill.temperature != 1:
+        raise ValueError("distill.temperature is for probabilities; task 'regress' does not read it")
+    if config.distill is not None and config.net.bins is not None:
+        raise ValueError("distill compares values with values, and net.bins gives probabilities of bins; leave one out")
 
 
 def check_random_crop(net: NetConfig) -> None:
@@ -156,6 +191,9 @@ def config_hash(config: RunConfig) -> str:
     """
     whole = config.model_dump(mode="json", exclude=NOT_HASHED)
     whole["net"]["pretrained"] = config.net.pretrained.decides().model_dump(mode="json", exclude_defaults=True)
+    for block in filter(None, map(whole.get, EXTRA_BLOCKS)):
+        for name in EXTRA_PLACES if block["sha256"] is not None else ():
+            block.pop(name, None)
     chosen = config.model_dump(mode="json", exclude=NOT_HASHED, exclude_defaults=True)
     data = {"": whole, **{name: whole[name] for name in HASHED_ALWAYS if name}}
     for name, block in data.items():

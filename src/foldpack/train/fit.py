@@ -36,6 +36,7 @@ from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_ba
 from foldpack.train.device.accelerator import compiled, open_accelerator
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.evaluate import is_better, predict_rows
+from foldpack.train.extra_labels.begin import begin_fold
 from foldpack.train.freezing import Freezing, named_part, stages_of
 from foldpack.train.rates import build_scheduler
 from foldpack.train.sampling import build_order, item_weights
@@ -108,7 +109,7 @@ class FoldTraining:
 
     def __init__(self, config: RunConfig, data: TrainingSet, fold: int) -> None:
         self.config = config
-        self.data = data
+        self.data = data = data.of_fold(fold)
         self.fold = fold
         self.metric: Metric = find_metric(config.metric)
         self.accelerator = open_accelerator(config)
@@ -121,6 +122,7 @@ class FoldTraining:
         loader = training_batches(data, self.rows, config, fold_seed(config, fold), self.order,
                                   item_weights(config, data, self.rows))
         net = self.task.build(self.rows)
+        begin_fold(config, net, fold)
         self.freezing = Freezing(config, net)
         use_grad_checkpointing(config, net)
         if config.optim.head_epochs and self.accelerator.num_processes > 1:
