@@ -34,6 +34,7 @@ class ConfigError(FoldpackError):
     """A configuration file that cannot be read, or that asks for something that does not exist."""
 
 
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 ImagesMode = Literal["auto", "memory", "disk", "stream"]
 
 
@@ -74,6 +75,7 @@ class RunConfig(StrictModel):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weight average, 0 switches it off
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better metric before a fold stops
     evaluate_every: Annotated[int, Field(ge=1)] = 1  # epochs between two evaluations; the last is always evaluated
+    save_minutes: Annotated[float, Field(gt=0)] = 10.0  # within an epoch, between two states to go on from
     views: Annotated[list[str], Field(min_length=1)] = ["identity"]
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
     folds: list[int] | None = None  # train only these; all of folds.csv when left out
@@ -81,6 +83,7 @@ class RunConfig(StrictModel):
     workers: Annotated[int, Field(ge=0)] = 0  # processes that read and augment; 0: in the training process
     images: ImagesMode = "auto"  # where decoded training images are kept
     broken: Literal["error", "skip"] = "error"  # what a training image does that cannot be decoded
+    trackers: list[TrackerName] = []  # where else the numbers of `log.jsonl` go
     seed: int = 0
 
     @model_validator(mode="after")
@@ -108,10 +111,21 @@ class RunConfig(StrictModel):
                              "their mean")
         if self.task == "embed" and (mixers := self.augment.mixers):
             raise ValueError(f"task 'embed' learns one identity an image; leave out augment.{mixers[0]}")
+        if self.optim.head_scale != 1 and (kept := self.unscaled_head):
+            raise ValueError(f"optim.head_scale makes a new last layer smaller, and {kept}; leave it out")
         if self.augment.crop == "random":
             check_random_crop(self.net)
         check_extra_labels(self)
         return self
+
+    @property
+    def unscaled_head(self) -> str:
+        """Why a size of the last layer means nothing, "" where it does."""
+        if self.task == "embed":
+            return "the vectors of task 'embed' are brought to length 1"
+        if self.net.cosine is not None:
+            return "net.cosine brings its class vectors to length 1"
+        return "net.pretrained.head 'keep' takes it from the weights" if self.net.pretrained.head == "keep" else ""
 
 
 def check_extra_labels(config: RunConfig) -> None:
@@ -180,7 +194,7 @@ HASHED_ALWAYS: dict[str, tuple[str, ...]] = {
                 "mixup", "cutmix"),
 }
 # They choose how much is computed and how fast, not what.
-NOT_HASHED = {"folds", "workers", "images", "device", "compile", "grad_checkpointing"}
+NOT_HASHED = {"folds", "workers", "images", "trackers", "device", "compile", "grad_checkpointing", "save_minutes"}
 
 
 def config_hash(config: RunConfig) -> str:

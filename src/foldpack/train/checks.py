@@ -27,13 +27,14 @@ from foldpack.train.device.accelerator import require_device
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.evaluate import is_defined
 from foldpack.train.extra_labels.attach import settle_labels
-from foldpack.train.fit import build_optimizer
-from foldpack.train.freezing import Freezing
+from foldpack.train.loop.freezing import Freezing
+from foldpack.train.loop.training import build_optimizer
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS, can_follow
 from foldpack.train.targets import training_task
+from foldpack.train.watch.trackers import require_trackers
 
 Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
@@ -67,6 +68,7 @@ def check_names(config: RunConfig, competition: Competition, here: bool = True) 
     if here:
         require_device(config)
     require_augmentation(config)
+    require_trackers(config)
     net = build_classifier(config.net, 2, make=own_network(config.net))
     canvas = height_width(config.net.canvas or config.net.size)
     for side in config.augment.sides:

@@ -20,8 +20,8 @@ from foldpack.settings.run import RunConfig, config_hash
 from foldpack.train.averaging.average import average_runs
 from foldpack.train.checks import settled_run
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.fit import FoldTraining
 from foldpack.train.load import load_training_set
+from foldpack.train.loop.training import FoldTraining
 
 
 def quiet(text: str) -> None:

@@ -20,8 +20,8 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.extra_labels.chosen import choose_completions
 from foldpack.train.extra_labels.fold_predictions import predict_folds
 from foldpack.train.extra_labels.labels_file import OOF_DOUBT, read_labels, read_tensor, write_labels
-from foldpack.train.fit import FoldTraining
 from foldpack.train.load import load_training_set
+from foldpack.train.loop.training import FoldTraining
 from foldpack.train.losses.distill import soften
 from foldpack.train.steps import STEPS
 

@@ -24,8 +24,8 @@ from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.extra_labels.chosen import Rules, choose_pseudo
 from foldpack.train.extra_labels.fold_predictions import predict_folds
 from foldpack.train.extra_labels.labels_file import LabelsInfo, Maker, read_labels, read_tensor, write_labels
-from foldpack.train.fit import FoldTraining
 from foldpack.train.load import load_training_set
+from foldpack.train.loop.training import FoldTraining
 
 
 def quiet(text: str) -> None:
