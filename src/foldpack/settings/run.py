@@ -45,6 +45,13 @@ class EmbedConfig(StrictModel):
     neighbours: Annotated[int, Field(ge=1)] = 1  # nearest gallery items of an identity that count
 
 
+class NonFiniteConfig(StrictModel):
+    """What happens when the loss of a batch, or the gradient, is NaN or infinite."""
+
+    skip: Annotated[int, Field(ge=0)] = 3  # updates in a row that are left out; one more, and the fold goes back
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.5  # to its last saved state, once, with so much of the learning rate
+
+
 class RunConfig(StrictModel):
     """Everything that decides the weights of a run. Source of truth: `configs/<competition>/<run>.yml`."""
 
@@ -64,6 +71,7 @@ class RunConfig(StrictModel):
     complete: CompleteConfig | None = None  # labels that training items lack
     distill: DistillConfig | None = None  # a teacher's predictions of the training items
     begin: BeginConfig | None = None  # a run whose fold weights the folds begin with
+    nonfinite: NonFiniteConfig = NonFiniteConfig()
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 64  # per process
     accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step

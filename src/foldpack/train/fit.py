@@ -11,6 +11,7 @@ from accelerate.utils import set_seed
 from foldpack.settings.run import RunConfig
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import FoldResult, is_better
+from foldpack.train.loop.guard import NotFiniteLoss
 from foldpack.train.loop.states import FoldStates
 from foldpack.train.loop.training import CALMER, FoldTraining, TrainingError, fold_seed
 from foldpack.train.watch.watch import Watch
@@ -27,19 +28,36 @@ def fit_fold(config: RunConfig, data: TrainingSet, fold: int, log: Log, keep: Ke
     evaluated epoch gave, `watch` hears of every batch. states: where the state is saved after every epoch, and taken
     up from; None: nowhere. Raises TrainingError when the loss is not finite.
     """
-    set_seed(fold_seed(config, fold))
-    training = FoldTraining(config, data, fold, watch, states)
-    at = training.progress
-    if training.resume():
-        log({"fold": fold, "resumed": at.epoch, "batches": at.batch})
-    while not at.ended:
-        fit_epoch(training, log, keep)
-        training.save()
-    assert at.best is not None  # the last epoch is always evaluated
-    if math.isnan(at.best.score):
+    def begin() -> FoldTraining:
+        set_seed(fold_seed(config, fold))
+        training = FoldTraining(config, data, fold, watch, states, lambda text: log({"fold": fold, "warning": text}))
+        if training.resume():
+            log({"fold": fold, "resumed": training.progress.epoch, "batches": training.progress.batch})
+        return training
+
+    training = begin()
+    while not training.progress.ended:
+        try:
+            fit_epoch(training, log, keep)
+            training.save()
+        except NotFiniteLoss as failure:
+            fault = f"the {failure} in epoch {training.progress.epoch}"
+        else:
+            continue
+        if training.progress.slower < 1:  # it has gone back before
+            raise TrainingError(f"run '{config.run}': {fault}, with {training.progress.slower:g} of its learning rate; "
+                                f"{CALMER}")
+        training.tell(f"{fault}, once too often; the fold goes back to its last saved state, or to its start, and on "
+                      f"with {config.nonfinite.rate:g} of its learning rate")
+        del training  # before there is another one
+        training = begin()
+        training.progress.slower = config.nonfinite.rate
+    best = training.progress.best
+    assert best is not None  # the last epoch is always evaluated
+    if math.isnan(best.score):
         raise TrainingError(f"run '{config.run}': fold {fold} scores no number in any epoch, so its predictions are "
                             f"none; {CALMER}")
-    return at.best
+    return best
 
 
 def fit_epoch(training: FoldTraining, log: Log, keep: Keep) -> None:
@@ -49,6 +67,8 @@ def fit_epoch(training: FoldTraining, log: Log, keep: Keep) -> None:
     at.rate = at.rate if at.batch else training.rate()
     loss, left = training.epoch(epoch), config.epochs - epoch - 1
     entry: dict[str, object] = {"fold": training.fold, "epoch": epoch, "lr": at.rate, "loss": round(loss, 6)}
+    if at.skipped:
+        entry["skipped"] = at.skipped
     if not left or (epoch + 1) % config.evaluate_every == 0:
         result = training.evaluate(epoch)
         entry["score"] = round(result.score, 6)

@@ -16,7 +16,7 @@ from accelerate.utils import set_seed
 from foldpack.competitions.adapters import find_adapter
 from foldpack.files import write_atomic
 from foldpack.search.report.figures import rate_figure
-from foldpack.settings.run import ConfigError, RunConfig
+from foldpack.settings.run import ConfigError, NonFiniteConfig, RunConfig
 from foldpack.train.checks import check_names, check_sampling, chosen_folds, settled_run
 from foldpack.train.dataset import TrainingSet, told_plainly
 from foldpack.train.load import CACHE, load_training_set
@@ -81,8 +81,9 @@ def rate_curve(config: RunConfig, data: TrainingSet, fold: int, tried: RateRange
     Raises ConfigError where the loss is no number before there is anything to see.
     """
     set_seed(fold_seed(config, fold))
+    patient = NonFiniteConfig(skip=tried.updates)  # what is not finite ends it here
     steady = config.optim.model_copy(update={"schedule": "none"})
-    training = FoldTraining(config.model_copy(update={"optim": steady}), data, fold)
+    training = FoldTraining(config.model_copy(update={"optim": steady, "nonfinite": patient}), data, fold)
     groups = training.optimizer.param_groups
     shares = [group["lr"] / config.optim.lr * group.get("lr_scale", 1.0) for group in groups]
     for group in groups:

@@ -206,6 +206,8 @@ class RunTrainer:
         if "resumed" in entry:
             done = f", after {entry['batches']} batches of it" if entry["batches"] else ""
             self.say(f"{self.config.run} fold {entry['fold']}: goes on in epoch {entry['resumed']}{done}")
+        if "warning" in entry:
+            self.say(f"warning: {self.config.run} fold {entry['fold']}: {entry['warning']}")
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
             speed = f", {entry['images_per_second']:,.0f} images/s" if "images_per_second" in entry else ""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-import torch
+from mortal_states import BATCH_NORM, DROPOUT, Epochs, Killed, MortalStates, alike, info_of
 from toy_training import STRONG, quiet, toy_config, toy_set
 from view_arrays import views_array
 
@@ -16,36 +15,7 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import FoldResult
 from foldpack.train.fit import fit_fold
 from foldpack.train.loop.state import Stateful
-from foldpack.train.loop.states import FoldStates, StateInfo
 from foldpack.train.loop.training import FoldTraining
-
-DROPOUT = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "proj_drop_rate": 0.2}}
-BATCH_NORM = {"arch": "test_resnet", "size": 16}
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class MortalStates(FoldStates):
-    """The process ends right after so many states were written."""
-
-    left = 1
-
-    def write(self, state: dict[str, Any], best: FoldResult | None) -> None:
-        super().write(state, best)
-        self.left -= 1
-        if not self.left:
-            raise Killed
-
-
-def info_of(**changes: Any) -> StateInfo:
-    data: dict[str, Any] = {"run": "toy", "fold": 1, "config_sha256": "1", "folds_sha256": "2", "data_sha256": "3",
-                            "reader": None, "device": "cpu", "processes": 1, "libraries": {"torch": "1.0"}}
-    return StateInfo(**{**data, **changes})
-
-
-Epochs = list[dict[str, torch.Tensor]]
 
 
 def fit_with_deaths(config: RunConfig, data: TrainingSet, folder: Path, writes: int) -> tuple[FoldResult, Epochs, int]:
@@ -67,12 +37,6 @@ def fit_whole(config: RunConfig, data: TrainingSet) -> tuple[FoldResult, Epochs]
     """The same without a death."""
     epochs: Epochs = []
     return fit_fold(config, data, 1, quiet, lambda found: epochs.append(found.weights)), epochs
-
-
-def alike(one: Epochs, other: Epochs) -> bool:
-    """Whether all weights of all epochs are equal to the bit."""
-    return len(one) == len(other) and all(torch.equal(first[name], second[name]) and first.keys() == second.keys()
-                                          for first, second in zip(one, other, strict=True) for name in first)
 
 
 def require_same(one: FoldResult, other: FoldResult) -> None:

@@ -40,6 +40,10 @@ class Progress:
     loss: float = 0.0  # sum over the items of these
     items: int = 0
     updates: int = 0  # of the weights, in all epochs
+    slower: float = 1.0  # what all learning rates are multiplied with, below 1 once the fold has gone back
+    left_out: int = 0  # updates that were not finite, in all epochs
+    skipped: int = 0  # of this epoch
+    in_a_row: int = 0
     rate: float = 0.0  # the learning rate at the start of the epoch
     seconds: float = 0.0  # that the epoch has taken
     stale: int = 0  # epochs since the best one
@@ -48,7 +52,7 @@ class Progress:
 
     def next_epoch(self, ended: bool) -> None:
         """The epoch is done and evaluated."""
-        self.epoch, self.seconds, self.ended = self.epoch + 1, 0.0, ended
+        self.epoch, self.seconds, self.skipped, self.ended = self.epoch + 1, 0.0, 0, ended
 
     def state_dict(self) -> dict[str, Any]:
         """All but the best epoch, which has a file of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import Metric
 from foldpack.models.classifier import normalise
 from foldpack.predict.golden import remember_golden
-from foldpack.predict.loop import usual_forward
+from foldpack.predict.loop import DivergedError, usual_forward
 from foldpack.predict.view import View
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import cost_of_views
@@ -32,6 +33,7 @@ from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.evaluate import FoldResult, predict_rows
 from foldpack.train.extra_labels.begin import begin_fold
 from foldpack.train.loop.freezing import Freezing, named_part, scale_head, stages_of
+from foldpack.train.loop.guard import NotFiniteLoss, UpdateGuard
 from foldpack.train.loop.state import Progress, RandomState, Stateful
 from foldpack.train.loop.states import FoldStates
 from foldpack.train.rates import build_scheduler
@@ -56,8 +58,9 @@ class FoldTraining:
     """Network, optimiser and data of one fold."""
 
     def __init__(self, config: RunConfig, data: TrainingSet, fold: int, watch: Watch | None = None,
-                 states: FoldStates | None = None) -> None:
-        """watch: hears of every batch; states: where its state is saved. None: neither."""
+                 states: FoldStates | None = None, tell: Callable[[str], None] = lambda text: None) -> None:
+        """watch: hears of every batch; states: where its state is saved; tell: hears of updates that are left out."""
+        self.tell = tell
         self.config = config
         self.watch = watch
         self.data = data = data.of_fold(fold)
@@ -93,6 +96,7 @@ class FoldTraining:
         self.scheduler = build_scheduler(config, self.optimizer, self.updates_per_epoch)
         self.mixer = BatchMixer(config.augment, self.accelerator.device)
         self.ema = ModelEmaV3(self.plain, config.ema, use_warmup=True) if config.ema else None
+        self.guard = UpdateGuard(self.accelerator, [self.plain, self.task.loss])
         self.progress = Progress()
         self.saved = time.monotonic()
         self.holders = self.all_holders()
@@ -134,21 +138,23 @@ class FoldTraining:
                 and time.monotonic() - self.saved >= 60 * self.config.save_minutes)
 
     def epoch(self, epoch: int) -> float:
-        """One pass over the training items, or what is left of it. Returns the mean loss."""
+        """One pass over the training items, or what is left of it. Returns the mean loss. Raises NotFiniteLoss."""
         started, at = time.monotonic() - self.progress.seconds, self.progress
         self.begin(epoch)
         for batch, groups in enumerate(told_plainly(self.loader), at.batch):
             loss, rows = self.learn(groups, epoch, batch)
-            at.batch, at.loss, at.items = batch + 1, at.loss + loss, at.items + rows
+            at.batch = batch + 1
+            loss, rows = (loss, rows) if math.isfinite(loss) else (0.0, 0)  # left out
+            at.loss, at.items = at.loss + loss, at.items + rows
             if self.watch is not None:
                 self.watch.end_batch(rows * self.accelerator.num_processes, loss * self.accelerator.num_processes)
             if self.is_due():
                 at.seconds = time.monotonic() - started
                 self.save()
-        mean = at.loss / max(at.items, 1)
+        if not at.items:
+            raise NotFiniteLoss("loss is finite in no batch")
+        mean = at.loss / at.items
         at.batch, at.loss, at.items = 0, 0.0, 0
-        if not math.isfinite(mean):
-            raise TrainingError(f"run '{self.config.run}': the loss is {mean} in epoch {epoch}; {CALMER}")
         return mean
 
     def begin(self, epoch: int) -> None:
@@ -162,6 +168,8 @@ class FoldTraining:
     def learn(self, groups: list[Group], epoch: int, batch: int) -> tuple[float, int]:
         """Learn from one batch. Returns the sum of the loss over its items, and how many these are."""
         side, rows, total = self.side(epoch, batch), sum(len(pixels) for pixels, _ in groups), 0.0
+        if self.accelerator.sync_gradients:  # of the batch before this one
+            self.guard.begin()
         with self.accelerator.accumulate(self.net):
             for pixels, targets in groups:
                 images, mixed = self.mixer(self.net_input(pixels, side), targets)
@@ -170,6 +178,7 @@ class FoldTraining:
                 loss = self.task.losses(outputs, mixed)
                 self.accelerator.backward(loss * (len(images) / rows))
                 total += loss.item() * len(images)
+            self.guard.note(total)
             self.step()
         return total, rows
 
@@ -199,22 +208,46 @@ class FoldTraining:
         return apply_view(View("identity"), normalise(pixels, self.config.net), size)
 
     def step(self) -> None:
-        """Update the weights once the gradient is complete."""
-        if self.accelerator.sync_gradients and self.config.optim.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.optim.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        """Update the weights once the gradient is complete, unless something is not finite. The schedule goes on."""
         if not self.accelerator.sync_gradients:
             return
-        self.progress.updates += 1
+        at, fault = self.progress, self.guard.fault(self.optimizer)
+        if fault is None and self.config.optim.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.optim.clip_norm)
+        if fault is None or self.accelerator.scaler is not None:  # which looks itself, and has to hear of it
+            self.update_weights()
+        self.optimizer.zero_grad()
+        at.updates += 1
         if self.scheduler is not None:
-            self.scheduler.step_update(self.progress.updates)
+            self.scheduler.step_update(at.updates)
+        if fault is not None:
+            self.leave_out(fault)
+            return
+        at.in_a_row = 0
         if self.ema is not None:
-            self.ema.update(self.plain, step=self.progress.updates)
+            self.ema.update(self.plain, step=at.updates - at.left_out)
+
+    def update_weights(self) -> None:
+        """One step of the optimiser, with so much of its learning rates as the fold has left."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * self.progress.slower
+        self.optimizer.step()
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    def leave_out(self, fault: str) -> None:
+        """Count an update that was not made, and say so. Raises NotFiniteLoss after too many in a row."""
+        at = self.progress
+        at.left_out, at.skipped, at.in_a_row = at.left_out + 1, at.skipped + 1, at.in_a_row + 1
+        if at.in_a_row > self.config.nonfinite.skip:
+            raise NotFiniteLoss(fault)
+        self.tell(f"epoch {at.epoch}, batch {at.batch}: the {fault}; this update is left out, {at.in_a_row} in a row")
 
     def rate(self) -> float:
         """The learning rate of the next update, to 6 digits; with layer decay that of the last layer."""
-        return float(f"{max(group['lr'] for group in self.optimizer.param_groups[: self.net_groups]):.6g}")
+        highest = max(group["lr"] for group in self.optimizer.param_groups[: self.net_groups])
+        return float(f"{highest * self.progress.slower:.6g}")
 
     def end_epoch(self, epoch: int, score: float) -> bool:
         """Tell the schedule what an evaluated epoch scored. Returns whether the learning rate fell for it."""
@@ -226,13 +259,19 @@ class FoldTraining:
             net.load_state_dict(weights)
 
     def evaluate(self, epoch: int) -> FoldResult:
-        """Predict the items of the fold with the averaged weights if there are any, else with the current ones."""
+        """Predict the items of the fold with the averaged weights if there are any, else with the current ones.
+
+        Raises NotFiniteLoss.
+        """
         net: nn.Module = self.ema.module if self.ema is not None else self.plain
         net.eval()
 
         forward = usual_forward(net, self.config.net, self.config.views, self.accelerator.device, PREDICT_BATCH,
                                 self.task.task.predict)
-        views, seconds = predict_rows(forward, self.data, self.inside)
+        try:
+            views, seconds = predict_rows(forward, self.data, self.inside)
+        except DivergedError:
+            raise NotFiniteLoss("network's answer is not finite") from None
         seconds /= len(self.inside) * cost_of_views(self.config.views, self.config.net)
         gallery = self.task.gallery(self.rows, lambda rows: predict_rows(forward, self.data, rows)[0])
         score = self.task.score(self.metric, self.inside, self.task.answers(views, gallery))
