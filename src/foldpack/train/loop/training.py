@@ -42,6 +42,7 @@ from foldpack.train.device.processes import (
     told_by_first,
 )
 from foldpack.train.evaluate import FoldResult, predict_rows
+from foldpack.train.extra_labels.begin import begin_fold
 from foldpack.train.loop.freezing import Freezing, named_part, scale_head, stages_of
 from foldpack.train.loop.guard import NotFiniteLoss, UpdateGuard
 from foldpack.train.loop.state import Progress, RandomState, Stateful
@@ -73,7 +74,7 @@ class FoldTraining:
         self.tell = tell
         self.config = config
         self.watch = watch
-        self.data = data
+        self.data = data = data.of_fold(fold)
         self.fold = fold
         self.states = states
         self.metric: Metric = find_metric(config.metric)
@@ -88,6 +89,7 @@ class FoldTraining:
                                   item_weights(config, data, self.rows))
         net = self.task.build(self.rows)
         scale_head(net, config)
+        begin_fold(config, net, fold)
         self.freezing = Freezing(config, net)
         use_grad_checkpointing(config, net)
         optimizer = build_optimizer(config, net)
@@ -166,8 +168,7 @@ class FoldTraining:
             raise NotFiniteLoss("loss is finite in no batch")
         at.batch, at.loss, at.items = 0, 0.0, 0
         self.average(epoch)
-        mean = total / items
-        return mean
+        return total / items
 
     def begin(self, epoch: int) -> None:
         """Before the batches of an epoch."""
