@@ -29,8 +29,8 @@ from foldpack.settings.network import StartFrom, height_width
 from foldpack.settings.recipe import read_recipe
 from foldpack.settings.run import RunConfig, read_config
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.fit import FoldTraining
 from foldpack.train.images.source import open_images
+from foldpack.train.loop.training import FoldTraining
 
 LABELS = 4  # of an image
 PREDICTED = 2

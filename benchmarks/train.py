@@ -44,8 +44,8 @@ from foldpack.settings.run import ImagesMode, RunConfig, parse_config
 from foldpack.settings.training.augment import AugmentConfig
 from foldpack.settings.training.optim import OptimConfig
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.fit import FoldTraining
 from foldpack.train.images.source import open_images
+from foldpack.train.loop.training import FoldTraining
 
 AIM = 0.97
 CPU = torch.device("cpu")

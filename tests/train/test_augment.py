@@ -21,7 +21,8 @@ from foldpack.train.augment.menu import PRESETS, transforms
 from foldpack.train.augment.mixing import BatchMixer, PatchMixer
 from foldpack.train.checks import check_names
 from foldpack.train.dataset import EpochOrder, TrainingSet, training_batches
-from foldpack.train.fit import FoldTraining, fit_fold
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.training import FoldTraining
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
 CPU = torch.device("cpu")

@@ -37,6 +37,13 @@ class EmbedConfig(StrictModel):
     neighbours: Annotated[int, Field(ge=1)] = 1  # nearest gallery items of an identity that count
 
 
+class NonFiniteConfig(StrictModel):
+    """What happens when the loss of a batch, or the gradient, is NaN or infinite."""
+
+    skip: Annotated[int, Field(ge=0)] = 3  # updates in a row that are left out; one more, and the fold goes back
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.5  # to its last saved state, once, with so much of the learning rate
+
+
 class RunConfig(StrictModel):
     """Everything that decides the weights of a run. Source of truth: `configs/<competition>/<run>.yml`."""
 
@@ -52,6 +59,7 @@ class RunConfig(StrictModel):
     augment: AugmentConfig = AugmentConfig()
     sampler: SamplerConfig = SamplerConfig()
     weights: WeightsConfig = WeightsConfig()  # of the items
+    nonfinite: NonFiniteConfig = NonFiniteConfig()
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 64  # per process
     accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step
@@ -63,6 +71,7 @@ class RunConfig(StrictModel):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weight average, 0 switches it off
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better metric before a fold stops
     evaluate_every: Annotated[int, Field(ge=1)] = 1  # epochs between two evaluations; the last is always evaluated
+    save_minutes: Annotated[float, Field(gt=0)] = 10.0  # within an epoch, between two states to go on from
     views: Annotated[list[str], Field(min_length=1)] = ["identity"]
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
     folds: list[int] | None = None  # train only these; all of folds.csv when left out
@@ -158,7 +167,7 @@ HASHED_ALWAYS: dict[str, tuple[str, ...]] = {
                 "mixup", "cutmix"),
 }
 # They choose how much is computed and how fast, not what.
-NOT_HASHED = {"folds", "workers", "images", "trackers", "device", "compile", "grad_checkpointing"}
+NOT_HASHED = {"folds", "workers", "images", "trackers", "device", "compile", "grad_checkpointing", "save_minutes"}
 
 
 def config_hash(config: RunConfig) -> str:

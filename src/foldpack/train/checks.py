@@ -26,8 +26,8 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.device.accelerator import require_device
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.evaluate import is_defined
-from foldpack.train.fit import build_optimizer
-from foldpack.train.freezing import Freezing
+from foldpack.train.loop.freezing import Freezing
+from foldpack.train.loop.training import build_optimizer
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.sampling import build_order, item_weights

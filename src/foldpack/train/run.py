@@ -39,8 +39,10 @@ from foldpack.settings.run import RunConfig, config_hash, config_text
 from foldpack.train.averaging.kept_epochs import KeptEpochs
 from foldpack.train.checks import check_names, check_sampling, check_scores, chosen_folds, settled_run, tell_metric
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.fit import FoldResult, fit_fold
+from foldpack.train.evaluate import FoldResult
+from foldpack.train.fit import fit_fold
 from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.loop.states import FoldStates, StateInfo, data_digest, library_versions, state_folder
 from foldpack.train.steps import STEPS
 from foldpack.train.watch.trackers import Trackers
 from foldpack.train.watch.watch import Show, Watch
@@ -146,17 +148,25 @@ class RunTrainer:
         among the run's."""
         checkpoint_path(self.folder, fold).unlink(missing_ok=True)
         kept = KeptEpochs(self.folder, fold, self.config.keep, find_metric(self.config.metric))
-        kept.clear()
+        states = self.states(fold, kept.clear)
         self.watch.begin_fold(fold, place)
         try:
             result = fit_fold(self.config, self.data, fold, self.log,
-                              lambda result: kept.offer(result.weights, self.info(fold, result)), self.watch)
+                              lambda result: kept.offer(result.weights, self.info(fold, result)), self.watch, states)
         finally:
             self.watch.end_fold()
         write_oof(self.part(fold), result.views, self.config.oof_dtype)
         self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
                   "seconds_per_image": result.seconds_per_image})
+        states.remove()
+
+    def states(self, fold: int, anew: Callable[[], None]) -> FoldStates:
+        """Where the state of a fold is saved while it is trained. anew: called where it begins without one."""
+        info = StateInfo(run=self.config.run, fold=fold, config_sha256=config_hash(self.config),
+                         folds_sha256=self.folds_sha256, data_sha256=data_digest(self.data), reader=self.data.reader,
+                         libraries=library_versions())
+        return FoldStates(state_folder(self.folder, fold), info, self.say, anew)
 
     def save_weights(self, fold: int, weights: dict[str, torch.Tensor], info: CheckpointInfo,
                      gallery: Gallery | None) -> None:
@@ -193,6 +203,11 @@ class RunTrainer:
         if "epoch" in entry:
             entry = self.watch.end_epoch(entry)
         append_log(self.folder, entry)
+        if "resumed" in entry:
+            done = f", after {entry['batches']} batches of it" if entry["batches"] else ""
+            self.say(f"{self.config.run} fold {entry['fold']}: goes on in epoch {entry['resumed']}{done}")
+        if "warning" in entry:
+            self.say(f"warning: {self.config.run} fold {entry['fold']}: {entry['warning']}")
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
             speed = f", {entry['images_per_second']:,.0f} images/s" if "images_per_second" in entry else ""

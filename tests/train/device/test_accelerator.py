@@ -11,7 +11,8 @@ from toy_training import quiet, toy_config, toy_set
 from foldpack.competitions.adapters import find_adapter
 from foldpack.settings.run import ConfigError
 from foldpack.train.checks import check_names
-from foldpack.train.fit import FoldTraining, fit_fold
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.training import FoldTraining
 
 DIGITS = find_adapter("digits")
 

@@ -14,7 +14,8 @@ from toy_training import quiet, toy_config, toy_set
 from foldpack.competitions.adapters import find_adapter
 from foldpack.settings.run import ConfigError
 from foldpack.train.checks import check_names
-from foldpack.train.fit import FoldTraining, fit_fold
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.training import FoldTraining
 
 NETS = {"batch norm": {"arch": "test_resnet", "size": 16},
         "dropout": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "proj_drop_rate": 0.3}},

@@ -24,9 +24,9 @@ from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.train.averaging.kept_epochs import KeptEpochs, read_info
 from foldpack.train.averaging.soup import greedy_soup, mean_weights, renew_norms
 from foldpack.train.dataset import told_plainly
-from foldpack.train.evaluate import is_better
-from foldpack.train.fit import FoldResult, FoldTraining, fold_seed
+from foldpack.train.evaluate import FoldResult, is_better
 from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.loop.training import FoldTraining, fold_seed
 from foldpack.train.run import RunTrainer, Say
 
 How = Literal["uniform", "greedy"]

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from foldpack.settings.run import ConfigError, RunConfig
-from foldpack.train.freezing import named_part
+from foldpack.train.loop.freezing import named_part
 
 
 def use_grad_checkpointing(config: RunConfig, net: nn.Module) -> None:

@@ -11,14 +11,16 @@ import timm
 import torch
 from accelerate import Accelerator
 from small_house import tiny_config
-from test_fit import Scripted, quiet, toy_config, toy_set
 from timm.models import group_parameters
+from toy_training import Scripted, quiet, toy_config, toy_set
 
 from foldpack.competitions.adapters import find_adapter
 from foldpack.settings.run import ConfigError, RunConfig, parse_config
 from foldpack.train.checks import check_names
-from foldpack.train.fit import FoldResult, FoldTraining, fit_fold
-from foldpack.train.freezing import named_part, stages_of
+from foldpack.train.evaluate import FoldResult
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.freezing import named_part, stages_of
+from foldpack.train.loop.training import FoldTraining
 
 RESNET = {"arch": "test_resnet", "size": 16}
 
