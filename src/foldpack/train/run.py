@@ -33,13 +33,13 @@ from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_che
 from foldpack.models.classifier import ModelError
 from foldpack.models.gallery import Gallery, GalleryInfo, read_gallery, save_gallery
 from foldpack.models.own_network import own_network
-from foldpack.models.start import weights_origin
 from foldpack.predict.views import expand_views
 from foldpack.settings.run import RunConfig, config_hash, config_text
 from foldpack.train.averaging.kept_epochs import KeptEpochs
 from foldpack.train.checks import check_names, check_sampling, check_scores, chosen_folds, settled_run, tell_metric
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import FoldResult
+from foldpack.train.extra_labels.begin import run_origin
 from foldpack.train.fit import fit_fold
 from foldpack.train.load import CACHE, load_training_set
 from foldpack.train.loop.states import FoldStates, StateInfo, data_digest, library_versions, state_folder
@@ -238,12 +238,13 @@ class RunTrainer:
             size=self.config.net.size,
             network=self.config.net.arch if own_network(self.config.net) else None,
             canvas=self.config.net.canvas, decoder=self.config.net.decoder, geometry=self.config.net.geometry,
-            channels=self.config.net.channels, start=weights_origin(self.config.net), views=self.config.views,
+            channels=self.config.net.channels, start=run_origin(self.config), views=self.config.views,
             merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, taken, answers),
             folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
             reader=self.data.reader,
             config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,
+            doubts=[] if self.data.more is None else self.data.more.doubts,
             targets_sha256=targets_sha256, versions={"torch": torch.__version__, "timm": timm.__version__})
         write_meta(self.folder, meta)
         self.say(f"{self.config.run}: oof {metric.name} {meta.score:.4f} over {len(taken)} items, "

@@ -31,6 +31,7 @@ from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_ba
 from foldpack.train.device.accelerator import compiled, open_accelerator
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.evaluate import FoldResult, predict_rows
+from foldpack.train.extra_labels.begin import begin_fold
 from foldpack.train.loop.freezing import Freezing, named_part, scale_head, stages_of
 from foldpack.train.loop.guard import NotFiniteLoss, UpdateGuard
 from foldpack.train.loop.state import Progress, RandomState, Stateful
@@ -62,7 +63,7 @@ class FoldTraining:
         self.tell = tell
         self.config = config
         self.watch = watch
-        self.data = data
+        self.data = data = data.of_fold(fold)
         self.fold = fold
         self.states = states
         self.metric: Metric = find_metric(config.metric)
@@ -77,6 +78,7 @@ class FoldTraining:
                                   item_weights(config, data, self.rows))
         net = self.task.build(self.rows)
         scale_head(net, config)
+        begin_fold(config, net, fold)
         self.freezing = Freezing(config, net)
         use_grad_checkpointing(config, net)
         if config.optim.head_epochs and self.accelerator.num_processes > 1:
