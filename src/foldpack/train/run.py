@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import timm
 import torch
-from accelerate import PartialState
 
 from foldpack.competitions.adapters import find_adapter
 from foldpack.data.rows import Rows
@@ -36,7 +36,6 @@ from foldpack.models.checkpoint import CheckpointInfo, read_checkpoint, save_che
 from foldpack.models.classifier import ModelError
 from foldpack.models.gallery import Gallery, GalleryInfo, read_gallery, save_gallery
 from foldpack.models.own_network import own_network
-from foldpack.models.start import weights_origin
 from foldpack.predict.views import expand_views
 from foldpack.settings.run import RunConfig, config_hash, config_text
 from foldpack.train.averaging.kept_epochs import KeptEpochs
@@ -51,7 +50,10 @@ from foldpack.train.checks import (
     tell_metric,
 )
 from foldpack.train.dataset import TrainingSet
+from foldpack.train.device.accelerator import meet_processes
+from foldpack.train.device.processes import alone, one_voice, speaks, told_by_first
 from foldpack.train.evaluate import FoldResult
+from foldpack.train.extra_labels.begin import run_origin
 from foldpack.train.fit import fit_fold
 from foldpack.train.load import CACHE, load_training_set
 from foldpack.train.loop.finished import fold_fault, remove_rests, what_is_kept
@@ -59,6 +61,7 @@ from foldpack.train.loop.lock import FINISHING, RunLock
 from foldpack.train.loop.room import require_room
 from foldpack.train.loop.states import FoldStates, StateInfo, data_digest, library_versions, state_folder
 from foldpack.train.steps import STEPS
+from foldpack.train.watch.lines import told_line
 from foldpack.train.watch.trackers import Trackers
 from foldpack.train.watch.watch import Show, Watch
 
@@ -86,13 +89,16 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
     Raises ConfigError, DataError, ModelError, TrainingError, and LockedError where another process trains one of them.
     """
-    trainer, chosen = open_run(config, Where(data_root, folds_csv, runs), say)
+    meet_processes(config)
+    say = say if speaks() else quiet
+    with one_voice():
+        trainer, chosen = open_run(config, Where(data_root, folds_csv, runs, shared=not alone()), say)
     trainer.watch.show = show
     wanted = chosen if only is None else part_of(chosen, only, config)
     try:
-        trainer.begin(wanted)
+        told_by_first(partial(trainer.begin, wanted))
         train_folds(trainer, wanted, say)
-        return trainer.finish(chosen) if only is None else trainer.finish_whole(chosen)
+        return told_by_first(lambda: trainer.finish(chosen) if only is None else trainer.finish_whole(chosen))
     except KeyboardInterrupt:
         kept = what_is_kept(trainer.folder, wanted, trainer.reached)
         say(f"{config.run}: stopped; {kept}; the same command goes on from there")
@@ -106,13 +112,17 @@ def train_folds(trainer: RunTrainer, folds: Sequence[int], say: Say) -> None:
     started = time.monotonic()
     trained = 0
     for position, fold in enumerate(folds):
-        if trainer.fold_is_finished(fold):
+        if told_by_first(partial(trainer.fold_is_finished, fold)):
             say(f"{trainer.config.run} fold {fold}: finished before, kept")
             continue
         trainer.train_fold(fold, position)
         trained += 1
         left = (time.monotonic() - started) / trained * (len(folds) - position - 1)
         say(f"{trainer.config.run}: {position + 1} of {len(folds)} folds{f', about {left:.0f} s left' if left else ''}")
+
+
+def quiet(text: str) -> None:
+    """What a process says that is not the first."""
 
 
 def open_run(config: RunConfig, where: Where, say: Say = print) -> tuple[RunTrainer, list[int]]:
@@ -191,15 +201,15 @@ class RunTrainer:
             return str(failure)
 
     def train_fold(self, fold: int, place: int = 0) -> None:
-        """Train, then write predictions first and weights last: they mark the fold as finished. place: of the fold
-        among the run's."""
+        """Train, then write predictions first and weights last: they mark the fold as finished. Of several processes
+        the first one writes. place: of the fold among the run's."""
         with self.holding(fold):
             self._train_fold(fold, place)
 
     @contextmanager
     def holding(self, fold: int) -> Iterator[None]:
         """While this process alone trains a fold. Of several that do so together the first one holds it."""
-        if fold in self.lock.held or not PartialState().is_main_process:
+        if fold in self.lock.held or not speaks():
             yield
             return
         self.lock.take([fold])
@@ -209,18 +219,27 @@ class RunTrainer:
         finally:
             self.lock.free([fold])
 
-    def _train_fold(self, fold: int, place: int) -> None:
+    def clear_fold(self, fold: int) -> None:
+        """A fold is unfinished from here on, and nothing of it half written."""
         checkpoint_path(self.folder, fold).unlink(missing_ok=True)
         remove_rests(self.folder, fold)
+
+    def _train_fold(self, fold: int, place: int) -> None:
+        told_by_first(partial(self.clear_fold, fold))
         kept = KeptEpochs(self.folder, fold, self.config.keep, find_metric(self.config.metric))
         states = FoldStates(state_folder(self.folder, fold), self.identity(fold), self.say, kept.clear)
         self.reached[fold] = states
         self.watch.begin_fold(fold, place)
         try:
             result = fit_fold(self.config, self.data, fold, self.log,
-                              lambda result: kept.offer(result.weights, self.info(fold, result)), self.watch, states)
+                              lambda result: kept.offer(result.weights, self.info(fold, result)) if speaks() else None,
+                              self.watch if speaks() else None, states)
         finally:
             self.watch.end_fold()
+        told_by_first(lambda: self.write_fold(fold, result, states))
+
+    def write_fold(self, fold: int, result: FoldResult, states: FoldStates) -> None:
+        """Write what a fold has come to, and forget how it came there."""
         write_oof(self.part(fold), result.views, self.config.oof_dtype)
         self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
@@ -266,19 +285,13 @@ class RunTrainer:
 
     def log(self, entry: dict[str, object]) -> None:
         """To log.jsonl with what was measured and, in short, to the terminal."""
+        if not speaks():
+            return
         if "epoch" in entry:
             entry = self.watch.end_epoch(entry)
         append_log(self.folder, entry)
-        if "resumed" in entry:
-            done = f", after {entry['batches']} batches of it" if entry["batches"] else ""
-            self.say(f"{self.config.run} fold {entry['fold']}: goes on in epoch {entry['resumed']}{done}")
-        if "warning" in entry:
-            self.say(f"warning: {self.config.run} fold {entry['fold']}: {entry['warning']}")
-        if "epoch" in entry:
-            score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
-            speed = f", {entry['images_per_second']:,.0f} images/s" if "images_per_second" in entry else ""
-            self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: lr {entry['lr']:.3g}, loss "
-                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s{speed}, epochs to go: {entry['left']}")
+        if (line := told_line(self.config.run, self.config.metric, entry)) is not None:
+            self.say(line)
 
     def finish(self, folds: list[int]) -> RunMeta:
         """Join the folds' predictions and write oof/, oof.csv, targets.npy and, last, meta.json. One process at a time
@@ -321,12 +334,13 @@ class RunTrainer:
             size=self.config.net.size,
             network=self.config.net.arch if own_network(self.config.net) else None,
             canvas=self.config.net.canvas, decoder=self.config.net.decoder, geometry=self.config.net.geometry,
-            channels=self.config.net.channels, start=weights_origin(self.config.net), views=self.config.views,
+            channels=self.config.net.channels, start=run_origin(self.config), views=self.config.views,
             merge=self.config.merge, metric=self.config.metric, score=self.task.score(metric, taken, answers),
             folds=metas,
             seconds_per_image=float(np.mean([info.seconds_per_image for info in infos])),
             reader=self.data.reader,
             config_sha256=config_hash(self.config), folds_sha256=self.folds_sha256, oof_sha256=oof_sha256,
+            doubts=[] if self.data.more is None else self.data.more.doubts,
             targets_sha256=targets_sha256, versions={"torch": torch.__version__, "timm": timm.__version__})
         write_meta(self.folder, meta)
         self.say(f"{self.config.run}: oof {metric.name} {meta.score:.4f} over {len(taken)} items, "

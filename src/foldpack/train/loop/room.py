@@ -44,7 +44,7 @@ def run_bytes(config: RunConfig, data: TrainingSet, task: TrainStep, folds: Sequ
     row = task.width * len(config.views)
     galleries = [count * (task.width + 1) * NUMBER * task.has_gallery for count in outside]
     best = weights + max(inside, default=0) * row * NUMBER + max(galleries, default=0)
-    copies = 1 + MOMENTS + bool(config.ema)
+    copies = 1 + MOMENTS + bool(config.ema) + (config.swa is not None)
     return RunBytes(len(folds) * weights * (1 + config.keep) + sum(galleries),
                     2 * sum(inside) * row * np.dtype(config.oof_dtype).itemsize,
                     2 * (copies * weights + (1 + MOMENTS) * learned + best) if folds else 0)
