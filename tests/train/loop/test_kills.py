@@ -52,7 +52,7 @@ def kill_and_compare(place: Trainer, tmp_path: Path, config: dict[str, object], 
     assert place.train(config, tmp_path / "whole") == 0
     chance = np.random.default_rng(seed)
     for _ in range(kills):
-        batches, seconds = int(chance.integers(1, 8)), float(chance.uniform(0, 0.1))
+        batches, seconds = int(chance.integers(1, 5)), float(chance.uniform(0, 0.1))
         assert place.train(config, tmp_path / "killed", batches, seconds) == -9
     assert place.train(config, tmp_path / "killed") == 0
     require_same_runs(tmp_path / "whole/tiny", tmp_path / "killed/tiny")
@@ -75,7 +75,7 @@ def require_same_runs(one: Path, other: Path) -> None:
 
 
 def test_a_run_that_was_killed_again_and_again_is_the_same_run(place: Trainer, tmp_path: Path) -> None:
-    kill_and_compare(place, tmp_path, order(**VARIANTS["plateau, workers"], folds=[2], epochs=3), 1, 3)
+    kill_and_compare(place, tmp_path, order(**VARIANTS["plateau, workers"], folds=[2], epochs=5), 1, 3)
 
 
 @pytest.mark.slow

@@ -87,6 +87,20 @@ def test_a_state_and_its_best_epoch_come_back(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists() and states(tmp_path / "s", said).read() is None
 
 
+def test_a_best_epoch_that_a_killed_process_has_left_is_written_anew(tmp_path: Path) -> None:
+    """On a GPU the second try does not come to the same numbers."""
+    states(tmp_path / "s", []).write(some_state(), result(0))
+    states(tmp_path / "other", []).write(some_state(), result(1))
+    (tmp_path / "other/best1.safetensors").rename(tmp_path / "s/best1.safetensors")  # without its state
+    again = states(tmp_path / "s", [])
+    assert again.read() is not None
+    better = replace(result(1), score=0.75)
+    again.write(some_state(), better)
+    again.write(some_state(), better)
+    _, best = states(tmp_path / "s", []).read() or (None, None)
+    assert best is not None and best.score == 0.75
+
+
 @pytest.mark.parametrize(("changes", "what"), [
     ({"config_sha256": "x"}, "another configuration"), ({"folds_sha256": "x"}, "other folds"),
     ({"data_sha256": "x"}, "other labels or images"), ({"reader": "x"}, "another reader of images"),

@@ -83,6 +83,7 @@ class FoldStates:
         self.info = info
         self.say = say
         self.anew = anew
+        self.best_there: int | None = None  # the best epoch that this process has written or read
         self.reached = ""  # how far the state on the disk is, for eyes
 
     def place(self, device: str, processes: int) -> None:
@@ -91,8 +92,9 @@ class FoldStates:
 
     def write(self, state: dict[str, Any], best: FoldResult | None) -> None:
         """Save a state. Raises StateError for one that cannot be."""
-        if best is not None and not self.best(best.epoch).exists():
+        if best is not None and best.epoch != self.best_there:  # a file may be there of a process that was killed
             write_state(self.best(best.epoch), self.info.model_dump(), result_state(best))
+            self.best_there = best.epoch
         write_state(self.state, self.info.model_dump(), {"best": None if best is None else best.epoch, **state})
         self._reach(state)
         for path in self.folder.iterdir():
@@ -107,7 +109,8 @@ class FoldStates:
             return None
         try:
             state, best = self._read(self.state), None
-            if (epoch := state.pop("best")) is not None:
+            self.best_there = epoch = state.pop("best")
+            if epoch is not None:
                 best = restored_result(self._read(self.best(epoch)))
             self._reach(state)
             return state, best
@@ -126,6 +129,7 @@ class FoldStates:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _begin_anew(self) -> None:
+        self.best_there = None
         self.remove()
         self.anew()
 
