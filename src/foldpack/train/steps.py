@@ -12,7 +12,7 @@ from torch import nn
 
 from foldpack.data.rows import Rows
 from foldpack.data.runs import run_outputs
-from foldpack.ensemble.neighbours import identity_scores
+from foldpack.ensemble.retrieve.retriever import identity_scores
 from foldpack.ensemble.thresholds import cut_values
 from foldpack.metrics.registry import Metric
 from foldpack.models.classifier import build_classifier
@@ -22,7 +22,7 @@ from foldpack.models.own_network import own_network
 from foldpack.models.regressor import BinnedValues, TargetUnits, build_regressor
 from foldpack.models.start import fill_net
 from foldpack.search.decide.cuts import best_cuts
-from foldpack.search.decide.new_class import best_new_score
+from foldpack.search.decide.new_class import best_new_class
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.settings.stages import Outputs
 from foldpack.tasks.classify import CLASSIFY
@@ -186,11 +186,11 @@ class VectorStep(TrainStep):
     def answers(self, views: list[Rows], gallery: Gallery | None) -> np.ndarray:
         assert gallery is not None
         return identity_scores(self.merged(views), gallery.vectors, gallery.identities,
-                               len(self.data.classes), self.config.embed.neighbours, self.data.none)
+                               len(self.data.classes), self.config.embed.retrieval, self.data.none)
 
     def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
         if self.data.none:
-            return best_new_score(answers, targets, metric.map_at)[1]
+            return best_new_class(answers, targets, metric.map_at).score
         return super().score_answers(metric, targets, answers)
 
 
