@@ -10,7 +10,15 @@ from pydantic import Field, ValidationError
 
 from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.settings.network import StartFrom
-from foldpack.settings.run import ConfigError, RunConfig, config_hash, config_text, parse_config, read_config
+from foldpack.settings.run import (
+    NOT_HASHED,
+    ConfigError,
+    RunConfig,
+    config_hash,
+    config_text,
+    parse_config,
+    read_config,
+)
 from foldpack.settings.strict_model import FAULT_WORDS, StrictModel, parse_strict
 from foldpack.settings.strict_yaml import YamlError, load_strict
 
@@ -167,6 +175,7 @@ def test_the_hash_follows_what_decides_the_weights() -> None:
         return config_hash(parse_config({**GOOD, **changes}, "x"))
 
     assert of() == of(epochs=20) == of(folds=[0]) == of(workers=4) == of(images="stream") == of(broken="error")
+    assert of() == of(device="cpu") == of(compile=True) == of(grad_checkpointing=True)
     different = [of(), of(epochs=21), of(seed=1), of(net={"arch": "resnet18", "size": 64}), of(optim={"lr": 0.1}),
                  of(run="two"), of(views=["hflip"]), of(broken="skip")]
     assert len(set(different)) == len(different) and all(len(one) == 64 for one in different)
@@ -233,7 +242,7 @@ def test_every_setting_that_decides_the_weights_changes_the_hash(block: str) -> 
     config = parse_config(GOOD, "x")
     fields = type(getattr(config, block) if block else config).model_fields
     before = config_hash(config)
-    for name in set(fields) - {"folds", "workers", "images", "net", "loss", "optim", "augment", "embed"}:
+    for name in set(fields) - {*NOT_HASHED, "net", "loss", "optim", "augment", "embed"}:
         other = StartFrom(hub=True) if name == "pretrained" else "something else"
         inner = (getattr(config, block) if block else config).model_copy(update={name: other})
         changed = config.model_copy(update={block: inner}) if block else inner

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import random
 
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from small_house import tiny_config
 
 from foldpack.competitions.adapters import get_competition
@@ -19,7 +21,8 @@ from foldpack.train.augment.menu import PRESETS, transforms
 from foldpack.train.augment.mixing import BatchMixer, PatchMixer
 from foldpack.train.checks import check_names
 from foldpack.train.dataset import EpochOrder, TrainingSet, training_batches
-from foldpack.train.fit import FoldTraining, fit_fold
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.training import FoldTraining
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
 CPU = torch.device("cpu")
@@ -216,6 +219,10 @@ def test_sides_that_a_network_cannot_see_are_refused_before_anything_is_decoded(
     ({"crop": "resized", "crop_area": [0.5, 1.5]}, {}, "crop_area is [0.5, 1.5]; write the smaller number first, and"),
     ({"crop": "resized", "crop_aspect": [2, 1]}, {}, "crop_aspect is [2, 1]; write the smaller number first"),
     ({"sides": [32, 32]}, {}, "sides [32, 32]: a side stands there twice"),
+    ({"erase_count": 2}, {}, "erase_count is read where erase is above 0"),
+    ({"erase": 0.5, "erase_area": [0.2, 0.1]}, {}, "erase_area is [0.2, 0.1]; write the smaller number first"),
+    ({"erase": 0.5, "erase_aspect": [3, 2]}, {}, "erase_aspect is [3, 2]; write the smaller number first"),
+    ({"erase": 0.5, "erase_fill": "black"}, {}, "augment.erase_fill: input should be 'noise', 'colour' or 'mean', got"),
     ({"mix": 0.5}, {}, "mix is read where mixup, cutmix, ricap or icap is above 0, and none is"),
     ({"transforms": [{"name": "soft", "p": 0}]}, {}, "augment.transforms.0.p: input should be greater than 0, got 0"),
     ({"transforms": [{"nme": "soft"}]}, {}, "unknown key 'augment.transforms.0.nme': did you mean 'name'?"),
@@ -313,6 +320,42 @@ def test_erasing_comes_after_mixing_and_all_that_a_target_holds_is_mixed_alike(n
     mixed, soft = BatchMixer(AugmentConfig(**{"hflip": 0.0, name: 1.0, "erase": 1.0}), CPU)(images, targets)
     assert torch.allclose(soft[:, 8], soft[:, :8] @ torch.arange(8.0), atol=1e-5)
     assert ((mixed != 0).any(dim=1).float().mean(dim=(1, 2)) > 0).all()  # noise lies on every image
+
+
+def erased(count: int = 200, **changes: object) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images of 60 x 80 whose pixels are all 5, after erasing; and which pixels were erased."""
+    torch.manual_seed(0)
+    random.seed(0)
+    images, _ = BatchMixer(AugmentConfig(**{"erase": 1.0, **changes}), CPU)(torch.full((count, 3, 60, 80), 5.0),
+                                                                           torch.eye(count))
+    return images, (images != 5).any(dim=1)
+
+
+@pytest.mark.parametrize("area", [[0.02, 1 / 3], [0.05, 0.1], [0.3, 0.3]])
+def test_what_is_erased_has_the_area_that_was_asked_for(area: list[float]) -> None:
+    for count in (1, 3):
+        shares = erased(erase_area=area, erase_count=count)[1].float().mean(dim=(1, 2))
+        assert shares.max() < area[1] * 1.15 + 0.005  # rectangles are of whole pixels
+        assert count > 1 or shares.min() > area[0] * 0.85 - 0.005  # several may overlap
+        assert count > 1 or float(shares.mean()) == pytest.approx(sum(area) / 2, rel=0.12)
+
+
+def test_what_is_erased_has_the_proportions_the_number_and_the_fill_that_were_asked_for() -> None:
+    for low, high in ((0.3, 1 / 0.3), (0.5, 0.6), (2.0, 2.5)):
+        mask = erased(erase_aspect=[low, high], erase_area=[0.1, 0.2])[1]
+        tall, wide = mask.any(dim=2).sum(dim=1), mask.any(dim=1).sum(dim=1)
+        aspect = tall / wide
+        assert torch.equal(tall * wide, mask.sum(dim=(1, 2)))  # one rectangle
+        assert low * 0.9 < aspect.min() and aspect.max() < high * 1.1
+        assert float(aspect.log().mean()) == pytest.approx(np.log(low * high) / 2, abs=0.15)
+    counts = {ndimage.label(mask.numpy())[1] for mask in erased(erase_count=3, erase_area=[0.02, 0.06])[1]}
+    assert counts == {1, 2, 3}
+    colours = {fill: [image[:, mask].T.unique(dim=0) for image, mask in zip(*erased(20, erase_fill=fill), strict=True)]
+               for fill in ("noise", "colour", "mean")}
+    assert all(len(each) > 50 for each in colours["noise"])
+    assert all(len(each) == 1 for each in colours["colour"]) and len(torch.cat(colours["colour"]).unique(dim=0)) == 20
+    assert all(torch.equal(each, torch.zeros(1, 3)) for each in colours["mean"])
+    assert float(erased(400, erase=0.3)[1].any(dim=2).any(dim=1).float().mean()) == pytest.approx(0.3, abs=0.07)
 
 
 def test_embeddings_are_not_mixed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_fit import quiet, toy_config, toy_set
+from toy_training import quiet, toy_config, toy_set
 from view_arrays import predict_logits, views_array
 
 from foldpack.models.checkpoint import CheckpointInfo, restore_net
@@ -14,7 +14,7 @@ from foldpack.models.cosine_head import CosineHead
 from foldpack.settings.network import NetConfig
 from foldpack.settings.run import ConfigError, config_text
 from foldpack.train.fit import fit_fold
-from foldpack.train.freezing import Freezing
+from foldpack.train.loop.freezing import Freezing
 
 NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}, "cosine": 20.0}
 

@@ -7,45 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from toy_training import STRONG, Scripted, quiet, toy_config, toy_set
 from view_arrays import predict_logits, views_array
 
-from foldpack.data.geometry import CanvasKind
 from foldpack.metrics.registry import get_metric
-from foldpack.models.checkpoint import CheckpointInfo, GoldenLogits, restore_net
+from foldpack.models.checkpoint import CheckpointInfo, restore_net
 from foldpack.predict.pixel_source import HeldPixels
-from foldpack.settings.run import AugmentConfig, ConfigError, RunConfig, parse_config
+from foldpack.settings.run import AugmentConfig, ConfigError, RunConfig
 from foldpack.train.augment.image import Augmentation
 from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.evaluate import is_better, score_probs
-from foldpack.train.fit import FoldResult, FoldTraining, TrainingError, build_optimizer, fit_fold
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.training import FoldTraining, TrainingError, build_optimizer
 from foldpack.train.rates import build_scheduler
-
-CLASSES = ["red", "green", "blue"]
-
-
-def toy_set(task: str = "multiclass", count: int = 36) -> TrainingSet:
-    """Noise with one bright channel: its number is the class. Multilabel: the class and the next."""
-    chance = np.random.default_rng(0)
-    pixels = chance.integers(0, 120, (count, 16, 16, 3), dtype=np.uint8)
-    classes = np.arange(count) % 3
-    for row, k in enumerate(classes):
-        pixels[row, :, :, k] += 120
-    one_hot = np.eye(3, dtype=bool)
-    targets = classes if task == "multiclass" else one_hot[classes] | one_hot[(classes + 1) % 3]
-    fold = (np.arange(count) // 3) % 3
-    return TrainingSet([str(k) for k in range(count)], HeldPixels(CanvasKind(16), pixels), targets, fold, CLASSES, task)
-
-
-def toy_config(**changes: object) -> RunConfig:
-    data: dict = {
-        "run": "toy", "competition": "digits", "net": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}},
-        "loss": {"name": "cross_entropy"}, "metric": "accuracy", "optim": {"lr": 3e-3, "warmup_epochs": 0},
-        "augment": {"hflip": 0.0}, "epochs": 4, "batch_size": 8}
-    return parse_config({**data, **changes}, "toy")
-
-
-def quiet(entry: dict[str, object]) -> None:
-    """A log that nobody reads."""
 
 
 def test_it_learns_and_its_weights_give_its_predictions() -> None:
@@ -91,19 +65,6 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert same == [True, True, False]
 
 
-class Scripted(FoldTraining):
-    """Does not train; its evaluations give the scores of a list."""
-
-    scores: list[float] = []
-
-    def epoch(self, epoch: int) -> float:
-        return 0.5
-
-    def evaluate(self, epoch: int) -> FoldResult:
-        golden = GoldenLogits(logits=[[0.0]], versions={})
-        return FoldResult({}, np.zeros((1, 12, 3)), self.scores[epoch], epoch, 0.0, golden)
-
-
 @pytest.mark.parametrize(
     ("scores", "changes", "best", "ran"),
     [
@@ -128,7 +89,7 @@ def test_the_best_epoch_is_kept_and_patience_ends(monkeypatch, scores, changes, 
 def test_a_loss_that_is_not_finite_is_one_clear_error() -> None:
     with pytest.raises(TrainingError) as caught:
         fit_fold(toy_config(optim={"lr": 1e30, "warmup_epochs": 0}), toy_set(), 0, quiet)
-    assert "run 'toy': the loss is " in str(caught.value)
+    assert "run 'toy': the network's answer is not finite in epoch 0, with 0.5 of its learning" in str(caught.value)
     assert str(caught.value).endswith("; lower optim.lr, set optim.clip_norm, or use precision: no")
 
 
@@ -151,7 +112,7 @@ def test_averaged_weights_are_evaluated_and_kept() -> None:
 def test_batches_are_gathered_into_one_update() -> None:
     training = FoldTraining(toy_config(batch_size=8, accumulate=2), toy_set(), 0)  # 24 items: 3 batches
     training.epoch(0)
-    assert training.updates_per_epoch == 2 and training.updates == 2
+    assert training.updates_per_epoch == 2 and training.progress.updates == 2
 
 
 def test_a_clipped_gradient_is_short(monkeypatch) -> None:
@@ -225,9 +186,6 @@ def test_rows_come_augmented_with_their_own_target() -> None:
     image, target = rows[3, 1]
     assert len(rows) == 2 and target.tolist() == [0, 1, 0]
     assert (image.numpy() == data.pixels.row(7)[:, ::-1]).all()
-
-
-STRONG = {"hflip": 0.5, "vflip": 0.5, "affine": 1.0, "colour": 1.0, "grey": 0.1}
 
 
 def copies_of_one(count: int) -> TrainingSet:

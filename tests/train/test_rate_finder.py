@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from accelerate.utils import set_seed
 from small_house import tiny_config, write_small_folds
-from test_fit import toy_config, toy_set
+from toy_training import toy_config, toy_set
 
 from foldpack.commands.main import app
 from foldpack.commands.run_app import run_app
 from foldpack.competitions.digits_source import write_digits
 from foldpack.files import write_atomic
 from foldpack.settings.run import ConfigError, config_text
-from foldpack.train.fit import FoldTraining
+from foldpack.train.loop.training import FoldTraining
 from foldpack.train.rate_finder import RateCurve, RateRange, burst, rate_curve, smoothed
 
 

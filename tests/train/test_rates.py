@@ -7,12 +7,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from test_fit import Scripted, quiet, toy_config, toy_set
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.plateau_lr import PlateauLRScheduler
+from toy_training import Scripted, quiet, toy_config, toy_set
 
 from foldpack.settings.run import ConfigError, RunConfig, parse_config
-from foldpack.train.fit import FoldTraining, fit_fold
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.training import FoldTraining
 from foldpack.train.rates import build_scheduler, check_schedule, simulated_rates
 
 LR = 3e-3

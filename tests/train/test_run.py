@@ -192,10 +192,10 @@ def test_an_interrupted_run_is_unfinished_and_keeps_its_folds(place: Path, tmp_p
 
     real = module.fit_fold
 
-    def stop_at_fold_1(config, data, fold, log):
+    def stop_at_fold_1(config, data, fold, *more):
         if fold == 1:
             raise KeyboardInterrupt
-        return real(config, data, fold, log)
+        return real(config, data, fold, *more)
 
     monkeypatch.setattr(module, "fit_fold", stop_at_fold_1)
     with pytest.raises(KeyboardInterrupt):

@@ -13,15 +13,16 @@ import torch
 from pytorch_metric_learning.samplers import MPerClassSampler
 from sklearn.utils.class_weight import compute_sample_weight
 from small_house import tiny_config, write_small_folds
-from test_fit import STRONG, quiet, toy_config, toy_set
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from toy_training import STRONG, quiet, toy_config, toy_set
 
 from foldpack.competitions.digits_source import write_digits
 from foldpack.errors import DataError
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.augment.image import Augmentation
 from foldpack.train.dataset import AugmentedRows, TrainingSet
-from foldpack.train.fit import FoldTraining, fit_fold
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.training import FoldTraining
 from foldpack.train.run import train_run
 from foldpack.train.sampling import build_order, classes_of, item_weights
 
@@ -150,7 +151,7 @@ def test_worker_processes_change_no_weight(sampler: dict) -> None:
 def test_epochs_are_as_long_as_their_sampler_says() -> None:
     training = FoldTraining(toy_config(sampler={"kind": "per_class", "least": 20}), toy_set(), 0)
     training.epoch(0)
-    assert training.updates_per_epoch == training.updates == 7  # 60 items in batches of 8
+    assert training.updates_per_epoch == training.progress.updates == 7  # 60 items in batches of 8
     assert len(training.loader) == 7
 
 

@@ -25,8 +25,9 @@ from foldpack.predict.pixel_source import HeldPixels
 from foldpack.settings.run import ConfigError, RunConfig, parse_config
 from foldpack.settings.training.loss import LOSSES_OF_TASK
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.fit import FoldTraining, fit_fold
+from foldpack.train.fit import fit_fold
 from foldpack.train.halve import halve_run
+from foldpack.train.loop.training import FoldTraining
 from foldpack.train.run import train_run
 from foldpack.train.steps import ValueStep
 

@@ -22,6 +22,7 @@ from foldpack.commands.project import CompetitionOption, DataOption
 from foldpack.commands.run_app import run_app
 from foldpack.commands.seal import register as register_sealed_commands
 from foldpack.commands.search import register as register_search_command
+from foldpack.commands.training.average import register as register_average_command
 from foldpack.commands.training.train import register as register_training_commands
 from foldpack.commands.version import VersionOption
 from foldpack.settings.run import ConfigError
@@ -37,6 +38,7 @@ register_deploy_commands(app)
 register_groups_command(app)
 register_look_commands(app)
 register_training_commands(app)
+register_average_command(app)
 
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]
 

@@ -39,6 +39,7 @@ from foldpack.settings.strict_yaml import load_strict
 from foldpack.train.quick import SUFFIX, quick_items, quick_recipe
 from foldpack.train.run import train_run
 from foldpack.train.targets import training_task
+from foldpack.train.watch.bars import training_bars
 from packer.rehearse.process import Ran, lay_out_inputs, rehearse
 
 Say = Callable[[str], None]
@@ -155,8 +156,9 @@ def run_recipe(
         settle_start(config.net, lambda text: None)
     folds_csv = work / "folds" / f"{recipe.name}.csv"
     make_recipe_folds(recipe, data, folds_csv, say, configs_folder / name, quick)
-    for config in configs:
-        train_run(config, data, folds_csv, work / "runs", say)
+    with training_bars() as show:
+        for config in configs:
+            train_run(config, data, folds_csv, work / "runs", say, show)
     slug = recipe.slug or find_adapter(recipe.competition).slug
     settings = ["--hours", str(recipe.hours), "--slug", slug, "--metric", metric]
     ring = [] if keyring is None else ["--keyring", str(keyring)]

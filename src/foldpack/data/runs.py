@@ -4,6 +4,7 @@
     fold<k>.safetensors  the best checkpoint of fold k, its config in the metadata
     fold<k>.oof/         what is predicted of fold k, kept so that more folds can be trained
     log.jsonl            one line an epoch
+    fold<k>.epochs/      of a run with `keep`: checkpoints of the best epochs of fold k, for `foldpack average`
     fold<k>.gallery.safetensors  embed: the vectors of the items that fold k learned from: `models.gallery`
     oof/view<v>/         `Rows` of each view, in the order of oof.csv: logits, value or vector, float16 or float32;
                          memory-mapped
@@ -49,6 +50,7 @@ class FoldMeta(StrictModel):
     epoch: int  # of the checkpoint that was kept, from 0
     sha256: HexDigest  # of fold<k>.safetensors
     gallery: HexDigest | None = None  # of fold<k>.gallery.safetensors, where queries are compared with one
+    averaged: list[HexDigest] = []  # of the checkpoints whose mean it is; none: it was trained
 
 
 class RunMeta(StrictModel):

@@ -27,6 +27,10 @@ class PredictError(FoldpackError):
     """A network whose output is no number, or that does not fit into the device's memory."""
 
 
+class DivergedError(PredictError):
+    """A network whose output is no number in full precision either."""
+
+
 class Forward:
     """Runs a step of one network over batches; survives a lack of memory and an overflow of half precision.
 
@@ -173,13 +177,13 @@ def usual_forward(net: nn.Module, config: NetConfig, views: list[str], device: t
 
 def finite_rows(forward: Forward, pixels: PixelSource, start: int, stop: int,
                 check: Callable[[int], None] | None = None, source: str = "the network") -> list[Rows]:
-    """`forward.rows`; once more in float32, and from then on, when half precision overflows. Raises PredictError."""
+    """`forward.rows`; once more in float32, and from then on, when half precision overflows. Raises DivergedError."""
     try:
         return forward.rows(pixels, start, stop, check)
     except NotFinite as failure:
         if forward.precision == "fp32":
-            raise PredictError(f"{source}: {failure} in float32; the weights are damaged, or the training "
-                               "diverged") from None
+            raise DivergedError(f"{source}: {failure} in float32; the weights are damaged, or the training "
+                                "diverged") from None
         print(f"{source}: {failure} in {forward.precision}; going on in float32", flush=True)
         forward.precision = "fp32"
     return finite_rows(forward, pixels, start, stop, check, source)

@@ -29,6 +29,7 @@ def check_sides(value: Any) -> int | list[int]:
     return value
 
 
+Kwarg = str | int | float | bool | None | list[int]
 Sides = Annotated[int | list[int], PlainValidator(check_sides)]
 
 
@@ -155,7 +156,7 @@ class NetConfig(StrictModel):
 
     arch: str  # a name that `timm.create_model` knows, or FILE.py:NAME of a network of the project's own
     size: Sides  # the network's input, pixels: side of a square or [height, width]; long, short: that side
-    kwargs: dict[str, str | int | float | bool | None | list[int]] = {}  # passed on to what makes the network
+    kwargs: dict[str, Kwarg | dict[str, Kwarg]] = {}  # passed on to what makes the network
     pretrained: Annotated[StartFrom, BeforeValidator(read_start)] = StartFrom()  # not used when a checkpoint is loaded
     canvas: Sides | None = None  # decode at these sides, resize from them; default: size
     decoder: Literal["pillow", "pillow-draft"] = "pillow"  # draft: JPEGs decoded at a reduced scale, so other pixels

@@ -27,6 +27,7 @@ class ConfigError(FoldpackError):
     """A configuration file that cannot be read, or that asks for something that does not exist."""
 
 
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 ImagesMode = Literal["auto", "memory", "disk", "stream"]
 
 
@@ -39,6 +40,13 @@ class EmbedConfig(Retrieval):
     def retrieval(self) -> Retrieval:
         """How a query is compared with the gallery."""
         return Retrieval(**self.model_dump(exclude={"dim"}))
+
+
+class NonFiniteConfig(StrictModel):
+    """What happens when the loss of a batch, or the gradient, is NaN or infinite."""
+
+    skip: Annotated[int, Field(ge=0)] = 3  # updates in a row that are left out; one more, and the fold goes back
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.5  # to its last saved state, once, with so much of the learning rate
 
 
 class RunConfig(StrictModel):
@@ -56,13 +64,19 @@ class RunConfig(StrictModel):
     augment: AugmentConfig = AugmentConfig()
     sampler: SamplerConfig = SamplerConfig()
     weights: WeightsConfig = WeightsConfig()  # of the items
+    nonfinite: NonFiniteConfig = NonFiniteConfig()
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 64  # per process
     accumulate: Annotated[int, Field(ge=1)] = 1  # batches per optimiser step
     precision: Literal["no", "fp16", "bf16"] = "no"  # mixed precision, as `accelerate` names it
+    keep: Annotated[int, Field(ge=0)] = 0  # best epochs of a fold whose weights all stay, for `foldpack average`
+    device: Literal["auto", "cpu", "gpu"] = "auto"  # what it is trained on; auto: a GPU where there is one
+    compile: bool | Literal["reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = False  # mode of torch's
+    grad_checkpointing: bool = False  # activations are computed again in the backward pass: less memory, more time
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weight average, 0 switches it off
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better metric before a fold stops
     evaluate_every: Annotated[int, Field(ge=1)] = 1  # epochs between two evaluations; the last is always evaluated
+    save_minutes: Annotated[float, Field(gt=0)] = 10.0  # within an epoch, between two states to go on from
     views: Annotated[list[str], Field(min_length=1)] = ["identity"]
     merge: MergeName = "mean"  # of the views: `ensemble.view_merge`
     folds: list[int] | None = None  # train only these; all of folds.csv when left out
@@ -70,6 +84,7 @@ class RunConfig(StrictModel):
     workers: Annotated[int, Field(ge=0)] = 0  # processes that read and augment; 0: in the training process
     images: ImagesMode = "auto"  # where decoded training images are kept
     broken: Literal["error", "skip"] = "error"  # what a training image does that cannot be decoded
+    trackers: list[TrackerName] = []  # where else the numbers of `log.jsonl` go
     seed: int = 0
 
     @model_validator(mode="after")
@@ -97,9 +112,20 @@ class RunConfig(StrictModel):
                              "their mean")
         if self.task == "embed" and (mixers := self.augment.mixers):
             raise ValueError(f"task 'embed' learns one identity an image; leave out augment.{mixers[0]}")
+        if self.optim.head_scale != 1 and (kept := self.unscaled_head):
+            raise ValueError(f"optim.head_scale makes a new last layer smaller, and {kept}; leave it out")
         if self.augment.crop == "random":
             check_random_crop(self.net)
         return self
+
+    @property
+    def unscaled_head(self) -> str:
+        """Why a size of the last layer means nothing, "" where it does."""
+        if self.task == "embed":
+            return "the vectors of task 'embed' are brought to length 1"
+        if self.net.cosine is not None:
+            return "net.cosine brings its class vectors to length 1"
+        return "net.pretrained.head 'keep' takes it from the weights" if self.net.pretrained.head == "keep" else ""
 
 
 def check_random_crop(net: NetConfig) -> None:
@@ -146,7 +172,8 @@ HASHED_ALWAYS: dict[str, tuple[str, ...]] = {
                 "mixup", "cutmix"),
     "embed": ("dim", "neighbours"),
 }
-NOT_HASHED = {"folds", "workers", "images"}  # they choose how much is computed and how fast, not what
+# They choose how much is computed and how fast, not what.
+NOT_HASHED = {"folds", "workers", "images", "trackers", "device", "compile", "grad_checkpointing", "save_minutes"}
 
 
 def config_hash(config: RunConfig) -> str:

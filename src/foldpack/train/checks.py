@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from foldpack.competitions.protocol import Competition
 from foldpack.data.geometry import input_shape
@@ -22,14 +23,17 @@ from foldpack.settings.network import height_width
 from foldpack.settings.run import ConfigError, RunConfig, read_config
 from foldpack.train.augment.image import require_augmentation, seen_net
 from foldpack.train.dataset import TrainingSet
+from foldpack.train.device.accelerator import require_device
+from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.evaluate import is_defined
-from foldpack.train.fit import build_optimizer
-from foldpack.train.freezing import Freezing
+from foldpack.train.loop.freezing import Freezing
+from foldpack.train.loop.training import build_optimizer
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.sampling import build_order, item_weights
 from foldpack.train.steps import STEPS, can_follow
 from foldpack.train.targets import training_task
+from foldpack.train.watch.trackers import require_trackers
 
 Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
@@ -48,17 +52,21 @@ def settled_run(config: RunConfig, folder: Path, say: Say = print) -> RunConfig:
     return config.model_copy(update={"net": net})
 
 
-def check_names(config: RunConfig, competition: Competition) -> None:
-    """Every name in the configuration exists and fits the task, before anything is decoded or trained."""
+def check_names(config: RunConfig, competition: Competition, here: bool = True) -> None:
+    """Every name in the configuration exists and fits the task, before anything is decoded or trained.
+
+    here: it is trained on this machine, whose GPU counts.
+    """
     metric, task = find_metric(config.metric), training_task(config, competition.task)
     if not can_follow(task, metric):
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
     require_loss(config.loss, task, weighted=config.weights.kind != "none")
     require_inputs(expand_views(config.views), config.net)
-    if config.precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError(f"run '{config.run}': precision fp16 needs a GPU, and there is none; allowed here: no, bf16")
+    if here:
+        require_device(config)
     require_augmentation(config)
+    require_trackers(config)
     net = build_classifier(config.net, 2, make=own_network(config.net))
     canvas = height_width(config.net.canvas or config.net.size)
     for side in config.augment.sides:
@@ -66,9 +74,19 @@ def check_names(config: RunConfig, competition: Competition) -> None:
     for view in map(parse_view, expand_views(config.views)):
         shape = input_shape(config.net, canvas, view.side)
         require_output(config.net, net, 2, shape[::-1] if view.turn[0] else shape)
-    Freezing(config, net)
+    Freezing(config, net.train())
+    use_grad_checkpointing(config, net)
+    require_batch(config, net)
     check_schedule(config)
     build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+
+
+def require_batch(config: RunConfig, net: nn.Module) -> None:
+    """Raises ConfigError for batches of one image and a network that has batch norms which learn, as it is now."""
+    if config.batch_size == 1 and any(isinstance(module, _BatchNorm) and module.training for module in net.modules()):
+        raise ConfigError(f"run '{config.run}': batch_size is 1, and network '{config.net.arch}' has batch norms, "
+                          "which need 2 images or more; raise batch_size, or choose a network without, such as a vit "
+                          "or a convnext")
 
 
 def tell_metric(config: RunConfig, competition: Competition, say: Say) -> None:

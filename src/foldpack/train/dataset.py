@@ -106,12 +106,13 @@ class AugmentedRows(Dataset):
 
 class EpochOrder(Sampler[tuple[int, ...]]):
     """(epoch, position) of every item of an epoch, in order; of one that comes again (epoch, position, how often it has
-    come), so that it is augmented anew. Set `epoch` before a pass."""
+    come), so that it is augmented anew. Set `epoch` before a pass, and `done` for one that goes on after so many."""
 
     def __init__(self, draw: Callable[[int], np.ndarray]) -> None:
         """draw: epoch -> (m,) positions, with the same m in every epoch."""
         self.draw = draw
         self.epoch = 0
+        self.done = 0
         self.count = len(draw(0))
 
     def __len__(self) -> int:
@@ -119,8 +120,9 @@ class EpochOrder(Sampler[tuple[int, ...]]):
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         seen: Counter[int] = Counter()
-        for position in self.draw(self.epoch).tolist():
-            yield (self.epoch, position, seen[position]) if seen[position] else (self.epoch, position)
+        for place, position in enumerate(self.draw(self.epoch).tolist()):
+            if place >= self.done:
+                yield (self.epoch, position, seen[position]) if seen[position] else (self.epoch, position)
             seen[position] += 1
 
 

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from foldpack.data.rows import Rows
 from foldpack.metrics.registry import Metric
+from foldpack.models.checkpoint import GoldenLogits
+from foldpack.models.gallery import Gallery
 from foldpack.predict.loop import Forward, finite_rows
 from foldpack.search.decide.best_threshold import best_threshold
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.images.picked import PickedPixels, require_pixels
+
+
+@dataclass
+class FoldResult:
+    """An epoch of one fold: weights, and what they predict."""
+
+    weights: dict[str, torch.Tensor]  # on the CPU
+    views: list[Rows]  # of the fold's items, by view
+    score: float
+    epoch: int
+    seconds_per_image: float  # one view
+    golden: GoldenLogits  # what the network says to the golden picture
+    gallery: Gallery | None = None  # what queries are compared with, where the task does so
 
 
 def predict_rows(forward: Forward, data: TrainingSet, rows: np.ndarray) -> tuple[list[Rows], float]:

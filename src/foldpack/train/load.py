@@ -18,7 +18,7 @@ from foldpack.data.readers.protocol import reader_record
 from foldpack.errors import DataError
 from foldpack.settings.run import RunConfig
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.images.source import TrainingImages, open_images
+from foldpack.train.images.source import TrainingImages, open_images, unseen_images
 from foldpack.train.targets import number_columns, training_targets, training_task
 
 Say = Callable[[str], None]
@@ -26,12 +26,12 @@ CACHE = ".decoded"  # beside the runs: decoded images, which they share
 
 def load_training_set(
     config: RunConfig, competition: Competition, root: Path, folds_csv: Path, say: Say = print,
-    cache: Path = Path(CACHE)
+    cache: Path = Path(CACHE), shared: bool = False, here: bool = True
 ) -> TrainingSet:
     """Join folds.csv (ids and folds) with images and truth; says which were damaged and repaired.
 
-    cache: folder for decoded images that are kept on the disk. Broken images are an error, or left out, as the
-    configuration says. Raises DataError.
+    cache: folder for decoded images that are kept on the disk; shared: as of `open_images`; here: whether images are
+    looked at. Broken ones are an error, or left out, as the configuration says. Raises DataError.
     """
     table = read_folds(folds_csv)
     if not len(table):
@@ -48,7 +48,8 @@ def load_training_set(
     targets, classes = training_targets(task, labelled)
     none, fold = labelled.none and task == "embed", table["fold"].to_numpy()
     require_whole_answers(items, targets, fold, folds_csv)
-    images = open_images(items, canvas_kind(config.net), config.images, cache, say)
+    kind = canvas_kind(config.net)
+    images = open_images(items, kind, config.images, cache, say, shared) if here else unseen_images(items, kind)
     tell_images(config, images, folds_csv, say)
     data = TrainingSet(items.ids, images.pixels, targets, fold, classes, task, none, items.answer,
                        reader_record(items.reader, PILLOW), number_columns(config, labelled, whole.source))

@@ -16,11 +16,11 @@ from accelerate.utils import set_seed
 from foldpack.competitions.adapters import find_adapter
 from foldpack.files import write_atomic
 from foldpack.search.report.figures import rate_figure
-from foldpack.settings.run import ConfigError, RunConfig
+from foldpack.settings.run import ConfigError, NonFiniteConfig, RunConfig
 from foldpack.train.checks import check_names, check_sampling, chosen_folds, settled_run
 from foldpack.train.dataset import TrainingSet, told_plainly
-from foldpack.train.fit import FoldTraining, fold_seed
 from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.loop.training import FoldTraining, fold_seed
 from foldpack.train.run import Say
 
 SMOOTHING = 0.98  # of the loss over the batches, as kernels of iMet 2019 and fastai have it
@@ -81,8 +81,9 @@ def rate_curve(config: RunConfig, data: TrainingSet, fold: int, tried: RateRange
     Raises ConfigError where the loss is no number before there is anything to see.
     """
     set_seed(fold_seed(config, fold))
+    patient = NonFiniteConfig(skip=tried.updates)  # what is not finite ends it here
     steady = config.optim.model_copy(update={"schedule": "none"})
-    training = FoldTraining(config.model_copy(update={"optim": steady}), data, fold)
+    training = FoldTraining(config.model_copy(update={"optim": steady, "nonfinite": patient}), data, fold)
     groups = training.optimizer.param_groups
     shares = [group["lr"] / config.optim.lr * group.get("lr_scale", 1.0) for group in groups]
     for group in groups:
@@ -90,16 +91,16 @@ def rate_curve(config: RunConfig, data: TrainingSet, fold: int, tried: RateRange
     rates: list[float] = []
     losses: list[float] = []
     epoch = 0
-    while training.updates < tried.updates:
+    while training.progress.updates < tried.updates:
         training.begin(epoch)
         for batch, part in enumerate(told_plainly(training.loader)):
-            rate = tried.at(training.updates)
+            rate = tried.at(training.progress.updates)
             for group, share in zip(groups, shares, strict=True):
                 group["lr"] = rate * share
             total, rows = training.learn(part, epoch, batch)
             rates.append(rate)
             losses.append(total / rows)
-            if burst(losses) or training.updates >= tried.updates:
+            if burst(losses) or training.progress.updates >= tried.updates:
                 return finished(config, rates, losses)
         epoch += 1
     return finished(config, rates, losses)

@@ -30,6 +30,12 @@ class Schedule(Protocol):
     def step(self, epoch: int, metric: float | None = None) -> bool | None:
         """After so many epochs; the metric of the last one, None when it was not evaluated. True: the rate fell."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What it has to know to go on, beside the optimiser's own state."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+
 
 class OneCycle:
     """Up along half a cosine through the warm-up, from a 25th of the rate, and down along half a cosine to `min_lr`;
@@ -52,6 +58,14 @@ class OneCycle:
 
     def step(self, epoch: int, metric: float | None = None) -> None:
         """Epochs do not matter."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """`Schedule.state_dict`."""
+        return self.cycle.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """`Schedule.load_state_dict`."""
+        self.cycle.load_state_dict(state_dict)
 
 
 class PlateauSchedule:
@@ -84,6 +98,15 @@ class PlateauSchedule:
         if metric is not None and epoch > self.warmup_epochs:
             self.plateau.step(metric)
         return [group["lr"] for group in self.plateau.optimizer.param_groups] != before
+
+    def state_dict(self) -> dict[str, Any]:
+        """`Schedule.state_dict`."""
+        return {"warmup": self.warmup.state_dict(), "plateau": self.plateau.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """`Schedule.load_state_dict`."""
+        self.warmup.load_state_dict(state_dict["warmup"])
+        self.plateau.load_state_dict(state_dict["plateau"])
 
 
 def build_scheduler(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Schedule | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,56 +36,93 @@ from foldpack.models.own_network import own_network
 from foldpack.models.start import weights_origin
 from foldpack.predict.views import expand_views
 from foldpack.settings.run import RunConfig, config_hash, config_text
+from foldpack.train.averaging.kept_epochs import KeptEpochs
 from foldpack.train.checks import check_names, check_sampling, check_scores, chosen_folds, settled_run, tell_metric
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.fit import FoldResult, fit_fold
+from foldpack.train.evaluate import FoldResult
+from foldpack.train.fit import fit_fold
 from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.loop.states import FoldStates, StateInfo, data_digest, library_versions, state_folder
 from foldpack.train.steps import STEPS
+from foldpack.train.watch.trackers import Trackers
+from foldpack.train.watch.watch import Show, Watch
 
 Say = Callable[[str], None]
 
-def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print) -> RunMeta:
+@dataclass(frozen=True)
+class Where:
+    """Where a run is trained, and what it is trained on."""
+
+    data: Path  # the competition's folder
+    folds_csv: Path
+    runs: Path
+    cache: Path | None = None  # folder for decoded images; None: beside the runs
+    shared: bool = False  # several processes of this machine train on the same images
+    here: bool = True  # False: elsewhere; then no image is looked at, and no GPU is asked for
+
+
+def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print,
+              show: Show | None = None) -> RunMeta:
     """Train all folds of a run and write `runs/<run>/`. Finished folds of the same configuration are kept.
 
-    data_root: the competition's folder. Raises ConfigError, DataError, ModelError, TrainingError.
+    data_root: the competition's folder; show: draws how it stands, `training_bars`.
+
+    Raises ConfigError, DataError, ModelError, TrainingError.
     """
-    competition = find_adapter(config.competition)
-    check_names(config, competition)
-    tell_metric(config, competition, say)
-    config = settled_run(config, runs / config.run, say)
-    config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
-    data = load_training_set(config, competition, data_root, folds_csv, say, runs / CACHE)
-    chosen = chosen_folds(config, data.fold, folds_csv)
-    check_scores(config, data, chosen, folds_csv)
-    check_sampling(config, data, chosen)
-    folder = runs / config.run
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "meta.json").unlink(missing_ok=True)  # the run is unfinished from here on
-    write_atomic(folder / "config.yml", config_text(config))
-    trainer = RunTrainer(config, data, folder, sha256_file(folds_csv), say)
+    trainer, chosen = open_run(config, Where(data_root, folds_csv, runs), say)
+    trainer.watch.show = show
+    trainer.begin()
     started = time.monotonic()
     trained = 0
     for position, fold in enumerate(chosen):
         if trainer.fold_is_finished(fold):
             say(f"{config.run} fold {fold}: finished before, kept")
             continue
-        trainer.train_fold(fold)
+        trainer.train_fold(fold, position)
         trained += 1
         left = (time.monotonic() - started) / trained * (len(chosen) - position - 1)
         say(f"{config.run}: {position + 1} of {len(chosen)} folds{f', about {left:.0f} s left' if left else ''}")
     return trainer.finish(chosen)
 
 
+def open_run(config: RunConfig, where: Where, say: Say = print) -> tuple[RunTrainer, list[int]]:
+    """A run with its data, in which nothing is wrong that can be known before the first epoch, and its folds.
+
+    Nothing is written but decoded images. Raises ConfigError, DataError, ModelError.
+    """
+    competition = find_adapter(config.competition)
+    check_names(config, competition, where.here)
+    tell_metric(config, competition, say)
+    config = settled_run(config, where.runs / config.run, say)
+    config = config.model_copy(update={"views": expand_views(config.views)})  # groups are spelled out from here on
+    data = load_training_set(config, competition, where.data, where.folds_csv, say, where.cache or where.runs / CACHE,
+                             where.shared, where.here)
+    chosen = chosen_folds(config, data.fold, where.folds_csv)
+    check_scores(config, data, chosen, where.folds_csv)
+    check_sampling(config, data, chosen)
+    folder = where.runs / config.run
+    watch = Watch(config, len(chosen), trackers=Trackers(config, folder, competition.name, say))
+    return RunTrainer(config, data, folder, sha256_file(where.folds_csv), say, watch), chosen
+
+
 class RunTrainer:
     """The folder of one run while it is being trained."""
 
-    def __init__(self, config: RunConfig, data: TrainingSet, folder: Path, folds_sha256: str, say: Say) -> None:
+    def __init__(self, config: RunConfig, data: TrainingSet, folder: Path, folds_sha256: str, say: Say,
+                 watch: Watch | None = None) -> None:
+        self.watch = watch or Watch(config, 1)
         self.config = config
         self.data = data
         self.task = STEPS[data.task](config, data)
         self.folder = folder
         self.folds_sha256 = folds_sha256
         self.say = say
+
+    def begin(self) -> None:
+        """Make the folder. The run is unfinished from here on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "meta.json").unlink(missing_ok=True)
+        write_atomic(self.folder / "config.yml", config_text(self.config))
 
     def part(self, fold: int) -> Path:
         """What is predicted of one fold, kept until the run is finished and after, for resuming with more folds."""
@@ -105,14 +143,30 @@ class RunTrainer:
         return (info.config_sha256 == config_hash(self.config) and info.folds_sha256 == self.folds_sha256
                 and info.reader == self.data.reader and shapes == expected)
 
-    def train_fold(self, fold: int) -> None:
-        """Train, then write predictions first and weights last: they mark the fold as finished."""
+    def train_fold(self, fold: int, place: int = 0) -> None:
+        """Train, then write predictions first and weights last: they mark the fold as finished. place: of the fold
+        among the run's."""
         checkpoint_path(self.folder, fold).unlink(missing_ok=True)
-        result = fit_fold(self.config, self.data, fold, self.log)
+        kept = KeptEpochs(self.folder, fold, self.config.keep, find_metric(self.config.metric))
+        states = self.states(fold, kept.clear)
+        self.watch.begin_fold(fold, place)
+        try:
+            result = fit_fold(self.config, self.data, fold, self.log,
+                              lambda result: kept.offer(result.weights, self.info(fold, result)), self.watch, states)
+        finally:
+            self.watch.end_fold()
         write_oof(self.part(fold), result.views, self.config.oof_dtype)
         self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
                   "seconds_per_image": result.seconds_per_image})
+        states.remove()
+
+    def states(self, fold: int, anew: Callable[[], None]) -> FoldStates:
+        """Where the state of a fold is saved while it is trained. anew: called where it begins without one."""
+        info = StateInfo(run=self.config.run, fold=fold, config_sha256=config_hash(self.config),
+                         folds_sha256=self.folds_sha256, data_sha256=data_digest(self.data), reader=self.data.reader,
+                         libraries=library_versions())
+        return FoldStates(state_folder(self.folder, fold), info, self.say, anew)
 
     def save_weights(self, fold: int, weights: dict[str, torch.Tensor], info: CheckpointInfo,
                      gallery: Gallery | None) -> None:
@@ -145,12 +199,20 @@ class RunTrainer:
                               seconds_per_image=result.seconds_per_image, golden=result.golden, reader=self.data.reader)
 
     def log(self, entry: dict[str, object]) -> None:
-        """To log.jsonl and, in short, to the terminal."""
+        """To log.jsonl with what was measured and, in short, to the terminal."""
+        if "epoch" in entry:
+            entry = self.watch.end_epoch(entry)
         append_log(self.folder, entry)
+        if "resumed" in entry:
+            done = f", after {entry['batches']} batches of it" if entry["batches"] else ""
+            self.say(f"{self.config.run} fold {entry['fold']}: goes on in epoch {entry['resumed']}{done}")
+        if "warning" in entry:
+            self.say(f"warning: {self.config.run} fold {entry['fold']}: {entry['warning']}")
         if "epoch" in entry:
             score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
+            speed = f", {entry['images_per_second']:,.0f} images/s" if "images_per_second" in entry else ""
             self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: lr {entry['lr']:.3g}, loss "
-                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s, epochs to go: {entry['left']}")
+                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s{speed}, epochs to go: {entry['left']}")
 
     def finish(self, folds: list[int]) -> RunMeta:
         """Join the folds' predictions and write oof/, oof.csv, targets.npy and, last, meta.json."""

@@ -30,8 +30,10 @@ def train(
     settings = read_config(config)  # before the seconds that the imports take
     from foldpack.commands.project import told_data
     from foldpack.train.run import train_run
+    from foldpack.train.watch.bars import training_bars
 
-    train_run(settings, told_data(data), folds_csv, runs)
+    with training_bars() as show:
+        train_run(settings, told_data(data), folds_csv, runs, show=show)
 
 
 def learning_rate(

@@ -6,18 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from foldpack.search.find import Progress as Report
+
+
+def bar_columns(last: ProgressColumn) -> list[ProgressColumn]:
+    """How every bar of ours looks: what it is, how far, and a column that says how long still."""
+    return [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), last]
 
 
 @contextmanager
 def stage_bars() -> Iterator[Report]:
     """A function (stage, share done) that draws one bar a stage on standard error; silent when that is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-               TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Progress(*bar_columns(TimeRemainingColumn()), console=console, disable=not console.is_terminal) as bars:
         known: dict[str, int] = {}
 
         def report(stage: str, share: float) -> None:

@@ -41,6 +41,10 @@ class AugmentConfig(StrictModel):
     grey: Share = 0.0  # probability of dropping the colour
     transforms: list[TransformConfig] = []  # after these, in this order
     erase: Share = 0.0  # probability of random erasing (arXiv 1708.04896), after mixing
+    erase_area: Pair = [0.02, 0.3333333333333333]  # smallest and largest share of the image, all rectangles together
+    erase_aspect: Pair = [0.3, 3.3333333333333335]  # height by width
+    erase_count: Annotated[int, Field(ge=1)] = 1  # rectangles, at most: from 1 on
+    erase_fill: Literal["noise", "colour", "mean"] = "noise"  # colour: one by chance; mean: net.mean
     mixup: Alpha = 0.0  # alpha of mixup (arXiv 1710.09412), drawn per batch
     cutmix: Alpha = 0.0  # alpha of CutMix (arXiv 1905.04899)
     ricap: Alpha = 0.0  # beta of RICAP (arXiv 1811.09030): patches of four images
@@ -55,13 +59,18 @@ class AugmentConfig(StrictModel):
     @model_validator(mode="after")
     def _something_reads_it(self) -> AugmentConfig:
         fields = type(self).model_fields
-        for name in ("crop_area", "crop_aspect"):
-            if self.crop != "resized" and getattr(self, name) != fields[name].default:
+        for name in ("crop_area", "crop_aspect", "erase_area", "erase_aspect", "erase_count", "erase_fill"):
+            usual = getattr(self, name) == fields[name].default
+            if name.startswith("crop") and self.crop != "resized" and not usual:
                 raise ValueError(f"crop '{self.crop}' does not read {name}; it is read by resized")
+            if name.startswith("erase") and not self.erase and not usual:
+                raise ValueError(f"{name} is read where erase is above 0")
+        for name in ("crop_area", "crop_aspect", "erase_area", "erase_aspect"):
             low, high = getattr(self, name)
-            if low > high or (name == "crop_area" and high > 1):
+            share = name.endswith("area")
+            if low > high or (share and high > 1):
                 raise ValueError(f"{name} is [{low:g}, {high:g}]; write the smaller number first"
-                                 f"{', and none above 1' if name == 'crop_area' else ''}")
+                                 f"{', and none above 1' if share else ''}")
         if self.mix != 1 and not self.mixers:
             raise ValueError("mix is read where mixup, cutmix, ricap or icap is above 0, and none is")
         if len(set(self.sides)) != len(self.sides):

@@ -50,6 +50,7 @@ class OptimConfig(StrictModel):
     clip_norm: Annotated[float, Field(gt=0)] | None = None  # largest norm of the whole gradient
     layer_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # a layer's rate is so much of the next one's
     head_epochs: Annotated[int, Field(ge=0)] = 0  # first epochs in which only the last layer learns
+    head_scale: Annotated[float, Field(ge=0)] = 1.0  # the new last layer begins so many times as large as usual
     freeze: Annotated[int, Field(ge=0)] = 0  # first stages of the network that never learn
 
     @model_validator(mode="after")

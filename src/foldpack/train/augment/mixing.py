@@ -48,12 +48,21 @@ MIXERS: dict[str, Callable[[float], Mixer]] = {
     "icap": lambda alpha: PatchMixer(alpha, keep_place=True),
 }
 
+ERASE_MODES = {"noise": "pixel", "colour": "rand", "mean": "const"}  # as timm calls them; a normalised mean is 0
+
+
+def erasing(config: AugmentConfig, device: torch.device) -> RandomErasing:
+    """What erases in a normalised batch, in its place."""
+    (least, most), (low, high) = config.erase_area, config.erase_aspect
+    return RandomErasing(config.erase, least, most, low, high, mode=ERASE_MODES[config.erase_fill],
+                         max_count=config.erase_count, device=str(device))
+
 
 class BatchMixer:
     """Mixing on a normalised batch, then erasing; whether and how it is mixed is drawn anew for every batch."""
 
     def __init__(self, config: AugmentConfig, device: torch.device) -> None:
-        self.erase = RandomErasing(probability=config.erase, mode="pixel", device=str(device)) if config.erase else None
+        self.erase = erasing(config, device) if config.erase else None
         self.mixers = [MIXERS[name](getattr(config, name)) for name in config.mixers]
         self.share = config.mix
 

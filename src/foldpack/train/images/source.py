@@ -61,16 +61,18 @@ class TrainingImages:
         return [self.report.repaired[row] for row in sorted(self.report.repaired)]
 
 
-def open_images(items: Items, kind: CanvasKind, mode: ImagesMode, cache: Path, say: Say) -> TrainingImages:
+def open_images(items: Items, kind: CanvasKind, mode: ImagesMode, cache: Path, say: Say,
+                shared: bool = False) -> TrainingImages:
     """Look through all images and keep them where `mode` says. cache: folder for decoded ones, on a disk with room.
 
     "auto" is memory if they take at most 40 % of what is free, else the disk as far as there is room; what is not kept
-    is decoded whenever it is asked for. Raises DataError where there is not even room for one of what was asked for.
+    is decoded whenever it is asked for. shared: other processes of this machine read the same images, so "auto" does
+    not take memory of each. Raises DataError where there is not even room for one of what was asked for.
     """
     threads = os.cpu_count() or 1
     pages = PageStream(items.images, kind, threads, items.reader, AHEAD)
     name = images_digest(items, kind) if mode in ("auto", "disk") else ""
-    kept = plan_place(len(items), kind, mode, cache, name)
+    kept = plan_place(len(items), kind, mode, cache, name, shared)
     if kept.place is None:
         if mode == "disk" and len(items):
             raise DataError(f"{cache}: no room for decoded images, which `images: disk` asks for; free some of the "
@@ -91,10 +93,15 @@ def open_images(items: Items, kind: CanvasKind, mode: ImagesMode, cache: Path, s
         return looked_through(items, kind, pages, threads, say)
 
 
-def plan_place(count: int, kind: CanvasKind, mode: ImagesMode, cache: Path, name: str) -> Kept:
+def unseen_images(items: Items, kind: CanvasKind) -> TrainingImages:
+    """All images, none of them looked at: another process does."""
+    return TrainingImages(PageStream(items.images, kind, 1, items.reader, AHEAD), DecodeReport())
+
+
+def plan_place(count: int, kind: CanvasKind, mode: ImagesMode, cache: Path, name: str, shared: bool = False) -> Kept:
     """Where so many images go, and how many of them. Older files of decoded images make room."""
     places = [Place(None, sys.maxsize)] if mode == "memory" else []
-    if mode == "auto":
+    if mode == "auto" and not shared:
         places = [Place(None, int((free_memory() or UNKNOWN_MEMORY) * RAM_SHARE))]
     [kept] = plan_canvases(count, {kind: 1}, places)
     if mode in ("memory", "stream") or kept.rows == count:

@@ -1,7 +1,9 @@
-"""Which weights learn when: stages that never do, and a new head that learns alone before the rest joins in."""
+"""Which weights learn when: stages that never do, and a new head that learns alone before the rest joins in, or begins
+small."""
 
 from __future__ import annotations
 
+import torch
 from timm.models import group_parameters
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -31,6 +33,35 @@ def stages_of(net: nn.Module, where: str) -> list[list[str]]:
     return [groups[number] for number in sorted(groups)]
 
 
+def head_names(net: nn.Module, where: str) -> set[str]:
+    """The parameters of the last layer. Raises ConfigError, beginning with `where`, for a network that does not say
+    which it is."""
+    found = getattr(net, "get_classifier", lambda: None)()
+    heads = {id(one) for head in (found if isinstance(found, tuple | list) else [found]) if head is not None
+             for one in head.parameters()}
+    if not heads:
+        raise ConfigError(f"{where} needs a network that knows its head; give yours a method `get_classifier()`, as "
+                          "networks of timm's have it, or leave it out")
+    return {name for name, one in net.named_parameters() if id(one) in heads}
+
+
+def scale_head(net: nn.Module, config: RunConfig) -> None:
+    """Make the last layer of a new network `optim.head_scale` times as large. Raises ConfigError.
+
+    Many networks of timm's begin with a head that is large for few classes; its first gradients then upset weights that
+    training starts from. At 0 all classes begin alike.
+    """
+    scale = config.optim.head_scale
+    if scale == 1:
+        return
+    part = named_part(net)
+    heads = head_names(part, f"run '{config.run}': optim.head_scale")
+    with torch.no_grad():
+        for name, one in part.named_parameters():
+            if name in heads:
+                one.mul_(scale)
+
+
 class Freezing:
     """Freezes `optim.freeze` stages for good, and all but the head for the first `optim.head_epochs` epochs.
 
@@ -51,18 +82,8 @@ class Freezing:
                                   f"'{config.net.arch}' has {len(stages) - 1} stages before its head; set it to fewer")
             self.always = {name for stage in stages[: optim.freeze] for name in stage}
         if optim.head_epochs:
-            self.early = names - self.head_names(config)
+            self.early = names - head_names(self.part, f"run '{config.run}': optim.head_epochs")
         self.freeze(self.always)
-
-    def head_names(self, config: RunConfig) -> set[str]:
-        """The parameters of the last layer. Raises ConfigError for a network that does not say which it is."""
-        found = getattr(self.part, "get_classifier", lambda: None)()
-        heads = {id(one) for head in (found if isinstance(found, tuple | list) else [found]) if head is not None
-                 for one in head.parameters()}
-        if not heads:
-            raise ConfigError(f"run '{config.run}': optim.head_epochs needs a network that knows its head; give yours "
-                              "a method `get_classifier()`, as networks of timm's have it, or set it to 0")
-        return {name for name, one in self.part.named_parameters() if id(one) in heads}
 
     def begin(self, epoch: int) -> None:
         """Before each epoch, after the network was set to train."""

@@ -11,14 +11,16 @@ import timm
 import torch
 from accelerate import Accelerator
 from small_house import tiny_config
-from test_fit import Scripted, quiet, toy_config, toy_set
 from timm.models import group_parameters
+from toy_training import Scripted, quiet, toy_config, toy_set
 
 from foldpack.competitions.adapters import find_adapter
-from foldpack.settings.run import ConfigError, RunConfig
+from foldpack.settings.run import ConfigError, RunConfig, parse_config
 from foldpack.train.checks import check_names
-from foldpack.train.fit import FoldResult, FoldTraining, fit_fold
-from foldpack.train.freezing import named_part, stages_of
+from foldpack.train.evaluate import FoldResult
+from foldpack.train.fit import fit_fold
+from foldpack.train.loop.freezing import named_part, stages_of
+from foldpack.train.loop.training import FoldTraining
 
 RESNET = {"arch": "test_resnet", "size": 16}
 
@@ -185,6 +187,7 @@ def test_more_stages_than_there_are() -> None:
 @pytest.mark.parametrize(("optim", "message"), [
     ({"freeze": 1}, "run 'toy': optim.freeze needs a network that knows its layers; give yours a method `group_m"),
     ({"layer_decay": 0.5}, "run 'toy': optim.layer_decay needs a network that knows its layers"),
+    ({"head_scale": 0.1}, "run 'toy': optim.head_scale needs a network that knows its head; give yours a meth"),
     ({"head_epochs": 1}, "run 'toy': optim.head_epochs needs a network that knows its head; give yours a method `get_"),
 ])
 def test_a_network_that_does_not_know_its_parts(
@@ -203,3 +206,26 @@ def test_a_head_that_learns_alone_is_for_one_process(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Accelerator, "num_processes", 2)
     with pytest.raises(ConfigError, match="run 'toy': optim.head_epochs is for one process, and there are 2; set it"):
         FoldTraining(config_of(head_epochs=1), toy_set(), 0)
+
+
+def test_a_head_begins_as_small_as_it_is_told_and_nothing_else_changes() -> None:
+    made = []
+    for scale in (1.0, 0.25):
+        torch.manual_seed(0)
+        made.append(copied(FoldTraining(config_of(head_scale=scale), toy_set(), 0)))
+    usual, small = made
+    assert all(torch.equal(one, usual[name] * (0.25 if name.startswith("fc.") else 1)) for name, one in small.items())
+    training = FoldTraining(config_of(head_scale=0.0), toy_set(), 0)
+    outputs = training.plain(torch.randn(4, 3, 16, 16))
+    assert torch.equal(outputs, torch.zeros_like(outputs))
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"task": "embed", "loss": {"name": "cosface"}, "metric": "map1"}, "the vectors of task 'embed' are brought to"),
+    ({"net": {**RESNET, "cosine": 20.0}}, "net.cosine brings its class vectors to length 1"),
+    ({"net": {**RESNET, "pretrained": {"file": "a.pth", "head": "keep"}}}, "net.pretrained.head 'keep' takes it f")])
+def test_a_size_of_the_head_that_would_mean_nothing(changes: dict, message: str) -> None:
+    data = {**config_of().model_dump(mode="json"), **changes}
+    data["optim"]["head_scale"] = 0.5
+    with pytest.raises(ConfigError, match=f"optim.head_scale makes a new last layer smaller, and {message}"):
+        parse_config(data, "toy.yml")

@@ -1,0 +1,292 @@
+"""The training of one fold: network, optimiser and data, and a step of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from timm.optim import create_optimizer_v2
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from foldpack.data.geometry import input_shape
+from foldpack.errors import FoldpackError
+from foldpack.metrics.plugin import find_metric
+from foldpack.metrics.registry import Metric
+from foldpack.models.classifier import normalise
+from foldpack.predict.golden import remember_golden
+from foldpack.predict.loop import DivergedError, usual_forward
+from foldpack.predict.view import View
+from foldpack.predict.view_pixels import apply_view
+from foldpack.predict.views import cost_of_views
+from foldpack.settings.run import ConfigError, RunConfig
+from foldpack.train.allocator import keep_freed_memory
+from foldpack.train.augment.image import seen_net
+from foldpack.train.augment.mixing import BatchMixer
+from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_batches
+from foldpack.train.device.accelerator import compiled, open_accelerator
+from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
+from foldpack.train.evaluate import FoldResult, predict_rows
+from foldpack.train.loop.freezing import Freezing, named_part, scale_head, stages_of
+from foldpack.train.loop.guard import NotFiniteLoss, UpdateGuard
+from foldpack.train.loop.state import Progress, RandomState, Stateful
+from foldpack.train.loop.states import FoldStates
+from foldpack.train.rates import build_scheduler
+from foldpack.train.sampling import build_order, item_weights
+from foldpack.train.steps import STEPS
+from foldpack.train.watch.watch import Watch
+
+PREDICT_BATCH = 64
+CALMER = "lower optim.lr, set optim.clip_norm, or use precision: no"
+
+
+class TrainingError(FoldpackError):
+    """Training that cannot go on."""
+
+
+def fold_seed(config: RunConfig, fold: int) -> int:
+    """The seed of one fold's weights, order and augmentation, 0 to 2**32 - 1; a negative `seed` is as good as any."""
+    return (config.seed * 1000 + fold) % 2**32
+
+
+class FoldTraining:
+    """Network, optimiser and data of one fold."""
+
+    def __init__(self, config: RunConfig, data: TrainingSet, fold: int, watch: Watch | None = None,
+                 states: FoldStates | None = None, tell: Callable[[str], None] = lambda text: None) -> None:
+        """watch: hears of every batch; states: where its state is saved; tell: hears of updates that are left out."""
+        self.tell = tell
+        self.config = config
+        self.watch = watch
+        self.data = data
+        self.fold = fold
+        self.states = states
+        self.metric: Metric = find_metric(config.metric)
+        self.accelerator = open_accelerator(config)
+        if self.accelerator.device.type == "cpu":
+            keep_freed_memory()
+        self.task = STEPS[data.task](config, data)
+        self.inside = np.flatnonzero(data.fold == fold)
+        self.rows = self.task.learnable(np.flatnonzero(data.fold != fold))
+        self.order = build_order(config, data, self.rows, fold_seed(config, fold))
+        loader = training_batches(data, self.rows, config, fold_seed(config, fold), self.order,
+                                  item_weights(config, data, self.rows))
+        net = self.task.build(self.rows)
+        scale_head(net, config)
+        self.freezing = Freezing(config, net)
+        use_grad_checkpointing(config, net)
+        if config.optim.head_epochs and self.accelerator.num_processes > 1:
+            raise ConfigError(f"run '{config.run}': optim.head_epochs is for one process, and there are "
+                              f"{self.accelerator.num_processes}; set it to 0, or train on one")
+        optimizer = build_optimizer(config, net)
+        self.net_groups = len(optimizer.param_groups)
+        self.add_class_vectors(optimizer)  # of the loss, where it has any
+        self.net, self.optimizer, self.loader = self.accelerator.prepare(net, optimizer, loader)
+        self.task.loss = self.prepared_loss()
+        # Without the wrapper that predicts in mixed precision: the kernel has none either. `epoch` brings its own.
+        self.plain: nn.Module = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
+        self.net = compiled(config, self.net)
+        self.updates_per_epoch = math.ceil(len(self.loader) / config.accumulate)
+        self.scheduler = build_scheduler(config, self.optimizer, self.updates_per_epoch)
+        self.mixer = BatchMixer(config.augment, self.accelerator.device)
+        self.ema = ModelEmaV3(self.plain, config.ema, use_warmup=True) if config.ema else None
+        self.guard = UpdateGuard(self.accelerator, [self.plain, self.task.loss])
+        self.progress = Progress()
+        self.saved = time.monotonic()
+        self.holders = self.all_holders()
+
+    def all_holders(self) -> dict[str, Stateful]:
+        """All that training changes, by name: what is not here is lost when the process is killed."""
+        found: dict[str, Stateful | None] = {
+            "net": self.plain, "loss": self.accelerator.unwrap_model(self.task.loss), "optimizer": self.optimizer,
+            "scheduler": self.scheduler, "scaler": self.accelerator.scaler,
+            "ema": None if self.ema is None else self.ema.module, "progress": self.progress,
+            "random": RandomState(self.accelerator)}
+        return {name: holder for name, holder in found.items() if holder is not None}
+
+    def save(self) -> None:
+        """Save the state. To be called by all processes at once, between two updates."""
+        if self.states is None:
+            return
+        state = {name: holder.state_dict() for name, holder in self.holders.items()}
+        if self.accelerator.is_main_process:
+            self.states.write(state, self.progress.best)
+        self.saved = time.monotonic()
+
+    def resume(self) -> bool:
+        """Take over the saved state, where there is one. Returns whether there was."""
+        if self.states is None:
+            return False
+        self.states.place(self.accelerator.device.type, self.accelerator.num_processes)
+        kept = self.states.read()
+        if kept is None:
+            return False
+        state, self.progress.best = kept
+        for name, holder in self.holders.items():
+            holder.load_state_dict(state[name])
+        return True
+
+    def is_due(self) -> bool:
+        """Whether to save within an epoch: one of several processes cannot know when the others would."""
+        return (self.states is not None and self.accelerator.num_processes == 1 and self.accelerator.sync_gradients
+                and time.monotonic() - self.saved >= 60 * self.config.save_minutes)
+
+    def epoch(self, epoch: int) -> float:
+        """One pass over the training items, or what is left of it. Returns the mean loss. Raises NotFiniteLoss."""
+        started, at = time.monotonic() - self.progress.seconds, self.progress
+        self.begin(epoch)
+        for batch, groups in enumerate(told_plainly(self.loader), at.batch):
+            loss, rows = self.learn(groups, epoch, batch)
+            at.batch = batch + 1
+            loss, rows = (loss, rows) if math.isfinite(loss) else (0.0, 0)  # left out
+            at.loss, at.items = at.loss + loss, at.items + rows
+            if self.watch is not None:
+                self.watch.end_batch(rows * self.accelerator.num_processes, loss * self.accelerator.num_processes)
+            if self.is_due():
+                at.seconds = time.monotonic() - started
+                self.save()
+        if not at.items:
+            raise NotFiniteLoss("loss is finite in no batch")
+        mean = at.loss / at.items
+        at.batch, at.loss, at.items = 0, 0.0, 0
+        return mean
+
+    def begin(self, epoch: int) -> None:
+        """Before the batches of an epoch."""
+        self.net.train()
+        self.freezing.begin(epoch)
+        self.order.epoch, self.order.done = epoch, self.progress.batch * self.config.batch_size
+        if self.watch is not None:
+            self.watch.begin_epoch(epoch, len(self.loader) - self.progress.batch)
+
+    def learn(self, groups: list[Group], epoch: int, batch: int) -> tuple[float, int]:
+        """Learn from one batch. Returns the sum of the loss over its items, and how many these are."""
+        side, rows, total = self.side(epoch, batch), sum(len(pixels) for pixels, _ in groups), 0.0
+        if self.accelerator.sync_gradients:  # of the batch before this one
+            self.guard.begin()
+        with self.accelerator.accumulate(self.net):
+            for pixels, targets in groups:
+                images, mixed = self.mixer(self.net_input(pixels, side), targets)
+                with self.accelerator.autocast():
+                    outputs = self.net(images)
+                loss = self.task.losses(outputs, mixed)
+                self.accelerator.backward(loss * (len(images) / rows))
+                total += loss.item() * len(images)
+            self.guard.note(total)
+            self.step()
+        return total, rows
+
+    def add_class_vectors(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimiser move what the loss learns, at a rate of its own and without decay."""
+        learned = list(self.task.loss.parameters())
+        if learned:
+            rate = self.config.loss.lr or self.config.optim.lr
+            optimizer.add_param_group({"params": learned, "lr": rate, "weight_decay": 0.0})
+
+    def prepared_loss(self) -> nn.Module:
+        """The loss on the device; where it learns, the same in all processes."""
+        if any(True for _ in self.task.loss.parameters()):
+            return self.accelerator.prepare_model(self.task.loss)
+        return self.task.loss
+
+    def side(self, epoch: int, batch: int) -> int | None:
+        """The network's input side in a batch, where it is drawn; it follows from the seed, whoever draws it."""
+        if not self.config.augment.sides:
+            return None
+        chance = np.random.default_rng((fold_seed(self.config, self.fold), epoch, batch))
+        return int(chance.choice(self.config.augment.sides))
+
+    def net_input(self, pixels: torch.Tensor, side: int | None = None) -> torch.Tensor:
+        """(B, H, W, C) uint8 canvases -> (B, C, h, w) float32, resampled as the predict loop does."""
+        size = input_shape(seen_net(self.config), (pixels.shape[1], pixels.shape[2]), side)
+        return apply_view(View("identity"), normalise(pixels, self.config.net), size)
+
+    def step(self) -> None:
+        """Update the weights once the gradient is complete, unless something is not finite. The schedule goes on."""
+        if not self.accelerator.sync_gradients:
+            return
+        at, fault = self.progress, self.guard.fault(self.optimizer)
+        if fault is None and self.config.optim.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.optim.clip_norm)
+        if fault is None or self.accelerator.scaler is not None:  # which looks itself, and has to hear of it
+            self.update_weights()
+        self.optimizer.zero_grad()
+        at.updates += 1
+        if self.scheduler is not None:
+            self.scheduler.step_update(at.updates)
+        if fault is not None:
+            self.leave_out(fault)
+            return
+        at.in_a_row = 0
+        if self.ema is not None:
+            self.ema.update(self.plain, step=at.updates - at.left_out)
+
+    def update_weights(self) -> None:
+        """One step of the optimiser, with so much of its learning rates as the fold has left."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * self.progress.slower
+        self.optimizer.step()
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    def leave_out(self, fault: str) -> None:
+        """Count an update that was not made, and say so. Raises NotFiniteLoss after too many in a row."""
+        at = self.progress
+        at.left_out, at.skipped, at.in_a_row = at.left_out + 1, at.skipped + 1, at.in_a_row + 1
+        if at.in_a_row > self.config.nonfinite.skip:
+            raise NotFiniteLoss(fault)
+        self.tell(f"epoch {at.epoch}, batch {at.batch}: the {fault}; this update is left out, {at.in_a_row} in a row")
+
+    def rate(self) -> float:
+        """The learning rate of the next update, to 6 digits; with layer decay that of the last layer."""
+        highest = max(group["lr"] for group in self.optimizer.param_groups[: self.net_groups])
+        return float(f"{highest * self.progress.slower:.6g}")
+
+    def end_epoch(self, epoch: int, score: float) -> bool:
+        """Tell the schedule what an evaluated epoch scored. Returns whether the learning rate fell for it."""
+        return self.scheduler is not None and bool(self.scheduler.step(epoch + 1, score))
+
+    def go_back(self, weights: dict[str, torch.Tensor]) -> None:
+        """Go on from the weights of another epoch, and average from there."""
+        for net in (self.plain, *([] if self.ema is None else [self.ema.module])):
+            net.load_state_dict(weights)
+
+    def evaluate(self, epoch: int) -> FoldResult:
+        """Predict the items of the fold with the averaged weights if there are any, else with the current ones.
+
+        Raises NotFiniteLoss.
+        """
+        net: nn.Module = self.ema.module if self.ema is not None else self.plain
+        net.eval()
+
+        forward = usual_forward(net, self.config.net, self.config.views, self.accelerator.device, PREDICT_BATCH,
+                                self.task.task.predict)
+        try:
+            views, seconds = predict_rows(forward, self.data, self.inside)
+        except DivergedError:
+            raise NotFiniteLoss("network's answer is not finite") from None
+        seconds /= len(self.inside) * cost_of_views(self.config.views, self.config.net)
+        gallery = self.task.gallery(self.rows, lambda rows: predict_rows(forward, self.data, rows)[0])
+        score = self.task.score(self.metric, self.inside, self.task.answers(views, gallery))
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
+        golden = remember_golden(net, self.config.net, self.accelerator.device)
+        return FoldResult(weights, views, score, epoch, seconds, golden, gallery)
+
+
+def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
+    """timm's optimiser factory; biases and norms are not decayed. Raises ConfigError for an unknown name."""
+    optim = config.optim
+    kwargs: dict[str, Any] = dict(optim.kwargs)
+    if optim.layer_decay is not None:
+        net, kwargs["layer_decay"] = named_part(net), optim.layer_decay
+        stages_of(net, f"run '{config.run}': optim.layer_decay")
+    try:
+        return create_optimizer_v2(net, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay, **kwargs)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as failure:
+        raise ConfigError(f"run '{config.run}': optimiser '{optim.name}' cannot be built: {failure}; timm lists its "
+                          "names with timm.optim.list_optimizers()") from None
