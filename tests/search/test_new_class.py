@@ -25,7 +25,7 @@ NEW = LabelRule(new_class=True)
 
 
 def brute_force(table, y, k):
-    """The best MAP@k with "in no class" put at each distinct score, between them, and beyond, and at each last place."""
+    """The best MAP@k with "in no class" put at each score, between them, and beyond, and at each last place."""
     values = np.unique(table[:, :-1])
     tried = np.concatenate([[values[0] - 1], values, (values[1:] + values[:-1]) / 2, [values[-1] + 1]])
     best = 0.0
@@ -64,11 +64,11 @@ def test_it_stands_where_its_score_says_and_at_its_rank_at_the_latest(rank):
 
 
 def test_a_last_place_is_taken_only_where_it_is_better():
-    """New items that look known to one class alone: behind the best class is a good place whatever comes after it."""
-    known = np.array([[0.9, 0.85, 0.8, 0.0], [0.9, 0.2, 0.1, 0.0]] * 5, dtype=np.float32)
-    best = best_new_class(known, np.array([3, 0] * 5), 3)
-    assert best.rank == 2 and best.score == pytest.approx(0.75)
-    assert best_new_class(known, np.array([0, 0] * 5), 3).rank is None
+    """New items that look more known than known ones: behind the best class is a good place whatever comes after it."""
+    scores = np.array([[0.95, 0.94, 0.93, 0.0], [0.9, 0.2, 0.1, 0.0], [0.9, 0.2, 0.1, 0.0]] * 5, dtype=np.float32)
+    best = best_new_class(scores, np.array([3, 0, 0] * 5), 3)
+    assert best.rank == 2 and best.score == pytest.approx(5 / 6)
+    assert best_new_class(scores, np.array([0, 0, 0] * 5), 3).rank is None
 
 
 def whales(folder, seed=0, items=400, classes=20):

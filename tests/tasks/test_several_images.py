@@ -85,7 +85,8 @@ def made(request: pytest.FixtureRequest, products: Path, tmp_path_factory: pytes
             views = ["identity"] if run == "first" else ["identity", "shift:0.05:0"]
             config = tiny_config(run, competition=ADAPTER, epochs=3, seed=seed, views=views, task=task, **ASKED[task])
             train_run(config, root / "data", root / "folds.csv", root / "runs", lambda text: None)
-        spec, _ = search_runs("products", [root / "runs/first", root / "runs/second"], RunSearch(hours=20.0, retrieval=False))
+        asked = RunSearch(hours=20.0, retrieval=False)
+        spec, _ = search_runs("products", [root / "runs/first", root / "runs/second"], asked)
     return Walked(task, root, root / "data", spec)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from foldpack.ensemble.neighbours import identity_scores
 from small_house import tiny_config, write_small_folds
 from view_arrays import oof_array, predict_logits, views_array
 
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.runs import checkpoint_path, gallery_path, read_run
+from foldpack.ensemble.retrieve.retriever import identity_scores
 from foldpack.files import sha256_file
 from foldpack.metrics.registry import get_metric
 from foldpack.models.checkpoint import CheckpointInfo, ModelError, read_checkpoint, restore_net

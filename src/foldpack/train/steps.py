@@ -12,8 +12,10 @@ from torch import nn
 
 from foldpack.data.rows import Rows
 from foldpack.data.runs import run_outputs
+from foldpack.ensemble.retrieve.nearest import nearest_items
 from foldpack.ensemble.retrieve.retriever import identity_scores
 from foldpack.ensemble.thresholds import cut_values
+from foldpack.metrics.ranking import recall_of_items
 from foldpack.metrics.registry import Metric
 from foldpack.models.classifier import build_classifier
 from foldpack.models.embedder import build_embedder
@@ -35,6 +37,8 @@ from foldpack.train.losses.registry import build_loss
 
 BuildNet = Callable[..., nn.Module]  # (net, width, pretrained, make) -> the network
 Predict = Callable[[np.ndarray], list[Rows]]  # rows of the training set -> what is predicted of them, by view
+
+RECALL_AT = (1, 2, 4, 8, 16, 32)  # nearest gallery items, of metric learning's recall
 
 # task -> what its metrics may want: `metrics.registry.Needs`
 METRICS_OF_TASK = {"multiclass": ("probs",), "multilabel": ("labels", "probs"), "regress": ("values", "grades"),
@@ -106,6 +110,10 @@ class TrainStep:
         """What is predicted, by view -> (n, C) float32, what the metric is asked about: probabilities, values, scores
         of identities."""
         return self.merged(views)
+
+    def measures(self, views: list[Rows], fold: int, gallery: Gallery | None) -> dict[str, object]:
+        """What else log.jsonl says of the best epoch of a fold, of which `views` are predicted."""
+        return {}
 
     def score(self, metric: Metric, rows: np.ndarray, answers: np.ndarray) -> float:
         """The metric of some rows of the training set, the last step of the answer at its best for them. Images that
@@ -187,6 +195,14 @@ class VectorStep(TrainStep):
         assert gallery is not None
         return identity_scores(self.merged(views), gallery.vectors, gallery.identities,
                                len(self.data.classes), self.config.embed.retrieval, self.data.none)
+
+    def measures(self, views: list[Rows], fold: int, gallery: Gallery | None) -> dict[str, object]:
+        """Recall@k of the items by cosine alone, whatever `embed` says of expansion and re-ranking."""
+        assert gallery is not None
+        found = nearest_items(self.merged(views), gallery.vectors, max(RECALL_AT)).places
+        recall = recall_of_items(self.data.targets[self.data.fold == fold], gallery.identities[found],
+                                 gallery.identities, RECALL_AT)
+        return {"recall": {str(k): round(share, 6) for k, share in recall.items()}}
 
     def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
         if self.data.none:

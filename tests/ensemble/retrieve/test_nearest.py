@@ -1,4 +1,4 @@
-"""The nearest items, compared with a full sort; equal ones by place; in blocks, and with a query left out of its own."""
+"""The nearest items, compared with a full sort: equal ones by place, in blocks, with a query left out of its own."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from foldpack.ensemble.retrieve.nearest import RetrievalError
-from foldpack.ensemble.retrieve.retriever import Retriever, identity_scores
 from sklearn.neighbors import NearestNeighbors
 
+from foldpack.ensemble.retrieve.nearest import RetrievalError
+from foldpack.ensemble.retrieve.retriever import Retriever, identity_scores
 from foldpack.metrics.ranking import top_k
 from foldpack.settings.retrieve import Calibration, Rerank, Retrieval
 
@@ -18,7 +18,8 @@ def unit(count: int, dim: int, seed: int) -> np.ndarray:
 
 
 EVERYTHING = Retrieval(neighbours=2, softmax=0.1, centres=0.3, expand_query=2, expand_gallery=1, alpha=2.0,
-                       rerank=Rerank(k1=3, k2=2, own=0.4), calibration=Calibration(kind="sigmoid", scale=9.0, shift=0.6))
+                       rerank=Rerank(k1=3, k2=2, own=0.4),
+                       calibration=Calibration(kind="sigmoid", scale=9.0, shift=0.6))
 
 
 def by_hand(queries: np.ndarray, gallery: np.ndarray, labels: np.ndarray, identities: int, count: int) -> np.ndarray:
@@ -119,9 +120,9 @@ def test_calibration_is_of_the_identities_that_are_there(how: Calibration) -> No
     queries, gallery, labels = kin(3)
     plain = identity_scores(queries, gallery, labels, 8, none=True)[:, :6].astype(np.float64)
     scores = identity_scores(queries, gallery, labels, 8, Retrieval(calibration=how), none=True)
-    expected = np.exp(how.scale * plain) if how.kind == "softmax" else 1 / (1 + np.exp(-how.scale * (plain - how.shift)))
+    expected = 1 / (1 + np.exp(-how.scale * (plain - how.shift)))
     if how.kind == "softmax":
-        expected /= expected.sum(axis=1, keepdims=True)
+        expected = np.exp(how.scale * plain) / np.exp(how.scale * plain).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(scores[:, :6], expected, atol=1e-5)
     assert (scores[:, 6] == 0).all() and (scores[:, 7] == np.float32(1 / 8)).all()
 
