@@ -44,7 +44,7 @@ def choose_calibration(judge: Judge, reader: CalibratedReader, own: Sequence[Cal
 
 def even_blend(readers: Sequence[ScoreReader]) -> ScoreReader:
     """The mean of the members."""
-    return lambda answers: np.mean([read(answers) for read in readers], axis=0, dtype=np.float32)
+    return lambda answers: np.stack([read(answers) for read in readers]).mean(axis=0)
 
 
 def scores_to_fit(judge: Judge, read: ScoreReader) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ fold, which is then scored by where that walk ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,7 +131,7 @@ def grid_of(run: Run) -> dict[str, tuple]:
     return {key: values for key, values in GRID.items() if key != "rerank" or most <= MOST_RERANKED}
 
 
-def walk(own: Retrieval, grid: dict[str, Sequence], gains: Callable[[Retrieval], np.ndarray]) -> Retrieval:
+def walk(own: Retrieval, grid: Mapping[str, tuple], gains: Callable[[Retrieval], np.ndarray]) -> Retrieval:
     """From some settings to better ones, one setting after another. gains: (folds,) of settings."""
     here = own
     for key, values in grid.items():
