@@ -12,6 +12,8 @@ from foldpack.settings.stages import RankingDecision
 
 RUN = {"run": "r", "competition": "digits-retrieval", "task": "embed", "net": {"arch": "resnet18", "size": 32},
        "loss": {"name": "arcface"}, "metric": "map5"}
+# Of dim 64 and 3 neighbours, as it was before there was more.
+OLD_HASH = "cd8a92a930269fa5e7e56c35554d56aeffde7d063fa625df363caa7553724025"
 
 
 def run_of(**embed: object) -> RunConfig:
@@ -47,6 +49,3 @@ def test_settings_that_came_later_leave_the_hash_of_older_runs() -> None:
 def test_a_last_place_of_none_needs_its_score() -> None:
     with pytest.raises(ValueError, match="none_rank goes with none_score"):
         RankingDecision(k=5, none_rank=2)
-
-
-OLD_HASH = "cd8a92a930269fa5e7e56c35554d56aeffde7d063fa625df363caa7553724025"  # as it was before there was more than `dim` and `neighbours`
