@@ -28,7 +28,7 @@ SETTINGS = {"Boxes": "settings/outputs.py", "Retrieval": "settings/retrieve.py",
             "RunConfig": "settings/run.py", "NetConfig": "settings/network.py",
             "ProjectConfig": "settings/project.py",
             "RecipeConfig": "settings/recipe.py", "LossConfig": "settings/training/loss.py",
-            "TransformConfig": "settings/training/augment.py",
+            "TransformConfig": "settings/training/augment.py", "PseudoConfig": "settings/training/extra_labels.py",
             "OptimConfig": "settings/training/optim.py", "SamplerConfig": "settings/training/sampler.py",
             "EnsembleSpec": "settings/ensemble.py", "StageSpec": "settings/stages.py",
             "FilesSpec": "settings/file_members.py", "NamedOutputs": "settings/outputs.py"}

@@ -21,6 +21,7 @@ from foldpack.settings.run import (
 )
 from foldpack.settings.strict_model import FAULT_WORDS, StrictModel, parse_strict
 from foldpack.settings.strict_yaml import YamlError, load_strict
+from foldpack.settings.training.extra_labels import EXTRA_BLOCKS
 
 GOOD: dict = {"run": "one", "competition": "digits", "net": {"arch": "resnet18", "size": 32},
               "loss": {"name": "cross_entropy"}, "metric": "accuracy"}
@@ -242,13 +243,26 @@ def test_every_setting_that_decides_the_weights_changes_the_hash(block: str) -> 
     config = parse_config(GOOD, "x")
     fields = type(getattr(config, block) if block else config).model_fields
     before = config_hash(config)
-    for name in set(fields) - {*NOT_HASHED, "net", "loss", "optim", "augment", "embed"}:
+    for name in set(fields) - {*NOT_HASHED, *EXTRA_BLOCKS, "net", "loss", "optim", "augment", "embed"}:
         other = StartFrom(hub=True) if name == "pretrained" else "something else"
         inner = (getattr(config, block) if block else config).model_copy(update={name: other})
         changed = config.model_copy(update={block: inner}) if block else inner
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydantic wonders at the value
             assert config_hash(changed) != before, name
+
+
+@pytest.mark.parametrize(("block", "key"), [("pseudo", "file"), ("complete", "file"), ("distill", "file"),
+                                            ("begin", "folder")])
+def test_what_a_run_learns_from_others_decides_by_its_bytes(block: str, key: str) -> None:
+    def hashed(**inside: object) -> str:
+        return config_hash(parse_config({**GOOD, block: inside}, "x"))
+
+    settled = hashed(**{key: "here", "sha256": "0" * 64})
+    assert settled == hashed(**{key: "there", "sha256": "0" * 64}) != hashed(**{key: "here", "sha256": "1" * 64})
+    assert settled != config_hash(parse_config(GOOD, "x")) != hashed(**{key: "here"})
+    if block in ("pseudo", "distill"):
+        assert settled != hashed(**{key: "here", "sha256": "0" * 64, "weight": 0.25})
 
 
 

@@ -83,6 +83,7 @@ class RunMeta(StrictModel):
     oof_sha256: HexDigest
     targets_sha256: HexDigest
     versions: dict[str, str]  # of torch and timm
+    doubts: list[str] = []  # why its out-of-fold score may be too good
     reader: str | None = None  # of the images, as `reader_record` says it
 
     @property

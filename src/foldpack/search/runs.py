@@ -114,7 +114,7 @@ def search_runs(
         require_level2_fits(cells, folds, asked.options.rule, asked.level2)
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
     names = [run.meta.run for run in runs]
-    notes = [note for note in [followed[1], *told] if note]
+    notes = [note for note in [followed[1], *told] if note] + doubt_notes(runs)
     notes += duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
     chance = check_chance(cells, names, metric, asked.options.rule, folds, None if cells.full else run_reader(runs))
     if cells.kind != "values":
@@ -137,6 +137,12 @@ def search_runs(
     elif asked.boosters is not None:
         remove_boosters(asked.boosters)
     return spec, report_numbers(Report(name, found, names, notes, limit, level2, [], chance, stopped))
+
+
+def doubt_notes(runs: list[Run]) -> list[str]:
+    """A line for each run whose out-of-fold predictions are not honest, as it says itself."""
+    return [f"'{run.meta.run}': its out-of-fold score, and so that of a blend with it, may be too good: "
+            f"{'; '.join(run.meta.doubts)}" for run in runs if run.meta.doubts]
 
 
 def run_level2(runs: list[Run], cells: Cells, found: Found, spec: EnsembleSpec) -> Level2Source:

@@ -25,7 +25,9 @@ from foldpack.train.augment.image import require_augmentation, seen_net
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.device.accelerator import require_device
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
+from foldpack.train.device.processes import require_rounds
 from foldpack.train.evaluate import is_defined
+from foldpack.train.extra_labels.attach import settle_labels
 from foldpack.train.loop.freezing import Freezing
 from foldpack.train.loop.training import build_optimizer
 from foldpack.train.losses.registry import require_loss
@@ -39,7 +41,8 @@ Say = Callable[[str], None]
 MIN_TRAINING_ITEMS = 2  # batch statistics of a single item are not defined
 
 def settled_run(config: RunConfig, folder: Path, say: Say = print) -> RunConfig:
-    """The configuration with what its weights to start from decide: `settle_start`. folder: of the run.
+    """The configuration with what its weights to start from decide: `settle_start`, and the hashes of what it learns
+    from other runs. folder: of the run.
 
     Raises ConfigError where it began with weights that are not there any more: its folds would start from scratch.
     """
@@ -49,7 +52,7 @@ def settled_run(config: RunConfig, folder: Path, say: Say = print) -> RunConfig:
         if before:
             raise ConfigError(f"run '{config.run}': {folder} began with weights that are not there now, "
                               f"{before.name}; install them again, or give the run another name")
-    return config.model_copy(update={"net": net})
+    return settle_labels(config.model_copy(update={"net": net}))
 
 
 def check_names(config: RunConfig, competition: Competition, here: bool = True) -> None:
@@ -61,7 +64,7 @@ def check_names(config: RunConfig, competition: Competition, here: bool = True) 
     if not can_follow(task, metric):
         raise ConfigError(f"metric '{metric.name}' of {metric.needs} does not fit the {task} competition "
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
-    require_loss(config.loss, task, weighted=config.weights.kind != "none")
+    require_loss(config.loss, task, weighted=config.weights.kind != "none" or config.pseudo is not None)
     require_inputs(expand_views(config.views), config.net)
     if here:
         require_device(config)
@@ -128,8 +131,9 @@ def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_c
 
 def check_sampling(config: RunConfig, data: TrainingSet, folds: list[int]) -> None:
     """Raises ConfigError for a sampler or weights that do not fit the training items of a fold."""
-    task = STEPS[data.task](config, data)
     for fold in folds:
-        rows = task.learnable(np.flatnonzero(data.fold != fold))
-        build_order(config, data, rows, fold)
-        item_weights(config, data, rows)
+        learned = data.of_fold(fold)
+        task = STEPS[data.task](config, learned)
+        rows = task.learnable(np.flatnonzero(learned.fold != fold))
+        require_rounds(config, len(build_order(config, learned, rows, fold)))
+        item_weights(config, learned, rows)

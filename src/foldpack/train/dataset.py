@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,17 @@ from foldpack.errors import FoldpackError
 from foldpack.settings.run import RunConfig
 from foldpack.train.augment.image import Augmentation, crop_step
 from foldpack.train.images.picked import PickedPixels, TrainingPixels, require_pixels
+
+
+class MoreLabels(Protocol):
+    """What the folds of a run learn from other runs."""
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why its out-of-fold score may be too good."""
+
+    def of_fold(self, data: TrainingSet, fold: int) -> TrainingSet:
+        """What one fold learns from; the rows of the training set come first, those of the fold as they were."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,14 @@ class TrainingSet:
     answer: list[str] | None = None  # one an item: the answer that it belongs to; None: each is its own
     reader: str | None = None  # of the images, as `reader_record` says it
     numbers: dict[str, np.ndarray] = field(default_factory=dict)  # columns that the run names: (n,) float64, 0 or more
+    more: MoreLabels | None = None  # that its folds learn from other runs
+    soft: dict[int, np.ndarray] = field(default_factory=dict)  # row -> (C,) float32, in place of its target
+    teacher: np.ndarray | None = None  # (n, C) float32: what a teacher says of each item
+    counts: np.ndarray | None = None  # (n,) float32: how much each counts, times the weights of the run
+
+    def of_fold(self, fold: int) -> TrainingSet:
+        """What a fold learns from: the same, and what other runs add."""
+        return self if self.more is None else self.more.of_fold(self, fold)
 
     def groups(self, rows: np.ndarray) -> AnswerGroups | None:
         """Which of some rows are answered together; None where each is answered alone."""
@@ -50,7 +70,15 @@ class TrainingSet:
         return len(self.classes) - self.none
 
     def target_row(self, row: int) -> np.ndarray:
-        """What the loss gets of an item: (C,) float32, one-hot for multiclass; for embed () int64."""
+        """What the loss gets of an item: (C,) float32, one-hot for multiclass; for embed () int64. With a teacher
+        (2 C,): what it says comes behind."""
+        target = self.label_row(row)
+        return target if self.teacher is None else np.concatenate([target, self.teacher[row]])
+
+    def label_row(self, row: int) -> np.ndarray:
+        """The same without a teacher."""
+        if row in self.soft:
+            return self.soft[row]
         target = self.targets[row]
         if self.task == "embed":
             return target

@@ -18,6 +18,8 @@ from foldpack.data.readers.protocol import reader_record
 from foldpack.errors import DataError
 from foldpack.settings.run import RunConfig
 from foldpack.train.dataset import TrainingSet
+from foldpack.train.extra_labels.attach import attach_labels
+from foldpack.train.images.picked import TrainingPixels
 from foldpack.train.images.source import TrainingImages, open_images, unseen_images
 from foldpack.train.targets import number_columns, training_targets, training_task
 
@@ -49,11 +51,23 @@ def load_training_set(
     none, fold = labelled.none and task == "embed", table["fold"].to_numpy()
     require_whole_answers(items, targets, fold, folds_csv)
     kind = canvas_kind(config.net)
-    images = open_images(items, kind, config.images, cache, say, shared) if here else unseen_images(items, kind)
+
+    def opened(asked: Items) -> TrainingImages:
+        return open_images(asked, kind, config.images, cache, say, shared) if here else unseen_images(asked, kind)
+
+    images = opened(items)
     tell_images(config, images, folds_csv, say)
     data = TrainingSet(items.ids, images.pixels, targets, fold, classes, task, none, items.answer,
                        reader_record(items.reader, PILLOW), number_columns(config, labelled, whole.source))
-    return data.without(images.report.fallback) if images.broken else data
+    data = data.without(images.report.fallback) if images.broken else data
+    return attach_labels(config, data, competition, root, folds_csv, lambda asked: whole_pixels(opened(asked)), say)
+
+
+def whole_pixels(images: TrainingImages) -> TrainingPixels:
+    """Those of images that all have some. Raises DataError for others."""
+    if images.broken:
+        raise DataError(f"{images.broken[0]}; it had pixels when it was predicted: bring the image back")
+    return images.pixels
 
 
 def tell_images(config: RunConfig, images: TrainingImages, folds_csv: Path, say: Say) -> None:

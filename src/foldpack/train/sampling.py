@@ -105,7 +105,16 @@ def require_batches(config: RunConfig, classes: int, items: int) -> None:
 
 
 def item_weights(config: RunConfig, data: TrainingSet, rows: np.ndarray) -> np.ndarray | None:
-    """(n,) float32 of all items: what the loss of each is multiplied with; None where all count the same.
+    """(n,) float32 of all items: what the loss of each is multiplied with; None where all count the same. Raises
+    ConfigError."""
+    weights = run_weights(config, data, rows)
+    if data.counts is None:
+        return weights
+    return data.counts if weights is None else weights * data.counts
+
+
+def run_weights(config: RunConfig, data: TrainingSet, rows: np.ndarray) -> np.ndarray | None:
+    """The same by the run's `weights` alone.
 
     balanced: the number of rows by that of classes and of the item's class among the rows, as scikit-learn has it, so
     that their mean over the rows is 1. Raises ConfigError.

@@ -33,6 +33,7 @@ from foldpack.tasks.protocol import Task
 from foldpack.tasks.regress import REGRESS
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import score_probs
+from foldpack.train.losses.distill import TeacherLoss
 from foldpack.train.losses.registry import build_loss
 
 BuildNet = Callable[..., nn.Module]  # (net, width, pretrained, make) -> the network
@@ -62,7 +63,8 @@ class TrainStep:
         """Raises ConfigError for a loss that does not fit the task."""
         self.config = config
         self.data = data
-        self.weighted = config.weights.kind != "none"
+        self.weighted = config.weights.kind != "none" or data.counts is not None
+        self.teacher = None if config.distill is None else TeacherLoss(data.task, config.distill.temperature)
         self.loss: nn.Module = build_loss(config.loss, data.task, data.identities, config.embed.dim, self.weighted)
 
     @property
@@ -95,7 +97,16 @@ class TrainStep:
     def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The scalar to minimise. outputs: (B, width); targets: as `AugmentedRows` gives them, and maybe mixed."""
         targets, weights = (targets[:, :-1], targets[:, -1]) if self.weighted else (targets, None)
-        return self.weighted_losses(outputs.float(), targets, weights)
+        if self.teacher is None or self.data.teacher is None:
+            return self.weighted_losses(outputs.float(), targets, weights)
+        assert self.config.distill is not None
+        labels, said = targets.chunk(2, dim=1)
+        own, share = self.weighted_losses(outputs.float(), labels, weights), self.config.distill.weight
+        return (1 - share) * own + share * self.teacher(self.compared(outputs.float()), self.compared(said), weights)
+
+    def compared(self, numbers: torch.Tensor) -> torch.Tensor:
+        """What the network gives, or a teacher says, as the two are compared."""
+        return numbers
 
     def weighted_losses(self, outputs: torch.Tensor, targets: torch.Tensor,
                         weights: torch.Tensor | None) -> torch.Tensor:
@@ -160,6 +171,10 @@ class ValueStep(TrainStep):
             return self.loss(outputs.reshape(-1, shares.shape[-1]), shares.reshape(-1, shares.shape[-1]), weights)
         assert isinstance(self.last, TargetUnits)
         return self.loss(self.last.standard(outputs), self.last.standard(targets), weights)
+
+    def compared(self, numbers: torch.Tensor) -> torch.Tensor:
+        assert isinstance(self.last, TargetUnits)  # a run with bins has no teacher
+        return self.last.standard(numbers)
 
     def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
         if metric.needs != "grades":

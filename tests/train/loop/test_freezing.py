@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from accelerate import Accelerator
 from small_house import tiny_config
 from timm.models import group_parameters
 from toy_training import Scripted, quiet, toy_config, toy_set
@@ -23,10 +22,11 @@ from foldpack.train.loop.freezing import named_part, stages_of
 from foldpack.train.loop.training import FoldTraining
 
 RESNET = {"arch": "test_resnet", "size": 16}
+STARTED = {**RESNET, "pretrained": {"file": "a.pth"}}
 
 
 def config_of(changes: dict | None = None, **optim: object) -> RunConfig:
-    return toy_config(net=RESNET, optim={"lr": 1e-2, "warmup_epochs": 0, **optim}, **(changes or {}))
+    return toy_config(**{"net": RESNET, **(changes or {})}, optim={"lr": 1e-2, "warmup_epochs": 0, **optim})
 
 
 def copied(training: FoldTraining) -> dict[str, torch.Tensor]:
@@ -202,11 +202,6 @@ def test_a_network_that_does_not_know_its_parts(
     assert message in str(caught.value)
 
 
-def test_a_head_that_learns_alone_is_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Accelerator, "num_processes", 2)
-    with pytest.raises(ConfigError, match="run 'toy': optim.head_epochs is for one process, and there are 2; set it"):
-        FoldTraining(config_of(head_epochs=1), toy_set(), 0)
-
 
 def test_a_head_begins_as_small_as_it_is_told_and_nothing_else_changes() -> None:
     made = []
@@ -229,3 +224,10 @@ def test_a_size_of_the_head_that_would_mean_nothing(changes: dict, message: str)
     data["optim"]["head_scale"] = 0.5
     with pytest.raises(ConfigError, match=f"optim.head_scale makes a new last layer smaller, and {message}"):
         parse_config(data, "toy.yml")
+
+
+def test_left_out_a_head_is_small_where_the_rest_starts_from_weights() -> None:
+    kept = {**STARTED, "pretrained": {"file": "a.pth", "head": "keep"}}
+    scales = [config_of().head_scale, config_of({"net": STARTED}).head_scale, config_of({"net": kept}).head_scale,
+              config_of({"net": STARTED}, head_scale=1.0).head_scale]
+    assert scales == [1.0, 0.05, 1.0, 1.0]

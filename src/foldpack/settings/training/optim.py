@@ -29,6 +29,13 @@ DECAY_SETTINGS: dict[str, object] = {"decay_epochs": None, "decay_milestones": N
                                      "reload_best": False}
 
 
+class SwaConfig(StrictModel):
+    """Stochastic weight averaging (arXiv 1803.05407): the mean of the weights after each of the last epochs."""
+
+    epochs: Annotated[int, Field(ge=2)]  # the last so many
+    lr: Annotated[float, Field(gt=0)] | None = None  # learning rate in them; None: that of the schedule
+
+
 class OptimConfig(StrictModel):
     """Passed to `timm.optim.create_optimizer_v2` and `timm.scheduler.create_scheduler_v2`; None: timm's own value."""
 
@@ -50,7 +57,7 @@ class OptimConfig(StrictModel):
     clip_norm: Annotated[float, Field(gt=0)] | None = None  # largest norm of the whole gradient
     layer_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # a layer's rate is so much of the next one's
     head_epochs: Annotated[int, Field(ge=0)] = 0  # first epochs in which only the last layer learns
-    head_scale: Annotated[float, Field(ge=0)] = 1.0  # the new last layer begins so many times as large as usual
+    head_scale: Annotated[float, Field(ge=0)] | None = None  # a new last layer begins so many times as large as usual
     freeze: Annotated[int, Field(ge=0)] = 0  # first stages of the network that never learn
 
     @model_validator(mode="after")

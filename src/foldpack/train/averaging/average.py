@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from accelerate.utils import set_seed
 
 from foldpack.competitions.adapters import find_adapter
@@ -21,9 +20,9 @@ from foldpack.settings.network import StartFrom
 from foldpack.settings.run import ConfigError, RunConfig, config_text, read_config
 from foldpack.settings.stages import Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
+from foldpack.settings.training.extra_labels import EXTRA_BLOCKS
 from foldpack.train.averaging.kept_epochs import KeptEpochs, read_info
 from foldpack.train.averaging.soup import greedy_soup, mean_weights, renew_norms
-from foldpack.train.dataset import told_plainly
 from foldpack.train.evaluate import FoldResult, is_better
 from foldpack.train.load import CACHE, load_training_set
 from foldpack.train.loop.training import FoldTraining, fold_seed
@@ -75,7 +74,8 @@ def average_runs(names: Sequence[str], new: str, how: str, root: Path, folds_csv
     folder = runs / f".{new}.tmp"
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        meta = write_average(config, base, parts, how, root, folds_csv, folder, runs / CACHE, say)
+        doubts = list(dict.fromkeys(doubt for run in found for doubt in run.meta.doubts))
+        meta = write_average(config, base, parts, how, root, folds_csv, folder, runs / CACHE, say, doubts)
         gained = is_better(metric, meta.score, base.meta.score)
         say(f"{new}: oof {metric.name} {meta.score:.4f}; {base.meta.run}: {base.meta.score:.4f}; "
             + (f"better, so it is {runs / new}" if gained else "no better, so nothing is written")
@@ -102,19 +102,26 @@ def require_same_runs(found: Sequence[Run], base: Run, folds_csv: Path) -> None:
     first = base.meta
     if first.folds_sha256 != sha256_file(folds_csv):
         raise DataError(f"run '{first.run}' was trained on other folds than those of {folds_csv}; give --folds its own")
-    if len(found) > 1 and first.start is None:
+    starts = [(run.meta.start, begun_with(run)) for run in found]
+    if len(found) > 1 and starts[0] == (None, None) == starts[-1]:
         raise DataError(f"run '{first.run}' started from scratch: means of runs need runs that started from the same "
                         "weights; name one run, whose kept epochs are averaged")
     trained = [each.fold for each in first.folds]
     for run in found:
         for what, same in (("folds", run.meta.folds_sha256 == first.folds_sha256
                             and [each.fold for each in run.meta.folds] == trained),
-                           ("start weights", run.meta.start == first.start),
+                           ("start weights", (run.meta.start, begun_with(run)) == starts[0]),
                            ("metric", run.meta.metric == first.metric),
                            ("classes", run.meta.classes == first.classes and run.meta.task == first.task)):
             if not same:
                 raise DataError(f"runs '{first.run}' and '{run.meta.run}' differ in their {what}; a mean needs runs "
                                 "of the same network, fine-tuned from the same weights on the same folds")
+
+
+def begun_with(run: Run) -> str | None:
+    """The hash of the run whose fold weights it began with."""
+    begin = read_config(run.folder / "config.yml").begin
+    return None if begin is None else begin.sha256
 
 
 def require_mean(base: Run, several: bool, parts: dict[int, Ingredients]) -> None:
@@ -130,15 +137,16 @@ def require_mean(base: Run, several: bool, parts: dict[int, Ingredients]) -> Non
 
 
 def write_average(config: RunConfig, base: Run, parts: dict[int, Ingredients], how: str, root: Path, folds_csv: Path,
-                  folder: Path, cache: Path, say: Say) -> RunMeta:
-    """Average, predict and write all folds of the new run into `folder`."""
-    data = load_training_set(config, find_adapter(config.competition), root, folds_csv, say, cache)
+                  folder: Path, cache: Path, say: Say, doubts: list[str]) -> RunMeta:
+    """Average, predict and write all folds of the new run into `folder`. doubts: of the averaged runs."""
+    plain = config.net.model_copy(update={"pretrained": StartFrom()})  # all its weights will be those of checkpoints
+    others = dict.fromkeys(EXTRA_BLOCKS)
+    settings = config.model_copy(update={"ema": 0.0, "compile": False, "net": plain, **others})
+    data = load_training_set(settings, find_adapter(config.competition), root, folds_csv, say, cache)
     trainer = RunTrainer(config, data, folder, sha256_file(folds_csv), say)
     folder.mkdir(parents=True)
     write_atomic(folder / "config.yml", config_text(config))
     before = {each.fold: each.score for each in base.meta.folds}
-    plain = config.net.model_copy(update={"pretrained": StartFrom()})  # all its weights will be those of checkpoints
-    settings = config.model_copy(update={"ema": 0.0, "compile": False, "net": plain})
     averaged: dict[int, list[str]] = {}
     for fold, part in parts.items():
         one = average_fold(FoldTraining(settings, data, fold), part, how, before[fold])
@@ -151,8 +159,8 @@ def write_average(config: RunConfig, base: Run, parts: dict[int, Ingredients], h
         say(f"{config.run} fold {fold}: {config.metric} {one.result.score:.4f}, before {before[fold]:.4f}; the mean of "
             f"{len(part) if how == 'uniform' else f'{len(one.chosen)} of {len(part)}'}: {', '.join(names)}")
     meta = trainer.finish(list(parts))
-    meta = meta.model_copy(update={"folds": [each.model_copy(update={"averaged": averaged[each.fold]})
-                                             for each in meta.folds]})
+    meta = meta.model_copy(update={"doubts": doubts, "folds": [each.model_copy(update={"averaged": averaged[each.fold]})
+                                                     for each in meta.folds]})
     write_meta(folder, meta)
     return meta
 
@@ -176,14 +184,6 @@ def predict_mean(training: FoldTraining, part: Ingredients) -> FoldResult:
     if len(part) > 1:
         last = training.config.epochs - 1
         training.begin(last)
-        renew_norms(net, training_images(training, last))
+        set_seed(fold_seed(training.config, training.fold))
+        renew_norms(net, training.images(last))
     return training.evaluate(part[0][1].epoch)
-
-
-def training_images(training: FoldTraining, epoch: int) -> Iterator[torch.Tensor]:
-    """The images of an epoch as the network gets them in training: augmented, and mixed where the run mixes."""
-    set_seed(fold_seed(training.config, training.fold))
-    for batch, groups in enumerate(told_plainly(training.loader)):
-        side = training.side(epoch, batch)
-        for pixels, targets in groups:
-            yield training.mixer(training.net_input(pixels, side), targets)[0]

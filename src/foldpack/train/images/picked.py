@@ -75,6 +75,59 @@ class PickedPixels:
         self.whole.expect_rows(())
 
 
+class JoinedPixels:
+    """Rows of several sources of one kind, those of the first before those of the next."""
+
+    def __init__(self, parts: Sequence[TrainingPixels]) -> None:
+        self.parts = list(parts)
+        self.starts = np.concatenate([[0], np.cumsum([len(part) for part in self.parts])])
+
+    @property
+    def kind(self) -> CanvasKind:
+        """`PixelSource.kind`."""
+        return self.parts[0].kind
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def place(self, row: int) -> tuple[TrainingPixels, int]:
+        """The source of a row, and which of its rows it is."""
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.parts[part], row - int(self.starts[part])
+
+    def expect(self, start: int, stop: int) -> None:
+        """`PixelSource.expect`."""
+        self.expect_rows(range(start, min(stop, len(self))))
+
+    def expect_rows(self, rows: Sequence[int]) -> None:
+        """`TrainingPixels.expect_rows`."""
+        for part, first, end in zip(self.parts, self.starts[:-1], self.starts[1:], strict=True):
+            part.expect_rows([row - int(first) for row in rows if first <= row < end])
+
+    def take(self, start: int, stop: int) -> np.ndarray | list[np.ndarray]:
+        """`PixelSource.take`."""
+        return gather_canvases(self.kind, stop - start, (self.row(row) for row in range(start, stop)))
+
+    def row(self, row: int) -> np.ndarray:
+        """`TrainingPixels.row`."""
+        part, own = self.place(row)
+        return part.row(own)
+
+    def frames(self, start: int, stop: int) -> np.ndarray:
+        """`PixelSource.frames`."""
+        found = [part.frames(own, own + 1) for part, own in map(self.place, range(start, stop))]
+        return np.concatenate(found) if found else np.zeros((0, 6))
+
+    def lost_rows(self, start: int, stop: int) -> list[int]:
+        """`PixelSource.lost_rows`."""
+        return [row for row in range(start, stop) for part, own in [self.place(row)] if part.lost_rows(own, own + 1)]
+
+    def close(self) -> None:
+        """`PixelSource.close`."""
+        for part in self.parts:
+            part.close()
+
+
 def require_pixels(pixels: PixelSource, ids: Sequence[str], start: int, stop: int) -> None:
     """Raises DataError for rows that were taken and have no pixels any more: all of them had some before."""
     if lost := pixels.lost_rows(start, stop):

@@ -46,15 +46,18 @@ def head_names(net: nn.Module, where: str) -> set[str]:
 
 
 def scale_head(net: nn.Module, config: RunConfig) -> None:
-    """Make the last layer of a new network `optim.head_scale` times as large. Raises ConfigError.
+    """Make the last layer of a new network `head_scale` times as large. Raises ConfigError.
 
-    Many networks of timm's begin with a head that is large for few classes; its first gradients then upset weights that
-    training starts from. At 0 all classes begin alike.
+    Some networks of timm's begin with a head that is large for few classes; its first gradients then upset weights that
+    training starts from. At 0 all classes begin alike. One that does not say which it is stays as it is, unless a scale
+    was asked for.
     """
-    scale = config.optim.head_scale
+    scale = config.head_scale
     if scale == 1:
         return
     part = named_part(net)
+    if config.optim.head_scale is None and not hasattr(part, "get_classifier"):
+        return
     heads = head_names(part, f"run '{config.run}': optim.head_scale")
     with torch.no_grad():
         for name, one in part.named_parameters():
