@@ -13,6 +13,7 @@ from foldpack.errors import FoldpackError
 from foldpack.settings.network import NetConfig, height_width
 from foldpack.settings.outputs import ValueRange
 from foldpack.settings.project_code import is_project_code
+from foldpack.settings.retrieve import Retrieval
 from foldpack.settings.stages import MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
@@ -41,11 +42,15 @@ ImagesMode = Literal["auto", "memory", "disk", "stream"]
 SMALL_HEAD = 0.05  # clothing-mini, fold 0 and 1: accuracy .863 at 112 px with it, .684 at 128 px without
 
 
-class EmbedConfig(StrictModel):
+class EmbedConfig(Retrieval):
     """Of task `embed`: the vectors, and how a query is compared with the gallery."""
 
     dim: Annotated[int, Field(ge=2, le=8192)] = 128  # numbers of a vector
-    neighbours: Annotated[int, Field(ge=1)] = 1  # nearest gallery items of an identity that count
+
+    @property
+    def retrieval(self) -> Retrieval:
+        """How a query is compared with the gallery."""
+        return Retrieval(**self.model_dump(exclude={"dim"}))
 
 
 class NonFiniteConfig(StrictModel):
@@ -215,6 +220,7 @@ HASHED_ALWAYS: dict[str, tuple[str, ...]] = {
     "optim": ("name", "lr", "weight_decay", "kwargs", "schedule", "warmup_epochs", "min_lr", "clip_norm"),
     "augment": ("hflip", "vflip", "affine", "shift", "scale", "rotate", "colour", "colour_strength", "grey", "erase",
                 "mixup", "cutmix"),
+    "embed": ("dim", "neighbours"),
 }
 # They choose how much is computed and how fast, not what.
 NOT_HASHED = {"folds", "workers", "images", "trackers", "device", "compile", "grad_checkpointing", "save_minutes"}

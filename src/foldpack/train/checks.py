@@ -29,7 +29,7 @@ from foldpack.train.device.processes import require_rounds
 from foldpack.train.evaluate import is_defined
 from foldpack.train.extra_labels.attach import settle_labels
 from foldpack.train.loop.freezing import Freezing
-from foldpack.train.loop.training import build_optimizer
+from foldpack.train.loop.optimizer import build_optimizer
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.sampling import build_order, item_weights

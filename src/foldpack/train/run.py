@@ -173,7 +173,8 @@ class RunTrainer:
         write_oof(self.part(fold), result.views, self.config.oof_dtype)
         self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
-                  "seconds_per_image": result.seconds_per_image})
+                  "seconds_per_image": result.seconds_per_image,
+                  **self.task.measures(result.views, fold, result.gallery)})
         states.remove()
 
     def states(self, fold: int, anew: Callable[[], None]) -> FoldStates:

@@ -101,7 +101,8 @@ def report_numbers(report: Report) -> dict:
 def decided_numbers(decision: Fitted) -> dict:
     """The numbers of a last step: None for those that it has not."""
     said = {} if decision is None else decision.model_dump()
-    return {"threshold": said.get("threshold"), "cuts": said.get("cuts"), "new_score": said.get("none_score")}
+    return {"threshold": said.get("threshold"), "cuts": said.get("cuts"), "new_score": said.get("none_score"),
+            "new_rank": said.get("none_rank")}
 
 
 def score_numbers(found: Found) -> dict:
@@ -284,7 +285,8 @@ def report_lines(numbers: dict) -> list[str]:
     if isinstance(numbers["threshold"], float):
         lines.append(f"  threshold {numbers['threshold']:.4f}")
     if numbers["new_score"] is not None:
-        lines.append(f"  'in no class' scores {numbers['new_score']:.4f}")
+        latest = "" if numbers["new_rank"] is None else f", and stands at place {numbers['new_rank']} at the latest"
+        lines.append(f"  'in no class' scores {numbers['new_score']:.4f}{latest}")
     if numbers["level2"]:
         lines.append(f"  {numbers['level2']['verdict']}")
     return lines + [f"warning: {warning}" for warning in numbers["warnings"]]

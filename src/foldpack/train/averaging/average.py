@@ -141,7 +141,7 @@ def write_average(config: RunConfig, base: Run, parts: dict[int, Ingredients], h
     """Average, predict and write all folds of the new run into `folder`. doubts: of the averaged runs."""
     plain = config.net.model_copy(update={"pretrained": StartFrom()})  # all its weights will be those of checkpoints
     others = dict.fromkeys(EXTRA_BLOCKS)
-    settings = config.model_copy(update={"ema": 0.0, "compile": False, "net": plain, **others})
+    settings = config.model_copy(update={"ema": 0.0, "swa": None, "compile": False, "net": plain, **others})
     data = load_training_set(settings, find_adapter(config.competition), root, folds_csv, say, cache)
     trainer = RunTrainer(config, data, folder, sha256_file(folds_csv), say)
     folder.mkdir(parents=True)

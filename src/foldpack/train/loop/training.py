@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import set_seed
-from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -26,7 +24,7 @@ from foldpack.predict.loop import DivergedError, usual_forward
 from foldpack.predict.view import View
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import cost_of_views
-from foldpack.settings.run import ConfigError, RunConfig
+from foldpack.settings.run import RunConfig
 from foldpack.train.allocator import keep_freed_memory
 from foldpack.train.augment.image import seen_net
 from foldpack.train.augment.mixing import BatchMixer
@@ -43,8 +41,9 @@ from foldpack.train.device.processes import (
 )
 from foldpack.train.evaluate import FoldResult, predict_rows
 from foldpack.train.extra_labels.begin import begin_fold
-from foldpack.train.loop.freezing import Freezing, named_part, scale_head, stages_of
+from foldpack.train.loop.freezing import Freezing, scale_head
 from foldpack.train.loop.guard import NotFiniteLoss, UpdateGuard
+from foldpack.train.loop.optimizer import add_class_vectors, build_optimizer
 from foldpack.train.loop.state import Progress, RandomState, Stateful
 from foldpack.train.loop.states import FoldStates
 from foldpack.train.rates import build_scheduler
@@ -94,7 +93,7 @@ class FoldTraining:
         use_grad_checkpointing(config, net)
         optimizer = build_optimizer(config, net)
         self.net_groups = len(optimizer.param_groups)
-        self.add_class_vectors(optimizer)  # of the loss, where it has any
+        add_class_vectors(config, optimizer, self.task.loss)
         self.net, self.optimizer, self.loader = self.accelerator.prepare(net, optimizer, loader)
         self.task.loss = self.prepared_loss()
         # Without the wrapper that predicts in mixed precision: the kernel has none either. `epoch` brings its own.
@@ -195,13 +194,6 @@ class FoldTraining:
             self.guard.note(total)
             self.step()
         return total, rows
-
-    def add_class_vectors(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let the optimiser move what the loss learns, at a rate of its own and without decay."""
-        learned = list(self.task.loss.parameters())
-        if learned:
-            rate = self.config.loss.lr or self.config.optim.lr
-            optimizer.add_param_group({"params": learned, "lr": rate, "weight_decay": 0.0})
 
     def prepared_loss(self) -> nn.Module:
         """The loss on the device; where it learns, the same in all processes."""
@@ -317,17 +309,3 @@ class FoldTraining:
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
         golden = remember_golden(net, self.config.net, self.accelerator.device)
         return FoldResult(weights, views, score, epoch, seconds, golden, gallery)
-
-
-def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
-    """timm's optimiser factory; biases and norms are not decayed. Raises ConfigError for an unknown name."""
-    optim = config.optim
-    kwargs: dict[str, Any] = dict(optim.kwargs)
-    if optim.layer_decay is not None:
-        net, kwargs["layer_decay"] = named_part(net), optim.layer_decay
-        stages_of(net, f"run '{config.run}': optim.layer_decay")
-    try:
-        return create_optimizer_v2(net, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay, **kwargs)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as failure:
-        raise ConfigError(f"run '{config.run}': optimiser '{optim.name}' cannot be built: {failure}; timm lists its "
-                          "names with timm.optim.list_optimizers()") from None
