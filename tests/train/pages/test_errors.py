@@ -59,10 +59,10 @@ def test_labels_are_counted_and_both_kinds_of_mistakes_shown() -> None:
     probs = np.array([[.1, .9], [.2, .1], [.9, .8], [.7, .2], [.8, .1]])
     assert label_rows(truth, probs > 0.5, ["x", "y"]) == [
         ["x", "3", "1", "2", "2", "0.33", "0.33"], ["y", "1", "1", "0", "1", "1.00", "0.50"]]
-    assert worst_of_labels(truth, probs, 0.5, 2) == [
+    assert worst_of_labels(truth, probs > 0.5, probs, 2) == [
         [Mistake(0, 0, "missed"), Mistake(4, 0, "false alarm")], [Mistake(0, 1, "false alarm")]]
-    assert [len(group) for group in worst_of_labels(truth, probs, 0.5, 3)] == [3, 1]
-    assert worst_of_labels(truth, truth.astype(float), 0.5, 3) == []
+    assert [len(group) for group in worst_of_labels(truth, probs > 0.5, probs, 3)] == [3, 1]
+    assert worst_of_labels(truth, truth, truth.astype(float), 3) == []
 
 
 def test_values_are_measured() -> None:
