@@ -158,6 +158,7 @@ class RunTrainer:
         self.folds_sha256 = folds_sha256
         self.data_sha256 = data_digest(data)
         self.say = say
+        self.tell: Callable[[dict[str, object]], None] | None = None  # gets what goes to log.jsonl
         self.lock = RunLock(folder, say)
         self.reached: dict[int, FoldStates] = {}  # of folds whose training was begun here
 
@@ -291,6 +292,8 @@ class RunTrainer:
         if "epoch" in entry:
             entry = self.watch.end_epoch(entry)
         append_log(self.folder, entry)
+        if self.tell is not None:
+            self.tell(entry)
         if (line := told_line(self.config.run, self.config.metric, entry)) is not None:
             self.say(line)
 
