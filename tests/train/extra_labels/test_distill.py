@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from planted import CLASSES, Planted
+from small_house import tiny_config, write_small_folds
 from toy_training import toy_config, toy_set
 
 from foldpack.competitions.adapters import find_adapter
+from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import read_meta, read_run
 from foldpack.errors import FoldpackError
 from foldpack.settings.run import ConfigError, RunConfig
@@ -23,6 +25,7 @@ from foldpack.train.extra_labels.labels_file import OOF_DOUBT, read_labels, read
 from foldpack.train.load import load_training_set
 from foldpack.train.loop.training import FoldTraining
 from foldpack.train.losses.distill import soften
+from foldpack.train.run import train_run
 from foldpack.train.steps import STEPS
 
 
@@ -210,3 +213,17 @@ def test_settings_that_do_not_fit_are_said(classes: Planted, changes: dict[str, 
 
 def test_names_of_classes_are_kept(classes: Planted) -> None:
     assert read_labels(classes.root / "oof", "predictions").classes == CLASSES
+
+
+@pytest.mark.slow
+def test_a_student_learns_digits_from_its_teacher_alone(tmp_path: Path) -> None:
+    """With weight 1 it never sees a label."""
+    write_digits(tmp_path / "data", tmp_path / "answers.csv", 400)
+    write_small_folds(tmp_path / "data", tmp_path / "folds.csv")
+    runs = tmp_path / "runs"
+    teacher = train_run(tiny_config("teacher", epochs=12), tmp_path / "data", tmp_path / "folds.csv", runs, quiet)
+    predict_folds(["teacher"], "train", tmp_path / "said", tmp_path / "data", runs, say=quiet)
+    told = {"file": str(tmp_path / "said"), "weight": 1.0, "temperature": 0.5}  # so small a network is never sure
+    student = tiny_config("student", epochs=12, distill=told)
+    learned = train_run(student, tmp_path / "data", tmp_path / "folds.csv", runs, quiet)
+    assert teacher.score > 0.8 and learned.score > 0.85 * teacher.score
