@@ -221,9 +221,10 @@ def test_a_student_learns_digits_from_its_teacher_alone(tmp_path: Path) -> None:
     write_digits(tmp_path / "data", tmp_path / "answers.csv", 400)
     write_small_folds(tmp_path / "data", tmp_path / "folds.csv")
     runs = tmp_path / "runs"
-    teacher = train_run(tiny_config("teacher", epochs=12), tmp_path / "data", tmp_path / "folds.csv", runs, quiet)
+    config = tiny_config("teacher", epochs=12, views=["identity"])
+    teacher = train_run(config, tmp_path / "data", tmp_path / "folds.csv", runs, quiet)
     predict_folds(["teacher"], "train", tmp_path / "said", tmp_path / "data", runs, say=quiet)
-    told = {"file": str(tmp_path / "said"), "weight": 1.0, "temperature": 0.5}  # so small a network is never sure
-    student = tiny_config("student", epochs=12, distill=told)
+    told = {"file": str(tmp_path / "said"), "weight": 1.0, "temperature": 2.0}
+    student = tiny_config("student", epochs=12, views=["identity"], distill=told)
     learned = train_run(student, tmp_path / "data", tmp_path / "folds.csv", runs, quiet)
-    assert teacher.score > 0.8 and learned.score > 0.85 * teacher.score
+    assert teacher.score > 0.8 and learned.score > 0.9 * teacher.score
