@@ -73,8 +73,8 @@ def step(path: Path, classes: int, accelerated: bool) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     weights = sum(one.numel() for one in training.plain.parameters()) / 1e6
     print(f"{loss} {peak} {weights:.1f} million weights, batch {config.batch_size} at {config.net.size} px: "
-          f"{learned - started:.0f} s, {ended - learned:.0f} s to predict {PREDICTED} images; {training.updates} step, "
-          f"loss {loss:.4f}, score {score:.3f}, peak {peak:.1f} GB")
+          f"{learned - started:.0f} s, {ended - learned:.0f} s to predict {PREDICTED} images; "
+          f"{training.progress.updates} step, loss {loss:.4f}, score {score:.3f}, peak {peak:.1f} GB")
 
 
 def main() -> int:

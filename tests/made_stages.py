@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foldpack.settings.outputs import Classes
+from foldpack.settings.outputs import Classes, ScoreBlend
 from foldpack.settings.stages import (
     ClassDecision,
     Decision,
@@ -10,7 +10,6 @@ from foldpack.settings.stages import (
     LabelsDecision,
     MemberSpec,
     Outputs,
-    ScoreBlend,
     StageSpec,
 )
 

@@ -29,9 +29,9 @@ from foldpack.predict.device import pick_device
 from foldpack.search.report.report import report_lines
 from foldpack.search.runs import RunSearch, member_of, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, spec_to_dict, write_spec
+from foldpack.settings.outputs import ScoreBlend
 from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 from foldpack.settings.run import RunConfig, parse_config
-from foldpack.settings.stages import ScoreBlend
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import Build, build_kernel
 

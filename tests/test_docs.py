@@ -24,7 +24,8 @@ COMMANDS = "docs/commands.md"
 CONFIGURATION = "docs/configuration.md"
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
 NEEDED = "needed"
-SETTINGS = {"Boxes": "settings/outputs.py", "RunConfig": "settings/run.py", "NetConfig": "settings/network.py",
+SETTINGS = {"Boxes": "settings/outputs.py", "Retrieval": "settings/retrieve.py",
+            "RunConfig": "settings/run.py", "NetConfig": "settings/network.py",
             "ProjectConfig": "settings/project.py",
             "RecipeConfig": "settings/recipe.py", "LossConfig": "settings/training/loss.py",
             "TransformConfig": "settings/training/augment.py", "PseudoConfig": "settings/training/extra_labels.py",

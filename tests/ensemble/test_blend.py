@@ -11,7 +11,7 @@ from foldpack.ensemble.blend import blend_probs, blend_sums
 from foldpack.ensemble.spaces import to_blend_space
 from foldpack.ensemble.view_merge import merge_view_probs, view_probs
 from foldpack.errors import FoldpackError
-from foldpack.settings.stages import ScoreBlend
+from foldpack.settings.outputs import ScoreBlend
 
 RNG = np.random.default_rng(0)
 PROBS = RNG.random((3, 5, 4)).astype(np.float32)

@@ -24,8 +24,8 @@ from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.keyring.keyring import Keyring
 from foldpack.search.runs import RunSearch, member_of, search_runs
 from foldpack.settings.ensemble import write_spec
+from foldpack.settings.outputs import ScoreBlend
 from foldpack.settings.recipe import FoldsConfig, RecipeConfig
-from foldpack.settings.stages import ScoreBlend
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import build_kernel
 from packer.deploy.preflight import check_readers

@@ -21,7 +21,7 @@ from foldpack.keyring.keyring import Keyring
 from foldpack.predict.room import Place
 from foldpack.search.runs import RunSearch, member_of, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, spec_to_dict, write_spec
-from foldpack.settings.stages import ScoreBlend
+from foldpack.settings.outputs import ScoreBlend
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import Build, build_kernel
 from packer.rehearse.process import lay_out_inputs, rehearse

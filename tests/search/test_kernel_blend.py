@@ -11,7 +11,8 @@ from foldpack.errors import FoldpackError
 from foldpack.search.cells.cells import dense_cells
 from foldpack.search.decide.decision import select_labels
 from foldpack.search.weights.solvers import Blend, Solver, in_space
-from foldpack.settings.stages import LabelsDecision, ScoreBlend
+from foldpack.settings.outputs import ScoreBlend
+from foldpack.settings.stages import LabelsDecision
 
 RNG = np.random.default_rng(81)
 PROBS = RNG.dirichlet(np.ones(5), (3, 60)).astype(np.float32)

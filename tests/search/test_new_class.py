@@ -1,5 +1,7 @@
 """The threshold of "in no class" is the best of all, and goes through the search to the files."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from foldpack.errors import DataError
 from foldpack.metrics.ranking import map_at_k
 from foldpack.metrics.registry import get_metric
 from foldpack.search.decide.decision import LabelRule
-from foldpack.search.decide.new_class import best_new_score
+from foldpack.search.decide.new_class import best_new_class
 from foldpack.search.files.arrays import ArraySearch, search_arrays
 from foldpack.search.files.blend_files import blend_files
 from foldpack.search.files.blend_spec import read_blend
@@ -23,15 +25,15 @@ NEW = LabelRule(new_class=True)
 
 
 def brute_force(table, y, k):
-    """The best MAP@k with "in no class" put at each distinct score, between them, and beyond."""
+    """The best MAP@k with "in no class" put at each score, between them, and beyond, and at each last place."""
     values = np.unique(table[:, :-1])
     tried = np.concatenate([[values[0] - 1], values, (values[1:] + values[:-1]) / 2, [values[-1] + 1]])
     best = 0.0
-    for threshold in tried:
+    for threshold, last in product(tried, [*range(k), len(table[0])]):
         lists = []
         for row in table[:, :-1]:
             order = sorted(range(len(row)), key=lambda c, row=row: (-row[c], c))
-            place = sum(row[c] >= threshold for c in order)
+            place = min(last, sum(row[c] >= threshold for c in order))
             lists.append([*order[:place], len(row), *order[place:]][:k])
         best = max(best, np.mean([1 / (one.index(t) + 1) if t in one else 0 for one, t in zip(lists, y, strict=True)]))
     return best
@@ -44,10 +46,29 @@ def test_the_threshold_is_the_best_of_all(seed, classes, items, k, levels):
     rng = np.random.default_rng(seed)
     table = (rng.integers(0, levels, (items, classes + 1)) / levels).astype(np.float32)
     y = rng.integers(0, classes + 1, items)
-    threshold, score = best_new_score(table, y, k)
-    assert score == pytest.approx(brute_force(table.astype(float), y, k), abs=1e-12)
-    ranked = np.argsort(-with_new_score(table, threshold), axis=1, kind="stable")[:, :k]
-    assert map_at_k(y, ranked) == pytest.approx(score, abs=1e-12)  # what is applied scores what was promised
+    best = best_new_class(table, y, k)
+    assert best.score == pytest.approx(brute_force(table.astype(float), y, k), abs=1e-8)
+    ranked = np.argsort(-with_new_score(table, best.threshold, best.rank), axis=1, kind="stable")[:, :k]
+    assert map_at_k(y, ranked) == pytest.approx(best.score, abs=1e-12)  # what is applied scores what was promised
+
+
+@pytest.mark.parametrize("rank", [None, 1, 2, 4])
+def test_it_stands_where_its_score_says_and_at_its_rank_at_the_latest(rank):
+    """Equal scores, too: others keep their order, all places are distinct."""
+    table = np.random.default_rng(3).integers(0, 4, (200, 7)).astype(np.float32)
+    ranked = np.argsort(-with_new_score(table, 1.5, rank), axis=1, kind="stable")
+    for row, order in zip(table[:, :-1], ranked.tolist(), strict=True):
+        others = sorted(range(6), key=lambda c, row=row: (-row[c], c))
+        place = min(sum(score >= 1.5 for score in row), 6 if rank is None else rank - 1)
+        assert order == [*others[:place], 6, *others[place:]]
+
+
+def test_a_last_place_is_taken_only_where_it_is_better():
+    """New items that look more known than known ones: behind the best class is a good place whatever comes after it."""
+    scores = np.array([[0.95, 0.94, 0.93, 0.0], [0.9, 0.2, 0.1, 0.0], [0.9, 0.2, 0.1, 0.0]] * 5, dtype=np.float32)
+    best = best_new_class(scores, np.array([3, 0, 0] * 5), 3)
+    assert best.rank == 2 and best.score == pytest.approx(5 / 6)
+    assert best_new_class(scores, np.array([0, 0, 0] * 5), 3).rank is None
 
 
 def whales(folder, seed=0, items=400, classes=20):

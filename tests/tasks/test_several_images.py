@@ -22,7 +22,7 @@ from foldpack.ensemble.blend import blend_probs
 from foldpack.errors import DataError
 from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import METRICS
-from foldpack.search.run_rows import image_rows, run_reader_of, run_truth
+from foldpack.search.run_rows import image_reader_of, run_reader_of, run_truth
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, write_spec
 from foldpack.settings.recipe import FoldsConfig, RecipeConfig
@@ -85,7 +85,8 @@ def made(request: pytest.FixtureRequest, products: Path, tmp_path_factory: pytes
             views = ["identity"] if run == "first" else ["identity", "shift:0.05:0"]
             config = tiny_config(run, competition=ADAPTER, epochs=3, seed=seed, views=views, task=task, **ASKED[task])
             train_run(config, root / "data", root / "folds.csv", root / "runs", lambda text: None)
-        spec, _ = search_runs("products", [root / "runs/first", root / "runs/second"], RunSearch(hours=20.0))
+        asked = RunSearch(hours=20.0, retrieval=False)
+        spec, _ = search_runs("products", [root / "runs/first", root / "runs/second"], asked)
     return Walked(task, root, root / "data", spec)
 
 
@@ -123,7 +124,7 @@ def test_a_run_is_scored_by_answers(walked: Walked) -> None:
     run = read_run(walked.runs / "first")
     train = pd.read_csv(walked.data / "train.csv", dtype=str).set_index("image")
     assert run.groups is not None and sorted(run.groups.names) == sorted(set(train["product"]))
-    by_image = image_rows(run, slice(None))
+    by_image = image_reader_of(run)(slice(None))
     assert len(by_image) == len(train) > len(run.groups)
     for name, said in zip(run.groups.names, run_reader_of(run)(slice(None)), strict=True):
         rows = [row for row, item in enumerate(run.ids) if train["product"][item] == name]
@@ -185,7 +186,7 @@ def test_a_packed_kernel_gives_the_out_of_fold_numbers_of_each_answer(walked: Wa
     readable = {item for item in test["image"] if (place / "test" / f"{item}.png").exists()
                 and (place / "test" / f"{item}.png").read_bytes()
                 == (walked.data / "train" / f"{item}.png").read_bytes()}
-    by_image = dict(zip(run.ids, image_rows(run, slice(None)), strict=True))
+    by_image = dict(zip(run.ids, image_reader_of(run)(slice(None)), strict=True))
     stage, expected = build.spec.last, []
     for name in dict.fromkeys(test["product"]):  # the order of the first images
         rows = [by_image[item] for item in test["image"][test["product"] == name] if item in readable]

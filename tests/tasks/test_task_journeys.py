@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from retrieving import as_member
 from small_house import OWNER, PROJECT, load_entry, only, tiny_config
 
 from foldpack.commands.recipe import make_recipe_folds
@@ -29,7 +30,8 @@ from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import EnsembleSpec, read_spec, spec_to_dict, write_spec
 from foldpack.settings.outputs import Vectors
 from foldpack.settings.recipe import FoldsConfig, RecipeConfig
-from foldpack.settings.stages import Neighbours, RankingDecision, ValuesDecision
+from foldpack.settings.retrieve import Neighbours
+from foldpack.settings.stages import RankingDecision, ValuesDecision
 from foldpack.train.run import train_run
 from packer.build.kernel_folder import Build, build_kernel
 from packer.build.stage import StageError
@@ -100,7 +102,7 @@ def truth_of(place: Place) -> list[str]:
 def oof_answers(place: Place) -> tuple[np.ndarray, Answers]:
     """The blend of the out-of-fold predictions as the YAML says, and what it answers."""
     stage, runs = place.spec.last, [read_run(place.runs / member.run) for member in place.spec.members]
-    members = [run_reader_of(run)(slice(None)) for run in runs]
+    members = [run_reader_of(as_member(run, stage))(slice(None)) for run in runs]
     blended = blend_probs(members, [member.weight for member in stage.members], stage.fuse, stage.outputs.exclusive)
     column = "value" if stage.task == "regress" else "probs"
     return blended, answers_of(Rows({column: blended}), stage.decision, stage.outputs)
@@ -158,8 +160,8 @@ def test_a_kernel_gives_the_out_of_fold_numbers_of_its_fold(place: Place, tmp_pa
     arguments = ["--input", str(tmp_path / "input"), "--output", str(tmp_path / "output"), "--hours", "20",
                  "--probs", str(tmp_path / "probs.npy")]
     assert load_entry().main(spec_to_dict(build.spec), keys, arguments) == 0
-    expected = run_reader_of(run)(inside)
     stage = build.spec.last
+    expected = run_reader_of(as_member(run, stage))(inside)
     expected = blend_probs([expected], [1.0], stage.fuse, stage.outputs.exclusive)
     assert np.abs(np.load(tmp_path / "probs.npy") - expected).max() <= 1e-5
     get_competition(place.name).check(tmp_path / "output" / "submission.csv", stage, asked)

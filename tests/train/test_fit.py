@@ -18,7 +18,8 @@ from foldpack.train.augment.image import Augmentation
 from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.evaluate import is_better, score_probs
 from foldpack.train.fit import fit_fold
-from foldpack.train.loop.training import FoldTraining, TrainingError, build_optimizer
+from foldpack.train.loop.optimizer import build_optimizer
+from foldpack.train.loop.training import FoldTraining, TrainingError
 from foldpack.train.rates import build_scheduler
 
 

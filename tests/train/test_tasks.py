@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from view_arrays import oof_array, predict_logits, views_array
 from foldpack.competitions.digits_source import write_digits
 from foldpack.data.geometry import CanvasKind
 from foldpack.data.runs import checkpoint_path, gallery_path, read_run
-from foldpack.ensemble.neighbours import identity_scores
+from foldpack.ensemble.retrieve.retriever import identity_scores
 from foldpack.files import sha256_file
 from foldpack.metrics.registry import get_metric
 from foldpack.models.checkpoint import CheckpointInfo, ModelError, read_checkpoint, restore_net
@@ -238,6 +239,10 @@ def test_a_run_of_vectors_has_a_gallery_for_each_fold(digits: Path, tmp_path: Pa
         vectors = mean / np.linalg.norm(mean, axis=1, keepdims=True)
         scores[run.fold == fold.fold] = identity_scores(vectors, gallery.vectors, gallery.identities, 10)
     assert run.meta.score == pytest.approx(get_metric("map5")(run.targets, scores), abs=1e-6)
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    for recall in [line["recall"] for line in lines if "best_epoch" in line]:
+        assert list(recall) == ["1", "2", "4", "8", "16", "32"]
+        assert 0 < recall["1"] <= recall["2"] <= recall["32"] <= 1
     with pytest.raises(ModelError, match="the gallery of other weights"):
         read_gallery(gallery_path(folder, 0), run.meta.folds[1].sha256)
     gallery_path(folder, 0).unlink()

@@ -24,6 +24,7 @@ from foldpack.commands.seal import register as register_sealed_commands
 from foldpack.commands.search import register as register_search_command
 from foldpack.commands.training.average import register as register_average_command
 from foldpack.commands.training.extra_labels import register as register_labels_commands
+from foldpack.commands.training.see import register as register_seeing_commands
 from foldpack.commands.training.train import register as register_training_commands
 from foldpack.commands.version import VersionOption
 from foldpack.settings.run import ConfigError
@@ -39,6 +40,7 @@ register_deploy_commands(app)
 register_groups_command(app)
 register_look_commands(app)
 register_training_commands(app)
+register_seeing_commands(app)
 register_average_command(app)
 register_labels_commands(app)
 

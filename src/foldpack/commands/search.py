@@ -51,6 +51,7 @@ class SearchWish:
     study: Annotated[str | None, typer.Option(help="keep the trials: .db, .journal, or a database's URL")] = None
     class_thresholds: Annotated[bool, typer.Option(help="a threshold for each class")] = False
     new_class: Annotated[bool, typer.Option(help="files only: label -1 is 'in no class', for map5")] = False
+    own_retrieval: Annotated[bool, typer.Option(help="runs of embed only: try no other way to retrieve")] = False
     slug: Annotated[str | None, typer.Option(help="runs only: the competition on Kaggle")] = None
 
 
@@ -91,7 +92,8 @@ def search(wish: SearchWish, version: VersionOption = False) -> None:
                 raise FoldpackError("--new-class, --test and --scores are for files of predictions, not for runs")
             asked = RunSearch(wish.metric, parse_hours(wish.hours), images=wish.images,
                               device_factor=wish.device_factor, devices=wish.devices, slug=wish.slug, options=options,
-                              level2=level2, boosters=booster_folder(target))
+                              level2=level2, boosters=booster_folder(target),
+                              retrieval=not wish.own_retrieval)
             spec, numbers = search_runs(wish.name, [wish.runs / one for one in wish.inputs], asked, progress)
         write_spec(target, spec)
     write_atomic(wish.out / f"{wish.name}.report.json", report_json(numbers))

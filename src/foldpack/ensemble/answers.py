@@ -49,8 +49,8 @@ def decided_rows(decision: Decision, numbers: np.ndarray) -> np.ndarray | None:
 
     numbers: (n, C) float32 probabilities or values, or (n,) where an item has one. Class: (n,) int64, the likeliest,
     the first of equal ones. Labels: (n, C) bool. Ranking: (n, at most k) int64, equal ones in column order; with a
-    `none_score` the last column, "none of these", has that score and is -1. Grades: int64, how many cuts lie at or
-    below the value. Values: cut to their range.
+    `none_score` the last column, "none of these", has that score and is -1, at `none_rank` at the latest. Grades:
+    int64, how many cuts lie at or below the value. Values: cut to their range.
     """
     if isinstance(decision, ClassDecision):
         return numbers.argmax(axis=1)
@@ -59,7 +59,8 @@ def decided_rows(decision: Decision, numbers: np.ndarray) -> np.ndarray | None:
         return decide(table, np.asarray(decision.threshold), decision.min_labels, decision.max_labels)
     if isinstance(decision, RankingDecision):
         none = decision.none_score
-        ranked = top_classes(numbers if none is None else with_new_score(numbers, none), decision.k)[:, :decision.k]
+        scores = numbers if none is None else with_new_score(numbers, none, decision.none_rank)
+        ranked = top_classes(scores, decision.k)[:, :decision.k]
         return ranked if none is None else np.where(ranked == numbers.shape[1] - 1, -1, ranked)
     if isinstance(decision, GradesDecision):
         return cut_grades(numbers, np.asarray(decision.cuts, dtype=numbers.dtype))

@@ -8,7 +8,7 @@ import numpy as np
 
 from foldpack.ensemble.spaces import from_blend_space, to_blend_space
 from foldpack.errors import FoldpackError
-from foldpack.settings.stages import ScoreBlend
+from foldpack.settings.outputs import ScoreBlend
 
 SMALLEST_TOTAL = 1e-9  # weights of a smaller sum cannot be scaled to sum 1
 

@@ -36,13 +36,22 @@ def highest_labels(scores: np.ndarray, count: int) -> np.ndarray:
     return chosen
 
 
-def with_new_score(probs: np.ndarray, score: float) -> np.ndarray:
+def with_new_score(probs: np.ndarray, score: float, rank: int | None = None) -> np.ndarray:
     """(n, C + 1): the same scores, with a last column of "in no class" that is `score` for every item.
 
-    Sorted with equal scores in column order, "in no class" stands behind the classes that reach it.
+    Sorted with equal scores in column order, "in no class" stands behind the classes that reach it; but never behind
+    place `rank` (from 1): where more classes reach it, the best of them are lifted and it stands right behind those.
     """
     table = probs.copy()
     table[:, -1] = score
+    if rank is None:
+        return table
+    late = np.flatnonzero((table[:, :-1] >= score).sum(axis=1) >= rank)
+    highest = table[late].max(axis=1)
+    step = np.maximum(np.abs(highest), 1)  # so large that no two of what is lifted become equal
+    table[late, -1] = highest + step
+    for place, column in enumerate(top_classes(table[late, :-1], rank)[:, : rank - 1].T):
+        table[late, column] = highest + step * (rank + 1 - place)
     return table
 
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from foldpack.look.image_facts import ImageFacts, counted
+from foldpack.look.sheet import Card, fill_sheet
 from foldpack.look.survey import Shown, Survey
 
 TEMPLATE = Path(__file__).with_name("page.html")
 CLASSES_SHOWN = 40
 TERMINAL_CLASSES = 12
-
-
-@dataclass(frozen=True)
-class Card:
-    """An item with its picture, a data URI; "" where it has no pixels."""
-
-    item: str
-    texts: list[str]
-    picture: str
 
 
 def fact_rows(survey: Survey) -> list[tuple[str, str]]:
@@ -43,13 +32,12 @@ def image_text(facts: ImageFacts) -> str:
 
 def page_html(survey: Survey, train: list[Card], test: list[Card]) -> str:
     """The page. train, test: the items of `survey.shown` and `survey.shown_test` with their pictures."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined,
-                              keep_trailing_newline=True)
     ordered = sorted(survey.labels.counts, key=lambda pair: -pair[1])  # stable: of equal ones the first
     by_count = len(ordered) > CLASSES_SHOWN
     counts = ordered[:CLASSES_SHOWN] if by_count else survey.labels.counts
-    return environment.get_template(TEMPLATE.name).render(
-        survey=survey, facts=fact_rows(survey), counts=counts, more=len(ordered) - len(counts),
+    return fill_sheet(
+        TEMPLATE, title=f"{survey.name}: what foldpack understood", survey=survey,
+        facts=fact_rows(survey), counts=counts, more=len(ordered) - len(counts),
         most=max([count for _, count in counts], default=1) or 1,
         sections=[("Training items with their labels", train), ("Test items", test)])
 

@@ -20,13 +20,13 @@ LONG = Geometry(kind="long")
 COLOURS = ("#e4572e", "#17a398", "#f3a712", "#5b5fd6", "#c2185b", "#3b8b3b", "#00838f", "#8d6e63")
 
 
-def picture_of(path: Path, drawing: Drawing, reader: Reader, channels: int = 3) -> str:
+def picture_of(path: Path, drawing: Drawing, reader: Reader, channels: int = 3, side: int = SIDE) -> str:
     """A data URI of one image, small, as networks see it: upright, 8 bits; "" for one that cannot be decoded.
 
     drawing: what is drawn in, a frame a box and a veil a mask, in a colour a class; channels: that networks get. Of
-    other numbers than 1 and 3 the first is shown, of 4 and more the first three.
+    other numbers than 1 and 3 the first is shown, of 4 and more the first three. side: the longer one, pixels.
     """
-    kind = CanvasKind(SIDE, geometry=LONG, channels=channels)
+    kind = CanvasKind(side, geometry=LONG, channels=channels)
     decoded = decode_item(path, [kind], reader)
     if decoded.state == "fallback":
         return ""

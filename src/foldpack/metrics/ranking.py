@@ -6,6 +6,8 @@ is listed twice counts once, and its second mention still takes up a place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from foldpack.errors import FoldpackError
@@ -46,6 +48,18 @@ def multi_map_at_k(relevant: np.ndarray, ranked: np.ndarray, k: int | None = Non
 def recall_at_k(y: np.ndarray, ranked: np.ndarray, k: int | None = None) -> float:
     """Share of items whose true id is in their list. Shapes as in `map_at_k`."""
     return float(hits_of_one(y, ranked, k).any(axis=1).mean())
+
+
+def recall_of_items(y: np.ndarray, found: np.ndarray, gallery: np.ndarray, ks: Sequence[int]) -> dict[int, float]:
+    """Recall@k of metric learning, for each k: the share of queries with an item of their own identity among the k
+    nearest. Queries whose identity the gallery does not have are left out; NaN where all are.
+
+    y: (n,) int identities of queries; found: (n, places) int identities of their nearest items, nearest first;
+    gallery: (m,) int identities of all items. Other than in `recall_at_k`, the k nearest may be of one identity.
+    """
+    there = np.isin(y, gallery)
+    hit = found[there] == y[there, None]
+    return {k: float(hit[:, :k].any(axis=1).mean()) if there.any() else float("nan") for k in ks}
 
 
 def hits_of_one(y: np.ndarray, ranked: np.ndarray, k: int | None) -> np.ndarray:

@@ -60,4 +60,7 @@ def parse_gallery(tensors: dict[str, torch.Tensor], metadata: dict[str, str], ch
     if vectors.ndim != 2 or identities.shape != (len(vectors),):
         raise ModelError(f"{source}: vectors of shape {vectors.shape} with identities of shape {identities.shape}; "
                          "needed: (m, D) and (m,); train the run again")
+    if not len(vectors):
+        raise ModelError(f"{source}: the gallery is empty, so no identity can be found; a fold must learn from items "
+                         "of some: make other folds, and train the run again")
     return Gallery(vectors, identities)

@@ -10,13 +10,14 @@ from collections.abc import Callable
 import numpy as np
 
 from foldpack.data.answer_groups import mean_of_images
-from foldpack.data.runs import Run, gallery_path
-from foldpack.ensemble.neighbours import identity_scores
-from foldpack.ensemble.view_rows import merged_logits, merged_values, merged_vectors
+from foldpack.data.rows import Rows
+from foldpack.data.runs import Run
+from foldpack.ensemble.view_rows import merged_logits, merged_values
 from foldpack.search.cells.cells import Cells, dense_cells
 from foldpack.search.cells.compact import Stream, compact_cells
 from foldpack.search.checks.chance import Reader
-from foldpack.settings.outputs import Classes
+from foldpack.search.retrieval.galleries import RunGalleries
+from foldpack.settings.outputs import Classes, Vectors
 
 RowReader = Callable[[slice | np.ndarray], np.ndarray]  # some answers -> (k, C) float32, views merged
 
@@ -56,38 +57,27 @@ def run_reader(runs: list[Run]) -> Reader:
 
 def run_reader_of(run: Run) -> RowReader:
     """Reads from the run's files."""
-    groups = run.groups
+    groups, by_image = run.groups, image_reader_of(run)
     if groups is None:
-        return lambda answers: image_rows(run, answers)
+        return by_image
 
     def read(answers: slice | np.ndarray) -> np.ndarray:
         images, starts = groups.part(answers)
-        return mean_of_images(image_rows(run, images), starts)
+        return mean_of_images(by_image(images), starts)
 
     return read
 
 
-def image_rows(run: Run, images: slice | np.ndarray) -> np.ndarray:
-    """(k, C) float32 of some images, views merged."""
-    views, outputs = [view.pick(images) for view in run.views()], run.meta.outputs
+def image_reader_of(run: Run) -> RowReader:
+    """Some images -> (k, C) float32, views merged."""
+    outputs = run.meta.outputs
+    if isinstance(outputs, Vectors):
+        return RunGalleries(run).scores
     if isinstance(outputs, Classes):
-        return merged_logits(views, run.meta.merge, outputs).columns["probs"]
-    if run.meta.embed is None:
-        return merged_values(views).columns["value"]
-    return neighbour_scores(run, images, merged_vectors(views).columns["vector"])
+        return lambda images: merged_logits(views_of(run, images), run.meta.merge, outputs).columns["probs"]
+    return lambda images: merged_values(views_of(run, images)).columns["value"]
 
 
-def neighbour_scores(run: Run, rows: slice | np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """(rows, C) float32: what each row's own fold finds in its gallery. Raises ModelError for one that does not fit."""
-    from foldpack.models.gallery import read_gallery  # torch takes seconds, and other runs need none
-
-    meta, fold = run.meta, run.fold[rows]
-    assert meta.embed is not None
-    scores = np.empty((len(vectors), len(meta.classes)), dtype=np.float32)
-    for one in meta.folds:
-        inside = fold == one.fold
-        if inside.any():
-            gallery = read_gallery(gallery_path(run.folder, one.fold), one.sha256)
-            scores[inside] = identity_scores(vectors[inside], gallery.vectors, gallery.identities, len(meta.classes),
-                                             meta.embed.neighbours, meta.none)
-    return scores
+def views_of(run: Run, images: slice | np.ndarray) -> list[Rows]:
+    """What is predicted of some images, by view."""
+    return [view.pick(images) for view in run.views()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,17 +27,18 @@ from foldpack.search.level2.fit import Level2Options, require_level2_fits
 from foldpack.search.level2.step import Level2Source, add_level2
 from foldpack.search.metric_fit import followed_metric, require_form_fits, require_metric_fits, run_rule
 from foldpack.search.report.report import Report, report_numbers
-from foldpack.search.run_rows import cell_folds, run_cells, run_reader, run_stream
+from foldpack.search.retrieval.choice import choose_retrieval
+from foldpack.search.run_rows import cell_folds, run_cells, run_reader, run_stream, run_truth
 from foldpack.search.spec_parts import asked_decision, decision_spec, fuse_spec, metric_spec
 from foldpack.search.weights.solvers import in_space
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec
 from foldpack.settings.outputs import Classes
+from foldpack.settings.retrieve import Neighbours, Retrieval
 from foldpack.settings.stages import (
     FoldSpec,
     GallerySpec,
     MemberSpec,
     Name,
-    Neighbours,
     PlanSpec,
     PrefixSpec,
     ShareSpec,
@@ -57,7 +59,8 @@ class RunSearch:
     images: to predict in the kernel; None makes no front and keeps all runs that get weight.
 
     hours: the kernel's limit; device_factor: how many times slower its device is; devices: how many it has;
-    level2: also try a level 2, its boosters written into the folder `boosters`.
+    level2: also try a level 2, its boosters written into the folder `boosters`; retrieval: of runs of vectors, also try
+    other ways to compare queries with galleries than their own.
     """
 
     metric: str | None = None
@@ -70,6 +73,7 @@ class RunSearch:
     options: SearchOptions = field(default_factory=SearchOptions)
     level2: Level2Options | None = None
     boosters: Path | None = None
+    retrieval: bool = True
 
 
 class EnsembleSettings(StrictModel):
@@ -101,12 +105,16 @@ def search_runs(
         raise DataError(f"run '{runs[0].meta.run}': it predicts {runs[0].meta.outputs.kind}, and level 2 chooses among "
                         "classes; leave --level2 out")
     asked = replace(asked, options=replace(asked.options, rule=run_rule(asked.options.rule, runs[0].meta, competition)))
-    cells, folds = run_cells(runs, progress), cell_folds(runs[0])
+    folds, own, told = cell_folds(runs[0]), runs[0].meta.embed, list[str]()
+    if own is not None and asked.retrieval:
+        tell = (lambda share: None) if progress is None else partial(progress, "retrieval")
+        runs, told = choose_retrieval(runs, run_truth(runs[0]), folds, metric, asked.options.rule, tell)
+    cells = run_cells(runs, progress)
     if asked.level2 is not None:
         require_level2_fits(cells, folds, asked.options.rule, asked.level2)
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
     names = [run.meta.run for run in runs]
-    notes = [note for note in [followed[1]] if note] + doubt_notes(runs)
+    notes = [note for note in [followed[1], *told] if note] + doubt_notes(runs)
     notes += duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
     chance = check_chance(cells, names, metric, asked.options.rule, folds, None if cells.full else run_reader(runs))
     if cells.kind != "values":
@@ -115,7 +123,7 @@ def search_runs(
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
     limit = asked.hours if asked.images is not None else None
-    spec = run_spec(name, runs, found, asked)
+    spec = run_spec(name, runs, found, asked, 1 if own is None else own.neighbours)
     level2: dict = {}
     stopped = found.interrupted
     if asked.level2 is not None and asked.boosters is not None:
@@ -225,7 +233,6 @@ def require_same_rows(runs: list[Run]) -> None:
             ("targets", same_targets(run, first)),
             ("answers", same_answers(run, first)),
             ("outputs", run.meta.outputs == first.meta.outputs),
-            ("neighbours", run.meta.embed == first.meta.embed),
             ("range", run.meta.range == first.meta.range),
         ):
             if not same:
@@ -251,13 +258,14 @@ def same_answers(run: Run, other: Run) -> bool:
     return run.groups.names == other.groups.names and np.array_equal(run.groups.order, other.groups.order)
 
 
-def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> EnsembleSpec:
-    """The YAML of what was found. Runs without weight are left out."""
+def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch, neighbours: int = 1) -> EnsembleSpec:
+    """The YAML of what was found. Runs without weight are left out. neighbours: of members that do not say how they
+    retrieve."""
     meta = runs[0].meta
     task = meta.task if meta.task in ("regress", "embed") else "classify"
     fuse = fuse_spec(found.blend)
     if meta.embed is not None:
-        fuse = Neighbours(**fuse.model_dump(exclude={"kind"}), neighbours=meta.embed.neighbours)
+        fuse = Neighbours(**fuse.model_dump(exclude={"kind"}), neighbours=neighbours)
     kind: Kind = "values" if task == "regress" else "exclusive" if meta.outputs.exclusive else "labels"
     competition = find_adapter(meta.competition)
     form = answer_form(competition)
@@ -273,7 +281,7 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
             name=task,
             task=task,
             outputs=meta.outputs,
-            members=[member_of(runs[m], float(found.blend.weights[m])) for m in found.used],
+            members=[member_of(runs[m], float(found.blend.weights[m]), neighbours) for m in found.used],
             plan=_plan_spec(runs, found, form),
             fuse=fuse,
             decision=decision,
@@ -281,9 +289,10 @@ def run_spec(name: str, runs: list[Run], found: Found, asked: RunSearch) -> Ense
     )
 
 
-def member_of(run: Run, weight: float) -> MemberSpec:
-    """A run's entry in the YAML."""
+def member_of(run: Run, weight: float, neighbours: int = 1) -> MemberSpec:
+    """A run's entry in the YAML. neighbours: of a member that retrieves by nothing else."""
     meta = run.meta
+    retrieve = None if meta.embed is None else meta.embed.retrieval
     return MemberSpec(
         run=meta.run,
         weight=weight,
@@ -296,6 +305,7 @@ def member_of(run: Run, weight: float) -> MemberSpec:
         geometry=meta.geometry,
         channels=meta.channels,
         start=meta.start,
+        retrieve=None if retrieve == Retrieval(neighbours=neighbours) else retrieve,
         seconds_per_image=float(f"{meta.seconds_per_image:.3g}"),
         folds=[FoldSpec(fold=fold.fold, sha256=fold.sha256,
                         gallery=None if fold.gallery is None else GallerySpec(sha256=fold.gallery))

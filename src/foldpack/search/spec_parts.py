@@ -12,13 +12,13 @@ from foldpack.search.find import Found
 from foldpack.search.weights.solvers import Blend
 from foldpack.settings.answer_forms import ProbabilityAnswer, RankingAnswer
 from foldpack.settings.ensemble import MetricSpec
+from foldpack.settings.outputs import ScoreBlend
 from foldpack.settings.stages import (
     ClassDecision,
     Decision,
     LabelsDecision,
     ProbsDecision,
     RankingDecision,
-    ScoreBlend,
     ValuesDecision,
 )
 

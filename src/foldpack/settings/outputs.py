@@ -1,4 +1,4 @@
-"""What the networks of a stage give: named columns, or boxes that a later stage takes as its items."""
+"""What the networks of a stage give: named columns, or boxes that a later stage takes as its items; how it is fused."""
 
 from __future__ import annotations
 
@@ -85,6 +85,16 @@ class Vectors(NamedOutputs):
     def exclusive(self) -> bool:
         """Whether one class an item is right: always."""
         return True
+
+
+class ScoreBlend(StrictModel):
+    """Fuse: a weighted sum of the members' probabilities. What is summed, and what becomes of it: `ensemble.spaces`."""
+
+    kind: Literal["scores"] = "scores"
+    space: Literal["probability", "logit", "geometric", "rank", "power", "linear"] = "probability"
+    power: Annotated[float, Field(gt=0)] = 1.0  # of "power"
+    scale: float = 1.0  # of "logit": the inverse temperature of the sum; of "linear": below 0 with weights of any sign
+    bias: float = 0.0  # of "logit" where labels are decided apart, and of "linear"
 
 
 class BoxUnion(StrictModel):

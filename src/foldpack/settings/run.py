@@ -13,6 +13,7 @@ from foldpack.errors import FoldpackError
 from foldpack.settings.network import NetConfig, height_width
 from foldpack.settings.outputs import ValueRange
 from foldpack.settings.project_code import is_project_code
+from foldpack.settings.retrieve import Retrieval
 from foldpack.settings.stages import MergeName, Name
 from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.strict_yaml import dump_strict, load_strict
@@ -26,7 +27,7 @@ from foldpack.settings.training.extra_labels import (
     PseudoConfig,
 )
 from foldpack.settings.training.loss import LOSSES_OF_BINS, LossConfig
-from foldpack.settings.training.optim import OptimConfig
+from foldpack.settings.training.optim import OptimConfig, SwaConfig
 from foldpack.settings.training.sampler import SamplerConfig, WeightsConfig
 
 
@@ -41,11 +42,15 @@ ImagesMode = Literal["auto", "memory", "disk", "stream"]
 SMALL_HEAD = 0.05  # clothing-mini, fold 0 and 1: accuracy .863 at 112 px with it, .684 at 128 px without
 
 
-class EmbedConfig(StrictModel):
+class EmbedConfig(Retrieval):
     """Of task `embed`: the vectors, and how a query is compared with the gallery."""
 
     dim: Annotated[int, Field(ge=2, le=8192)] = 128  # numbers of a vector
-    neighbours: Annotated[int, Field(ge=1)] = 1  # nearest gallery items of an identity that count
+
+    @property
+    def retrieval(self) -> Retrieval:
+        """How a query is compared with the gallery."""
+        return Retrieval(**self.model_dump(exclude={"dim"}))
 
 
 class NonFiniteConfig(StrictModel):
@@ -84,6 +89,7 @@ class RunConfig(StrictModel):
     compile: bool | Literal["reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = False  # mode of torch's
     grad_checkpointing: bool = False  # activations are computed again in the backward pass: less memory, more time
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weight average, 0 switches it off
+    swa: SwaConfig | None = None  # None: no average of the last epochs
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better metric before a fold stops
     evaluate_every: Annotated[int, Field(ge=1)] = 1  # epochs between two evaluations; the last is always evaluated
     save_minutes: Annotated[float, Field(gt=0)] = 10.0  # within an epoch, between two states to go on from
@@ -105,6 +111,10 @@ class RunConfig(StrictModel):
         if coloured and self.net.channels != 3:
             raise ValueError(f"augment.{coloured[0]} needs images of 3 channels, and net.channels is "
                              f"{self.net.channels}; set it to 0")
+        if self.swa is not None and self.swa.epochs >= self.epochs:
+            raise ValueError(f"swa.epochs is {self.swa.epochs}, and there are {self.epochs} epochs; set it to fewer")
+        if self.swa is not None and self.patience is not None:
+            raise ValueError("swa averages the last epochs, and patience may end a fold before them; leave one out")
         if self.task != "embed" and self.embed != EmbedConfig():
             raise ValueError(f"task '{self.task}' does not read embed; it is read by embed")
         if self.task != "classify" and self.net.cosine is not None:
@@ -210,6 +220,7 @@ HASHED_ALWAYS: dict[str, tuple[str, ...]] = {
     "optim": ("name", "lr", "weight_decay", "kwargs", "schedule", "warmup_epochs", "min_lr", "clip_norm"),
     "augment": ("hflip", "vflip", "affine", "shift", "scale", "rotate", "colour", "colour_strength", "grey", "erase",
                 "mixup", "cutmix"),
+    "embed": ("dim", "neighbours"),
 }
 # They choose how much is computed and how fast, not what.
 NOT_HASHED = {"folds", "workers", "images", "trackers", "device", "compile", "grad_checkpointing", "save_minutes"}

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, Field, model_validator
 from foldpack.errors import FoldpackError, did_you_mean
 from foldpack.settings.file_members import FilesSpec
 from foldpack.settings.network import Geometry, Sides, WeightsOrigin, check_pixels
-from foldpack.settings.outputs import Boxes, BoxUnion, Classes, HandOnDecision, ValueRange, Values, Vectors
+from foldpack.settings.outputs import Boxes, BoxUnion, Classes, HandOnDecision, ScoreBlend, ValueRange, Values, Vectors
+from foldpack.settings.retrieve import Neighbours, Retrieval
 from foldpack.settings.strict_model import StrictModel
 
 VIEW_MERGES = ("mean", "gmean", "logit_mean", "rank")  # and "power:Q"
@@ -90,6 +91,7 @@ class MemberSpec(StrictModel):
     geometry: Geometry | None = None
     channels: Annotated[int, Field(ge=1, le=64)] = 3
     start: WeightsOrigin | None = None  # whose weights its training began with
+    retrieve: Retrieval | None = None  # how its queries are compared with a gallery; None: as the stage fuses
     folds: Annotated[list[FoldSpec], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -103,23 +105,6 @@ class MemberSpec(StrictModel):
         if len(set(numbers)) != len(numbers):
             raise ValueError(f"run '{self.run}' names a fold twice: {numbers}")
         return self
-
-
-class ScoreBlend(StrictModel):
-    """Fuse: a weighted sum of the members' probabilities. What is summed, and what becomes of it: `ensemble.spaces`."""
-
-    kind: Literal["scores"] = "scores"
-    space: Literal["probability", "logit", "geometric", "rank", "power", "linear"] = "probability"
-    power: Annotated[float, Field(gt=0)] = 1.0  # of "power"
-    scale: float = 1.0  # of "logit": the inverse temperature of the sum; of "linear": below 0 with weights of any sign
-    bias: float = 0.0  # of "logit" where labels are decided apart, and of "linear"
-
-
-class Neighbours(ScoreBlend):
-    """Fuse: the scores of identities by each checkpoint's own gallery, `ensemble.neighbours`, then a blend of them."""
-
-    kind: Literal["neighbours"] = "neighbours"  # type: ignore[assignment]
-    neighbours: Annotated[int, Field(ge=1)] = 1  # nearest gallery items of an identity that count
 
 
 class ClassDecision(StrictModel):
@@ -156,6 +141,13 @@ class RankingDecision(StrictModel):
     kind: Literal["ranking"] = "ranking"
     k: Annotated[int, Field(ge=1)]  # so many, or all where there are fewer
     none_score: float | None = None  # of the last class, "none of these", in place of what the networks say of it
+    none_rank: Annotated[int, Field(ge=1)] | None = None  # the last place that it may have; None: any, and none at all
+
+    @model_validator(mode="after")
+    def _rank_is_read(self) -> RankingDecision:
+        if self.none_rank is not None and self.none_score is None:
+            raise ValueError("none_rank goes with none_score, and there is none; leave it out")
+        return self
 
 
 class ValuesDecision(StrictModel):
@@ -325,6 +317,8 @@ class StageSpec(StrictModel):
             if any((fold.gallery is not None) != retrieval for fold in member.folds):
                 raise ValueError(f"run '{member.run}': each fold of vectors needs its gallery, and no other has one; "
                                  "search again")
+            if member.retrieve is not None and not retrieval:
+                raise ValueError(f"run '{member.run}': retrieve is of vectors; leave it out")
         return self
 
     @model_validator(mode="after")

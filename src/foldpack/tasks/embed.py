@@ -10,7 +10,7 @@ from foldpack.data.items import Items
 from foldpack.data.rows import Rows
 from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.engine.units import Unit
-from foldpack.ensemble.neighbours import identity_scores
+from foldpack.ensemble.retrieve.retriever import identity_scores
 from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.ensemble.view_rows import merged_vectors
 from foldpack.models.classifier import MakeNet
@@ -21,7 +21,8 @@ from foldpack.predict.view import View
 from foldpack.settings.ensemble import SealedPart, gallery_role
 from foldpack.settings.network import NetConfig
 from foldpack.settings.outputs import Vectors
-from foldpack.settings.stages import Neighbours, StageSpec
+from foldpack.settings.retrieve import Neighbours, Retrieval
+from foldpack.settings.stages import StageSpec
 from foldpack.tasks.protocol import OpenSealed
 
 
@@ -68,13 +69,14 @@ class NeighbourFuser(ScoreFuser):
         """sealed: opens the galleries."""
         super().__init__(stage, len(items), None if items.box is None else items.starts, groups=items.groups)
         assert isinstance(stage.fuse, Neighbours) and isinstance(stage.outputs, Vectors)  # as every spec is checked
-        self._neighbours, self._none = stage.fuse.neighbours, stage.outputs.none
+        self._usual, self._none = Retrieval(neighbours=stage.fuse.neighbours), stage.outputs.none
         self._sealed = sealed
 
     def answers(self, unit: Unit, rows: Rows) -> Rows:
         """Column `probs` (m, C): the scores of identities, the mean of those of the images of an answer.
 
-        Raises SealedError or ModelError for a gallery that cannot be read, or is of other weights.
+        Raises SealedError or ModelError for a gallery that cannot be read, or is of other weights, and RetrievalError
+        for one of vectors of another size.
         """
         asked, role = unit.fold.gallery, gallery_role(unit.member.run, unit.fold.fold)
         assert asked is not None  # as every spec is checked
@@ -82,7 +84,7 @@ class NeighbourFuser(ScoreFuser):
         gallery = parse_gallery(*opened, unit.fold.sha256, role)
         prior = np.asarray(self.stage.outputs.prior, np.float32)
         scores = identity_scores(rows.columns["vector"], gallery.vectors, gallery.identities, len(prior),
-                                 self._neighbours, self._none)
+                                 unit.member.retrieve or self._usual, self._none)
         lost = np.isnan(scores).any(axis=1)
         scores[lost] = prior
         return super().answers(unit, Rows({"probs": scores}, lost=lost))

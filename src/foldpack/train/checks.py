@@ -25,10 +25,11 @@ from foldpack.train.augment.image import require_augmentation, seen_net
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.device.accelerator import require_device
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
+from foldpack.train.device.processes import require_rounds
 from foldpack.train.evaluate import is_defined
 from foldpack.train.extra_labels.attach import settle_labels
 from foldpack.train.loop.freezing import Freezing
-from foldpack.train.loop.training import build_optimizer
+from foldpack.train.loop.optimizer import build_optimizer
 from foldpack.train.losses.registry import require_loss
 from foldpack.train.rates import build_scheduler, check_schedule
 from foldpack.train.sampling import build_order, item_weights
@@ -134,5 +135,5 @@ def check_sampling(config: RunConfig, data: TrainingSet, folds: list[int]) -> No
         learned = data.of_fold(fold)
         task = STEPS[data.task](config, learned)
         rows = task.learnable(np.flatnonzero(learned.fold != fold))
-        build_order(config, learned, rows, fold)
+        require_rounds(config, len(build_order(config, learned, rows, fold)))
         item_weights(config, learned, rows)

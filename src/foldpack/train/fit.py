@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from accelerate.utils import set_seed
 
@@ -57,7 +58,7 @@ def fit_fold(config: RunConfig, data: TrainingSet, fold: int, log: Log, keep: Ke
     if math.isnan(best.score):
         raise TrainingError(f"run '{config.run}': fold {fold} scores no number in any epoch, so its predictions are "
                             f"none; {CALMER}")
-    return best
+    return best if training.swa is None else better_average(training, best, log)
 
 
 def fit_epoch(training: FoldTraining, log: Log, keep: Keep) -> None:
@@ -79,3 +80,15 @@ def fit_epoch(training: FoldTraining, log: Log, keep: Keep) -> None:
             training.go_back(at.best.weights)
     log({**entry, "seconds": round(time.monotonic() - started, 2), "left": left})
     at.next_epoch(ended=not left or (config.patience is not None and at.stale >= config.patience))
+
+
+def better_average(training: FoldTraining, best: FoldResult, log: Log) -> FoldResult:
+    """The mean of the last epochs where it scores better than the best of all, else that one."""
+    try:
+        averaged = training.evaluate_average()
+    except NotFiniteLoss:
+        averaged = replace(best, score=math.nan)
+    taken = is_better(training.metric, averaged.score, best.score)
+    found = None if math.isnan(averaged.score) else round(averaged.score, 6)
+    log({"fold": training.fold, "swa_score": found, "best_score": round(best.score, 6), "swa_taken": taken})
+    return averaged if taken else best

@@ -68,6 +68,39 @@ class OneCycle:
         self.cycle.load_state_dict(state_dict)
 
 
+class SwaSchedule:
+    """Another schedule, and in the last epochs one rate throughout: `swa.lr`, times what a group had of `optim.lr`."""
+
+    def __init__(self, config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> None:
+        assert config.swa is not None and config.swa.lr is not None
+        self.rates = [config.swa.lr * group["lr"] / config.optim.lr * group.get("lr_scale", 1.0)
+                      for group in optimizer.param_groups]
+        self.before, self.optimizer = named_schedule(config, optimizer, updates_per_epoch), optimizer
+        self.first_epoch = config.epochs - config.swa.epochs
+        self.first = self.first_epoch * updates_per_epoch
+
+    def step_update(self, num_updates: int) -> None:
+        """The rate of the other one until its time is over."""
+        if self.before is not None:
+            self.before.step_update(num_updates)
+        if num_updates >= self.first:
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate
+
+    def step(self, epoch: int, metric: float | None = None) -> bool | None:
+        """What the other one says of it, until its time is over."""
+        return None if self.before is None or epoch >= self.first_epoch else self.before.step(epoch, metric)
+
+    def state_dict(self) -> dict[str, Any]:
+        """`Schedule.state_dict`."""
+        return {} if self.before is None else self.before.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """`Schedule.load_state_dict`."""
+        if self.before is not None:
+            self.before.load_state_dict(state_dict)
+
+
 class PlateauSchedule:
     """The rate rises through the warm-up, then falls by a factor whenever the metric has not got better for a while.
 
@@ -110,7 +143,15 @@ class PlateauSchedule:
 
 
 def build_scheduler(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Schedule | None:
-    """The schedule of a run; None for `none`. Raises ConfigError for one that is unknown or cannot be built."""
+    """The schedule of a run, with the end that `swa` wants; None for none. Raises ConfigError for one that is unknown
+    or cannot be built."""
+    if config.swa is not None and config.swa.lr is not None:
+        return SwaSchedule(config, optimizer, updates_per_epoch)
+    return named_schedule(config, optimizer, updates_per_epoch)
+
+
+def named_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Schedule | None:
+    """That of `optim.schedule`."""
     optim = config.optim
     where = f"run '{config.run}': schedule '{optim.schedule}' cannot be built"
     if optim.schedule not in SCHEDULE_SETTINGS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ from foldpack.settings.run import RunConfig, config_hash, config_text
 from foldpack.train.averaging.kept_epochs import KeptEpochs
 from foldpack.train.checks import check_names, check_sampling, check_scores, chosen_folds, settled_run, tell_metric
 from foldpack.train.dataset import TrainingSet
+from foldpack.train.device.accelerator import meet_processes
+from foldpack.train.device.processes import alone, one_voice, speaks, told_by_first
 from foldpack.train.evaluate import FoldResult
 from foldpack.train.extra_labels.begin import run_origin
 from foldpack.train.fit import fit_fold
@@ -69,20 +72,27 @@ def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, s
 
     Raises ConfigError, DataError, ModelError, TrainingError.
     """
-    trainer, chosen = open_run(config, Where(data_root, folds_csv, runs), say)
+    meet_processes(config)
+    say = say if speaks() else quiet
+    with one_voice():
+        trainer, chosen = open_run(config, Where(data_root, folds_csv, runs, shared=not alone()), say)
     trainer.watch.show = show
-    trainer.begin()
+    told_by_first(trainer.begin)
     started = time.monotonic()
     trained = 0
     for position, fold in enumerate(chosen):
-        if trainer.fold_is_finished(fold):
+        if told_by_first(partial(trainer.fold_is_finished, fold)):
             say(f"{config.run} fold {fold}: finished before, kept")
             continue
         trainer.train_fold(fold, position)
         trained += 1
         left = (time.monotonic() - started) / trained * (len(chosen) - position - 1)
         say(f"{config.run}: {position + 1} of {len(chosen)} folds{f', about {left:.0f} s left' if left else ''}")
-    return trainer.finish(chosen)
+    return told_by_first(lambda: trainer.finish(chosen))
+
+
+def quiet(text: str) -> None:
+    """What a process says that is not the first."""
 
 
 def open_run(config: RunConfig, where: Where, say: Say = print) -> tuple[RunTrainer, list[int]]:
@@ -144,21 +154,27 @@ class RunTrainer:
                 and info.reader == self.data.reader and shapes == expected)
 
     def train_fold(self, fold: int, place: int = 0) -> None:
-        """Train, then write predictions first and weights last: they mark the fold as finished. place: of the fold
-        among the run's."""
-        checkpoint_path(self.folder, fold).unlink(missing_ok=True)
+        """Train, then write predictions first and weights last: they mark the fold as finished. Of several processes
+        the first one writes. place: of the fold among the run's."""
+        told_by_first(lambda: checkpoint_path(self.folder, fold).unlink(missing_ok=True))
         kept = KeptEpochs(self.folder, fold, self.config.keep, find_metric(self.config.metric))
         states = self.states(fold, kept.clear)
         self.watch.begin_fold(fold, place)
         try:
             result = fit_fold(self.config, self.data, fold, self.log,
-                              lambda result: kept.offer(result.weights, self.info(fold, result)), self.watch, states)
+                              lambda result: kept.offer(result.weights, self.info(fold, result)) if speaks() else None,
+                              self.watch if speaks() else None, states)
         finally:
             self.watch.end_fold()
+        told_by_first(lambda: self.write_fold(fold, result, states))
+
+    def write_fold(self, fold: int, result: FoldResult, states: FoldStates) -> None:
+        """Write what a fold has come to, and forget how it came there."""
         write_oof(self.part(fold), result.views, self.config.oof_dtype)
         self.save_weights(fold, result.weights, self.info(fold, result), result.gallery)
         self.log({"fold": fold, "best_epoch": result.epoch, "best_score": round(result.score, 6),
-                  "seconds_per_image": result.seconds_per_image})
+                  "seconds_per_image": result.seconds_per_image,
+                  **self.task.measures(result.views, fold, result.gallery)})
         states.remove()
 
     def states(self, fold: int, anew: Callable[[], None]) -> FoldStates:
@@ -200,12 +216,18 @@ class RunTrainer:
 
     def log(self, entry: dict[str, object]) -> None:
         """To log.jsonl with what was measured and, in short, to the terminal."""
+        if not speaks():
+            return
         if "epoch" in entry:
             entry = self.watch.end_epoch(entry)
         append_log(self.folder, entry)
         if "resumed" in entry:
             done = f", after {entry['batches']} batches of it" if entry["batches"] else ""
             self.say(f"{self.config.run} fold {entry['fold']}: goes on in epoch {entry['resumed']}{done}")
+        if "swa_score" in entry:
+            found = "no number" if entry["swa_score"] is None else f"{entry['swa_score']:.4f}"
+            self.say(f"{self.config.run} fold {entry['fold']} mean of the last epochs: {self.config.metric} {found}, "
+                     f"the best epoch {entry['best_score']:.4f}; {'taken' if entry['swa_taken'] else 'left out'}")
         if "warning" in entry:
             self.say(f"warning: {self.config.run} fold {entry['fold']}: {entry['warning']}")
         if "epoch" in entry:

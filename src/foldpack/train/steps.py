@@ -12,8 +12,10 @@ from torch import nn
 
 from foldpack.data.rows import Rows
 from foldpack.data.runs import run_outputs
-from foldpack.ensemble.neighbours import identity_scores
+from foldpack.ensemble.retrieve.nearest import nearest_items
+from foldpack.ensemble.retrieve.retriever import identity_scores
 from foldpack.ensemble.thresholds import cut_values
+from foldpack.metrics.ranking import recall_of_items
 from foldpack.metrics.registry import Metric
 from foldpack.models.classifier import build_classifier
 from foldpack.models.embedder import build_embedder
@@ -22,7 +24,7 @@ from foldpack.models.own_network import own_network
 from foldpack.models.regressor import BinnedValues, TargetUnits, build_regressor
 from foldpack.models.start import fill_net
 from foldpack.search.decide.cuts import best_cuts
-from foldpack.search.decide.new_class import best_new_score
+from foldpack.search.decide.new_class import best_new_class
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.settings.stages import Outputs
 from foldpack.tasks.classify import CLASSIFY
@@ -36,6 +38,8 @@ from foldpack.train.losses.registry import build_loss
 
 BuildNet = Callable[..., nn.Module]  # (net, width, pretrained, make) -> the network
 Predict = Callable[[np.ndarray], list[Rows]]  # rows of the training set -> what is predicted of them, by view
+
+RECALL_AT = (1, 2, 4, 8, 16, 32)  # nearest gallery items, of metric learning's recall
 
 # task -> what its metrics may want: `metrics.registry.Needs`
 METRICS_OF_TASK = {"multiclass": ("probs",), "multilabel": ("labels", "probs"), "regress": ("values", "grades"),
@@ -117,6 +121,10 @@ class TrainStep:
         """What is predicted, by view -> (n, C) float32, what the metric is asked about: probabilities, values, scores
         of identities."""
         return self.merged(views)
+
+    def measures(self, views: list[Rows], fold: int, gallery: Gallery | None) -> dict[str, object]:
+        """What else log.jsonl says of the best epoch of a fold, of which `views` are predicted."""
+        return {}
 
     def score(self, metric: Metric, rows: np.ndarray, answers: np.ndarray) -> float:
         """The metric of some rows of the training set, the last step of the answer at its best for them. Images that
@@ -201,11 +209,19 @@ class VectorStep(TrainStep):
     def answers(self, views: list[Rows], gallery: Gallery | None) -> np.ndarray:
         assert gallery is not None
         return identity_scores(self.merged(views), gallery.vectors, gallery.identities,
-                               len(self.data.classes), self.config.embed.neighbours, self.data.none)
+                               len(self.data.classes), self.config.embed.retrieval, self.data.none)
+
+    def measures(self, views: list[Rows], fold: int, gallery: Gallery | None) -> dict[str, object]:
+        """Recall@k of the items by cosine alone, whatever `embed` says of expansion and re-ranking."""
+        assert gallery is not None
+        found = nearest_items(self.merged(views), gallery.vectors, max(RECALL_AT)).places
+        recall = recall_of_items(self.data.targets[self.data.fold == fold], gallery.identities[found],
+                                 gallery.identities, RECALL_AT)
+        return {"recall": {str(k): round(share, 6) for k, share in recall.items()}}
 
     def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
         if self.data.none:
-            return best_new_score(answers, targets, metric.map_at)[1]
+            return best_new_class(answers, targets, metric.map_at).score
         return super().score_answers(metric, targets, answers)
 
 

@@ -19,8 +19,8 @@ from foldpack.competitions.adapters import find_adapter
 from foldpack.data.geometry import CanvasKind
 from foldpack.errors import DataError
 from foldpack.settings.ensemble import BudgetSpec, EnsembleSpec, MetricSpec
-from foldpack.settings.outputs import Classes
-from foldpack.settings.stages import ClassDecision, FoldSpec, MemberSpec, ScoreBlend, StageSpec
+from foldpack.settings.outputs import Classes, ScoreBlend
+from foldpack.settings.stages import ClassDecision, FoldSpec, MemberSpec, StageSpec
 from packer.build.kernel_folder import Build, with_fallback
 from packer.rehearse.images import images_of, noise_images, write_competition
 from packer.rehearse.process import RehearsalError

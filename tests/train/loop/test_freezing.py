@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from accelerate import Accelerator
 from small_house import tiny_config
 from timm.models import group_parameters
 from toy_training import Scripted, quiet, toy_config, toy_set
@@ -202,11 +201,6 @@ def test_a_network_that_does_not_know_its_parts(
         FoldTraining(toy_config(net={"arch": "plain_net.py", "size": 16}, optim=optim), toy_set(), 0)
     assert message in str(caught.value)
 
-
-def test_a_head_that_learns_alone_is_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Accelerator, "num_processes", 2)
-    with pytest.raises(ConfigError, match="run 'toy': optim.head_epochs is for one process, and there are 2; set it"):
-        FoldTraining(config_of(head_epochs=1), toy_set(), 0)
 
 
 def test_a_head_begins_as_small_as_it_is_told_and_nothing_else_changes() -> None:

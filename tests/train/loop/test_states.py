@@ -57,6 +57,7 @@ VARIANTS: dict[str, dict] = {
     "restarts": {"optim": {"name": "lookahead_momentum", "lr": 1e-2, "schedule": "cosine_restarts", "cycle_epochs": 2,
                            "layer_decay": 0.7}, "accumulate": 2, "batch_size": 5, "precision": "bf16"},
     "head first": {"net": BATCH_NORM, "optim": {"lr": 3e-3, "head_epochs": 1, "freeze": 1}, "epochs": 3},
+    "mean of the last": {"net": BATCH_NORM, "swa": {"epochs": 2, "lr": 1e-2}, "augment": MIXED, "epochs": 3},
     "workers": {"workers": 2, "augment": MIXED, "sampler": {"kind": "balanced"}, "weights": {"kind": "balanced"}},
     "patience": {"patience": 2, "evaluate_every": 2, "epochs": 8, "views": ["identity", "hflip"],
                  "optim": {"lr": 1e-6}},

@@ -29,11 +29,13 @@ def train(
     """Train all folds of one run. Finished folds of the same configuration are kept."""
     settings = read_config(config)  # before the seconds that the imports take
     from foldpack.commands.project import told_data
+    from foldpack.train.device.processes import leave_processes
     from foldpack.train.run import train_run
     from foldpack.train.watch.bars import training_bars
 
     with training_bars() as show:
         train_run(settings, told_data(data), folds_csv, runs, show=show)
+    leave_processes()
 
 
 def learning_rate(

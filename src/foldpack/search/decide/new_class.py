@@ -1,38 +1,58 @@
-"""Retrieval with items that belong to no class: where "new" stands in each ranking is one threshold on the scores.
+"""Retrieval with items that belong to no class: where "new" stands in each ranking is a threshold on the scores, and
+the last place that it may have.
 
 As the threshold falls past a score, "new" moves down one place behind it: an item that is new loses, one whose true
-class it has passed gains. Sorted and summed up, these changes are the whole curve of MAP@k over the threshold.
+class it has passed gains. Sorted and summed up, these changes are the whole curve of MAP@k over the threshold. Where
+"new" may stand at place r at the latest, the changes from there on are none.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from foldpack.ensemble.thresholds import top_classes
 
+WORTH_A_RANK = 1e-9  # of MAP@k: sums of other order
 
-def best_new_score(table: np.ndarray, y: np.ndarray, k: int) -> tuple[float, float]:
-    """(threshold, MAP@k) over every distinct score, exactly. `ensemble.thresholds.with_new_score` applies it.
 
-    table: (n, C + 1) float, its last column of no account; y: (n,) int, C for an item that is new.
+@dataclass(frozen=True)
+class NewClass:
+    """threshold: "new" stands behind the scores that reach it; rank: but at this place at the latest, None: anywhere,
+    or not at all; score: the MAP@k with it."""
+
+    threshold: float
+    rank: int | None
+    score: float
+
+
+def best_new_class(table: np.ndarray, y: np.ndarray, k: int) -> NewClass:
+    """The best of every distinct score and every place, exactly. `ensemble.thresholds.with_new_score` applies it.
+
+    table: (n, C + 1) float, its last column of no account; y: (n,) int, C for an item that is new. A rank is taken
+    only where it is better than none.
     """
     others = table[:, :-1]
     ranked = top_classes(others, k)
     scores = np.take_along_axis(others, ranked, axis=1)
-    new = y == others.shape[1]
+    new, hit = y == others.shape[1], ranked == y[:, None]
     places = np.arange(1, scores.shape[1] + 1)
     after = np.where(places < k, 1 / (places + 1), 0.0)  # the worth of a right answer one place further down
     # "New" passes a score: a new item falls from its place to the next, a true class rises by one.
-    change = np.where(new[:, None], after - 1 / places, np.where(ranked == y[:, None], 1 / places - after, 0.0))
-    flat, change = scores.reshape(-1), change.reshape(-1)
-    down = np.argsort(-flat, kind="stable")
-    value = flat[down]
-    hit = ranked == y[:, None]
+    change = np.where(new[:, None], after - 1 / places, np.where(hit, 1 / places - after, 0.0)).reshape(-1)
+    down = np.argsort(-scores.reshape(-1), kind="stable")
+    value, change, place = scores.reshape(-1)[down], change[down], np.tile(places, len(y))[down]
     start = new.sum() + float((hit * after).sum())  # "new" first everywhere
-    curve = np.append(start, start + np.cumsum(change[down])) / len(y)
     ends = np.append(0, np.flatnonzero(np.append(value[1:] != value[:-1], True)) + 1)  # ties are passed together
-    best = ends[curve[ends].argmax()]
-    return _between_scores(value, int(best)), float(curve[best])
+    best = NewClass(0.0, None, -np.inf)
+    for rank in [None, *range(places[-1], 1, -1)]:
+        moves = change if rank is None else np.where(place < rank, change, 0.0)
+        curve = np.append(start, start + np.cumsum(moves)) / len(y)
+        passed = ends[curve[ends].argmax()]
+        if curve[passed] > best.score + WORTH_A_RANK:
+            best = NewClass(_between_scores(value, int(passed)), rank, float(curve[passed]))
+    return best
 
 
 def _between_scores(value: np.ndarray, passed: int) -> float:

@@ -1,4 +1,4 @@
-"""Figures of the report as SVG text. The same numbers give the same bytes."""
+"""Figures of pages as SVG text. The same numbers give the same bytes."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ import io
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREY = "#2f6db3", "#d9822b", "#999999"
 WIDTH = 6.4  # inches: text stays readable when a phone shows the whole width
 
 
-def svg_text(figure: Figure) -> str:
-    """A figure as an <svg> element, without dates or random ids."""
+def svg_text(figure: Figure, alone: bool = False) -> str:
+    """A figure as an <svg> element, without dates or random ids. alone: a file of its own, on white; in a page what is
+    black has the colour of the page's text, and nothing is behind it."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "foldpack", "svg.fonttype": "none", "font.size": 13}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None}, transparent=not alone)
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :]
+    return text if alone else text.replace("#000000", "currentColor").replace("<svg ", '<svg fill="currentColor" ', 1)
 
 
-def _axes(height: float):
+def new_axes(height: float) -> tuple[Figure, Axes]:
+    """A figure with one plot, without a frame. height: inches."""
     with matplotlib.rc_context({"font.size": 13}):
         figure = Figure(figsize=(WIDTH, height))
         axes = figure.add_subplot()
@@ -34,7 +39,7 @@ def score_figure(scores: dict, metric: str) -> str:
     """In-sample, nested, uniform and best single as bars; the gap of the first two is the optimism."""
     keys = {"best single": "best_single", "uniform": "uniform", "nested": "nested", "in-sample": "in_sample"}
     bars = [(label, scores[key]) for label, key in keys.items() if scores.get(key) is not None]
-    figure, axes = _axes(0.5 + 0.5 * len(bars))
+    figure, axes = new_axes(0.5 + 0.5 * len(bars))
     labels, values = [label for label, _ in bars], np.array([value for _, value in bars])
     errors = [scores.get("nested_se") or 0 if label == "nested" else 0 for label in labels]
     colors = [{"nested": BLUE, "in-sample": ORANGE}.get(label, GREY) for label in labels]
@@ -44,12 +49,13 @@ def score_figure(scores: dict, metric: str) -> str:
     for place, value in enumerate(values):
         axes.text(value + 0.05 * room, place, f"{value:.4f}", va="center")
     axes.set_xlabel(metric)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     return svg_text(figure)
 
 
 def weight_figure(members: list[dict]) -> str:
     """Weights with their intervals."""
-    figure, axes = _axes(0.6 + 0.36 * len(members))
+    figure, axes = new_axes(0.6 + 0.36 * len(members))
     weights = np.array([member["weight"] for member in members])
     low, high = (np.array([member[key] for member in members]) for key in ("weight_low", "weight_high"))
     places = np.arange(len(members))[::-1]
@@ -64,7 +70,7 @@ def front_figure(front: list[dict], limit_hours: float | None, metric: str) -> s
     """Score against hours, the limit as a line; empty without costs."""
     if not front:
         return ""
-    figure, axes = _axes(3.2)
+    figure, axes = new_axes(3.2)
     axes.plot([point["hours"] for point in front], [point["score"] for point in front], "o-", color=BLUE)
     if limit_hours is not None:
         axes.axvline(limit_hours, color=ORANGE, linestyle="--")
@@ -78,7 +84,7 @@ def curve_figure(curve: list[list[float]], threshold: object) -> str:
     """Score against the threshold; empty where there is none."""
     if not curve:
         return ""
-    figure, axes = _axes(2.8)
+    figure, axes = new_axes(2.8)
     tried, scores = np.array(curve).T
     axes.semilogx(tried, scores, color=BLUE)
     if isinstance(threshold, float):
@@ -93,14 +99,14 @@ def correlation_figure(correlation: list[list[float]], names: list[str]) -> str:
         return ""
     table = np.array([[np.nan if one is None else one for one in row] for row in correlation], dtype=float)
     side = min(WIDTH, 1.5 + 0.5 * len(names))
-    figure, axes = _axes(side)
+    figure, axes = new_axes(side)
     image = axes.imshow(table, cmap="Blues", vmin=min(0.0, float(np.nanmin(table))), vmax=1)
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
     if len(names) <= 12:
         for (row, column), value in np.ndenumerate(table):
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=9,
-                      color="white" if value > 0.7 else "black")
+                      color="white" if value > 0.7 else "#1b1f24")
     figure.colorbar(image, ax=axes, shrink=0.8)
     return svg_text(figure)
 
@@ -110,7 +116,7 @@ def importance_figure(importance: dict[str, float]) -> str:
     if not importance:
         return ""
     top = sorted(importance.items(), key=lambda pair: (-pair[1], pair[0]))[:20][::-1]
-    figure, axes = _axes(0.6 + 0.32 * len(top))
+    figure, axes = new_axes(0.6 + 0.32 * len(top))
     axes.barh([name for name, _ in top], [value for _, value in top], color=BLUE)
     axes.set_xlabel("share of the gain")
     return svg_text(figure)
@@ -118,7 +124,7 @@ def importance_figure(importance: dict[str, float]) -> str:
 
 def rate_figure(rates: np.ndarray, losses: np.ndarray, smooth: np.ndarray, steepest: float, tenth: float) -> str:
     """Loss over learning rate, on a logarithmic axis: each batch, the smoothed curve, and two rates to choose from."""
-    figure, axes = _axes(3.6)
+    figure, axes = new_axes(3.6)
     axes.plot(rates, losses, color=GREY, linewidth=0.7, label="batch")
     axes.plot(rates, smooth, color=BLUE, linewidth=2, label="smoothed")
     axes.axvline(steepest, color=ORANGE, label=f"steepest, {steepest:.2g}")
@@ -129,4 +135,4 @@ def rate_figure(rates: np.ndarray, losses: np.ndarray, smooth: np.ndarray, steep
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
     axes.legend(frameon=False, fontsize=10)
-    return svg_text(figure)
+    return svg_text(figure, alone=True)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 
+from foldpack.look.sheet import BASE, fill_sheet
 from foldpack.search.checks.chance import ChanceCheck
 from foldpack.search.checks.drift import Drift
 from foldpack.search.decide.decision import Fitted
@@ -21,16 +23,6 @@ from foldpack.search.report.figures import (
     weight_figure,
 )
 from foldpack.search.weights.solvers import Blend
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 46rem; padding: 1rem; color: #1a1a1a; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-td, th { text-align: right; padding: .2rem .4rem; border-bottom: 1px solid #ddd; }
-td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; } svg { width: 100%; height: auto; } .note { background: #fff4d6; padding: .5rem .75rem; }
-.warning { background: #fbdcd7; padding: .5rem .75rem; border-left: .25rem solid #b3261e; }
-"""
 
 
 @dataclass(frozen=True)
@@ -109,7 +101,8 @@ def report_numbers(report: Report) -> dict:
 def decided_numbers(decision: Fitted) -> dict:
     """The numbers of a last step: None for those that it has not."""
     said = {} if decision is None else decision.model_dump()
-    return {"threshold": said.get("threshold"), "cuts": said.get("cuts"), "new_score": said.get("none_score")}
+    return {"threshold": said.get("threshold"), "cuts": said.get("cuts"), "new_score": said.get("none_score"),
+            "new_rank": said.get("none_rank")}
 
 
 def score_numbers(found: Found) -> dict:
@@ -189,11 +182,7 @@ def report_html(numbers: dict) -> str:
         if svg:
             parts.append(f"<h2>{escape(title)}</h2>{svg}")
     parts += [members_html(numbers), candidates_html(numbers), plan_html(numbers)]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(numbers['name'])}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
+    return fill_sheet(BASE, title=numbers["name"], body=Markup("\n".join(parts)))
 
 
 def summary_html(numbers: dict) -> str:
@@ -272,7 +261,7 @@ def table_html(head: list[str], rows: list[list[str]]) -> str:
     """A table that scrolls sideways on a narrow screen."""
     top = "".join(f"<th>{escape(one)}</th>" for one in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
+    return f'<div class="scroll"><table class="numbers"><tr>{top}</tr>{body}</table></div>'
 
 
 def report_lines(numbers: dict) -> list[str]:
@@ -296,7 +285,8 @@ def report_lines(numbers: dict) -> list[str]:
     if isinstance(numbers["threshold"], float):
         lines.append(f"  threshold {numbers['threshold']:.4f}")
     if numbers["new_score"] is not None:
-        lines.append(f"  'in no class' scores {numbers['new_score']:.4f}")
+        latest = "" if numbers["new_rank"] is None else f", and stands at place {numbers['new_rank']} at the latest"
+        lines.append(f"  'in no class' scores {numbers['new_score']:.4f}{latest}")
     if numbers["level2"]:
         lines.append(f"  {numbers['level2']['verdict']}")
     return lines + [f"warning: {warning}" for warning in numbers["warnings"]]

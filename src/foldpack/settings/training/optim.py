@@ -29,6 +29,13 @@ DECAY_SETTINGS: dict[str, object] = {"decay_epochs": None, "decay_milestones": N
                                      "reload_best": False}
 
 
+class SwaConfig(StrictModel):
+    """Stochastic weight averaging (arXiv 1803.05407): the mean of the weights after each of the last epochs."""
+
+    epochs: Annotated[int, Field(ge=2)]  # the last so many
+    lr: Annotated[float, Field(gt=0)] | None = None  # learning rate in them; None: that of the schedule
+
+
 class OptimConfig(StrictModel):
     """Passed to `timm.optim.create_optimizer_v2` and `timm.scheduler.create_scheduler_v2`; None: timm's own value."""
 

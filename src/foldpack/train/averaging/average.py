@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from accelerate.utils import set_seed
 
 from foldpack.competitions.adapters import find_adapter
@@ -24,7 +23,6 @@ from foldpack.settings.strict_model import StrictModel, parse_strict
 from foldpack.settings.training.extra_labels import EXTRA_BLOCKS
 from foldpack.train.averaging.kept_epochs import KeptEpochs, read_info
 from foldpack.train.averaging.soup import greedy_soup, mean_weights, renew_norms
-from foldpack.train.dataset import told_plainly
 from foldpack.train.evaluate import FoldResult, is_better
 from foldpack.train.load import CACHE, load_training_set
 from foldpack.train.loop.training import FoldTraining, fold_seed
@@ -143,7 +141,7 @@ def write_average(config: RunConfig, base: Run, parts: dict[int, Ingredients], h
     """Average, predict and write all folds of the new run into `folder`. doubts: of the averaged runs."""
     plain = config.net.model_copy(update={"pretrained": StartFrom()})  # all its weights will be those of checkpoints
     others = dict.fromkeys(EXTRA_BLOCKS)
-    settings = config.model_copy(update={"ema": 0.0, "compile": False, "net": plain, **others})
+    settings = config.model_copy(update={"ema": 0.0, "swa": None, "compile": False, "net": plain, **others})
     data = load_training_set(settings, find_adapter(config.competition), root, folds_csv, say, cache)
     trainer = RunTrainer(config, data, folder, sha256_file(folds_csv), say)
     folder.mkdir(parents=True)
@@ -186,14 +184,6 @@ def predict_mean(training: FoldTraining, part: Ingredients) -> FoldResult:
     if len(part) > 1:
         last = training.config.epochs - 1
         training.begin(last)
-        renew_norms(net, training_images(training, last))
+        set_seed(fold_seed(training.config, training.fold))
+        renew_norms(net, training.images(last))
     return training.evaluate(part[0][1].epoch)
-
-
-def training_images(training: FoldTraining, epoch: int) -> Iterator[torch.Tensor]:
-    """The images of an epoch as the network gets them in training: augmented, and mixed where the run mixes."""
-    set_seed(fold_seed(training.config, training.fold))
-    for batch, groups in enumerate(told_plainly(training.loader)):
-        side = training.side(epoch, batch)
-        for pixels, targets in groups:
-            yield training.mixer(training.net_input(pixels, side), targets)[0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState
 from torch import nn
 
@@ -33,8 +35,20 @@ def open_accelerator(config: RunConfig) -> Accelerator:
     """What brings network and batches to the device, as the configuration wants it."""
     # It is global, and refuses another precision or device than the run before had; the processes are the same ones.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    head_first = DistributedDataParallelKwargs(find_unused_parameters=config.optim.head_epochs > 0)
     return Accelerator(mixed_precision=config.precision, gradient_accumulation_steps=config.accumulate,
-                       cpu=config.device == "cpu")
+                       cpu=wants_cpu(config), kwargs_handlers=[head_first])
+
+
+def wants_cpu(config: RunConfig) -> bool:
+    """Whether to leave GPUs alone; several processes have to know it where there is none."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return config.device == "cpu" or (several and not torch.cuda.is_available())
+
+
+def meet_processes(config: RunConfig) -> None:
+    """Let the processes of a launch find each other; one alone need not."""
+    PartialState(cpu=wants_cpu(config))
 
 
 def compiled(config: RunConfig, net: nn.Module) -> nn.Module:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from timm.optim import create_optimizer_v2
+from accelerate.utils import set_seed
 from timm.utils import ModelEmaV3
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from foldpack.data.geometry import input_shape
+from foldpack.data.rows import Rows
 from foldpack.errors import FoldpackError
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import Metric
@@ -23,17 +24,26 @@ from foldpack.predict.loop import DivergedError, usual_forward
 from foldpack.predict.view import View
 from foldpack.predict.view_pixels import apply_view
 from foldpack.predict.views import cost_of_views
-from foldpack.settings.run import ConfigError, RunConfig
+from foldpack.settings.run import RunConfig
 from foldpack.train.allocator import keep_freed_memory
 from foldpack.train.augment.image import seen_net
 from foldpack.train.augment.mixing import BatchMixer
+from foldpack.train.averaging.soup import renew_norms
 from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_batches
 from foldpack.train.device.accelerator import compiled, open_accelerator
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
+from foldpack.train.device.processes import (
+    gradients_stay,
+    predicted_in_shares,
+    share_statistics,
+    summed,
+    told_by_first,
+)
 from foldpack.train.evaluate import FoldResult, predict_rows
 from foldpack.train.extra_labels.begin import begin_fold
-from foldpack.train.loop.freezing import Freezing, named_part, scale_head, stages_of
+from foldpack.train.loop.freezing import Freezing, scale_head
 from foldpack.train.loop.guard import NotFiniteLoss, UpdateGuard
+from foldpack.train.loop.optimizer import add_class_vectors, build_optimizer
 from foldpack.train.loop.state import Progress, RandomState, Stateful
 from foldpack.train.loop.states import FoldStates
 from foldpack.train.rates import build_scheduler
@@ -81,21 +91,22 @@ class FoldTraining:
         begin_fold(config, net, fold)
         self.freezing = Freezing(config, net)
         use_grad_checkpointing(config, net)
-        if config.optim.head_epochs and self.accelerator.num_processes > 1:
-            raise ConfigError(f"run '{config.run}': optim.head_epochs is for one process, and there are "
-                              f"{self.accelerator.num_processes}; set it to 0, or train on one")
         optimizer = build_optimizer(config, net)
         self.net_groups = len(optimizer.param_groups)
-        self.add_class_vectors(optimizer)  # of the loss, where it has any
+        add_class_vectors(config, optimizer, self.task.loss)
         self.net, self.optimizer, self.loader = self.accelerator.prepare(net, optimizer, loader)
         self.task.loss = self.prepared_loss()
         # Without the wrapper that predicts in mixed precision: the kernel has none either. `epoch` brings its own.
-        self.plain: nn.Module = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
+        self.plain: nn.Module = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False,
+                                                            keep_torch_compile=False)
         self.net = compiled(config, self.net)
         self.updates_per_epoch = math.ceil(len(self.loader) / config.accumulate)
         self.scheduler = build_scheduler(config, self.optimizer, self.updates_per_epoch)
         self.mixer = BatchMixer(config.augment, self.accelerator.device)
         self.ema = ModelEmaV3(self.plain, config.ema, use_warmup=True) if config.ema else None
+        self.swa = AveragedModel(self.plain) if config.swa else None
+        if self.accelerator.num_processes > 1:  # each mixes and drops in its own way, from the same weights
+            set_seed(fold_seed(config, fold), device_specific=True)
         self.guard = UpdateGuard(self.accelerator, [self.plain, self.task.loss])
         self.progress = Progress()
         self.saved = time.monotonic()
@@ -106,7 +117,7 @@ class FoldTraining:
         found: dict[str, Stateful | None] = {
             "net": self.plain, "loss": self.accelerator.unwrap_model(self.task.loss), "optimizer": self.optimizer,
             "scheduler": self.scheduler, "scaler": self.accelerator.scaler,
-            "ema": None if self.ema is None else self.ema.module, "progress": self.progress,
+            "ema": None if self.ema is None else self.ema.module, "swa": self.swa, "progress": self.progress,
             "random": RandomState(self.accelerator)}
         return {name: holder for name, holder in found.items() if holder is not None}
 
@@ -124,7 +135,7 @@ class FoldTraining:
         if self.states is None:
             return False
         self.states.place(self.accelerator.device.type, self.accelerator.num_processes)
-        kept = self.states.read()
+        kept = told_by_first(self.states.read)
         if kept is None:
             return False
         state, self.progress.best = kept
@@ -151,11 +162,12 @@ class FoldTraining:
             if self.is_due():
                 at.seconds = time.monotonic() - started
                 self.save()
-        if not at.items:
+        total, items = summed(self.accelerator, at.loss, at.items)
+        if not items:
             raise NotFiniteLoss("loss is finite in no batch")
-        mean = at.loss / at.items
         at.batch, at.loss, at.items = 0, 0.0, 0
-        return mean
+        self.average(epoch)
+        return total / items
 
     def begin(self, epoch: int) -> None:
         """Before the batches of an epoch."""
@@ -171,23 +183,17 @@ class FoldTraining:
         if self.accelerator.sync_gradients:  # of the batch before this one
             self.guard.begin()
         with self.accelerator.accumulate(self.net):
-            for pixels, targets in groups:
+            for number, (pixels, targets) in enumerate(groups, 1):
                 images, mixed = self.mixer(self.net_input(pixels, side), targets)
-                with self.accelerator.autocast():
-                    outputs = self.net(images)
-                loss = self.task.losses(outputs, mixed)
-                self.accelerator.backward(loss * (len(images) / rows))
+                with gradients_stay(self.accelerator, (self.net, self.task.loss), number < len(groups)):
+                    with self.accelerator.autocast():
+                        outputs = self.net(images)
+                    loss = self.task.losses(outputs, mixed)
+                    self.accelerator.backward(loss * (len(images) / rows))
                 total += loss.item() * len(images)
             self.guard.note(total)
             self.step()
         return total, rows
-
-    def add_class_vectors(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let the optimiser move what the loss learns, at a rate of its own and without decay."""
-        learned = list(self.task.loss.parameters())
-        if learned:
-            rate = self.config.loss.lr or self.config.optim.lr
-            optimizer.add_param_group({"params": learned, "lr": rate, "weight_decay": 0.0})
 
     def prepared_loss(self) -> nn.Module:
         """The loss on the device; where it learns, the same in all processes."""
@@ -258,37 +264,48 @@ class FoldTraining:
         for net in (self.plain, *([] if self.ema is None else [self.ema.module])):
             net.load_state_dict(weights)
 
-    def evaluate(self, epoch: int) -> FoldResult:
-        """Predict the items of the fold with the averaged weights if there are any, else with the current ones.
+    def average(self, epoch: int) -> None:
+        """After an epoch: where it is one of the last, take its weights into the mean of these."""
+        wanted = self.config.swa
+        if self.swa is not None and wanted is not None and epoch >= self.config.epochs - wanted.epochs:
+            self.swa.update_parameters(self.plain)
 
-        Raises NotFiniteLoss.
-        """
-        net: nn.Module = self.ema.module if self.ema is not None else self.plain
+    def evaluate_average(self) -> FoldResult:
+        """Predict the items of the fold with the mean of the last epochs, batch norms fitted to it."""
+        assert self.swa is not None
+        net, last = self.swa.module, self.config.epochs - 1
+        net.train()
+        Freezing(self.config, net).begin(last)
+        renew_norms(net, self.images(self.config.epochs))
+        return self.evaluate(last, net)
+
+    def images(self, epoch: int) -> Iterator[torch.Tensor]:
+        """The images of an epoch, as the network gets them in training: augmented, and mixed where the run mixes."""
+        self.order.epoch, self.order.done = epoch, 0
+        for batch, groups in enumerate(told_plainly(self.loader)):
+            side = self.side(epoch, batch)
+            for pixels, targets in groups:
+                yield self.mixer(self.net_input(pixels, side), targets)[0]
+
+    def evaluate(self, epoch: int, net: nn.Module | None = None) -> FoldResult:
+        """Predict the items of the fold with a network; None: the averaged weights if there are any, else the current
+        ones. Processes share the items, and all get the same result. Raises NotFiniteLoss."""
+        net = net or (self.ema.module if self.ema is not None else self.plain)
+        share_statistics(self.accelerator, net)
         net.eval()
-
         forward = usual_forward(net, self.config.net, self.config.views, self.accelerator.device, PREDICT_BATCH,
                                 self.task.task.predict)
+
+        def predict(rows: np.ndarray) -> tuple[list[Rows], float]:
+            return predicted_in_shares(rows, lambda own: predict_rows(forward, self.data, own))
+
         try:
-            views, seconds = predict_rows(forward, self.data, self.inside)
+            views, seconds = predict(self.inside)
         except DivergedError:
             raise NotFiniteLoss("network's answer is not finite") from None
         seconds /= len(self.inside) * cost_of_views(self.config.views, self.config.net)
-        gallery = self.task.gallery(self.rows, lambda rows: predict_rows(forward, self.data, rows)[0])
-        score = self.task.score(self.metric, self.inside, self.task.answers(views, gallery))
+        gallery = self.task.gallery(self.rows, lambda rows: predict(rows)[0])
+        score = told_by_first(lambda: self.task.score(self.metric, self.inside, self.task.answers(views, gallery)))
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
         golden = remember_golden(net, self.config.net, self.accelerator.device)
         return FoldResult(weights, views, score, epoch, seconds, golden, gallery)
-
-
-def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
-    """timm's optimiser factory; biases and norms are not decayed. Raises ConfigError for an unknown name."""
-    optim = config.optim
-    kwargs: dict[str, Any] = dict(optim.kwargs)
-    if optim.layer_decay is not None:
-        net, kwargs["layer_decay"] = named_part(net), optim.layer_decay
-        stages_of(net, f"run '{config.run}': optim.layer_decay")
-    try:
-        return create_optimizer_v2(net, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay, **kwargs)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as failure:
-        raise ConfigError(f"run '{config.run}': optimiser '{optim.name}' cannot be built: {failure}; timm lists its "
-                          "names with timm.optim.list_optimizers()") from None
