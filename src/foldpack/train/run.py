@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -55,7 +54,7 @@ from foldpack.train.device.processes import alone, one_voice, speaks, told_by_fi
 from foldpack.train.evaluate import FoldResult
 from foldpack.train.extra_labels.begin import run_origin
 from foldpack.train.fit import fit_fold
-from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.load import CACHE, Where, load_training_set
 from foldpack.train.loop.finished import fold_fault, remove_rests, what_is_kept
 from foldpack.train.loop.lock import FINISHING, RunLock
 from foldpack.train.loop.room import require_room
@@ -66,17 +65,6 @@ from foldpack.train.watch.trackers import Trackers
 from foldpack.train.watch.watch import Show, Watch
 
 Say = Callable[[str], None]
-
-@dataclass(frozen=True)
-class Where:
-    """Where a run is trained, and what it is trained on."""
-
-    data: Path  # the competition's folder
-    folds_csv: Path
-    runs: Path
-    cache: Path | None = None  # folder for decoded images; None: beside the runs
-    shared: bool = False  # several processes of this machine train on the same images
-    here: bool = True  # False: elsewhere; then no image is looked at, and no GPU is asked for
 
 
 def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print,

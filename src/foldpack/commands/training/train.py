@@ -35,7 +35,8 @@ def train(
     require_different(settings)
     from foldpack.commands.project import told_data
     from foldpack.train.device.processes import leave_processes
-    from foldpack.train.run import Where, train_run
+    from foldpack.train.load import Where
+    from foldpack.train.run import train_run
     from foldpack.train.watch.bars import training_bars
 
     place = told_data(data)

@@ -50,7 +50,7 @@ def tune(options: TuneOptions) -> None:
     if options.pruner not in PRUNERS:
         raise ConfigError(f"--pruner {options.pruner}: {did_you_mean(options.pruner, PRUNERS)}")
     from foldpack.commands.project import told_data
-    from foldpack.train.run import Where
+    from foldpack.train.load import Where
     from foldpack.train.tune.tune import TuneWish, tune
 
     wish = TuneWish(options.config, options.space, options.trials, options.fold or config.folds or [0], options.study,

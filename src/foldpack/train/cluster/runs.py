@@ -13,8 +13,9 @@ from foldpack.train.cluster.orders import ClusterError, Order, Outcome
 from foldpack.train.cluster.pool import Pool
 from foldpack.train.cluster.table import Board
 from foldpack.train.cluster.workers import blank_order, plain_config, seen_from_afar, workers
+from foldpack.train.load import Where
 from foldpack.train.loop.states import data_digest
-from foldpack.train.run import RunTrainer, Where, open_run
+from foldpack.train.run import RunTrainer, open_run
 
 Say = Callable[[str], None]
 

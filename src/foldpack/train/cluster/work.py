@@ -18,8 +18,9 @@ from foldpack.train.cluster.versions import code_digests, files_digest
 from foldpack.train.device.accelerator import require_device
 from foldpack.train.fit import fit_fold
 from foldpack.train.images.picked import PickedPixels
+from foldpack.train.load import Where
 from foldpack.train.loop.lock import LockedError
-from foldpack.train.run import RunTrainer, Where, open_run
+from foldpack.train.run import RunTrainer, open_run
 
 LOCKED_SECONDS = 60.0  # that another process may hold a fold before it is an error
 MOUNT = "mount it there under the same path, or leave this worker out"

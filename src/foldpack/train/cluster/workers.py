@@ -15,7 +15,8 @@ from foldpack.train.cluster.pool import OwnPool, Pool
 from foldpack.train.cluster.table import Board
 from foldpack.train.cluster.versions import program_versions
 from foldpack.train.cluster.work import digests
-from foldpack.train.run import RunTrainer, Where
+from foldpack.train.load import Where
+from foldpack.train.run import RunTrainer
 
 
 def blank_order(where: Where, near: bool) -> Order:

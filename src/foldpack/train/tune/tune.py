@@ -29,7 +29,8 @@ from foldpack.train.cluster.orders import Event, Order, Outcome
 from foldpack.train.cluster.pool import Pool
 from foldpack.train.cluster.table import Board
 from foldpack.train.cluster.workers import blank_order, plain_config, seen_from_afar, workers
-from foldpack.train.run import RunTrainer, Where, open_run
+from foldpack.train.load import Where
+from foldpack.train.run import RunTrainer, open_run
 from foldpack.train.tune.report import report_lines
 from foldpack.train.tune.space import Dimension, Plain, changed, own_values, read_space, told_values
 
