@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from small_house import tiny_config, write_small_folds
+from small_house import write_small_folds
 
 from foldpack.commands.main import app as foldpack
 from foldpack.commands.run_app import run_app
@@ -257,7 +257,7 @@ def test_a_password_is_never_shown() -> None:
 
 @pytest.mark.slow
 def test_a_real_trial_scores_as_a_run_does(tuned: Tuned, capsys) -> None:
-    train_run(tiny_config(**{**BASE, "folds": [0]}), tuned.place / "data", tuned.place / "folds.csv",
+    train_run(parse_config({**BASE, "folds": [0]}, "tiny"), tuned.place / "data", tuned.place / "folds.csv",
               tuned.root / "alone", lambda line: None)
     meta = json.loads((tuned.root / "alone/tiny/meta.json").read_text())
     for cluster in ([], ["--cluster", "local:1"]):
