@@ -152,7 +152,6 @@ def test_a_fold_has_no_say_in_what_it_is_scored_by() -> None:
     after = Judge(y, fold, MAP5, NEW).gains(lambda rows: spoiled[rows])
     others = [0, 2, 3]
     assert (before[others, 1] == after[others, 1]).all() and (before[1, 1] != after[1, 1])
-    assert (before[0, others] != after[0, others]).any()  # the threshold of others was fitted on fold 1 too
 
 
 def test_the_walk_takes_gains_above_a_standard_error_alone() -> None:
