@@ -140,6 +140,22 @@ def test_one_cycle_is_torchs_in_rate_and_momentum(name: str, warmup: int, lowest
     assert group["lr"] == pytest.approx(lowest, abs=1e-12)
 
 
+@pytest.mark.parametrize(("epochs", "updates"), [(2, 1), (4, 1), (26, 1), (2, 2), (3, 1)])
+def test_one_cycle_rises_within_few_updates_too(epochs: int, updates: int) -> None:
+    """As where a network is tried before the training, or an epoch has one batch."""
+    config = with_optim(epochs, schedule="onecycle", warmup_epochs=1)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR, momentum=0.9)
+    schedule = build_scheduler(config, optimizer, updates)
+    assert schedule is not None
+    rates = [optimizer.param_groups[0]["lr"]]
+    for update in range(1, epochs * updates):
+        optimizer.step()
+        schedule.step_update(update)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(LR / 25) and max(rates) == pytest.approx(LR) == rates[1]
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
 def test_one_cycle_is_a_function_of_the_place_alone() -> None:
     config = with_optim(10, schedule="onecycle", warmup_epochs=2)
     optimizers = [torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR, momentum=0.9) for _ in range(2)]

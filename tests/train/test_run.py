@@ -20,7 +20,7 @@ from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import RunMeta, read_meta, read_oof, read_run, write_array, write_meta
 from foldpack.ensemble.view_merge import merge_view_probs
 from foldpack.errors import DataError, FoldpackError
-from foldpack.models.checkpoint import read_checkpoint
+from foldpack.models.checkpoint import read_checkpoint, save_checkpoint
 from foldpack.models.classifier import ModelError
 from foldpack.predict.view import ViewError
 from foldpack.settings.run import ConfigError, RunConfig, config_text, read_config
@@ -65,7 +65,7 @@ def kept(said: list[str]) -> list[int]:
 def test_a_finished_run_holds_everything(place: Path) -> None:
     folder = place / "runs" / "tiny"
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["config.yml", "log.jsonl", "meta.json", "oof", "oof.csv", "targets.npy"]
+        [".lock", "config.yml", "log.jsonl", "meta.json", "oof", "oof.csv", "targets.npy"]
         + [f"fold{k}.{end}" for k in range(3) for end in ("safetensors", "oof")])
     run, table = read_run(folder), pd.read_csv(place / "folds.csv", dtype=str)
     assert run.ids == table["id"].tolist() and run.fold.tolist() == table["fold"].astype(int).tolist()
@@ -154,6 +154,9 @@ def test_a_run_of_version_1_is_kept_and_goes_on(place: Path, tmp_path: Path) -> 
     for path in [*folder.glob("fold?.oof"), folder / "oof"]:
         digest = write_array(path.with_name(f"{path.name}.npy"), views_array(read_oof(path, "multiclass")))
         shutil.rmtree(path)
+    for path in folder.glob("fold?.safetensors"):
+        weights, info = read_checkpoint(path)
+        save_checkpoint(path, weights, info.model_copy(update={"oof_sha256": None, "data_sha256": None}))
     old = {**read_meta(folder).model_dump(), "version": 1, "oof_sha256": digest}
     write_meta(folder, RunMeta.model_validate(old))
     assert (oof_array(read_run(folder)) == oof_array(read_run(place / "runs" / "tiny"))).all()

@@ -43,6 +43,8 @@ class CheckpointInfo(StrictModel):
     seconds_per_image: float  # one view, measured at the evaluation
     golden: GoldenLogits | None = None  # None: written before there was the check
     reader: str | None = None  # of the images, as `reader_record` says it
+    oof_sha256: str | None = None  # of what these weights predict out of fold; None: written before it was told
+    data_sha256: str | None = None  # of the labels and the list of images that they learned from; likewise
 
 
 def save_checkpoint(path: Path, weights: dict[str, torch.Tensor], info: CheckpointInfo) -> None:

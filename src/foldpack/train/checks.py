@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -11,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from foldpack.competitions.protocol import Competition
 from foldpack.data.geometry import input_shape
-from foldpack.errors import DataError
+from foldpack.errors import DataError, FoldpackError
 from foldpack.metrics.answers import answer_problem, task_answers
 from foldpack.metrics.plugin import find_metric
 from foldpack.metrics.registry import METRICS
@@ -20,7 +21,7 @@ from foldpack.models.own_network import own_network
 from foldpack.models.start import settle_start
 from foldpack.predict.views import expand_views, parse_view, require_inputs
 from foldpack.settings.network import height_width
-from foldpack.settings.run import ConfigError, RunConfig, read_config
+from foldpack.settings.run import NOT_HASHED, ConfigError, RunConfig, config_hash, read_config
 from foldpack.train.augment.image import require_augmentation, seen_net
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.device.accelerator import require_device
@@ -53,6 +54,28 @@ def settled_run(config: RunConfig, folder: Path, say: Say = print) -> RunConfig:
             raise ConfigError(f"run '{config.run}': {folder} began with weights that are not there now, "
                               f"{before.name}; install them again, or give the run another name")
     return settle_labels(config.model_copy(update={"net": net}))
+
+
+def changed_settings(path: Path, config: RunConfig) -> str:
+    """What decides the weights and is not as it was in a run's `config.yml`, for eyes; "" where nothing is, or there
+    is none."""
+    try:
+        before = read_config(path) if path.exists() else config
+    except FoldpackError:
+        return "it cannot be read"
+    if config_hash(before) == config_hash(config):
+        return ""
+    old, new = flat_settings(before.model_dump(mode="json")), flat_settings(config.model_dump(mode="json"))
+    changed = [f"{key} {old.get(key)} -> {new.get(key)}" for key in new | old
+               if old.get(key) != new.get(key) and key.partition(".")[0] not in NOT_HASHED]
+    return ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+
+
+def flat_settings(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their dotted keys."""
+    parts = [flat_settings(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+             for key, value in block.items()]
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def check_names(config: RunConfig, competition: Competition, here: bool = True) -> None:
@@ -117,6 +140,13 @@ def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[i
     if strange or not config.folds:
         raise ConfigError(f"run '{config.run}': folds {config.folds}; {folds_csv} has {existing.tolist()}")
     return sorted(set(config.folds))
+
+
+def part_of(chosen: list[int], only: Sequence[int], config: RunConfig) -> list[int]:
+    """Some of the folds of a run. Raises ConfigError for others."""
+    if strange := sorted(set(only) - set(chosen)):
+        raise ConfigError(f"run '{config.run}': it has no folds {strange}; it has {chosen}")
+    return sorted(set(only))
 
 
 def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_csv: Path) -> None:

@@ -45,8 +45,9 @@ class OneCycle:
         optim, self.updates = config.optim, config.epochs * updates_per_epoch
         highest = [group["lr"] * group.get("lr_scale", 1.0) for group in optimizer.param_groups]
         first = optim.lr / RISE
+        rising = max(2, optim.warmup_epochs * updates_per_epoch)  # torch cannot rise within one update
         self.cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, highest, self.updates, pct_start=optim.warmup_epochs / config.epochs, div_factor=RISE,
+            optimizer, highest, self.updates, pct_start=min(1.0, rising / self.updates), div_factor=RISE,
             final_div_factor=first / optim.min_lr if optim.min_lr else math.inf,
             cycle_momentum=bool({"momentum", "betas"} & optimizer.defaults.keys()))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from foldpack.data.runs import (
     append_log,
     checkpoint_path,
     gallery_path,
+    oof_digest,
     read_oof,
     write_array,
     write_meta,
@@ -37,58 +38,75 @@ from foldpack.models.own_network import own_network
 from foldpack.predict.views import expand_views
 from foldpack.settings.run import RunConfig, config_hash, config_text
 from foldpack.train.averaging.kept_epochs import KeptEpochs
-from foldpack.train.checks import check_names, check_sampling, check_scores, chosen_folds, settled_run, tell_metric
+from foldpack.train.checks import (
+    changed_settings,
+    check_names,
+    check_sampling,
+    check_scores,
+    chosen_folds,
+    part_of,
+    settled_run,
+    tell_metric,
+)
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.device.accelerator import meet_processes
 from foldpack.train.device.processes import alone, one_voice, speaks, told_by_first
 from foldpack.train.evaluate import FoldResult
 from foldpack.train.extra_labels.begin import run_origin
 from foldpack.train.fit import fit_fold
-from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.load import CACHE, Where, load_training_set
+from foldpack.train.loop.finished import fold_fault, remove_rests, what_is_kept
+from foldpack.train.loop.lock import FINISHING, RunLock
+from foldpack.train.loop.room import require_room
 from foldpack.train.loop.states import FoldStates, StateInfo, data_digest, library_versions, state_folder
 from foldpack.train.steps import STEPS
+from foldpack.train.watch.lines import told_line
 from foldpack.train.watch.trackers import Trackers
 from foldpack.train.watch.watch import Show, Watch
 
 Say = Callable[[str], None]
 
-@dataclass(frozen=True)
-class Where:
-    """Where a run is trained, and what it is trained on."""
-
-    data: Path  # the competition's folder
-    folds_csv: Path
-    runs: Path
-    cache: Path | None = None  # folder for decoded images; None: beside the runs
-    shared: bool = False  # several processes of this machine train on the same images
-    here: bool = True  # False: elsewhere; then no image is looked at, and no GPU is asked for
-
 
 def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print,
-              show: Show | None = None) -> RunMeta:
-    """Train all folds of a run and write `runs/<run>/`. Finished folds of the same configuration are kept.
+              show: Show | None = None, only: Sequence[int] | None = None) -> RunMeta | None:
+    """Train the folds of a run and write `runs/<run>/`. Finished folds of the same configuration are kept.
 
-    data_root: the competition's folder; show: draws how it stands, `training_bars`.
+    data_root: the competition's folder; show: draws how it stands, `training_bars`. only: some of the run's folds,
+    where other processes train the others; whoever finds all of them finished, as the last one does, finishes the run,
+    and the others get None. `only=[]` trains nothing, and finishes a run whose last trainer was killed before it did.
 
-    Raises ConfigError, DataError, ModelError, TrainingError.
+    Raises ConfigError, DataError, ModelError, TrainingError, and LockedError where another process trains one of them.
     """
     meet_processes(config)
     say = say if speaks() else quiet
     with one_voice():
         trainer, chosen = open_run(config, Where(data_root, folds_csv, runs, shared=not alone()), say)
     trainer.watch.show = show
-    told_by_first(trainer.begin)
+    wanted = chosen if only is None else part_of(chosen, only, config)
+    try:
+        told_by_first(partial(trainer.begin, wanted))
+        train_folds(trainer, wanted, say)
+        return told_by_first(lambda: trainer.finish(chosen) if only is None else trainer.finish_whole(chosen))
+    except KeyboardInterrupt:
+        kept = what_is_kept(trainer.folder, wanted, trainer.reached)
+        say(f"{config.run}: stopped; {kept}; the same command goes on from there")
+        raise
+    finally:
+        trainer.lock.free()
+
+
+def train_folds(trainer: RunTrainer, folds: Sequence[int], say: Say) -> None:
+    """Train those that are not finished."""
     started = time.monotonic()
     trained = 0
-    for position, fold in enumerate(chosen):
+    for position, fold in enumerate(folds):
         if told_by_first(partial(trainer.fold_is_finished, fold)):
-            say(f"{config.run} fold {fold}: finished before, kept")
+            say(f"{trainer.config.run} fold {fold}: finished before, kept")
             continue
         trainer.train_fold(fold, position)
         trained += 1
-        left = (time.monotonic() - started) / trained * (len(chosen) - position - 1)
-        say(f"{config.run}: {position + 1} of {len(chosen)} folds{f', about {left:.0f} s left' if left else ''}")
-    return told_by_first(lambda: trainer.finish(chosen))
+        left = (time.monotonic() - started) / trained * (len(folds) - position - 1)
+        say(f"{trainer.config.run}: {position + 1} of {len(folds)} folds{f', about {left:.0f} s left' if left else ''}")
 
 
 def quiet(text: str) -> None:
@@ -126,11 +144,27 @@ class RunTrainer:
         self.task = STEPS[data.task](config, data)
         self.folder = folder
         self.folds_sha256 = folds_sha256
+        self.data_sha256 = data_digest(data)
         self.say = say
+        self.tell: Callable[[dict[str, object]], None] | None = None  # gets what goes to log.jsonl
+        self.lock = RunLock(folder, say)
+        self.reached: dict[int, FoldStates] = {}  # of folds whose training was begun here
 
-    def begin(self) -> None:
-        """Make the folder. The run is unfinished from here on."""
+    def begin(self, folds: Sequence[int] = ()) -> None:
+        """Make the folder, say what will be trained anew, and hold the folds that this process will train.
+
+        The run is unfinished from here on. Raises LockedError, and DataError where the disk has not enough room, and
+        nothing of the run is changed.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock.take(folds)
+        lost = {fold: self.fault(fold) for fold in folds}
+        require_room(self.config, self.data, self.task, self.folder, [fold for fold in folds if lost[fold] is not None])
+        if changed := changed_settings(self.folder / "config.yml", self.config):
+            self.say(f"{self.config.run}: begun with another configuration, which counts no more: {changed}")
+        for fold, fault in lost.items():
+            if fault:
+                self.say(f"{self.config.run} fold {fold}: finished before, but {fault}; it is trained anew")
         (self.folder / "meta.json").unlink(missing_ok=True)
         write_atomic(self.folder / "config.yml", config_text(self.config))
 
@@ -139,26 +173,51 @@ class RunTrainer:
         return self.folder / f"fold{fold}.oof"
 
     def fold_is_finished(self, fold: int) -> bool:
-        """Whether weights and predictions of this very configuration, these folds and this reader are there."""
+        """Whether weights and predictions of this very configuration and data are there, whole and finite."""
+        return self.fault(fold) is None
+
+    def fault(self, fold: int) -> str | None:
+        """Why a fold is not finished: None for one that is, "" for one that never was."""
         path = checkpoint_path(self.folder, fold)
         if not path.exists():
-            return False
+            return ""
+        shape = (int((self.data.fold == fold).sum()), self.task.width)
         try:
-            info = read_checkpoint(path)[1]
-            shapes = [column.shape for view in self.views(fold) for column in view.columns.values()]
             self.gallery(fold)
-        except (ModelError, DataError):
-            return False
-        expected = [(int((self.data.fold == fold).sum()), self.task.width)] * len(self.config.views)
-        return (info.config_sha256 == config_hash(self.config) and info.folds_sha256 == self.folds_sha256
-                and info.reader == self.data.reader and shapes == expected)
+            return fold_fault(read_checkpoint(path)[1], self.identity(fold), self.views(fold),
+                              [shape] * len(self.config.views), oof_digest(self.part(fold)))
+        except (ModelError, DataError) as failure:
+            return str(failure)
 
     def train_fold(self, fold: int, place: int = 0) -> None:
         """Train, then write predictions first and weights last: they mark the fold as finished. Of several processes
         the first one writes. place: of the fold among the run's."""
-        told_by_first(lambda: checkpoint_path(self.folder, fold).unlink(missing_ok=True))
+        with self.holding(fold):
+            self._train_fold(fold, place)
+
+    @contextmanager
+    def holding(self, fold: int) -> Iterator[None]:
+        """While this process alone trains a fold. Of several that do so together the first one holds it."""
+        if fold in self.lock.held or not speaks():
+            yield
+            return
+        self.lock.take([fold])
+        try:
+            require_room(self.config, self.data, self.task, self.folder, [fold])
+            yield
+        finally:
+            self.lock.free([fold])
+
+    def clear_fold(self, fold: int) -> None:
+        """A fold is unfinished from here on, and nothing of it half written."""
+        checkpoint_path(self.folder, fold).unlink(missing_ok=True)
+        remove_rests(self.folder, fold)
+
+    def _train_fold(self, fold: int, place: int) -> None:
+        told_by_first(partial(self.clear_fold, fold))
         kept = KeptEpochs(self.folder, fold, self.config.keep, find_metric(self.config.metric))
-        states = self.states(fold, kept.clear)
+        states = FoldStates(state_folder(self.folder, fold), self.identity(fold), self.say, kept.clear)
+        self.reached[fold] = states
         self.watch.begin_fold(fold, place)
         try:
             result = fit_fold(self.config, self.data, fold, self.log,
@@ -177,18 +236,18 @@ class RunTrainer:
                   **self.task.measures(result.views, fold, result.gallery)})
         states.remove()
 
-    def states(self, fold: int, anew: Callable[[], None]) -> FoldStates:
-        """Where the state of a fold is saved while it is trained. anew: called where it begins without one."""
-        info = StateInfo(run=self.config.run, fold=fold, config_sha256=config_hash(self.config),
-                         folds_sha256=self.folds_sha256, data_sha256=data_digest(self.data), reader=self.data.reader,
+    def identity(self, fold: int) -> StateInfo:
+        """What decides the weights of a fold."""
+        return StateInfo(run=self.config.run, fold=fold, config_sha256=config_hash(self.config),
+                         folds_sha256=self.folds_sha256, data_sha256=self.data_sha256, reader=self.data.reader,
                          libraries=library_versions())
-        return FoldStates(state_folder(self.folder, fold), info, self.say, anew)
 
     def save_weights(self, fold: int, weights: dict[str, torch.Tensor], info: CheckpointInfo,
                      gallery: Gallery | None) -> None:
-        """Write a fold's checkpoint, and the gallery that is bound to it, where the task has one."""
+        """Write a fold's checkpoint, bound to the predictions that are there, and the gallery that is bound to it."""
         path = checkpoint_path(self.folder, fold)
-        save_checkpoint(path, weights, info)
+        told = {"oof_sha256": oof_digest(self.part(fold)), "data_sha256": self.data_sha256}
+        save_checkpoint(path, weights, info.model_copy(update=told))
         if gallery is not None:
             bound = GalleryInfo(run=info.run, fold=fold, checkpoint=sha256_file(path))
             save_gallery(gallery_path(self.folder, fold), gallery, bound)
@@ -221,23 +280,30 @@ class RunTrainer:
         if "epoch" in entry:
             entry = self.watch.end_epoch(entry)
         append_log(self.folder, entry)
-        if "resumed" in entry:
-            done = f", after {entry['batches']} batches of it" if entry["batches"] else ""
-            self.say(f"{self.config.run} fold {entry['fold']}: goes on in epoch {entry['resumed']}{done}")
-        if "swa_score" in entry:
-            found = "no number" if entry["swa_score"] is None else f"{entry['swa_score']:.4f}"
-            self.say(f"{self.config.run} fold {entry['fold']} mean of the last epochs: {self.config.metric} {found}, "
-                     f"the best epoch {entry['best_score']:.4f}; {'taken' if entry['swa_taken'] else 'left out'}")
-        if "warning" in entry:
-            self.say(f"warning: {self.config.run} fold {entry['fold']}: {entry['warning']}")
-        if "epoch" in entry:
-            score = f", {self.config.metric} {entry['score']:.4f}" if "score" in entry else ""
-            speed = f", {entry['images_per_second']:,.0f} images/s" if "images_per_second" in entry else ""
-            self.say(f"{self.config.run} fold {entry['fold']} epoch {entry['epoch']}: lr {entry['lr']:.3g}, loss "
-                     f"{entry['loss']:.4f}{score}, {entry['seconds']} s{speed}, epochs to go: {entry['left']}")
+        if self.tell is not None:
+            self.tell(entry)
+        if (line := told_line(self.config.run, self.config.metric, entry)) is not None:
+            self.say(line)
 
     def finish(self, folds: list[int]) -> RunMeta:
-        """Join the folds' predictions and write oof/, oof.csv, targets.npy and, last, meta.json."""
+        """Join the folds' predictions and write oof/, oof.csv, targets.npy and, last, meta.json. One process at a time
+        does so; the others wait."""
+        self.lock.take([FINISHING], wait=True)
+        try:
+            return self._finish(folds)
+        finally:
+            self.lock.free([FINISHING])
+
+    def finish_whole(self, folds: Sequence[int]) -> RunMeta | None:
+        """`finish`, where all folds are finished, whoever has trained them; else None."""
+        missing = [fold for fold in folds if not self.fold_is_finished(fold)]
+        if not missing:
+            return self.finish(list(folds))
+        self.say(f"{self.config.run}: {len(folds) - len(missing)} of {len(folds)} folds are finished, and not "
+                 f"{', '.join(map(str, missing))}; the run is finished with the last of them")
+        return None
+
+    def _finish(self, folds: list[int]) -> RunMeta:
         rows = [np.flatnonzero(self.data.fold == fold) for fold in folds]
         order = np.argsort(np.concatenate(rows), kind="stable")
         taken = np.concatenate(rows)[order]

@@ -133,6 +133,13 @@ def test_both_processes_hold_the_same_weights_and_predictions(both, name: str) -
 
 
 @pytest.mark.slow
+def test_both_go_on_to_the_bit_from_what_was_saved(both) -> None:
+    """Each with its own random numbers, which one of them has saved for both."""
+    for each in both[1]:
+        assert each["resumed"] == {"digest": each["batch norm"]["digest"], "epochs": [1]}
+
+
+@pytest.mark.slow
 def test_two_batches_of_4_are_learned_as_one_of_8(both) -> None:
     """Against one process, with no batch norm, dropout or mixing: the mean of two gradients is that of all items."""
     folder, _ = both

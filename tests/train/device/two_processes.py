@@ -24,6 +24,7 @@ from foldpack.train.device.accelerator import open_accelerator
 from foldpack.train.device.processes import leave_processes
 from foldpack.train.evaluate import FoldResult
 from foldpack.train.fit import fit_fold
+from foldpack.train.loop.states import FoldStates, StateInfo
 from foldpack.train.loop.training import FoldTraining
 
 BATCH_NORM = {"arch": "test_resnet", "size": 16}
@@ -72,6 +73,28 @@ def seen_items(config: RunConfig, data: TrainingSet) -> list[list[int]]:
     return keys
 
 
+class Killed(BaseException):
+    """Both processes are gone."""
+
+
+def fit_after_a_death(config: RunConfig, data: TrainingSet, folder: Path) -> tuple[FoldResult, list[dict[str, Any]]]:
+    """Train a fold that dies after its first epoch, and go on from what was saved; also returns the second log."""
+    info = StateInfo(run="toy", fold=0, config_sha256="1", folds_sha256="2", data_sha256="3", reader=None, libraries={})
+    states, real, entries = FoldStates(folder, info, print), FoldTraining.save, []  # type: ignore[var-annotated]
+
+    def dies(self: FoldTraining) -> None:
+        real(self)
+        raise Killed
+
+    FoldTraining.save = dies  # type: ignore[method-assign]
+    try:
+        fit_fold(config, data, 0, entries.append, states=states)
+    except Killed:
+        entries.clear()
+    FoldTraining.save = real  # type: ignore[method-assign]
+    return fit_fold(config, data, 0, entries.append, states=states), entries
+
+
 def digest(result: FoldResult) -> str:
     """Of weights and predictions."""
     found = hashlib.sha256()
@@ -95,6 +118,8 @@ def main(folder: Path) -> None:
             save_file({key: tensor.contiguous() for key, tensor in result.weights.items()},
                       folder / f"{PartialState().process_index}.safetensors")
             np.save(folder / f"{PartialState().process_index}.npy", views_array(result.views))
+    result, entries = fit_after_a_death(*CASES["batch norm"](), folder / "state")
+    told["resumed"] = {"digest": digest(result), "epochs": [entry["epoch"] for entry in entries if "epoch" in entry]}
     told["seen"] = seen_items(toy_config(batch_size=4, sampler={"kind": "balanced"}), toy_set())
     (folder / f"{PartialState().process_index}.json").write_text(json.dumps(told))
     leave_processes()

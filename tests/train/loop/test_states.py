@@ -50,7 +50,8 @@ def require_same(one: FoldResult, other: FoldResult) -> None:
 
 MIXED = {**STRONG, "mixup": 0.4, "cutmix": 0.5, "ricap": 0.3, "erase": 0.5, "mix": 0.7}
 VARIANTS: dict[str, dict] = {
-    "average": {"net": BATCH_NORM, "ema": 0.9, "optim": {"lr": 3e-3, "clip_norm": 1.0}, "augment": MIXED},
+    "averages": {"net": BATCH_NORM, "ema": 0.9, "swa": {"epochs": 2}, "optim": {"lr": 3e-3, "clip_norm": 1.0},
+                 "augment": MIXED},
     "plateau": {"optim": {"lr": 3e-2, "schedule": "plateau", "patience_epochs": 0, "decay_rate": 0.5,
                           "reload_best": True, "warmup_epochs": 1}, "epochs": 5},
     "one cycle": {"net": DROPOUT, "optim": {"lr": 3e-3, "schedule": "onecycle", "warmup_epochs": 1}},

@@ -79,8 +79,8 @@ DOWN = [1.0 - 0.04 * epoch for epoch in range(20)]
     (falling(), DOWN[::-1], r"the training loss rose from 0.52 to 1: it runs away; lower optim.lr or set"),
     ([0.1, 0.12, 0.09, 0.11] * 5, [2.3] * 20, r"^learns next to nothing: the best is 0.0200 accuracy above the first "
                                               r"epoch, it wavers by 0.0\d+, and the training loss fell by 0%"),
-    (rising()[:3], DOWN, "^too early to tell: 3 scored epochs of 20$"),
-    ([0.5], DOWN, "^too early to tell: 1 scored epoch of")])
+    (rising()[:3], DOWN, "^too few scored epochs to tell: 3, and 4 are needed$"),
+    ([0.5], DOWN, "^too few scored epochs to tell: 1, and")])
 def test_the_verdict_follows_the_course(tmp_path: Path, scores: list, losses: list, words: str) -> None:
     assert re.search(words, verdict(run_of(tmp_path, [scores, scores], losses)))
 

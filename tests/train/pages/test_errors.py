@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -16,10 +17,11 @@ from foldpack.commands.main import app as foldpack
 from foldpack.commands.recipe import make_recipe_folds
 from foldpack.commands.run_app import run_app
 from foldpack.competitions.digits_source import write_digits
-from foldpack.data.runs import read_run
+from foldpack.data.runs import read_run, write_oof_rows
 from foldpack.search.run_rows import run_reader_of
 from foldpack.settings.recipe import FoldsConfig, RecipeConfig
-from foldpack.train.pages.errors import heat_rows, read_predicted
+from foldpack.train.pages import errors as module
+from foldpack.train.pages.errors import heat_rows, read_predicted, value_findings
 from foldpack.train.pages.mistakes import (
     Mistake,
     class_rows,
@@ -59,10 +61,10 @@ def test_labels_are_counted_and_both_kinds_of_mistakes_shown() -> None:
     probs = np.array([[.1, .9], [.2, .1], [.9, .8], [.7, .2], [.8, .1]])
     assert label_rows(truth, probs > 0.5, ["x", "y"]) == [
         ["x", "3", "1", "2", "2", "0.33", "0.33"], ["y", "1", "1", "0", "1", "1.00", "0.50"]]
-    assert worst_of_labels(truth, probs, 0.5, 2) == [
+    assert worst_of_labels(truth, probs > 0.5, probs, 2) == [
         [Mistake(0, 0, "missed"), Mistake(4, 0, "false alarm")], [Mistake(0, 1, "false alarm")]]
-    assert [len(group) for group in worst_of_labels(truth, probs, 0.5, 3)] == [3, 1]
-    assert worst_of_labels(truth, truth.astype(float), 0.5, 3) == []
+    assert [len(group) for group in worst_of_labels(truth, probs > 0.5, probs, 3)] == [3, 1]
+    assert worst_of_labels(truth, truth, truth.astype(float), 3) == []
 
 
 def test_values_are_measured() -> None:
@@ -158,6 +160,44 @@ def copied(place: Path, folder: Path) -> Path:
     for name in ("data", "runs"):
         shutil.copytree(place / name, folder / name)
     return folder
+
+
+def test_grades_have_a_matrix_too(places: dict[str, Path], tmp_path: Path) -> None:
+    place = copied(places["digits-values"], tmp_path)
+    path = place / "runs/tiny/meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "metric": "qwk"}))
+    said = read_predicted(place / "runs/tiny", place / "data")
+    found = value_findings(said, 2)
+    assert found.matrix is not None and found.matrix[1].sum(axis=1).tolist() == np.bincount(
+        said.truth[:, 0].astype(int)).tolist()
+    assert command(place, tmp_path / "e.html") == 0
+    assert "grades are cut where kappa" in (tmp_path / "e.html").read_text()
+
+
+def test_of_many_classes_the_most_frequent_mistakes_are_listed(places: dict[str, Path], tmp_path: Path,
+                                                               monkeypatch) -> None:
+    monkeypatch.setattr(module, "MATRIX_CLASSES", 9)
+    assert command(places["digits"], tmp_path / "e.html") == 0
+    page, run = (tmp_path / "e.html").read_text(), read_run(places["digits"] / "runs/tiny")
+    answer = np.asarray(run_reader_of(run)(slice(None))).argmax(axis=1)
+    k, j, count = confused_pairs(confusion(np.asarray(run.targets), answer, 10))[0]
+    assert f"<td>{k}</td><td>{j}</td><td>{count}</td>" in page and '<table class="matrix' not in page
+
+
+def test_images_that_are_answered_together_are_one_item(places: dict[str, Path], tmp_path: Path) -> None:
+    place = copied(places["digits"], tmp_path)
+    run = read_run(place / "runs/tiny")
+    order = np.lexsort((run.fold, np.asarray(run.targets)))
+    rank = np.empty(len(order), dtype=int)
+    rank[order] = np.arange(len(order))  # neighbours in it have the same digit, if the second of each pair agrees
+    pair, first = rank // 2, {}
+    for row in order:
+        first.setdefault((pair[row], int(run.targets[row])), f"answer{len(first)}")
+    answer = [first[(pair[row], int(run.targets[row]))] for row in range(len(order))]
+    write_oof_rows(place / "runs/tiny/oof.csv", run.ids, run.fold, answer)
+    assert command(place, tmp_path / "e.html") == 0
+    page = (tmp_path / "e.html").read_text()
+    assert f"over {len(first)} items" in page and ", 2 images</figcaption>" in page and "answer" in page
 
 
 def test_images_that_are_gone_are_told_on_the_page(places: dict[str, Path], tmp_path: Path) -> None:

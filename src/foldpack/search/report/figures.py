@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREY = "#2f6db3", "#d9822b", "#999999"
 WIDTH = 6.4  # inches: text stays readable when a phone shows the whole width
@@ -48,6 +49,7 @@ def score_figure(scores: dict, metric: str) -> str:
     for place, value in enumerate(values):
         axes.text(value + 0.05 * room, place, f"{value:.4f}", va="center")
     axes.set_xlabel(metric)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     return svg_text(figure)
 
 

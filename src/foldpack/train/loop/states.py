@@ -55,7 +55,7 @@ class StateInfo(StrictModel):
             return ", ".join(changed) or "other libraries"
         if (self.device, self.processes) != (here.device, here.processes):
             return f"{self.processes} x {self.device} (here {here.processes} x {here.device})"
-        return None if self == here else "another run"
+        return None if self == here else "another run or fold"
 
 
 def data_digest(data: TrainingSet) -> str:
@@ -83,6 +83,8 @@ class FoldStates:
         self.info = info
         self.say = say
         self.anew = anew
+        self.best_there: int | None = None  # the best epoch that this process has written or read
+        self.reached = ""  # how far the state on the disk is, for eyes
 
     def place(self, device: str, processes: int) -> None:
         """What the training runs on: "cpu" or "cuda"."""
@@ -90,9 +92,11 @@ class FoldStates:
 
     def write(self, state: dict[str, Any], best: FoldResult | None) -> None:
         """Save a state. Raises StateError for one that cannot be."""
-        if best is not None and not self.best(best.epoch).exists():
+        if best is not None and best.epoch != self.best_there:  # a file may be there of a process that was killed
             write_state(self.best(best.epoch), self.info.model_dump(), result_state(best))
+            self.best_there = best.epoch
         write_state(self.state, self.info.model_dump(), {"best": None if best is None else best.epoch, **state})
+        self._reach(state)
         for path in self.folder.iterdir():
             if path != self.state and (best is None or path != self.best(best.epoch)):
                 path.unlink()
@@ -105,19 +109,27 @@ class FoldStates:
             return None
         try:
             state, best = self._read(self.state), None
-            if (epoch := state.pop("best")) is not None:
+            self.best_there = epoch = state.pop("best")
+            if epoch is not None:
                 best = restored_result(self._read(self.best(epoch)))
+            self._reach(state)
             return state, best
         except StateError as failure:
             self.say(f"{self.info.run} fold {self.info.fold}: {failure}; the fold starts anew")
             self._begin_anew()
             return None
 
+    def _reach(self, state: dict[str, Any]) -> None:
+        epoch, batch = (state["progress"][name] for name in ("epoch", "batch"))
+        self.reached = f"batch {batch} of epoch {epoch}" if batch else f"the start of epoch {epoch}"
+
     def remove(self) -> None:
         """The fold is finished."""
+        self.reached = ""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _begin_anew(self) -> None:
+        self.best_there = None
         self.remove()
         self.anew()
 

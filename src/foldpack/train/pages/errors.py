@@ -11,7 +11,7 @@ from markupsafe import Markup
 from foldpack.competitions.adapters import find_adapter
 from foldpack.competitions.protocol import Labelled
 from foldpack.data.runs import Run, read_run
-from foldpack.ensemble.thresholds import cut_grades, cut_values
+from foldpack.ensemble.thresholds import cut_grades, cut_values, decide
 from foldpack.files import write_atomic
 from foldpack.look.sheet import Card, fill_sheet
 from foldpack.metrics.plugin import find_metric
@@ -36,7 +36,8 @@ from foldpack.train.run import Say
 
 TEMPLATE = Path(__file__).with_name("errors.html")
 MATRIX_CLASSES = 25  # more do not fit a screen: then the pairs that are confused most often
-PAIRS, ROWS = 30, 100  # shown at most
+PAIRS, ROWS = 30, 40  # shown at most
+LABELS = 1  # of an item at least, as training scores it
 CLASS_HEAD = ["class", "items", "recall", "precision", "taken for"]
 
 
@@ -91,12 +92,14 @@ def label_findings(said: Predicted, each: int) -> Findings:
     """Of several classes an item."""
     metric = find_metric(said.run.meta.metric)
     beta, average = (metric.beta, metric.average) if metric.needs == "labels" else (1.0, "samples")
-    threshold = best_threshold(said.answers, said.truth, beta, average=average)[0]
+    threshold = best_threshold(said.answers, said.truth, beta, LABELS, average=average)[0]
+    chosen = decide(said.answers, threshold, LABELS)
     told = f"F{beta:g}" if metric.needs != "labels" else metric.name
     return Findings(["class", "items", "found", "missed", "false alarms", "recall", "precision"],
-                    label_rows(said.truth, said.answers > threshold, said.names),
-                    worst_of_labels(said.truth, said.answers, threshold, each),
-                    f"a class counts as predicted above {threshold:.3g}, where {told} of these rows is best")
+                    label_rows(said.truth, chosen, said.names),
+                    worst_of_labels(said.truth, chosen, said.answers, each),
+                    f"a class counts as predicted from {threshold:.3g} on, where {told} of these rows is best; an item "
+                    "without one has its likeliest class")
 
 
 def value_findings(said: Predicted, each: int) -> Findings:

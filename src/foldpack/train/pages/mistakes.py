@@ -43,10 +43,12 @@ def ordered_by_count(rows: list[np.ndarray], key: np.ndarray, each: int) -> list
     return [[Mistake(int(row), k) for row in rows[k][np.argsort(key[rows[k]], kind="stable")][:each]] for k in order]
 
 
-def worst_of_labels(truth: np.ndarray, probs: np.ndarray, threshold: float, each: int) -> list[list[Mistake]]:
+def worst_of_labels(truth: np.ndarray, said: np.ndarray, probs: np.ndarray, each: int) -> list[list[Mistake]]:
     """By class, that with the most mistakes first: what was missed, the lowest probability first, then false alarms,
-    the highest first; half of `each` are of either kind where there are as many. truth: (n, C) bool; probs: (n, C)."""
-    said = probs > threshold
+    the highest first; half of `each` are of either kind where there are as many.
+
+    truth, said: (n, C) bool; probs: (n, C).
+    """
     order = sorted(range(probs.shape[1]), key=lambda k: (-int((said[:, k] != truth[:, k]).sum()), k))
     found = []
     for k in order:

@@ -53,7 +53,7 @@ def verdict(run: RunLog) -> str:
     sign, name = 1 if run.metric.greater_is_better else -1, run.metric.name
     scored = max(len(fold.scored[0]) for fold in run.folds)
     if scored < FEWEST:
-        return f"too early to tell: {scored} scored epoch{'' if scored == 1 else 's'} of {run.config.epochs}"
+        return f"too few scored epochs to tell: {scored}, and {FEWEST} are needed"
     courses = [course_of(fold, sign) for fold in run.folds if len(fold.scored[0])]
     mean = {key: float(np.mean([getattr(one, key) for one in courses])) for key in ("climb", "gain", "drop", "noise",
                                                                                     "loss_fall", "epochs")}

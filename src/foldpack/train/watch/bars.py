@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,12 +19,13 @@ from foldpack.train.watch.watch import Show, Standing
 @contextmanager
 def training_bars() -> Iterator[Show | None]:
     """Draws how a training stands on standard error; None where that or standard output is no terminal: the lines that
-    training prints say it all there.
+    training prints say it all there. Of several processes that train a fold together the first one draws.
 
     Nothing is drawn but when it is asked for: a thread that draws would hold a lock while worker processes are forked.
     """
     console = Console(stderr=True)
-    if not console.is_terminal or console.is_dumb_terminal or not sys.stdout.isatty():
+    drawn = console.is_terminal and not console.is_dumb_terminal and sys.stdout.isatty()
+    if not drawn or os.environ.get("RANK", "0") != "0":
         yield None
         return
     with TrainingBars(console) as bars:

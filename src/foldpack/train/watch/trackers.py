@@ -10,6 +10,7 @@ from pathlib import Path
 from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracker, WandBTracker
 
 from foldpack.settings.run import ConfigError, RunConfig, config_text
+from foldpack.train.device.processes import alone
 
 Say = Callable[[str], None]
 
@@ -36,7 +37,8 @@ class Trackers:
     def start(self, fold: int, epoch: int) -> None:
         """epoch: the first that will be logged; what TensorBoard knows from there on is of a training before.
 
-        Raises ConfigError for a tracker that does not start.
+        Raises ConfigError for a tracker that does not start. Where several processes train together it is told and left
+        out: only the first one has trackers, and the others would wait for it.
         """
         for name in self.config.trackers:
             try:
@@ -45,9 +47,13 @@ class Trackers:
                 self.open.append(tracker)
                 self.describe(tracker, epoch)
             except Exception as failure:  # of packages that log in, ask servers, write files
+                fault = (f"run '{self.config.run}': trackers: '{name}' does not start: {one_line(failure)}; mend its "
+                         "settings")
                 self.finish()
-                raise ConfigError(f"run '{self.config.run}': trackers: '{name}' does not start: {one_line(failure)}; "
-                                  "mend its settings, or leave it out of trackers") from None
+                if alone():
+                    raise ConfigError(f"{fault}, or leave it out of trackers") from None
+                self.say(f"warning: {fault}; this fold goes on without trackers")
+                return
 
     def make(self, name: str, fold: int, epoch: int) -> GeneralTracker:
         """The tracker of a fold."""

@@ -15,7 +15,7 @@ from foldpack.settings.run import RunConfig
 from foldpack.train.evaluate import is_better
 from foldpack.train.watch.trackers import Trackers
 
-PAUSE = 0.3  # seconds between two pictures of a training, at least
+PAUSE = 0.5  # seconds between two pictures of a training, at least
 MIB = 1 << 20
 
 
@@ -57,7 +57,7 @@ Show = Callable[[Standing], None]
 
 
 class Watch:
-    """Counts the batches of one run, adds what it measured to its log, and shows how it stands a few times a second."""
+    """Counts the batches of one run, adds what it measured to its log, and shows how it stands twice a second."""
 
     def __init__(self, config: RunConfig, folds: int, show: Show | None = None, trackers: Trackers | None = None,
                  clock: Callable[[], float] = time.monotonic) -> None:
