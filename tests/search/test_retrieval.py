@@ -27,7 +27,7 @@ from foldpack.models.gallery import Gallery, GalleryInfo, save_gallery
 from foldpack.search.decide.decision import LabelRule
 from foldpack.search.retrieval.calibration import fit_sigmoid, fit_softmax
 from foldpack.search.retrieval.choice import changed, walk
-from foldpack.search.retrieval.judge import Judge, answer_parts, best_columns
+from foldpack.search.retrieval.judge import Judge, answer_parts, best_columns, nested_choice
 from foldpack.search.run_rows import run_reader_of
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import parse_spec, spec_to_dict
@@ -177,6 +177,15 @@ def test_the_walk_takes_gains_above_a_standard_error_alone() -> None:
     worth = {(2, 0.0): sure, (3, 0.0): unsure, (2, 0.5): sure + unsure}
     end = walk(Retrieval(), grid, lambda one: worth.get((one.neighbours, one.centres), np.zeros(3)))
     assert end == Retrieval(neighbours=2)
+
+
+def test_what_does_not_help_where_it_was_not_seen_is_not_taken() -> None:
+    """(scored fold, fold left out, way): a way that looks good on each fold, but that the others would not choose."""
+    plain = np.zeros((4, 4))
+    lucky = np.full((4, 4), -0.1) + 0.3 * np.eye(4)
+    assert nested_choice([plain, lucky])[0] == 0
+    chosen, nested = nested_choice([plain, lucky, np.full((4, 4), 0.1) + 0.01 * np.arange(4)[:, None]])
+    assert chosen != 0 and nested == pytest.approx(0.1 + 0.01 * np.arange(4))
 
 
 def test_a_changed_setting_leaves_none_that_nothing_reads() -> None:

@@ -2,7 +2,8 @@
 
 Settings are tried one after another, each from what was best before. The way of the run's own configuration stays
 unless another one is better by more than one standard error over the folds, or over parts of them where there are few.
-The whole walk is repeated without each part, which is then scored by where that walk ended.
+The whole walk is repeated without each part, which is then scored by where that walk ended; where that is no better
+than the run's own way, its own stays.
 """
 
 from __future__ import annotations
@@ -124,6 +125,8 @@ def choose_for(run: Run, judge: Judge) -> Chosen:
         if len(others) > 1:
             end = walk(own, grid, lambda settings, f=f, others=others: gains(settings)[others, f])  # type: ignore[misc]
         nested[f] = gains(end)[f, f]
+    if not nested.mean() > gains(own)[every, every].mean():
+        best = own  # what was chosen without a part has not helped there
     return Chosen(own, best, gains(own)[every, every], nested, len(known))
 
 

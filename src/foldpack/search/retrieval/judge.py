@@ -89,7 +89,8 @@ def best_columns(scores: np.ndarray, truth: np.ndarray, k: int, none: bool) -> t
 
 def nested_choice(gains: list[np.ndarray]) -> tuple[int, np.ndarray]:
     """(which of several ways, (K,) what each fold gains by the way that is chosen without it). gains: (K, K) of each,
-    the first of which stays unless another is better by more than one standard error."""
+    the first of which stays unless another is better by more than one standard error, and the choice without each fold
+    has helped there."""
     table = np.stack(gains, axis=-1)
     every = np.arange(len(table))
     whole = table[every, every]
@@ -98,4 +99,4 @@ def nested_choice(gains: list[np.ndarray]) -> tuple[int, np.ndarray]:
         others = every[every != f]
         inner = table[others, f] if len(table) > 2 else whole[others]
         nested[f] = whole[f, uniform_first(inner)]
-    return uniform_first(whole), nested
+    return uniform_first(whole) if nested.mean() > whole[:, 0].mean() else 0, nested
