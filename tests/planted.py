@@ -90,8 +90,8 @@ class Planted:
         data: dict[str, object] = {
             "run": run, "competition": str(self.root / "competition.yml"), "metric": self.metric, "net": net,
             "task": "regress" if self.kind == "values" else "classify", "loss": {"name": loss},
-            "optim": {"lr": 3e-3, "weight_decay": 0.0, "warmup_epochs": 0, "schedule": "constant"},
-            "augment": {"hflip": 0.0}, "epochs": 30, "evaluate_every": 30, "batch_size": 32, "images": "memory"}
+            "optim": {"lr": 5e-3, "weight_decay": 0.0, "warmup_epochs": 0, "schedule": "constant"},
+            "augment": {"hflip": 0.0}, "epochs": 12, "evaluate_every": 12, "batch_size": 16, "images": "memory"}
         return parse_config({**data, **changes}, "planted")
 
     def train(self, run: str, **changes: object) -> RunMeta:

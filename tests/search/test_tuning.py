@@ -8,7 +8,8 @@ from test_level2 import fit, specialists
 from foldpack.errors import DataError
 from foldpack.metrics.registry import get_metric
 from foldpack.search.level2.fit import Level2Options
-from foldpack.search.level2.tuning import RANGES, Tuning, open_storage
+from foldpack.search.level2.tuning import RANGES, Tuning
+from foldpack.search.studies import open_storage
 
 FIXED = {"lightgbm": {"num_leaves": 7}, "xgboost": {"max_depth": 3}}
 ACCURACY = get_metric("accuracy")

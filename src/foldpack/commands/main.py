@@ -26,6 +26,7 @@ from foldpack.commands.training.average import register as register_average_comm
 from foldpack.commands.training.extra_labels import register as register_labels_commands
 from foldpack.commands.training.see import register as register_seeing_commands
 from foldpack.commands.training.train import register as register_training_commands
+from foldpack.commands.training.tune import register as register_tuning
 from foldpack.commands.version import VersionOption
 from foldpack.settings.run import ConfigError
 from foldpack.settings.strict_model import parse_strict
@@ -40,6 +41,7 @@ register_deploy_commands(app)
 register_groups_command(app)
 register_look_commands(app)
 register_training_commands(app)
+register_tuning(app)
 register_seeing_commands(app)
 register_average_command(app)
 register_labels_commands(app)

@@ -100,7 +100,7 @@ def _place(model: type[StrictModel], location: tuple[str | int, ...]) -> tuple[s
             continue
         shown.append(str(part))
         if isinstance(part, str) and part in current.model_fields:
-            inside = _models_inside(current.model_fields[part])
+            inside = models_inside(current.model_fields[part])
             current = inside[0] if inside else current
     return ".".join(shown), current
 
@@ -111,7 +111,7 @@ def _kinds_of(model: type[StrictModel]) -> tuple[str, ...]:
     return get_args(field.annotation) or (field.default,)
 
 
-def _models_inside(field: FieldInfo) -> list[type[StrictModel]]:
+def models_inside(field: FieldInfo) -> list[type[StrictModel]]:
     """The settings classes in an annotation such as `list[MemberSpec]`, `BudgetSpec | None` or a union of kinds."""
     found, pending = [], [field.annotation]
     while pending:

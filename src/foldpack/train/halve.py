@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from foldpack.competitions.adapters import find_adapter
-from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_oof
+from foldpack.data.runs import RunMeta, checkpoint_path, read_meta, write_meta, write_oof
 from foldpack.errors import DataError
 from foldpack.files import sha256_file, write_atomic
 from foldpack.metrics.plugin import find_metric
@@ -23,6 +23,7 @@ from foldpack.predict.device import pick_device
 from foldpack.predict.golden import remember_golden
 from foldpack.predict.loop import usual_forward
 from foldpack.settings.run import config_hash, config_text, read_config
+from foldpack.settings.training.extra_labels import EXTRA_BLOCKS
 from foldpack.train.evaluate import predict_rows
 from foldpack.train.load import CACHE, load_training_set
 from foldpack.train.run import RunTrainer, Say
@@ -41,13 +42,15 @@ def halve_run(source: Path, target: Path, data_root: Path, folds_csv: Path, say:
     if target.exists():
         raise DataError(f"{target}: exists already; choose another name, or remove it")
     config = read_config(source / "config.yml").model_copy(update={"run": target.name})
-    data = load_training_set(config, find_adapter(config.competition), data_root, folds_csv, say,
+    alone = config.model_copy(update=dict.fromkeys(EXTRA_BLOCKS))  # nothing is learned, so from no other run either
+    data = load_training_set(alone, find_adapter(config.competition), data_root, folds_csv, say,
                              target.parent / CACHE)
     target.mkdir(parents=True)
     write_atomic(target / "config.yml", config_text(config))
     trainer = RunTrainer(config, data, target, folds_sha256, say)
     reports = {fold.fold: halve_fold(source, trainer, fold.fold) for fold in before.folds}
-    after = trainer.finish(sorted(reports))
+    after = trainer.finish(sorted(reports)).model_copy(update={"doubts": before.doubts})
+    write_meta(target, after)
     write_atomic(target / "halved.json", record_text(before, after, reports))
     return before.score, after.score
 

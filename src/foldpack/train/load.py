@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,19 @@ from foldpack.train.targets import number_columns, training_targets, training_ta
 
 Say = Callable[[str], None]
 CACHE = ".decoded"  # beside the runs: decoded images, which they share
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a run is trained, and what it is trained on."""
+
+    data: Path  # the competition's folder
+    folds_csv: Path
+    runs: Path
+    cache: Path | None = None  # folder for decoded images; None: beside the runs
+    shared: bool = False  # several processes of this machine train on the same images
+    here: bool = True  # False: elsewhere; then no image is looked at, and no GPU is asked for
+
 
 def load_training_set(
     config: RunConfig, competition: Competition, root: Path, folds_csv: Path, say: Say = print,

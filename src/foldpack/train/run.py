@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -55,7 +54,7 @@ from foldpack.train.device.processes import alone, one_voice, speaks, told_by_fi
 from foldpack.train.evaluate import FoldResult
 from foldpack.train.extra_labels.begin import run_origin
 from foldpack.train.fit import fit_fold
-from foldpack.train.load import CACHE, load_training_set
+from foldpack.train.load import CACHE, Where, load_training_set
 from foldpack.train.loop.finished import fold_fault, remove_rests, what_is_kept
 from foldpack.train.loop.lock import FINISHING, RunLock
 from foldpack.train.loop.room import require_room
@@ -66,17 +65,6 @@ from foldpack.train.watch.trackers import Trackers
 from foldpack.train.watch.watch import Show, Watch
 
 Say = Callable[[str], None]
-
-@dataclass(frozen=True)
-class Where:
-    """Where a run is trained, and what it is trained on."""
-
-    data: Path  # the competition's folder
-    folds_csv: Path
-    runs: Path
-    cache: Path | None = None  # folder for decoded images; None: beside the runs
-    shared: bool = False  # several processes of this machine train on the same images
-    here: bool = True  # False: elsewhere; then no image is looked at, and no GPU is asked for
 
 
 def train_run(config: RunConfig, data_root: Path, folds_csv: Path, runs: Path, say: Say = print,
@@ -158,6 +146,7 @@ class RunTrainer:
         self.folds_sha256 = folds_sha256
         self.data_sha256 = data_digest(data)
         self.say = say
+        self.tell: Callable[[dict[str, object]], None] | None = None  # gets what goes to log.jsonl
         self.lock = RunLock(folder, say)
         self.reached: dict[int, FoldStates] = {}  # of folds whose training was begun here
 
@@ -291,6 +280,8 @@ class RunTrainer:
         if "epoch" in entry:
             entry = self.watch.end_epoch(entry)
         append_log(self.folder, entry)
+        if self.tell is not None:
+            self.tell(entry)
         if (line := told_line(self.config.run, self.config.metric, entry)) is not None:
             self.say(line)
 

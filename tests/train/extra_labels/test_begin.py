@@ -101,6 +101,18 @@ def test_runs_of_other_folds_and_none_are_refused(place: Planted, tmp_path: Path
         loaded(place, place.config("second", begin={"folder": str(tmp_path / "absent")}))
 
 
+def test_all_folds_from_the_weights_of_one_are_marked(place: Planted) -> None:
+    """Which have learned from the items of the others; those of the fold itself have not."""
+    one = str(checkpoint_path(place.root / "runs/first", 1))
+    net = place.config("first").net.model_dump(mode="json")
+    config = place.config("spread", net={**net, "pretrained": {"file": one, "head": "keep"}})
+    more = loaded(place, config).more
+    assert more is not None
+    assert more.doubts == ["its folds start from run 'first' fold 1, which has learned from the items of the other "
+                           "folds; `begin` starts each fold from its own"]
+    assert loaded(place, config.model_copy(update={"folds": [1]})).more is None
+
+
 def test_runs_that_began_with_the_same_folds_have_a_mean(place: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("foldpack.train.averaging.average.is_better", lambda metric, score, best: score >= best)
     for run, seed in (("one", 1), ("two", 2)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from planted import CLASSES, Planted
+from small_house import tiny_config, write_small_folds
 from toy_training import toy_config, toy_set
 
 from foldpack.competitions.adapters import find_adapter
+from foldpack.competitions.digits_source import write_digits
 from foldpack.data.runs import read_meta, read_run
 from foldpack.errors import FoldpackError
 from foldpack.settings.run import ConfigError, RunConfig
@@ -20,9 +23,12 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.extra_labels.chosen import choose_completions
 from foldpack.train.extra_labels.fold_predictions import predict_folds
 from foldpack.train.extra_labels.labels_file import OOF_DOUBT, read_labels, read_tensor, write_labels
+from foldpack.train.halve import halve_run
 from foldpack.train.load import load_training_set
 from foldpack.train.loop.training import FoldTraining
 from foldpack.train.losses.distill import soften
+from foldpack.train.pages.batch import BatchAsked, batch_html, target_texts
+from foldpack.train.run import train_run
 from foldpack.train.steps import STEPS
 
 
@@ -210,3 +216,36 @@ def test_settings_that_do_not_fit_are_said(classes: Planted, changes: dict[str, 
 
 def test_names_of_classes_are_kept(classes: Planted) -> None:
     assert read_labels(classes.root / "oof", "predictions").classes == CLASSES
+
+
+def test_a_page_of_its_batches_shows_the_teacher(classes: Planted) -> None:
+    config = settled_run(student(classes), classes.root, quiet)
+    page = batch_html(FoldTraining(config, loaded(classes, config), 0), BatchAsked(batches=1, items=1))
+    assert "teacher:" in page
+    data = replace(toy_set(), teacher=np.zeros((36, 3), np.float32))
+    texts = target_texts(data, torch.tensor([1.0, 0.0, 0.0, 0.25, 0.0, 0.75, 0.5]), True)
+    assert texts == ["red", "teacher:", "blue 0.75", "red 0.25", "weight 0.5"]
+
+
+def test_a_run_in_half_precision_keeps_its_doubts_and_needs_no_teacher(classes: Planted, tmp_path: Path) -> None:
+    file = shutil.copy(classes.root / "oof", tmp_path / "oof")
+    classes.train("doubtful", epochs=1, evaluate_every=1, distill={"file": str(file)})
+    Path(file).unlink()
+    runs = classes.root / "runs"
+    halve_run(runs / "doubtful", runs / "half", classes.root, classes.folds_csv, quiet)
+    assert read_run(runs / "half").meta.doubts == [OOF_DOUBT]
+
+
+@pytest.mark.slow
+def test_a_student_learns_digits_from_its_teacher_alone(tmp_path: Path) -> None:
+    """With weight 1 it never sees a label."""
+    write_digits(tmp_path / "data", tmp_path / "answers.csv", 400)
+    write_small_folds(tmp_path / "data", tmp_path / "folds.csv")
+    runs = tmp_path / "runs"
+    config = tiny_config("teacher", epochs=12, views=["identity"])
+    teacher = train_run(config, tmp_path / "data", tmp_path / "folds.csv", runs, quiet)
+    predict_folds(["teacher"], "train", tmp_path / "said", tmp_path / "data", runs, say=quiet)
+    told = {"file": str(tmp_path / "said"), "weight": 1.0, "temperature": 2.0}
+    student = tiny_config("student", epochs=12, views=["identity"], distill=told)
+    learned = train_run(student, tmp_path / "data", tmp_path / "folds.csv", runs, quiet)
+    assert teacher.score > 0.8 and learned.score > 0.9 * teacher.score

@@ -10,12 +10,13 @@ import pytest
 from planted import FOLDS, Planted
 from small_house import House, package_probs
 
+from foldpack.data.items import whole_images
 from foldpack.data.runs import read_run
 from foldpack.errors import FoldpackError
 from foldpack.search.run_rows import image_rows
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import parse_spec, spec_to_dict, write_spec
-from foldpack.train.extra_labels.fold_predictions import predict_folds
+from foldpack.train.extra_labels.fold_predictions import Asked, predict_folds, whole_answers
 from foldpack.train.extra_labels.labels_file import OOF_DOUBT, read_labels, read_tensor
 
 
@@ -80,6 +81,15 @@ def test_what_is_no_blend_of_runs_is_refused(place: Planted, house: House, tmp_p
     with pytest.raises(FoldpackError, match="'teacher' and 'tiny_resnet' differ in their competition"):
         predict_folds(["teacher", "tiny_resnet"], "test", out, place.root, tmp_path / "mixed", say=quiet)
     assert not out.exists()
+
+
+def test_images_that_are_answered_together_all_say_their_mean() -> None:
+    items = whole_images(["a", "b", "c", "d"], [Path(f"{name}.png") for name in "abcd"], answer=["x", "y", "x", "x"])
+    said = np.array([[0.2, 0.8], [1.0, 0.0], [0.6, 0.4], [0.0, 0.0]], np.float32)
+    asked = Asked(items, Path(), quiet, lost={3})
+    np.testing.assert_allclose(whole_answers(asked, said), [[0.4, 0.6], [1.0, 0.0], [0.4, 0.6], [0.4, 0.6]])
+    alone = Asked(whole_images(items.ids, items.images), Path(), quiet)
+    assert whole_answers(alone, said) is said
 
 
 def test_a_view_less_in_the_ensemble_is_a_view_less_here(place: Planted, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from foldpack.metrics.registry import Metric
 from foldpack.search.cells.cells import Cells
 from foldpack.search.decide.decision import Fitted, LabelRule, fit_decision, score_cells
 from foldpack.search.level2.boosters import BoosterFit, fit_booster
-from foldpack.search.level2.tuning import Tuning, open_storage, tuned_settings
+from foldpack.search.level2.tuning import Tuning, tuned_settings
+from foldpack.search.studies import open_storage
 from foldpack.search.weights.selection import standard_error
 
 KINDS = ("lightgbm", "xgboost")

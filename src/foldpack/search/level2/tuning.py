@@ -9,19 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foldpack.errors import DataError
 from foldpack.search.level2.boosters import SETTINGS, BoosterFit, fit_booster
+from foldpack.search.studies import open_study
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNALS = (".log", ".journal")
-DATABASES = (".db", ".sqlite", ".sqlite3")
 # kind -> setting -> (lowest, highest, whether on a logarithmic scale); whole numbers stay whole
 RANGES: dict[str, dict[str, tuple[float, float, bool]]] = {
     "lightgbm": {"learning_rate": (0.02, 0.3, True), "num_leaves": (4, 128, True), "min_data_in_leaf": (5, 100, True),
@@ -44,42 +41,15 @@ class Tuning:
     name: str = "level2"
 
 
-def open_storage(study: str | None) -> Any:
-    """What optuna keeps its studies in: a database by URL, an SQLite file, or a journal. Raises DataError."""
-    try:
-        from optuna.storages import JournalStorage, RDBStorage
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError:
-        raise DataError("--level2-trials needs optuna; install it: pip install optuna") from None
-    if study is None:
-        return None
-    if "://" in study:
-        return RDBStorage(study)
-    path = Path(study)
-    if path.suffix not in JOURNALS + DATABASES:
-        allowed = ", ".join(DATABASES + JOURNALS)
-        raise DataError(f"--study {study}: not a URL, and the file's ending is none of {allowed}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix in JOURNALS:
-        return JournalStorage(JournalFileBackend(str(path)))
-    return RDBStorage(f"sqlite:///{path.resolve()}")
-
-
 def tuned_settings(kind: str, task: BoosterFit, fold: int, start: dict, tuning: Tuning) -> dict:
     """The settings with the least log-loss on the stopping rows among `tuning.trials`; the usual ones are tried first.
 
     start: settings that the user has fixed. Raises DataError for a study of other data.
     """
-    storage = open_storage(tuning.study)
+    study = open_study(tuning.study, f"{tuning.name}/{kind}/fold{fold}", task_digest(task, start),
+                       "predictions, labels, folds or settings")
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # as a warning it prints the traceback of a Ctrl-C
-    study = optuna.create_study(storage=storage, study_name=f"{tuning.name}/{kind}/fold{fold}", load_if_exists=True)
-    digest = task_digest(task, start)
-    if study.user_attrs.setdefault("data", digest) != digest:
-        raise DataError(f"--study {tuning.study}: '{study.study_name}' was made on other predictions, labels, folds or "
-                        "settings; give another file, or delete this one")
-    study.set_user_attr("data", digest)
     complete = (optuna.trial.TrialState.COMPLETE,)
     finished = len(study.get_trials(deepcopy=False, states=complete))
     study.sampler = optuna.samplers.TPESampler(seed=1000 * fold + finished)

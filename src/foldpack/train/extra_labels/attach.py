@@ -16,7 +16,7 @@ from foldpack.errors import DataError
 from foldpack.files import sha256_file
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.extra_labels.begin import require_begin
+from foldpack.train.extra_labels.begin import require_begin, start_doubts
 from foldpack.train.extra_labels.labels_file import OOF_DOUBT, Content, LabelsInfo, read_labels, read_tensor
 from foldpack.train.images.picked import JoinedPixels, PickedPixels, TrainingPixels
 from foldpack.train.losses.distill import soften
@@ -136,11 +136,11 @@ def attach_labels(config: RunConfig, data: TrainingSet, competition: Competition
     contents: dict[str, Content] = {"pseudo": "pseudo", "complete": "complete", "distill": "predictions"}
     infos = {name: read_labels(Path(getattr(config, name).file), content) for name, content in contents.items()
              if getattr(config, name) is not None}
-    if not infos and config.begin is None:
-        return data
     digest = sha256_file(folds_csv)
     folds = sorted(set(np.unique(data.fold).tolist() if config.folds is None else config.folds))
-    doubts: list[str] = []
+    doubts = start_doubts(config, folds, digest)
+    if not infos and config.begin is None and not doubts:
+        return data
     for name, info in infos.items():
         path = Path(getattr(config, name).file)
         require_same(data, info, f"run '{config.run}': {name}.file {path}", config.competition)

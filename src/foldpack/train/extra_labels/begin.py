@@ -10,6 +10,7 @@ from torch import nn
 from foldpack.data.runs import checkpoint_path, read_meta
 from foldpack.errors import DataError
 from foldpack.models.checkpoint import read_checkpoint, weight_faults
+from foldpack.models.classifier import ModelError
 from foldpack.models.start import weights_origin
 from foldpack.settings.network import WeightsOrigin
 from foldpack.settings.run import RunConfig
@@ -40,6 +41,21 @@ def require_begin(config: RunConfig, folds: Sequence[int], folds_sha256: str, cl
         if info.n_classes != wide:
             raise DataError(f"{where}: its networks give {info.n_classes} numbers, and {wide} are needed here")
     return [f"run '{meta.run}': {doubt}" for doubt in meta.doubts]
+
+
+def start_doubts(config: RunConfig, folds: Sequence[int], folds_sha256: str) -> list[str]:
+    """What is to be doubted of `net.pretrained`: the weights of one fold have learned from the items of all others."""
+    start = config.net.pretrained
+    if start.file is None or start.package is not None:
+        return []
+    try:
+        info = read_info(Path(start.file))
+    except ModelError:  # none of ours
+        return []
+    if info.folds_sha256 != folds_sha256 or list(folds) == [info.fold]:
+        return []
+    return [f"its folds start from run '{info.run}' fold {info.fold}, which has learned from the items of the other "
+            "folds; `begin` starts each fold from its own"]
 
 
 def begin_fold(config: RunConfig, net: nn.Module, fold: int) -> None:

@@ -6,7 +6,7 @@ into its loss is written down. So nothing here repeats what training does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +113,10 @@ def target_texts(data: TrainingSet, target: torch.Tensor, weighted: bool) -> lis
     """What the loss is told of an image. target: a row of what it gets; weighted: its last number is the weight."""
     told = [f"weight {float(target[-1]):.3g}"] if weighted else []
     target = target[:-1] if weighted else target
+    if data.teacher is not None:  # what it says comes behind
+        alone = replace(data, teacher=None)
+        labels, said = (target_texts(alone, part, False) for part in target.chunk(2))
+        return [*labels, "teacher:", *said, *told]
     if data.task == "embed":
         return [data.classes[int(target)], *told]
     if data.task == "regress":

@@ -1,0 +1,106 @@
+"""Folds of several runs, trained by a pool; a run is finished here once all its folds are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from foldpack.data.runs import RunMeta
+from foldpack.settings.run import RunConfig
+from foldpack.train.cluster.connect import read_cluster
+from foldpack.train.cluster.orders import ClusterError, Order, Outcome
+from foldpack.train.cluster.pool import Pool
+from foldpack.train.cluster.table import Board
+from foldpack.train.cluster.workers import blank_order, plain_config, seen_from_afar, workers
+from foldpack.train.load import Where
+from foldpack.train.loop.states import data_digest
+from foldpack.train.run import RunTrainer, open_run
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class OpenRun:
+    """A run whose folds are trained elsewhere."""
+
+    trainer: RunTrainer
+    folds: list[int]
+    missing: set[int]  # folds that are not there yet
+    lost: set[int] = field(default_factory=set)  # rows of images that are broken and left out
+
+
+def train_on_cluster(configs: Sequence[RunConfig], where: Where, cluster: str) -> list[RunMeta]:
+    """Train runs on a cluster; of one that fails no more folds are begun, and the others go on.
+
+    cluster: as of `read_cluster`. Raises ClusterError, ConfigError, DataError, ModelError.
+    """
+    near = read_cluster(cluster).own
+    with Board() as board:
+        runs = ClusterRuns(configs, where, near, board)
+        opened = [run.trainer for run in runs.runs.values()]
+        with workers(cluster, runs.blank, opened, board) as pool:
+            return runs.train(pool)
+
+
+class ClusterRuns:
+    """The runs of one command."""
+
+    def __init__(self, configs: Sequence[RunConfig], where: Where, near: bool, board: Board) -> None:
+        """Open all runs and look for what is wrong, before any is trained. near: all workers are on this machine.
+
+        Raises ConfigError, DataError, ModelError.
+        """
+        self.board, where = board, seen_from_afar(where)
+        self.blank = blank_order(where, near)
+        self.runs: dict[str, OpenRun] = {}
+        for config in configs:
+            trainer, folds = open_run(config, where, board.say)
+            self.runs[config.run] = OpenRun(trainer, folds, set(folds))
+
+    def orders(self) -> Iterator[Order]:
+        """All folds, run by run; of a run that has failed no more."""
+        for name, run in list(self.runs.items()):
+            for fold in run.folds:
+                if name in self.runs:
+                    yield replace(self.blank, name=f"{name} fold {fold}", do="fold", folds=[fold],
+                                  configs=[plain_config(run.trainer.config)])
+
+    def train(self, pool: Pool) -> list[RunMeta]:
+        """Have all folds trained. Raises the first error, once all that others can still do is done."""
+        for run in self.runs.values():
+            run.trainer.begin()
+        self.board.expect(order.name for order in self.orders())
+        failures, metas = [], []
+        for order, outcome in pool.carry_out(self.orders(), self.board.event):
+            name = order.configs[0]["run"]
+            self.board.ended(order, outcome)
+            if outcome.result is not None and name in self.runs:
+                metas += self.fold_done(self.runs[name], order.folds[0], outcome.result)
+            elif outcome.error is not None or outcome.bug is not None:
+                failures.append(self.failed(pool, name, order, outcome))
+        for failure in failures:
+            raise failure
+        return metas
+
+    def failed(self, pool: Pool, name: str, order: Order, outcome: Outcome) -> Exception:
+        """Its other folds are not begun or stopped; other runs go on."""
+        self.runs.pop(name, None)
+        for other in list(pool.in_work.values()):
+            if other.configs[0]["run"] == name:
+                pool.stop(other.name)
+        self.board.say(f"{order.name}: failed: {outcome.error or outcome.bug}")
+        return ClusterError(f"{order.name}: {outcome.error}") if outcome.error else RuntimeError(outcome.bug)
+
+    def fold_done(self, run: OpenRun, fold: int, result: dict[str, Any]) -> list[RunMeta]:
+        """One fold is there; with the last one the run is finished."""
+        run.missing.discard(fold)
+        run.lost |= set(result["lost"])
+        if result["kept"]:
+            self.board.say(f"{run.trainer.config.run} fold {fold}: finished before, kept")
+        if run.missing:
+            return []
+        if run.lost:
+            run.trainer.data = run.trainer.data.without(run.lost)
+            run.trainer.data_sha256 = data_digest(run.trainer.data)
+        return [run.trainer.finish(run.folds)]
