@@ -34,6 +34,9 @@ def fit_fold(config: RunConfig, data: TrainingSet, fold: int, log: Log, keep: Ke
         training = FoldTraining(config, data, fold, watch, states, lambda text: log({"fold": fold, "warning": text}))
         if training.resume():
             log({"fold": fold, "resumed": training.progress.epoch, "batches": training.progress.batch})
+            best = training.progress.best
+            if watch is not None and best is not None:
+                watch.standing.best, watch.standing.best_epoch = round(best.score, 6), best.epoch
         return training
 
     training = begin()

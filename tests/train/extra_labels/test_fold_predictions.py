@@ -13,7 +13,7 @@ from small_house import House, package_probs
 from foldpack.data.items import whole_images
 from foldpack.data.runs import read_run
 from foldpack.errors import FoldpackError
-from foldpack.search.run_rows import image_rows
+from foldpack.search.run_rows import image_reader_of
 from foldpack.search.runs import RunSearch, search_runs
 from foldpack.settings.ensemble import parse_spec, spec_to_dict, write_spec
 from foldpack.train.extra_labels.fold_predictions import Asked, predict_folds, whole_answers
@@ -37,7 +37,7 @@ def test_on_training_items_a_fold_says_what_it_said_out_of_fold(place: Planted, 
     predict_folds(["teacher"], "train", tmp_path / "train", place.root, runs, say=quiet)
     info = predict_folds(["teacher"], "oof", tmp_path / "oof", place.root, runs, say=quiet)
     run = read_run(runs / "teacher")
-    expected = image_rows(run, slice(None))
+    expected = image_reader_of(run)(slice(None))
     np.testing.assert_allclose(read_tensor(tmp_path / "oof", "oof"), expected)
     assert info.doubts == [OOF_DOUBT] and info.ids == run.ids
     for fold in range(FOLDS):

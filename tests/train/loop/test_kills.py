@@ -75,7 +75,7 @@ def require_same_runs(one: Path, other: Path) -> None:
 
 
 def test_a_run_that_was_killed_again_and_again_is_the_same_run(place: Trainer, tmp_path: Path) -> None:
-    kill_and_compare(place, tmp_path, order(**VARIANTS["plateau, workers"], folds=[2], epochs=5), 1, 3)
+    kill_and_compare(place, tmp_path, order(**VARIANTS["plateau, workers"], folds=[2], epochs=4), 1, 2)
 
 
 @pytest.mark.slow

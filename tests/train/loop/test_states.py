@@ -16,6 +16,7 @@ from foldpack.train.evaluate import FoldResult
 from foldpack.train.fit import fit_fold
 from foldpack.train.loop.state import Stateful
 from foldpack.train.loop.training import FoldTraining
+from foldpack.train.watch.watch import Watch
 
 
 def fit_with_deaths(config: RunConfig, data: TrainingSet, folder: Path, writes: int) -> tuple[FoldResult, Epochs, int]:
@@ -136,3 +137,15 @@ def test_each_holder_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     _, epochs = fit_whole(config, data)
     _, other, _ = fit_with_deaths(config, data, tmp_path / "fold1.state", 3)
     assert not alike(epochs, other)
+
+
+def test_who_watches_a_fold_that_goes_on_knows_its_best_epoch(tmp_path: Path) -> None:
+    config, data = toy_config(epochs=3, optim={"lr": 1e-9}), toy_set()
+    states = MortalStates(tmp_path / "fold1.state", info_of(), quiet)
+    states.left = 2
+    with pytest.raises(Killed):
+        fit_fold(config, data, 1, quiet, states=states)
+    watch = Watch(config, 1)
+    watch.begin_fold(1, 0)
+    result = fit_fold(config, data, 1, quiet, watch=watch, states=states)
+    assert (watch.standing.best, watch.standing.best_epoch) == (round(result.score, 6), 0)

@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from foldpack.errors import FoldpackError
 from foldpack.predict.device import pick_device
 
-BLOCK_ITEMS = 1 << 12  # of a gallery, at a time
+BLOCK_ITEMS = 1 << 11  # of a gallery, at a time
 BLOCK_SIMILARITIES = 1 << 22  # in memory at a time, 16 MiB: they are read again while the cache has them
 GPU_BLOCKS = 16  # so many times as large on a GPU
 GROUP_ITEMS = 64  # whose best one is looked at before the others
@@ -125,12 +125,11 @@ def better_keys(best: torch.Tensor | None, similar: torch.Tensor, first: int, co
 
     first: the block's first place, behind all earlier ones: of equals the earlier stay.
     """
-    width = similar.shape[1]
     if best is None or best.shape[1] < count:
         keys = block_keys(similar, first, count)
         best = keys if best is None else torch.cat([best, keys], dim=1)
         return best.topk(min(count, best.shape[1])).values
-    groups = pad(similar, (0, -width % GROUP_ITEMS), value=-torch.inf).view(len(similar), -1, GROUP_ITEMS)
+    groups = in_groups(similar)
     worst = key_cosines(best[:, -1:])
     row, group = torch.nonzero(groups.amax(dim=2) > worst, as_tuple=True)
     near = groups[row, group]
@@ -151,10 +150,10 @@ def block_keys(similar: torch.Tensor, first: int, count: int) -> torch.Tensor:
     Groups of items are ordered by their best one: the best `count` items lie in the best `count` groups, also among
     equals, since an earlier group has the earlier places.
     """
-    rows, width = similar.shape
+    width = similar.shape[1]
     places = torch.arange(width, device=similar.device)[None]
     if width > 2 * count * GROUP_ITEMS:
-        groups = pad(similar, (0, -width % GROUP_ITEMS), value=-torch.inf).view(rows, -1, GROUP_ITEMS)
+        groups = in_groups(similar)
         tops = groups.amax(dim=2)
         chosen = ~ordered_keys(tops, torch.arange(tops.shape[1], device=similar.device)[None]).topk(count).values
         chosen = (chosen & LOW_HALF)[:, :, None]
@@ -162,6 +161,13 @@ def block_keys(similar: torch.Tensor, first: int, count: int) -> torch.Tensor:
         places = (chosen * GROUP_ITEMS + torch.arange(GROUP_ITEMS, device=similar.device)).flatten(1)
     keys = ordered_keys(similar, places + first)
     return keys.topk(min(count, keys.shape[1])).values
+
+
+def in_groups(similar: torch.Tensor) -> torch.Tensor:
+    """(rows, items) -> (rows, groups, GROUP_ITEMS), the last group filled up with what is behind all others."""
+    missing = -similar.shape[1] % GROUP_ITEMS
+    filled = pad(similar, (0, missing), value=-torch.inf) if missing else similar
+    return filled.view(len(similar), -1, GROUP_ITEMS)
 
 
 def ordered_keys(cosines: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ CalibratedReader = Callable[[int, Calibration | None], ScoreReader]
 def choose_calibration(judge: Judge, reader: CalibratedReader, own: Sequence[Calibration | None]
                        ) -> tuple[list[Calibration | None], str]:
     """(how each member is calibrated, a line for the report). own: by their configurations, which stay unless another
-    way is better by more than one standard error over the folds."""
+    way is better by more than one standard error over the parts of the answers."""
     ways: dict[str, list[Calibration | None]] = {"their own" if any(own) else "none": list(own)}
     plain = [reader(member, None) for member in range(len(own))]
     for kind, fit in (("softmax", fit_softmax), ("sigmoid", fit_sigmoid)):
@@ -37,9 +37,9 @@ def choose_calibration(judge: Judge, reader: CalibratedReader, own: Sequence[Cal
     chosen, nested = nested_choice(gains)
     kind, scores = list(ways)[chosen], ", ".join(
         f"{kind} {abs(np.diagonal(table).mean()):.4f}" for kind, table in zip(ways, gains, strict=True))
-    return ways[kind], (f"calibration of identities' scores: {kind}; {judge.metric.name} of the even blend by fold: "
-                        f"{scores}; {abs(nested.mean()):.4f} (+- {standard_error(nested):.4f}), each by what was "
-                        "chosen without it")
+    return ways[kind], (f"calibration of identities' scores: {kind}; {judge.metric.name} of the even blend: "
+                        f"{scores}; {abs(nested.mean()):.4f} (+- {standard_error(nested):.4f}), each part of the "
+                        "answers by what was chosen without it")
 
 
 def even_blend(readers: Sequence[ScoreReader]) -> ScoreReader:

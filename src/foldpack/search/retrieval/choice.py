@@ -1,8 +1,9 @@
 """Which way to compare queries with galleries suits each run best: a small grid on its out-of-fold embeddings.
 
 Settings are tried one after another, each from what was best before. The way of the run's own configuration stays
-unless another one is better by more than one standard error over the folds. The whole walk is repeated without each
-fold, which is then scored by where that walk ended.
+unless another one is better by more than one standard error over the folds, or over parts of them where there are few.
+The whole walk is repeated without each part, which is then scored by where that walk ended; where that is no better
+than the run's own way, its own stays.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from foldpack.data.runs import Run
 from foldpack.metrics.registry import Metric
 from foldpack.search.decide.decision import LabelRule
 from foldpack.search.retrieval.calibration import choose_calibration
-from foldpack.search.retrieval.judge import Judge
+from foldpack.search.retrieval.judge import Judge, answer_parts
 from foldpack.search.run_rows import run_reader_of
 from foldpack.search.weights.selection import standard_error, uniform_first
 from foldpack.settings.retrieve import Calibration, Rerank, Retrieval
@@ -36,7 +37,7 @@ Tell = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Chosen:
-    """own, best: settings; scores: (K,) by fold of the run's own, and of the walk that never saw the fold."""
+    """own, best: settings; scores: (K,) by part of the run's own, and of the walk that never saw the part."""
 
     own: Retrieval
     best: Retrieval
@@ -48,10 +49,11 @@ class Chosen:
         """For the report."""
         own, nested = abs(self.own_scores.mean()), abs(self.nested_scores.mean())
         if self.best == self.own:
-            return f"retrieval of '{run}': {self.tried} ways tried, its own stays: {metric.name} {own:.4f} by fold"
+            return f"retrieval of '{run}': {self.tried} ways tried, its own stays: {metric.name} {own:.4f}"
         error = standard_error(self.nested_scores - self.own_scores)
-        return (f"retrieval of '{run}': {told(self.best, self.own)}; {metric.name} {nested:.4f} by fold, each by what "
-                f"was chosen without it, and {own:.4f} with its own settings (+- {error:.4f}); {self.tried} ways tried")
+        return (f"retrieval of '{run}': {told(self.best, self.own)}; {metric.name} {nested:.4f}, each part of the "
+                f"answers by what was chosen without it, and {own:.4f} with its own settings (+- {error:.4f}); "
+                f"{self.tried} ways tried")
 
 
 def told(best: Retrieval, own: Retrieval) -> str:
@@ -76,9 +78,10 @@ def with_retrieval(run: Run, settings: Retrieval) -> Run:
 def choose_retrieval(runs: list[Run], targets: np.ndarray, folds: np.ndarray, metric: Metric, rule: LabelRule,
                      tell: Tell) -> tuple[list[Run], list[str]]:
     """The runs with their best settings, calibrated alike, and a line on each. targets, folds: (n,) of the answers."""
-    if len(np.unique(folds)) < 2:
-        return runs, ["the ways to retrieve stay those of the runs: it takes two folds to compare others"]
-    judge, chosen, lines = Judge(targets, folds, metric, rule), list[Run](), list[str]()
+    parts = answer_parts(targets, folds, len(runs[0].meta.classes) - 1 if rule.new_class else None)
+    if len(np.unique(parts)) < 2:
+        return runs, ["the ways to retrieve stay those of the runs: all answers are of one fold and one identity"]
+    judge, chosen, lines = Judge(targets, parts, metric, rule), list[Run](), list[str]()
     for number, run in enumerate(runs):
         best = choose_for(run, judge)
         chosen.append(with_retrieval(run, best.best))
@@ -122,6 +125,8 @@ def choose_for(run: Run, judge: Judge) -> Chosen:
         if len(others) > 1:
             end = walk(own, grid, lambda settings, f=f, others=others: gains(settings)[others, f])  # type: ignore[misc]
         nested[f] = gains(end)[f, f]
+    if not nested.mean() > gains(own)[every, every].mean():
+        best = own  # what was chosen without a part has not helped there
     return Chosen(own, best, gains(own)[every, every], nested, len(known))
 
 

@@ -1,4 +1,4 @@
-"""What ways to retrieve score, fold by fold, on the out-of-fold embeddings: nothing is trained for it."""
+"""What ways to retrieve score, part by part, on the out-of-fold embeddings: nothing is trained for it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from foldpack.search.cells.cells import Cells, dense_cells
 from foldpack.search.decide.decision import LabelRule, fit_decision, score_cells
 from foldpack.search.weights.selection import merged_folds, uniform_first
 
+LEAST_PARTS = 4  # of the answers: fewer folds are divided
 MOST_QUERIES = 4000  # answers that ways are tried on, evenly spaced
 BLOCK_SCORES = 1 << 24  # of answers with identities, in memory at a time
 
@@ -19,12 +20,12 @@ ScoreReader = Callable[[np.ndarray], np.ndarray]  # some answers -> (k, C) float
 
 
 class Judge:
-    """Scores ways to retrieve on some answers, each fold with a last step that was fitted without it."""
+    """Scores ways to retrieve on some answers, each part of them with a last step that was fitted without it."""
 
-    def __init__(self, targets: np.ndarray, folds: np.ndarray, metric: Metric, rule: LabelRule) -> None:
-        """targets: (n,) int64 of all answers; folds: (n,) int, two or more different."""
+    def __init__(self, targets: np.ndarray, part: np.ndarray, metric: Metric, rule: LabelRule) -> None:
+        """targets: (n,) int64 of all answers; part: (n,) int, two or more different, as `answer_parts` gives them."""
         self.rows = np.arange(len(targets))[:: -(-len(targets) // MOST_QUERIES)]
-        self.targets, self.fold = targets[self.rows], merged_folds(folds[self.rows])
+        self.targets, self.fold = targets[self.rows], merged_folds(part[self.rows])
         self.folds = int(self.fold.max()) + 1
         self.metric, self.rule = metric, rule
 
@@ -61,6 +62,16 @@ class Judge:
         return dense_cells(np.concatenate(tables)[None], np.concatenate(truths))
 
 
+def answer_parts(targets: np.ndarray, folds: np.ndarray, new: int | None) -> np.ndarray:
+    """(n,) int: the folds; of few folds each in several parts of whole identities, so that a gain can be told from
+    chance. new: the class of no identity, whose answers are spread over the parts of a fold."""
+    _, fold = np.unique(folds, return_inverse=True)
+    each = -(-LEAST_PARTS // (int(fold.max()) + 1))
+    _, who = np.unique(targets, return_inverse=True)
+    who = np.where(targets == (-1 if new is None else new), np.arange(len(targets)), who)
+    return fold * each + who % each
+
+
 def best_columns(scores: np.ndarray, truth: np.ndarray, k: int, none: bool) -> tuple[np.ndarray, np.ndarray]:
     """(n, C) scores and (n,) truths -> (n, k + 1) and (n,): the best k of each row, then a column that stands for all
     others, below them; with `none` also the last one, as it is. What the best k score is the same."""
@@ -78,7 +89,8 @@ def best_columns(scores: np.ndarray, truth: np.ndarray, k: int, none: bool) -> t
 
 def nested_choice(gains: list[np.ndarray]) -> tuple[int, np.ndarray]:
     """(which of several ways, (K,) what each fold gains by the way that is chosen without it). gains: (K, K) of each,
-    the first of which stays unless another is better by more than one standard error."""
+    the first of which stays unless another is better by more than one standard error, and the choice without each fold
+    has helped there."""
     table = np.stack(gains, axis=-1)
     every = np.arange(len(table))
     whole = table[every, every]
@@ -87,4 +99,4 @@ def nested_choice(gains: list[np.ndarray]) -> tuple[int, np.ndarray]:
         others = every[every != f]
         inner = table[others, f] if len(table) > 2 else whole[others]
         nested[f] = whole[f, uniform_first(inner)]
-    return uniform_first(whole), nested
+    return uniform_first(whole) if nested.mean() > whole[:, 0].mean() else 0, nested
