@@ -36,8 +36,8 @@ def handed(text: str) -> list[str]:
 
 
 IMET = ("adapter=DeclaredCompetition(name='imet', slug='imet-2019-fgvc6', form=LabelsForm(answer=LabelsAnswer(kind="
-        "'labels', id='id', column='attribute_ids')), rules=ItemRules(read=read_csv_table, source={'file': "
-        "'sample_submission.csv'}, id='{id}', image='test/{id}.png'))")
+        "'labels', id='id', column='attribute_ids')), rules=ItemRules(read=read_sample_table, source={'file': "
+        "'sample_submission.csv', 'id': 'id'}, id='{id}', image='test/{id}.png'))")
 
 
 def test_a_competition_of_ours_is_taken_from_the_registry(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_boosters_lie_among_the_weights_to_upload(folder: Path, store: SealedSto
 
 def test_a_changed_or_missing_booster_stops_the_pack_before_a_seal(folder: Path, store: SealedStore) -> None:
     (folder / "xgboost.f0.s0.json").write_text("other")
-    with pytest.raises(StageError, match=r"xgboost.f0.s0.json: missing or changed since the search; run \./ensemble"):
+    with pytest.raises(StageError, match=r"xgboost.f0.s0.json: missing or changed since the search; run `foldpack search`"):
         seal_boosters(make_spec(), folder, store)
     (folder / "xgboost.f0.s0.json").unlink()
     with pytest.raises(StageError, match="missing or changed since the search"):
