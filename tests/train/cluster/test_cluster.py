@@ -225,6 +225,34 @@ def test_ctrl_c_ends_all_workers_and_keeps_what_is_done(place: Place, tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_scheduler_that_is_killed_is_an_error_and_finished_folds_are_kept(place: Place, tmp_path: Path) -> None:
+    scheduler = subprocess.Popen([sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0",
+                                  "--no-dashboard", "--scheduler-file", str(tmp_path / "file")],
+                                 stderr=subprocess.DEVNULL)
+    while not (tmp_path / "file").exists():
+        time.sleep(0.1)
+    address = json.loads((tmp_path / "file").read_text())["address"]
+    worker = subprocess.Popen([sys.executable, "-m", "dask", "worker", address, "--no-dashboard", "--death-timeout",
+                               "10"], stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(tmp_path)})
+    try:
+        command = place.command(tmp_path / "runs", quick("short", folds=[0]), quick("long", epochs=5000))
+        command[command.index("--cluster") + 1] = address
+        process = subprocess.Popen([sys.executable, "-m", "foldpack.commands.main", *command],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while not (tmp_path / "runs/long/log.jsonl").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        scheduler.kill()
+        _, err = process.communicate(timeout=90)
+    finally:
+        for one in (scheduler, worker):
+            one.terminate()
+            one.wait()
+    assert process.returncode == 2 and "its scheduler is gone; what is finished is kept: run the command again" in err
+    assert err.count("\n") == 1 and read_meta(tmp_path / "runs/short").score >= 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", ["distributed.LocalCluster", "dask_jobqueue.local.LocalCluster"])
 def test_a_file_tells_how_workers_are_started(place: Place, tmp_path: Path, cluster: str) -> None:
     pytest.importorskip(cluster.partition(".")[0])

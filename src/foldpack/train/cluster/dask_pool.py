@@ -154,5 +154,5 @@ class DaskPool(Pool):
 
 def quiet() -> None:
     """Dask's own lines, of workers that come and go, are not for who trains."""
-    for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.core"):
+    for name in ("distributed", "distributed.client", "distributed.nanny", "distributed.scheduler", "distributed.core"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
