@@ -161,6 +161,11 @@ def test_ensemble_search(house: House, tmp_path: Path, refuse, damage, arguments
     assert message in refuse(search, *arguments, "--runs", runs, "--out", tmp_path / "ensembles")
 
 
+def test_an_ensemble_is_written_into_a_folder(tmp_path: Path, refuse) -> None:
+    shown = refuse(search, "a", "b", "--runs", tmp_path, "--out", tmp_path / "e.yml")
+    assert "e.yml: the folder of ensembles is wanted; the first word, 'a', names the ensemble" in shown
+
+
 def change_weights(root: Path) -> None:
     checkpoint_path(root / "runs" / "tiny_efficientnet", 1).write_bytes(b"other weights")
 

@@ -82,6 +82,7 @@ def test_a_better_way_is_taken_and_makes_the_score_that_the_yaml_claims(tmp_path
     [note] = [note for note in numbers["notes"] if note.startswith("retrieval of 'a'")]
     assert "map5 0." in note and "with its own settings" in note and "ways tried" in note
     assert any(note.startswith("calibration of identities' scores: ") for note in numbers["notes"])
+    assert any("how members retrieve was chosen on all folds" in note for note in numbers["notes"])
     stage = spec.last
     assert isinstance(stage.decision, RankingDecision) and stage.decision.none_score is not None
     scores = run_reader_of(as_member(read_run(run), stage))(slice(None))
@@ -98,6 +99,7 @@ def test_where_nothing_gains_the_runs_own_way_stays(tmp_path: Path) -> None:
     assert spec == plain and spec.members[0].retrieve is None
     assert spec_to_dict(spec)["stages"][0]["fuse"]["neighbours"] == 2
     assert any("its own stays" in note for note in numbers["notes"])
+    assert not any("was chosen on all folds" in note for note in numbers["notes"])
 
 
 def test_members_of_other_spread_are_calibrated(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_the_first_batches_and_a_loss_that_only_rises_are_no_fall() -> None:
     smooth = np.where(rates < 3e-6, 9.0, 2 - 1 / (1 + np.exp(-3 * (np.log10(rates) + 3))))  # wild at first
     assert RateCurve(rates, smooth, smooth).steepest == pytest.approx(1e-3, rel=0.01)
     rising = np.linspace(1, 2, 61)
+    assert not RateCurve(rates, rising, rising).falls and RateCurve(rates, rising[::-1], rising[::-1]).falls
     assert RateCurve(rates, rising, rising).steepest == RateCurve(rates, rising, rising).lowest == pytest.approx(1e-6)
 
 
@@ -144,3 +145,10 @@ def test_the_command_plots_and_says_what_it_found(place: Path, capsys: pytest.Ca
 def test_bad_options_are_one_line(place: Path, capsys: pytest.CaptureFixture, more: list[str], message: str) -> None:
     code, said = call(place, capsys, *more)
     assert code == 2 and message in said
+
+
+def test_where_nothing_can_be_learned_it_says_that_the_rates_mean_nothing(
+        place: Path, capsys: pytest.CaptureFixture) -> None:
+    code, said = call(place, capsys, "--lowest", "1e-12", "--highest", "1e-11", "--out", str(place / "flat.svg"))
+    assert code == 0 and "warning: the smoothed loss never falls below that of the first 10 batches" in said
+    assert "give more --updates (20 now, 100 are usual)" in said

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -21,9 +22,11 @@ from foldpack.settings.run import parse_config, read_config
 from foldpack.settings.strict_yaml import dump_strict, load_strict
 from foldpack.train.cluster.orders import Outcome
 from foldpack.train.cluster.pool import Pool
+from foldpack.train.load import Where
 from foldpack.train.run import train_run
 from foldpack.train.tune import tune as tuning
 from foldpack.train.tune.space import changed, own_values, read_space
+from foldpack.train.tune.tune import TuneWish
 
 SPACE = "optim.lr: {log: [1e-4, 1e-2]}\n"
 BASE = {"run": "tiny", "competition": "digits", "metric": "accuracy",
@@ -229,6 +232,108 @@ def test_what_a_process_had_that_died_is_tried_again(tuned: Tuned) -> None:
         trial.set_user_attr("by", by)
     code, pool = tuned(3)
     assert code == 0 and [order["optim"]["lr"] for order in pool.orders] == [0.002]  # the other one still works
+
+
+def test_what_a_silent_machine_had_is_tried_again_while_others_work(tuned: Tuned, monkeypatch) -> None:
+    assert tuned(1)[0] == 0
+    study, now = tuned.study(), time.time()
+    for lr, heard in ((0.001, now), (0.002, now - tuning.SILENT - 1)):
+        study.enqueue_trial({"optim.lr": lr})
+        trial = study.ask({"optim.lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)})
+        trial.set_user_attr("by", f"elsewhere {os.getpid()}")
+        trial.set_user_attr("alive", heard)
+    code, pool = tuned(3)
+    assert code == 0 and [order["optim"]["lr"] for order in pool.orders] == [0.002]
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING", "FAIL", "COMPLETE"]
+
+
+def test_a_process_of_somebody_else_on_this_machine_is_alive(monkeypatch) -> None:
+    def denied(*given: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", denied)
+    trial = optuna.trial.create_trial(value=0.0, user_attrs={"by": f"{os.uname().nodename} 1"})
+    assert not tuning.is_dead(trial)
+
+
+class Slow(MadeUp):
+    """A machine that sleeps for a while in midst of a trial."""
+
+    def __init__(self, study: Callable[[], optuna.Study], taken: bool) -> None:
+        super().__init__()
+        self.study, self.taken = study, taken
+        self.alive: list[float] = []
+
+    def start(self, order) -> None:
+        number = int(order.name.split()[1])
+        self.alive.append(self.study().trials[number].user_attrs["alive"])
+        time.sleep(0.3)
+        self.alive.append(self.study().trials[number].user_attrs["alive"])
+        if self.taken:
+            self.study().tell(number, state=optuna.trial.TrialState.FAIL)
+        super().start(order)
+
+
+def test_a_trial_in_work_gives_signs_of_life(tuned: Tuned, monkeypatch) -> None:
+    monkeypatch.setattr(tuning, "BEAT", 0.02)
+    code, pool = tuned(1, pool=Slow(tuned.study, taken=False))
+    assert code == 0 and pool.alive[1] >= pool.alive[0] + 0.05
+
+
+def test_a_trial_that_another_process_has_put_back_is_told_and_not_counted(tuned: Tuned, capsys) -> None:
+    pool = Slow(tuned.study, taken=True)
+    pool.slots = lambda: setattr(pool, "taken", pool.taken and not pool.orders) or 1  # type: ignore[method-assign]
+    assert tuned(1, pool=pool)[0] == 0
+    assert "trial 0: nothing was heard of it for 900 s, and it was begun anew" in capsys.readouterr().out
+    assert [trial.state.name for trial in tuned.study().trials] == ["FAIL", "COMPLETE"]
+
+
+def test_processes_that_start_together_try_different_values_and_one_alone_the_same(tuned: Tuned, tmp_path) -> None:
+    space = space_of(tmp_path, SPACE)
+    wish = TuneWish(tmp_path / "tiny.yml", tmp_path / "tune.yml", 30, [0])
+    config = parse_config(BASE, "x")
+
+    def tried(name: str, processes: int) -> list[float]:
+        place = Where(tmp_path, tuned.place / "folds.csv", tmp_path / name)
+        studies = [tuning.kept_study(wish, place, config, space, [0]) for _ in range(processes)]
+        values = []
+        for turn in range(24):  # past the first ten, which are random
+            study = studies[turn % processes]
+            trial = study.ask()
+            values.append(space[0].suggest(trial))
+            study.tell(trial, -abs(values[-1] - 0.004))
+        return values
+
+    alone = tried("a", 1)
+    assert alone == tried("b", 1) and len(set(tried("c", 2))) == 24
+    assert alone[:5] == tried("c2", 2)[:5]  # whoever asks: the number of the trial decides
+
+
+def test_a_study_goes_on_with_other_workers_and_another_device(tuned: Tuned) -> None:
+    assert tuned(1)[0] == 0
+    told = {"workers": 2, "device": "cpu", "save_minutes": 3.0, "trackers": ["tensorboard"], "folds": [0]}
+    (tuned.root / "tiny.yml").write_text(dump_strict({**BASE, **told}))
+    assert tuned(2)[0] == 0
+    (tuned.root / "tiny.yml").write_text(dump_strict({**BASE, "seed": 3}))
+    assert tuned(3)[0] == 2
+
+
+def test_steps_of_a_fold_are_the_same_for_trials_of_any_length(tuned: Tuned) -> None:
+    space = "epochs: {choice: [1, 2, 4]}\n"
+    assert tuned(8, "--fold", "0", "--fold", "1", "--pruner", "none", space=space)[0] == 0
+    steps = {trial.params["epochs"]: sorted(trial.intermediate_values) for trial in tuned.study().trials}
+    assert steps == {epochs: [*range(epochs), *range(4, 4 + epochs)] for epochs in (1, 2, 4)}
+    wish = TuneWish(tuned.root / "tiny.yml", tuned.root / "tune.yml", 8, [0, 1], pruner="hyperband")
+    study = tuning.kept_study(wish, Where(tuned.root, tuned.place / "folds.csv", tuned.root / "runs"),
+                              parse_config(BASE, "x"), space_of(tuned.root, space), [0, 1])
+    assert study.pruner._max_resource == 2 * 4  # type: ignore[attr-defined]
+
+
+def test_null_is_a_value_and_a_key_that_is_not_there_has_none(tmp_path: Path) -> None:
+    config = parse_config(BASE, "x")
+    assert own_values(space_of(tmp_path, "patience: {choice: [null, 5]}"), config) == {"patience": None}
+    assert own_values(space_of(tmp_path, "patience: {choice: [4, 5]}"), config) is None
+    assert own_values(space_of(tmp_path, "net.kwargs.depth: {choice: [null, 5]}"), config) is None
 
 
 def test_a_study_of_other_settings_or_ranges_is_refused(tuned: Tuned, capsys) -> None:

@@ -78,6 +78,9 @@ def search(wish: SearchWish, version: VersionOption = False) -> None:
     tuning = tuning_options(wish)
     level2 = Level2Options(top=wish.level2_top, seeds=wish.level2_seeds, reject=wish.level2_reject,
                            tuning=tuning) if wish.level2 else None
+    if wish.out.suffix in (".yml", ".yaml"):
+        raise FoldpackError(f"--out {wish.out}: the folder of ensembles is wanted; the first word, '{wish.name}', "
+                            "names the ensemble, and runs or files follow it")
     target = wish.out / f"{wish.name}.yml"
     with stage_bars() as progress:
         if all(is_prediction_file(one) for one in wish.inputs):

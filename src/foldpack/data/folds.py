@@ -155,7 +155,7 @@ def read_folds(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as failure:
         raise DataError(f"{path}: cannot read the folds ({failure_words(failure)}); make them with "
-                        "`foldpack folds`") from None
+                        "`foldpack folds`; a recipe makes its own") from None
     missing = [name for name in ("id", "fold") if name not in table.columns]
     if missing:
         raise DataError(f"{path}: column '{missing[0]}' is missing, got: {', '.join(table.columns)}")

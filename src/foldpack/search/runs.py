@@ -106,6 +106,7 @@ def search_runs(
                         "classes; leave --level2 out")
     asked = replace(asked, options=replace(asked.options, rule=run_rule(asked.options.rule, runs[0].meta, competition)))
     folds, own, told = cell_folds(runs[0]), runs[0].meta.embed, list[str]()
+    trained = [run.meta.embed for run in runs]
     if own is not None and asked.retrieval:
         tell = (lambda share: None) if progress is None else partial(progress, "retrieval")
         runs, told = choose_retrieval(runs, run_truth(runs[0]), folds, metric, asked.options.rule, tell)
@@ -120,6 +121,10 @@ def search_runs(
     if cells.kind != "values":
         notes += absent_notes(cells.targets, runs[0].meta.classes, metric)
     notes += floor_notes(cells, found) + limit_notes(found, asked) + single_notes(found, names)
+    if any(run.meta.embed != before for run, before in zip(runs, trained, strict=True)):
+        notes.append("how members retrieve was chosen on all folds, and the honest score takes it as given: it may be "
+                     "a little too good; the line of each run has the score of the choice itself, made without the "
+                     "scored part")
     if len(np.unique(folds)) < 2:
         notes.append("the runs have out-of-fold rows of one fold only: equal weights, no nested score")
     limit = asked.hours if asked.images is not None else None

@@ -50,6 +50,11 @@ class RateCurve:
     smooth: np.ndarray  # (n,) float64
 
     @property
+    def falls(self) -> bool:
+        """Whether there is anything to see: the smoothed loss gets lower than it was in the first batches."""
+        return bool(self.smooth.argmin() >= FIRST)
+
+    @property
     def lowest(self) -> float:
         """The rate where the smoothed loss is lowest."""
         return float(self.rates[self.smooth.argmin()])
@@ -143,4 +148,7 @@ def find_rate(config: RunConfig, root: Path, folds_csv: Path, runs: Path, fold: 
     say(f"{config.run}: the smoothed loss falls steepest at lr {curve.steepest:.2g}; it is lowest at "
         f"{curve.lowest:.2g}, a tenth of which is {curve.lowest / 10:.2g}; optim.lr is {config.optim.lr:g} now; "
         f"{len(curve.rates)} batches, plot {out}")
+    if not curve.falls:
+        say(f"warning: the smoothed loss never falls below that of the first {FIRST} batches, so these rates mean "
+            f"nothing; give more --updates ({tried.updates} now, 100 are usual) or a larger batch_size, and see {out}")
     return curve

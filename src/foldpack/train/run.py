@@ -56,7 +56,7 @@ from foldpack.train.extra_labels.begin import run_origin
 from foldpack.train.fit import fit_fold
 from foldpack.train.load import CACHE, Where, load_training_set
 from foldpack.train.loop.finished import fold_fault, remove_rests, what_is_kept
-from foldpack.train.loop.lock import FINISHING, RunLock
+from foldpack.train.loop.lock import FINISHING, RunLock, require_alone
 from foldpack.train.loop.room import require_room
 from foldpack.train.loop.states import FoldStates, StateInfo, data_digest, library_versions, state_folder
 from foldpack.train.steps import STEPS
@@ -153,14 +153,22 @@ class RunTrainer:
     def begin(self, folds: Sequence[int] = ()) -> None:
         """Make the folder, say what will be trained anew, and hold the folds that this process will train.
 
-        The run is unfinished from here on. Raises LockedError, and DataError where the disk has not enough room, and
-        nothing of the run is changed.
+        The run is unfinished from here on. Raises LockedError, where another process trains one of them, or, with
+        another configuration, any fold, and DataError where the disk has not enough room; nothing is changed then.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock.take([FINISHING], wait=True)  # one process at a time begins
+        try:
+            self._begin(folds)
+        finally:
+            self.lock.free([FINISHING])
+
+    def _begin(self, folds: Sequence[int]) -> None:
         self.lock.take(folds)
         lost = {fold: self.fault(fold) for fold in folds}
         require_room(self.config, self.data, self.task, self.folder, [fold for fold in folds if lost[fold] is not None])
         if changed := changed_settings(self.folder / "config.yml", self.config):
+            require_alone(self.lock, self.data.fold.tolist(), changed)
             self.say(f"{self.config.run}: begun with another configuration, which counts no more: {changed}")
         for fold, fault in lost.items():
             if fault:

@@ -155,6 +155,8 @@ def test_it_stays_only_if_it_scores_better_and_no_run_is_changed(place: Path, tm
     else:
         assert sorted(path.name for path in runs.iterdir()) == ["kept"]
     assert {path: path.read_bytes() for path in (runs / "kept").rglob("*") if path.is_file()} == before
+    if better:
+        assert len(read_run(runs / "new").meta.doubts) == (how == "greedy")
     if how == "greedy":
         assert "a little too good" in said[-1]
         folds = [line for line in said if line.startswith("new fold")]

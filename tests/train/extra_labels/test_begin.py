@@ -129,6 +129,26 @@ def test_all_folds_from_the_weights_of_one_are_marked(place: Planted) -> None:
     assert loaded(place, config.model_copy(update={"folds": [1]})).more is None
 
 
+def test_weights_of_a_fold_of_other_folds_and_of_a_doubted_run_are_marked(place: Planted, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(place.root / "runs/first", tmp_path / "first"))
+    net = place.config("first").net.model_dump(mode="json")
+    start = {"file": str(checkpoint_path(copied, 1)), "head": "keep"}
+    config = place.config("other", net={**net, "pretrained": start}, folds=[1])
+    table = pd.read_csv(place.folds_csv)
+    table["fold"] = (table["fold"] + 1) % 4
+    table.to_csv(tmp_path / "folds.csv", index=False)
+    more = loaded(place, config, tmp_path / "folds.csv").more
+    assert more is not None
+    assert more.doubts == ["its folds start from run 'first', which was trained on other folds, so it may have learned "
+                           "from the items that are left out here; `begin` with a run of this folds.csv"]
+    meta = read_meta(copied)
+    write_meta(copied, meta.model_copy(update={"doubts": ["somebody peeped"]}))
+    more = loaded(place, config).more
+    assert more is not None and more.doubts == ["run 'first': somebody peeped"]
+    write_meta(copied, meta.model_copy(update={"competition": "digits"}))  # what it learned is of another competition
+    assert loaded(place, config, tmp_path / "folds.csv").more is None
+
+
 def test_runs_that_began_with_the_same_folds_have_a_mean(place: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("foldpack.train.averaging.average.is_better", lambda metric, score, best: score >= best)
     for run, seed in (("one", 1), ("two", 2)):

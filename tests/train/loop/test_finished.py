@@ -137,6 +137,19 @@ def test_a_second_training_is_refused_before_it_changes_anything(place: Path, tm
     other.free()
 
 
+def test_other_settings_are_refused_while_another_process_trains_any_fold(place: Path, tmp_path: Path) -> None:
+    folder = copied(place, tmp_path)
+    other = RunLock(folder, print)
+    other.take([2])
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in folder.glob("[!.]*"))
+    for config, only in ((quick(epochs=3), [0]), (quick(epochs=3, folds=[0, 1]), None)):
+        with pytest.raises(LockedError, match="fold 2 is being trained .*; there with other settings: epochs 2"):
+            train(place, tmp_path, config, only=only)
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.glob("[!.]*")) == before
+    assert other.held == {2}
+    other.free()
+
+
 def test_several_processes_train_the_folds_of_one_run_and_the_last_one_finishes_it(place: Path, tmp_path: Path) -> None:
     assert train(place, tmp_path, only=[1])[-1] == (
         "tiny: 1 of 3 folds are finished, and not 0, 2; the run is finished with the last of them")

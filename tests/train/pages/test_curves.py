@@ -146,6 +146,10 @@ def test_runs_that_are_not_there_are_told_in_one_line(tmp_path: Path, capsys) ->
                         ("two", f"{tmp_path}/two/log.jsonl: no epoch is logged yet; wait for the first")):
         assert command(tmp_path, name) == 2
         assert capsys.readouterr().err == f"error: {words}\n"
+    (tmp_path / "two/meta.json").write_text("{}")
+    assert command(tmp_path, "two") == 2
+    assert capsys.readouterr().err == (f"error: {tmp_path}/two: a finished run without epochs of its own, as `foldpack "
+                                       "average` makes it; name the runs that it was made of\n")
     assert run_app(foldpack, ["curves", "x", "--runs", str(tmp_path / "none"), "--out", "c.html"]) == 2
     assert "no run lies there; train one with `foldpack train`" in capsys.readouterr().err
     assert not (tmp_path / "c.html").exists()

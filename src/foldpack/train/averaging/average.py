@@ -75,6 +75,9 @@ def average_runs(names: Sequence[str], new: str, how: str, root: Path, folds_csv
     shutil.rmtree(folder, ignore_errors=True)
     try:
         doubts = list(dict.fromkeys(doubt for run in found for doubt in run.meta.doubts))
+        if how == "greedy":
+            doubts.append("greedy chose what to average by the very predictions that are scored, so the score is a "
+                          "little too good")
         meta = write_average(config, base, parts, how, root, folds_csv, folder, runs / CACHE, say, doubts)
         gained = is_better(metric, meta.score, base.meta.score)
         say(f"{new}: oof {metric.name} {meta.score:.4f}; {base.meta.run}: {base.meta.score:.4f}; "

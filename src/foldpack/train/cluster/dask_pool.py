@@ -23,7 +23,7 @@ from distributed import Client, Future, Worker, get_worker
 from distributed.scheduler import KilledWorker
 
 from foldpack.train.cluster.helper import Helper
-from foldpack.train.cluster.orders import ChildDied, ClusterError, Order, Outcome
+from foldpack.train.cluster.orders import GONE, ChildDied, ClusterError, Order, Outcome
 from foldpack.train.cluster.pool import TRIES, Pool
 
 SLOT = "foldpack"  # the resource of which each worker has one
@@ -130,9 +130,10 @@ class DaskPool(Pool):
         future.add_done_callback(lambda done: self.ended(order.name, done))
 
     def ended(self, name: str, future: Future) -> None:
-        """A future is done, in a thread of Dask's."""
+        """A future is done, in a thread of Dask's. With its scheduler all futures of a client are cancelled."""
         if future.cancelled():
-            return self.heard.put((name, Outcome(stopped=True)))
+            return self.heard.put((name, Outcome(stopped=True) if name in self.unwanted else ClusterError(
+                f"--cluster: {name} was broken off: {GONE}")))
         failure = future.exception()
         if isinstance(failure, KilledWorker):
             failure = ChildDied(f"{name}: one worker after the other died of it; look into their logs")

@@ -13,6 +13,7 @@ from foldpack.errors import FoldpackError
 
 Event = dict[str, Any]
 Tell = Callable[[Event], None]
+GONE = "its scheduler is gone; what is finished is kept: run the command again"
 
 
 class ClusterError(FoldpackError):

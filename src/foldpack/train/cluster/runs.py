@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from foldpack.data.runs import RunMeta
+from foldpack.errors import DataError, FoldpackError
+from foldpack.models.classifier import ModelError
 from foldpack.settings.run import RunConfig
 from foldpack.train.cluster.connect import read_cluster
 from foldpack.train.cluster.orders import ClusterError, Order, Outcome
@@ -18,6 +22,8 @@ from foldpack.train.loop.states import data_digest
 from foldpack.train.run import RunTrainer, open_run
 
 Say = Callable[[str], None]
+SEEN_SECONDS = 40.0  # NFS may take 30, `acdirmin`, to see a new file
+LOOK = 1.0  # seconds between two looks for it
 
 
 @dataclass
@@ -67,21 +73,40 @@ class ClusterRuns:
                                   configs=[plain_config(run.trainer.config)])
 
     def train(self, pool: Pool) -> list[RunMeta]:
-        """Have all folds trained. Raises the first error, once all that others can still do is done."""
-        for run in self.runs.values():
-            run.trainer.begin()
+        """Have all folds trained. Raises the first error, once all that others can still do is done; LockedError
+        where another process trains one of them, and nothing is changed."""
+        self.begin()
         self.board.expect(order.name for order in self.orders())
         failures, metas = [], []
         for order, outcome in pool.carry_out(self.orders(), self.board.event):
             name = order.configs[0]["run"]
             self.board.ended(order, outcome)
             if outcome.result is not None and name in self.runs:
-                metas += self.fold_done(self.runs[name], order.folds[0], outcome.result)
-            elif outcome.error is not None or outcome.bug is not None:
+                try:
+                    metas += self.fold_done(self.runs[name], order.folds[0], outcome.result)
+                except (FoldpackError, OSError) as wrong:
+                    outcome = Outcome(error=str(wrong))
+                    self.board.ended(order, outcome)
+            if outcome.error is not None or outcome.bug is not None:
                 failures.append(self.failed(pool, name, order, outcome))
         for failure in failures:
             raise failure
+        if lacking := [f"{name} fold {fold}" for name, run in self.runs.items() for fold in sorted(run.missing)]:
+            raise ClusterError(f"{', '.join(lacking)}: not trained; what is finished is kept: run the command again")
         return metas
+
+    def begin(self) -> None:
+        """Make the folders, while nobody trains these folds. The workers hold them from then on. Raises LockedError."""
+        trainers = [run.trainer for run in self.runs.values()]
+        try:
+            for run in self.runs.values():
+                run.trainer.folder.mkdir(parents=True, exist_ok=True)
+                run.trainer.lock.take(run.folds)
+            for trainer in trainers:
+                trainer.begin()
+        finally:
+            for trainer in trainers:
+                trainer.lock.free()
 
     def failed(self, pool: Pool, name: str, order: Order, outcome: Outcome) -> Exception:
         """Its other folds are not begun or stopped; other runs go on."""
@@ -103,4 +128,17 @@ class ClusterRuns:
         if run.lost:
             run.trainer.data = run.trainer.data.without(run.lost)
             run.trainer.data_sha256 = data_digest(run.trainer.data)
-        return [run.trainer.finish(run.folds)]
+        return [finished(run)]
+
+
+def finished(run: OpenRun) -> RunMeta:
+    """Finish a run, once this machine sees what others have written: a folder that is shared may be seconds behind."""
+    deadline = time.monotonic() + SEEN_SECONDS
+    while True:
+        try:
+            return run.trainer.finish(run.folds)
+        except (DataError, ModelError, OSError):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(LOOK)
+        os.listdir(run.trainer.folder)  # NFS asks its server again

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from foldpack.settings.run import RunConfig
 from foldpack.train.cluster.connect import connected, read_cluster, threads_of
-from foldpack.train.cluster.orders import ClusterError, Order
+from foldpack.train.cluster.orders import GONE, ClusterError, Order
 from foldpack.train.cluster.pool import OwnPool, Pool
 from foldpack.train.cluster.table import Board
 from foldpack.train.cluster.versions import program_versions
@@ -41,6 +41,8 @@ def workers(cluster: str | None, blank: Order, opened: Sequence[RunTrainer], boa
         with OwnPool(threads_of(1)) as pool:
             yield pool
         return
+    from distributed.client import ClosedClientError
+
     from foldpack.train.cluster.dask_pool import DaskPool, quiet
 
     quiet()
@@ -50,12 +52,11 @@ def workers(cluster: str | None, blank: Order, opened: Sequence[RunTrainer], boa
         pool.wait(board.say)
         try:
             yield pool
-        except (OSError, TimeoutError) as failure:
+        except (OSError, TimeoutError, ClosedClientError) as failure:
             if getattr(failure, "filename", None) is not None:  # of a file, not of the network
                 raise
             said = " ".join(str(failure).split())
-            raise ClusterError(f"--cluster {cluster}: its scheduler is gone ({said}); what is finished is kept: run "
-                               "the command again") from failure
+            raise ClusterError(f"--cluster {cluster}: {GONE} ({said})") from failure
 
 
 @contextlib.contextmanager

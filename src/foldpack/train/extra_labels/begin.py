@@ -59,10 +59,25 @@ def start_doubts(config: RunConfig, folds: Sequence[int], folds_sha256: str) -> 
         info = read_info(Path(start.file))
     except ModelError:  # none of ours
         return []
-    if info.folds_sha256 != folds_sha256 or list(folds) == [info.fold]:
-        return []
-    return [f"its folds start from run '{info.run}' fold {info.fold}, which has learned from the items of the other "
-            "folds; `begin` starts each fold from its own"]
+    meta = meta_beside(Path(start.file))
+    own = [] if meta is None else [f"run '{meta.run}': {doubt}" for doubt in meta.doubts]
+    if meta is not None and meta.competition != config.competition:
+        return own
+    if info.folds_sha256 != folds_sha256:
+        return [*own, f"its folds start from run '{info.run}', which was trained on other folds, so it may have "
+                      "learned from the items that are left out here; `begin` with a run of this folds.csv"]
+    if list(folds) == [info.fold]:
+        return own
+    return [*own, f"its folds start from run '{info.run}' fold {info.fold}, which has learned from the items of the "
+                  "other folds; `begin` starts each fold from its own"]
+
+
+def meta_beside(checkpoint: Path) -> RunMeta | None:
+    """What is known of the run that a checkpoint lies in; None where it was carried elsewhere."""
+    try:
+        return read_meta(checkpoint.parent)
+    except DataError:
+        return None
 
 
 def begin_fold(config: RunConfig, net: nn.Module, fold: int) -> None:

@@ -94,6 +94,16 @@ class RunLock:
                 "other folds")
 
 
+def require_alone(lock: RunLock, folds: Iterable[int], changed: str) -> None:
+    """Raises LockedError where another process trains any of these with settings that were changed since."""
+    others = set(folds) - lock.held
+    try:
+        lock.take(others)
+    except LockedError as failure:
+        raise LockedError(f"{failure}; there with other settings: {changed}") from None
+    lock.free(others)
+
+
 def own_name() -> str:
     """How a process is told from others."""
     return f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%H:%M', time.gmtime())} UTC"

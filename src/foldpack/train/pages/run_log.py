@@ -67,6 +67,9 @@ def read_run_log(folder: Path) -> RunLog:
         if "epoch" in entry:
             before = folds.setdefault(entry["fold"], [])
             before[:] = [*(one for one in before if one["epoch"] < entry["epoch"]), entry]  # taken up again, or anew
+    if not folds and (folder / "meta.json").is_file():
+        raise DataError(f"{folder}: a finished run without epochs of its own, as `foldpack average` makes it; name the "
+                        "runs that it was made of")
     if not folds:
         raise DataError(f"{path}: no epoch is logged yet; wait for the first")
     return RunLog(folder.name, config, find_metric(config.metric),

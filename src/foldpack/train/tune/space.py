@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import optuna
 
 Plain = dict[str, Any]
+MISSING = object()  # a key, or what optuna calls a value, that is not there; null may be a value
 # Two trials that differ in these have scores that cannot be compared, or are no trial of this run.
 FIXED = ("run", "competition", "task", "metric", "folds")
 
@@ -47,16 +48,16 @@ class Dimension:
                 for one in self.config.choice or []}
 
     def label(self, value: object) -> Any:
-        """What optuna calls a value of the key; None where it is none of this dimension's."""
+        """What optuna calls a value of the key; MISSING where it is none of this dimension's."""
         if self.config.choice is not None:
             return next((label for label, one in self.labels().items() if (type(one), one) == (type(value), value)),
-                        None)
+                        MISSING)
         low, high = self.config.range or self.config.log or (0, 0)
         fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
         if not fits or (self.whole and value != int(value)):  # type: ignore[call-overload]
-            return None
+            return MISSING
         steps = (value - low) / self.config.step if self.config.step else 0.0  # type: ignore[operator]
-        return value if abs(steps - round(steps)) < 1e-9 else None
+        return value if abs(steps - round(steps)) < 1e-9 else MISSING
 
     def examples(self) -> list[Any]:
         """Its bounds, or all of its choices."""
@@ -160,18 +161,18 @@ def own_values(space: Iterable[Dimension], config: RunConfig) -> Plain | None:
     """What optuna calls the configuration's own values; None where some lie outside of the space."""
     whole = config.model_dump(mode="json")
     found = {dimension.key: dimension.label(value_at(whole, dimension.key)) for dimension in space}
-    return None if any(value is None for value in found.values()) else found
+    return None if any(value is MISSING for value in found.values()) else found
 
 
 def value_at(data: Any, key: str) -> Any:
-    """The value at a dotted key; None where it is not there."""
+    """The value at a dotted key; MISSING where it is not there."""
     for part in key.split("."):
         if isinstance(data, list) and part.isdigit() and int(part) < len(data):
             data = data[int(part)]
         elif isinstance(data, dict) and part in data:
             data = data[part]
         else:
-            return None
+            return MISSING
     return data
 
 
