@@ -252,6 +252,19 @@ def test_a_tracker_that_does_not_start_is_told_before_the_first_epoch(monkeypatc
     assert trackers.open == []
 
 
+def test_a_tracker_that_does_not_start_for_a_later_fold_is_left_out(monkeypatch, tmp_path: Path) -> None:
+    said: list[str] = []
+    trackers, stubs = Trackers(quick(trackers=["wandb"]), tmp_path, "digits", said.append), [Stub(""), Stub("start")]
+    monkeypatch.setattr(trackers, "make", lambda name, fold, epoch: stubs[fold])
+    for fold in range(2):
+        trackers.start(fold, 0)
+        trackers.log(0, {"loss": 0.5})
+        trackers.finish()
+    assert said == ["warning: run 'tiny': trackers: 'wandb' does not start: no route to start; mend its settings; this "
+                    "fold goes on without trackers"]
+    assert [len(stub.logged) for stub in stubs] == [1, 0]
+
+
 def test_of_several_processes_the_training_goes_on_without_trackers(monkeypatch, tmp_path: Path) -> None:
     said: list[str] = []
     trackers = Trackers(quick(trackers=["wandb"]), tmp_path, "digits", said.append)

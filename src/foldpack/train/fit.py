@@ -55,7 +55,7 @@ def fit_fold(config: RunConfig, data: TrainingSet, fold: int, log: Log, keep: Ke
                       f"with {config.nonfinite.rate:g} of its learning rate")
         del training  # before there is another one
         training = begin()
-        training.progress.slower = config.nonfinite.rate
+        training.progress.slower, training.progress.in_a_row = config.nonfinite.rate, 0
     best = training.progress.best
     assert best is not None  # the last epoch is always evaluated
     if math.isnan(best.score):

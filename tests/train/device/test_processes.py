@@ -136,7 +136,8 @@ def test_both_processes_hold_the_same_weights_and_predictions(both, name: str) -
 def test_both_go_on_to_the_bit_from_what_was_saved(both) -> None:
     """Each with its own random numbers, which one of them has saved for both."""
     for each in both[1]:
-        assert each["resumed"] == {"digest": each["batch norm"]["digest"], "epochs": [1]}
+        assert each["batch norm resumed"] == {"digest": each["batch norm"]["digest"], "epochs": [1]}
+        assert each["rare scores resumed"] == {"digest": each["rare scores"]["digest"], "epochs": [1, 2, 3]}
 
 
 @pytest.mark.slow

@@ -51,6 +51,7 @@ CASES: dict[str, Any] = {
     "plain sgd": lambda: (toy_config(batch_size=4, **SGD), toy_set()),
     "batch norm": lambda: (toy_config(net=BATCH_NORM, ema=0.9, batch_size=4, epochs=2,
                                       augment={"hflip": 0.5, "mixup": 0.4, "erase": 0.5}), toy_set()),
+    "rare scores": lambda: (toy_config(net=BATCH_NORM, ema=0.9, batch_size=4, epochs=4, evaluate_every=2), toy_set()),
     "head first": lambda: (toy_config(batch_size=4, accumulate=2, epochs=2,
                                       optim={"lr": 3e-3, "head_epochs": 1, "warmup_epochs": 0}), toy_set()),
     "mean": lambda: (toy_config(net=BATCH_NORM, batch_size=4, epochs=3, swa={"epochs": 2}), toy_set()),
@@ -118,8 +119,10 @@ def main(folder: Path) -> None:
             save_file({key: tensor.contiguous() for key, tensor in result.weights.items()},
                       folder / f"{PartialState().process_index}.safetensors")
             np.save(folder / f"{PartialState().process_index}.npy", views_array(result.views))
-    result, entries = fit_after_a_death(*CASES["batch norm"](), folder / "state")
-    told["resumed"] = {"digest": digest(result), "epochs": [entry["epoch"] for entry in entries if "epoch" in entry]}
+    for name in ("batch norm", "rare scores"):
+        result, entries = fit_after_a_death(*CASES[name](), folder / name)
+        epochs = [entry["epoch"] for entry in entries if "epoch" in entry]
+        told[f"{name} resumed"] = {"digest": digest(result), "epochs": epochs}
     told["seen"] = seen_items(toy_config(batch_size=4, sampler={"kind": "balanced"}), toy_set())
     (folder / f"{PartialState().process_index}.json").write_text(json.dumps(told))
     leave_processes()

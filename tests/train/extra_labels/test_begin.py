@@ -14,6 +14,7 @@ from planted import Planted
 from foldpack.competitions.adapters import find_adapter
 from foldpack.data.runs import checkpoint_path, read_meta, write_meta
 from foldpack.errors import FoldpackError
+from foldpack.files import sha256_file
 from foldpack.models.checkpoint import read_checkpoint
 from foldpack.settings.network import WeightsOrigin
 from foldpack.settings.run import RunConfig, config_hash
@@ -54,6 +55,21 @@ def test_each_fold_begins_with_its_own_weights_head_and_all(place: Planted) -> N
         assert all(torch.equal(tensor, weights[name]) for name, tensor in net.state_dict().items())
     free = FoldTraining(place.config("second"), data, 0).plain
     assert not torch.equal(next(iter(free.state_dict().values())), next(iter(weights.values())))
+
+
+def test_weights_that_were_changed_since_are_refused(place: Planted, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(place.root / "runs/first", tmp_path / "moved"))
+    config = settled_run(place.config("second", begin={"folder": str(moved)}), tmp_path, quiet)
+    data = loaded(place, config)
+    shutil.copy(checkpoint_path(moved, 1), checkpoint_path(moved, 0))
+    with pytest.raises(FoldpackError, match="fold0.safetensors was changed after this run had begun with it; bring"):
+        FoldTraining(config, data, 0)
+    meta = read_meta(moved)  # as if that run had been trained again, to its end
+    digest = sha256_file(checkpoint_path(moved, 0))
+    write_meta(moved, meta.model_copy(update={"folds": [
+        each.model_copy(update={"sha256": digest}) if each.fold == 0 else each for each in meta.folds]}))
+    with pytest.raises(FoldpackError, match="fold0.safetensors was changed after this run had begun with it; bring"):
+        FoldTraining(config, data, 0)
 
 
 def test_its_weights_decide_and_their_place_does_not(place: Planted, tmp_path: Path) -> None:

@@ -140,6 +140,16 @@ def test_each_fold_learns_what_its_own_models_say(classes: Planted) -> None:
     assert len(seen) > 1
 
 
+def test_labels_that_were_changed_since_are_refused(classes: Planted, tmp_path: Path) -> None:
+    file = Path(shutil.copy(classes.root / "pseudo", tmp_path / "pseudo"))
+    data = loaded(classes, with_pseudo(classes, file))
+    assert len(data.of_fold(0).ids) > 96
+    of_all_folds(classes, file, honest=False)
+    with pytest.raises(FoldpackError, match="^run 'student': pseudo.file .*pseudo was changed after this run had begun "
+                                            "with it; bring the old one back, or start this run again$"):
+        data.of_fold(0)
+
+
 def test_they_are_never_validated_on(classes: Planted) -> None:
     classes.train("student", epochs=1, evaluate_every=1, pseudo={"file": str(classes.root / "pseudo")})
     run, teacher = read_run(classes.root / "runs/student"), read_run(classes.root / "runs/teacher")

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from mortal_states import BATCH_NORM, Killed, MortalStates, alike, info_of
 from toy_training import quiet, toy_config, toy_set
 
+from foldpack.predict.loop import DivergedError
 from foldpack.settings.run import RunConfig
 from foldpack.train.dataset import Group
 from foldpack.train.fit import fit_fold
 from foldpack.train.loop.guard import NotFiniteLoss, UpdateGuard
 from foldpack.train.loop.states import FoldStates
-from foldpack.train.loop.training import FoldTraining, TrainingError
+from foldpack.train.loop.training import MOST_OVERFLOWS, FoldTraining, TrainingError
 
 NAN = float("nan")
 
@@ -148,9 +150,16 @@ def test_too_many_in_a_row_go_back_to_the_saved_state_with_a_lower_rate(monkeypa
         return
     assert told(entries)[-1] == ("the loss is nan in epoch 3, once too often; the fold goes back to its last saved "
                                  "state, or to its start, and on with 0.5 of its learning rate")
-    assert [line["epoch"] for line in lines] == [0, 1, 2, 3, 4]
-    assert [line["lr"] for line in lines] == [3e-3, 3e-3, 3e-3, 1.5e-3, 1.5e-3]
-    assert [entry["resumed"] for entry in entries if "resumed" in entry] == [3]
+    # The bad updates began in epoch 2: what they led to is not saved.
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 2, 3, 4]
+    assert [line["lr"] for line in lines] == [3e-3, 3e-3, 3e-3, 1.5e-3, 1.5e-3, 1.5e-3]
+    assert [entry["resumed"] for entry in entries if "resumed" in entry] == [2]
+
+
+def test_within_an_epoch_nothing_is_saved_between_bad_updates(monkeypatch, tmp_path: Path) -> None:
+    config = toy_config(epochs=4, nonfinite={"skip": 1}, save_minutes=1e-9)
+    _, entries = fit_breaking(monkeypatch, config, [(2, 1), (2, 2)], tmp_path / "state", 1000)
+    assert [(entry["resumed"], entry["batches"]) for entry in entries if "resumed" in entry] == [(2, 1)]
 
 
 def test_the_lower_rate_is_the_one_that_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -203,3 +212,68 @@ def test_what_a_scaler_leaves_out_is_its_own_business(scaler, loss: float, gradi
     assert guard.fault(torch.optim.SGD(part.parameters(), lr=1)) == fault
     assert part.num_batches_tracked == (1 if fault is None else 0)
     assert (part.running_mean == 0).all() == (fault is not None)
+
+
+def with_scaler(**changes: Any) -> FoldTraining:
+    """A training whose gradients are scaled as with fp16, which the CPU does not have."""
+    training = FoldTraining(toy_config(**changes), toy_set(), 0)
+    training.accelerator.scaler = torch.amp.GradScaler("cpu")
+    training.optimizer = AcceleratedOptimizer(training.optimizer.optimizer, scaler=training.accelerator.scaler)
+    return training
+
+
+def test_with_a_scaler_a_loss_that_is_not_finite_makes_no_update_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a logit of infinity whose label is not there: its gradient is 1."""
+    training = with_scaler()
+    before, real = everything_of(training), training.task.losses
+    first, second, *_ = batches_of(training)
+    monkeypatch.setattr(training.task, "losses", lambda *given: real(*given) + float("inf"))
+    training.learn(first, 0, 0)
+    assert training.progress.left_out == 1 and alike([before], [everything_of(training)])
+    monkeypatch.setattr(training.task, "losses", real)
+    training.learn(second, 0, 1)
+    assert training.progress.in_a_row == 0 and not alike([before], [everything_of(training)])
+
+
+def test_gradients_that_never_fit_into_fp16_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = with_scaler()
+    at, batch, real = training.progress, batches_of(training)[0], training.task.losses
+    rooted = lambda *given: (real(*given) * 0).sqrt()  # noqa: E731
+    monkeypatch.setattr(training.task, "losses", rooted)
+    training.learn(batch, 0, 0)
+    assert at.overflows == 1 and at.in_streak and at.left_out == 0
+    monkeypatch.setattr(training.task, "losses", real)
+    training.learn(batch, 0, 0)
+    assert at.overflows == 0 and not at.in_streak
+    monkeypatch.setattr(training.task, "losses", rooted)
+    for _ in range(MOST_OVERFLOWS - 1):
+        training.learn(batch, 0, 0)
+    with pytest.raises(NotFiniteLoss, match="gradient has no room in fp16, 20 updates in a row,"):
+        training.learn(batch, 0, 0)
+
+
+class Buffered(torch.nn.Module):
+    """A loss with a buffer, and no parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.ones(3))
+
+
+def test_the_buffers_of_a_loss_go_to_the_device() -> None:
+    training = SimpleNamespace(task=SimpleNamespace(loss=Buffered()),
+                               accelerator=SimpleNamespace(device=torch.device("meta")))
+    loss = FoldTraining.prepared_loss(training)  # type: ignore[arg-type]
+    assert next(loss.buffers()).device.type == "meta"
+
+
+def test_a_gallery_that_is_not_finite_is_a_fault_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = toy_config(competition="digits-retrieval", task="embed", embed={"dim": 4}, loss={"name": "arcface"})
+    training = FoldTraining(config, toy_set("embed"), 0)
+
+    def gallery(*given: object) -> None:
+        raise DivergedError("not finite")
+
+    monkeypatch.setattr(training.task, "gallery", gallery)
+    with pytest.raises(NotFiniteLoss, match="network's answer is not finite"):
+        training.evaluate(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from toy_training import toy_config, toy_set
 from foldpack.data.rows import Rows
 from foldpack.models.checkpoint import GoldenLogits, write_tensors
 from foldpack.models.gallery import Gallery
+from foldpack.train.device.accelerator import ways_to_compute
 from foldpack.train.evaluate import FoldResult
+from foldpack.train.loop.state import RandomState
 from foldpack.train.loop.state_file import StateError, read_state, write_state
 from foldpack.train.loop.states import FoldStates, data_digest, library_versions
 from foldpack.train.loop.training import FoldTraining
@@ -41,7 +44,7 @@ def test_a_tree_is_read_as_it_was_written(tmp_path: Path) -> None:
     tree = {"list": [1, 2.5, "x", None, True, float("inf"), 0.1 + 0.2, 2**80], "wide": wide, "again": wide,
             3: (torch.ones(2, dtype=torch.bfloat16), {"deep": np.arange(3)}), "part": torch.arange(6)[1:5:2],
             "flags": np.array([[True], [False]]), "none": {}, "scalar": torch.tensor(7), "": (),
-            "empty": torch.empty(0)}
+            "empty": torch.empty(0), "kind": [torch.bfloat16, torch.float32]}
     write_state(tmp_path / "state.safetensors", {"run": "a"}, tree)
     info, found = read_state(tmp_path / "state.safetensors")
     assert info == {"run": "a"} and same(found, tree)
@@ -53,6 +56,15 @@ def test_what_has_no_place_in_a_state_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="state.optimizer.1 is a set, which cannot be saved; needed: tensors, arrays"):
         write_state(tmp_path / "state.safetensors", {}, {"optimizer": [1, {2}]})
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_saved_is_told_before_the_first_epoch(tmp_path: Path) -> None:
+    training = FoldTraining(toy_config(), toy_set(), 0, states=states(tmp_path / "s", []))
+    training.holders["more"] = SimpleNamespace(state_dict=lambda: {"seen": {2}},  # type: ignore[assignment]
+                                               load_state_dict=lambda state: None)
+    with pytest.raises(StateError, match="^run 'toy': the state of more.seen is a set, which cannot be saved; needed"):
+        training.resume()
+    assert not (tmp_path / "s").exists()
 
 
 def some_state() -> dict[str, Any]:
@@ -114,6 +126,43 @@ def test_a_state_of_another_training_is_told_and_not_used(tmp_path: Path, change
     other.anew = lambda: anew.append(1)
     assert other.read() is None and not (tmp_path / "s").exists() and anew == [1]
     assert said == [f"toy fold {other.info.fold}: what {tmp_path / 's'} keeps is of {what}; the fold starts anew"]
+
+
+def test_a_state_of_another_way_to_compute_is_told_and_used(tmp_path: Path) -> None:
+    said: list[str] = []
+    before = {"compile": False, "threads of torch": 1}
+    states(tmp_path / "s", said, ways=before).write(some_state(), result())
+    assert states(tmp_path / "s", said, ways=before).read() is not None and said == []
+    assert states(tmp_path / "s", said, ways={**before, "compile": True}).read() is not None
+    assert said == ["warning: toy fold 1 goes on with compile True (before: False); it will not be the same to the bit "
+                    "as without a break"]
+
+
+def test_a_training_tells_in_which_way_it_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for threads, more in ((1, {}), (3, {}), (1, {"grad_checkpointing": True})):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=threads: count)
+        training = FoldTraining(toy_config(**more), toy_set(), 0, states=states(tmp_path / "s", []))
+        training.resume()
+        assert training.states is not None
+        found.append(training.states.info.ways)
+    assert found == [{"compile": False, "grad_checkpointing": deep, "threads of torch": threads}
+                     for threads, deep in ((1, False), (3, False), (1, True))]
+    assert ways_to_compute(toy_config(), "cuda") == {"compile": False, "grad_checkpointing": False}
+
+
+def test_a_state_has_the_random_numbers_of_its_own_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may be gone when it is taken up again."""
+    numbers = {1: torch.arange(3)}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: numbers[device.index])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: numbers.update({device.index: state}))
+    gpus = [RandomState(SimpleNamespace(device=torch.device(name), num_processes=1, process_index=0))  # type: ignore
+            for name in ("cuda:1", "cuda:0", "cpu")]
+    state = gpus[0].state_dict()
+    gpus[1].load_state_dict(state)
+    assert numbers[0].tolist() == [0, 1, 2]
+    assert gpus[2].state_dict()["processes"][0]["cuda"] is None
+    gpus[2].load_state_dict(gpus[2].state_dict())
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "best1.safetensors"])

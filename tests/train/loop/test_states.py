@@ -61,6 +61,7 @@ VARIANTS: dict[str, dict] = {
     "head first": {"net": BATCH_NORM, "optim": {"lr": 3e-3, "head_epochs": 1, "freeze": 1}, "epochs": 3},
     "mean of the last": {"net": BATCH_NORM, "swa": {"epochs": 2, "lr": 1e-2}, "augment": MIXED, "epochs": 3},
     "workers": {"workers": 2, "augment": MIXED, "sampler": {"kind": "balanced"}, "weights": {"kind": "balanced"}},
+    "dtypes": {"optim": {"name": "adafactorbv", "lr": 1e-2, "kwargs": {"momentum": 0.9}}, "epochs": 3},
     "patience": {"patience": 2, "evaluate_every": 2, "epochs": 8, "views": ["identity", "hflip"],
                  "optim": {"lr": 1e-6}},
 }

@@ -46,6 +46,12 @@ def wants_cpu(config: RunConfig) -> bool:
     return config.device == "cpu" or (several and not torch.cuda.is_available())
 
 
+def ways_to_compute(config: RunConfig, device: str) -> dict[str, bool | int | str]:
+    """What changes no number of a training but by rounding. device: "cpu" or "cuda"."""
+    threads: dict[str, bool | int | str] = {"threads of torch": torch.get_num_threads()} if device == "cpu" else {}
+    return {"compile": config.compile, "grad_checkpointing": config.grad_checkpointing, **threads}
+
+
 def meet_processes(config: RunConfig) -> None:
     """Let the processes of a launch find each other; one alone need not."""
     PartialState(cpu=wants_cpu(config))

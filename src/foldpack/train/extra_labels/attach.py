@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from foldpack.errors import DataError
 from foldpack.files import sha256_file
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.train.dataset import TrainingSet
-from foldpack.train.extra_labels.begin import require_begin, start_doubts
+from foldpack.train.extra_labels.begin import require_begin, run_digest, start_doubts
 from foldpack.train.extra_labels.labels_file import OOF_DOUBT, Content, LabelsInfo, read_labels, read_tensor
 from foldpack.train.images.picked import JoinedPixels, PickedPixels, TrainingPixels
 from foldpack.train.losses.distill import soften
@@ -39,7 +38,7 @@ def settle_labels(config: RunConfig) -> RunConfig:
         settled[name] = block.model_copy(update={"sha256": digest})
     if config.begin is not None:
         meta = read_meta(Path(config.begin.folder))
-        digest = hashlib.sha256("".join(fold.sha256 for fold in meta.folds).encode()).hexdigest()
+        digest = run_digest(meta)
         require_digest(config, "begin.sha256", config.begin.sha256, digest, config.begin.folder)
         settled["begin"] = config.begin.model_copy(update={"sha256": digest, "start": meta.start})
     return config.model_copy(update=settled)
@@ -63,7 +62,15 @@ class FoldLabels:
     pixels: TrainingPixels | None  # theirs
 
     def of_fold(self, data: TrainingSet, fold: int) -> TrainingSet:
-        """What fold `fold` learns from. Its own items are those of `data`, whatever the files say of them."""
+        """What fold `fold` learns from. Its own items are those of `data`, whatever the files say of them.
+
+        Raises DataError for a file that is not the one that the run began with.
+        """
+        for name in self.infos:
+            path = self.path(name)
+            if getattr(self.config, name).sha256 not in (None, sha256_file(path)):
+                raise DataError(f"run '{self.config.run}': {name}.file {path} was changed after this run had begun "
+                                "with it; bring the old one back, or start this run again")
         if "complete" in self.infos:
             data = self.completed(data, fold)
         if "distill" in self.infos:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from foldpack.data.runs import RunMeta, checkpoint_path, read_meta
 from foldpack.errors import DataError
+from foldpack.files import sha256_file
 from foldpack.models.checkpoint import read_checkpoint, weight_faults
 from foldpack.models.classifier import ModelError
 from foldpack.models.start import weights_origin
@@ -17,6 +19,11 @@ from foldpack.settings.run import RunConfig
 from foldpack.train.averaging.kept_epochs import read_info
 
 SAME = ("arch", "kwargs", "channels", "mean", "std", "bins", "cosine")  # of the network; sizes may differ
+
+
+def run_digest(meta: RunMeta) -> str:
+    """Hex SHA-256 of the weights of a run."""
+    return hashlib.sha256("".join(fold.sha256 for fold in meta.folds).encode()).hexdigest()
 
 
 def require_begin(config: RunConfig, folds: Sequence[int], folds_sha256: str, classes: int) -> list[str]:
@@ -76,11 +83,16 @@ def meta_beside(checkpoint: Path) -> RunMeta | None:
 def begin_fold(config: RunConfig, net: nn.Module, fold: int) -> None:
     """Give a network that was just made the weights of its fold; nothing happens where a run begins by itself.
 
-    Raises DataError for weights that do not fit.
+    Raises DataError for weights that do not fit, and for others than there were when the run was begun.
     """
     if config.begin is None:
         return
-    path = checkpoint_path(Path(config.begin.folder), fold)
+    folder = Path(config.begin.folder)
+    path, meta = checkpoint_path(folder, fold), read_meta(folder)
+    told = [each.sha256 for each in meta.folds if each.fold == fold]
+    if config.begin.sha256 not in (None, run_digest(meta)) or told != [sha256_file(path)]:
+        raise DataError(f"run '{config.run}': begin.folder: {path} was changed after this run had begun with it; bring "
+                        "the old one back, or start this run again")
     weights = read_checkpoint(path)[0]
     if faults := weight_faults(net.state_dict(), weights):
         raise DataError(f"run '{config.run}': begin.folder: {path} does not fit the network: {', '.join(faults[:3])}")

@@ -44,11 +44,17 @@ class Progress:
     left_out: int = 0  # updates that were not finite, in all epochs
     skipped: int = 0  # of this epoch
     in_a_row: int = 0
+    overflows: int = 0  # updates in a row whose fp16 gradient had no room
     rate: float = 0.0  # the learning rate at the start of the epoch
     seconds: float = 0.0  # that the epoch has taken
     stale: int = 0  # epochs since the best one
     ended: bool = False  # no further epoch
     best: FoldResult | None = None
+
+    @property
+    def in_streak(self) -> bool:
+        """Whether the last update was not made: weights that may be why are none to go back to."""
+        return self.in_a_row > 0 or self.overflows > 0
 
     def next_epoch(self, ended: bool) -> None:
         """The epoch is done and evaluated."""
@@ -65,16 +71,17 @@ class Progress:
 
 
 class RandomState:
-    """The generators that training draws from: Python's, numpy's, torch's, the GPUs'. Each process has its own."""
+    """The generators that training draws from: Python's, numpy's, torch's, its GPU's. Each process has its own."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
+        self.gpu = accelerator.device if accelerator.device.type == "cuda" else None
 
     def state_dict(self) -> dict[str, Any]:
         """To be called by all processes at once."""
         _, words, *rest = np.random.get_state()
         own = {"python": random.getstate(), "numpy": (np.asarray(words).astype(np.int64), *rest),
-               "torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+               "torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.gpu) if self.gpu else None}
         return {"processes": gather_object([own]) if self.accelerator.num_processes > 1 else [own]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -84,7 +91,8 @@ class RandomState:
         words, *rest = own["numpy"]
         np.random.set_state(("MT19937", words.astype(np.uint32), *rest))
         torch.set_rng_state(own["torch"])
-        torch.cuda.set_rng_state_all(own["cuda"])
+        if self.gpu:
+            torch.cuda.set_rng_state(own["cuda"], self.gpu)
 
 
 def result_state(result: FoldResult) -> dict[str, Any]:

@@ -6,6 +6,7 @@
     {"dict": [[key, value], ...]}   a dict, whose keys may be numbers
     {"tensor": "3", "strides": []}  a tensor of the file, and the order of its numbers in memory where it is not usual
     {"array": "3"}                  a numpy array
+    {"dtype": "bfloat16"}           a torch.dtype, as some optimisers have it among their settings
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], Any]:
         tensors, metadata = read_tensors(path)
         content = json.loads(metadata[METADATA_KEY])
         return content["info"], unpack_tree(content["tree"], tensors)
-    except (ModelError, KeyError, ValueError, TypeError) as failure:
+    except (ModelError, KeyError, ValueError, TypeError, AttributeError) as failure:
         raise StateError(f"{path}: no state of a training ({failure})") from None
 
 
@@ -58,6 +59,8 @@ class TreePacker:
             return tree.item()
         if isinstance(tree, torch.Tensor):
             return {"tensor": self.add(tree.detach()), "strides": None if tree.is_contiguous() else list(tree.stride())}
+        if isinstance(tree, torch.dtype):
+            return {"dtype": str(tree).removeprefix("torch.")}
         if isinstance(tree, np.ndarray):
             return {"array": self.add(torch.from_numpy(np.array(tree)))}
         if isinstance(tree, dict):
@@ -67,7 +70,7 @@ class TreePacker:
             parts = [self.pack(value, f"{where}.{place}") for place, value in enumerate(tree)]
             return parts if isinstance(tree, list) else {"tuple": parts}
         raise StateError(f"{where} is a {type(tree).__name__}, which cannot be saved; needed: tensors, arrays, "
-                         "numbers, texts, and lists, tuples and dicts of these")
+                         "numbers, texts, dtypes, and lists, tuples and dicts of these")
 
     def add(self, tensor: torch.Tensor) -> str:
         """The name that a tensor gets; one that shares its memory with another is copied."""
@@ -90,6 +93,8 @@ def unpack_tree(packed: Any, tensors: dict[str, torch.Tensor]) -> Any:
         return {unpack_tree(key, tensors): unpack_tree(value, tensors) for key, value in packed["dict"]}
     if "tuple" in packed:
         return tuple(unpack_tree(value, tensors) for value in packed["tuple"])
+    if "dtype" in packed:
+        return getattr(torch, packed["dtype"])
     if "array" in packed:
         return tensors[packed["array"]].numpy()
     tensor = tensors[packed["tensor"]]

@@ -33,7 +33,7 @@ MISFITS = {"config_sha256": "another configuration", "folds_sha256": "other fold
 class StateInfo(StrictModel):
     """Whose state it is: it only fits what is alike in all of these."""
 
-    version: Literal[1] = 1  # of the format
+    version: Literal[2] = 2  # of the format
     run: str
     fold: int
     config_sha256: str
@@ -43,6 +43,7 @@ class StateInfo(StrictModel):
     libraries: dict[str, str]  # and their versions
     device: str = "cpu"  # or "cuda"
     processes: int = 1
+    ways: dict[str, bool | int | str] = {}  # to compute: others come to the same but for rounding
 
     def misfit(self, here: StateInfo) -> str | None:
         """What is not alike, in words; None where all is."""
@@ -55,7 +56,12 @@ class StateInfo(StrictModel):
             return ", ".join(changed) or "other libraries"
         if (self.device, self.processes) != (here.device, here.processes):
             return f"{self.processes} x {self.device} (here {here.processes} x {here.device})"
-        return None if self == here else "another run or fold"
+        return None if self.model_copy(update={"ways": here.ways}) == here else "another run or fold"
+
+    def other_ways(self, here: StateInfo) -> str:
+        """How this training computes in another way, in words; empty where it does not."""
+        return ", ".join(f"{name} {here.ways.get(name)} (before: {old})" for name, old in self.ways.items()
+                         if old != here.ways.get(name))
 
 
 def data_digest(data: TrainingSet) -> str:
@@ -86,9 +92,9 @@ class FoldStates:
         self.best_there: int | None = None  # the best epoch that this process has written or read
         self.reached = ""  # how far the state on the disk is, for eyes
 
-    def place(self, device: str, processes: int) -> None:
-        """What the training runs on: "cpu" or "cuda"."""
-        self.info = self.info.model_copy(update={"device": device, "processes": processes})
+    def place(self, device: str, processes: int, ways: dict[str, bool | int | str]) -> None:
+        """What the training runs on, "cpu" or "cuda", and how."""
+        self.info = self.info.model_copy(update={"device": device, "processes": processes, "ways": ways})
 
     def write(self, state: dict[str, Any], best: FoldResult | None) -> None:
         """Save a state. Raises StateError for one that cannot be."""
@@ -108,11 +114,14 @@ class FoldStates:
             self._begin_anew()
             return None
         try:
-            state, best = self._read(self.state), None
+            (there, state), best = self._read(self.state), None
             self.best_there = epoch = state.pop("best")
             if epoch is not None:
-                best = restored_result(self._read(self.best(epoch)))
+                best = restored_result(self._read(self.best(epoch))[1])
             self._reach(state)
+            if others := there.other_ways(self.info):
+                self.say(f"warning: {self.info.run} fold {self.info.fold} goes on with {others}; it will not be the "
+                         "same to the bit as without a break")
             return state, best
         except StateError as failure:
             self.say(f"{self.info.run} fold {self.info.fold}: {failure}; the fold starts anew")
@@ -142,16 +151,17 @@ class FoldStates:
         """The file of the state."""
         return self.folder / "state.safetensors"
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        """The tree of a file. Raises StateError where it cannot be read, or is of another training."""
+    def _read(self, path: Path) -> tuple[StateInfo, dict[str, Any]]:
+        """Whose a file is, and its tree. Raises StateError where it cannot be read, or is of another training."""
         info, tree = read_state(path)
         try:
-            misfit = StateInfo(**info).misfit(self.info)
+            there = StateInfo(**info)
+            misfit = there.misfit(self.info)
         except ValueError:
             misfit = "another version of foldpack"
         if misfit:
             raise StateError(f"what {self.folder} keeps is of {misfit}")
-        return tree
+        return there, tree
 
 
 def state_folder(folder: Path, fold: int) -> Path:

@@ -30,7 +30,7 @@ from foldpack.train.augment.image import seen_net
 from foldpack.train.augment.mixing import BatchMixer
 from foldpack.train.averaging.soup import renew_norms
 from foldpack.train.dataset import Group, TrainingSet, told_plainly, training_batches
-from foldpack.train.device.accelerator import compiled, open_accelerator
+from foldpack.train.device.accelerator import compiled, open_accelerator, ways_to_compute
 from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.device.processes import (
     gradients_stay,
@@ -45,6 +45,7 @@ from foldpack.train.loop.freezing import Freezing, scale_head
 from foldpack.train.loop.guard import NotFiniteLoss, UpdateGuard
 from foldpack.train.loop.optimizer import add_class_vectors, build_optimizer
 from foldpack.train.loop.state import Progress, RandomState, Stateful
+from foldpack.train.loop.state_file import TreePacker
 from foldpack.train.loop.states import FoldStates
 from foldpack.train.rates import build_scheduler
 from foldpack.train.sampling import build_order, item_weights
@@ -52,6 +53,7 @@ from foldpack.train.steps import STEPS
 from foldpack.train.watch.watch import Watch
 
 PREDICT_BATCH = 64
+MOST_OVERFLOWS = 20  # in a row: a scale of 65536 is below 1 by then
 CALMER = "lower optim.lr, set optim.clip_norm, or use precision: no"
 
 
@@ -122,8 +124,8 @@ class FoldTraining:
         return {name: holder for name, holder in found.items() if holder is not None}
 
     def save(self) -> None:
-        """Save the state. To be called by all processes at once, between two updates."""
-        if self.states is None:
+        """Save the state, unless the last update was not made. To be called by all processes at once."""
+        if self.states is None or self.progress.in_streak:
             return
         state = {name: holder.state_dict() for name, holder in self.holders.items()}
         if self.accelerator.is_main_process:
@@ -131,10 +133,14 @@ class FoldTraining:
         self.saved = time.monotonic()
 
     def resume(self) -> bool:
-        """Take over the saved state, where there is one. Returns whether there was."""
+        """Take over the saved state, where there is one. Returns whether there was. Raises StateError for what could
+        not be saved."""
         if self.states is None:
             return False
-        self.states.place(self.accelerator.device.type, self.accelerator.num_processes)
+        for name, holder in self.holders.items():
+            TreePacker().pack(holder.state_dict(), f"run '{self.config.run}': the state of {name}")
+        device = self.accelerator.device.type
+        self.states.place(device, self.accelerator.num_processes, ways_to_compute(self.config, device))
         kept = told_by_first(self.states.read)
         if kept is None:
             return False
@@ -166,6 +172,8 @@ class FoldTraining:
         if not items:
             raise NotFiniteLoss("loss is finite in no batch")
         at.batch, at.loss, at.items = 0, 0.0, 0
+        for net in (self.plain, *([] if self.ema is None else [self.ema.module])):
+            share_statistics(self.accelerator, net)
         self.average(epoch)
         return total / items
 
@@ -199,7 +207,7 @@ class FoldTraining:
         """The loss on the device; where it learns, the same in all processes."""
         if any(True for _ in self.task.loss.parameters()):
             return self.accelerator.prepare_model(self.task.loss)
-        return self.task.loss
+        return self.task.loss.to(self.accelerator.device)  # it may have buffers
 
     def side(self, epoch: int, batch: int) -> int | None:
         """The network's input side in a batch, where it is drawn; it follows from the seed, whoever draws it."""
@@ -218,9 +226,9 @@ class FoldTraining:
         if not self.accelerator.sync_gradients:
             return
         at, fault = self.progress, self.guard.fault(self.optimizer)
-        if fault is None and self.config.optim.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.optim.clip_norm)
-        if fault is None or self.accelerator.scaler is not None:  # which looks itself, and has to hear of it
+        if fault is None:
+            if self.config.optim.clip_norm is not None:
+                self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.optim.clip_norm)
             self.update_weights()
         self.optimizer.zero_grad()
         at.updates += 1
@@ -229,7 +237,9 @@ class FoldTraining:
         if fault is not None:
             self.leave_out(fault)
             return
-        at.in_a_row = 0
+        at.in_a_row, at.overflows = 0, at.overflows + 1 if self.optimizer.step_was_skipped else 0
+        if at.overflows >= MOST_OVERFLOWS:
+            raise NotFiniteLoss(f"gradient has no room in fp16, {at.overflows} updates in a row,")
         if self.ema is not None:
             self.ema.update(self.plain, step=at.updates - at.left_out)
 
@@ -277,6 +287,7 @@ class FoldTraining:
         net.train()
         Freezing(self.config, net).begin(last)
         renew_norms(net, self.images(self.config.epochs))
+        share_statistics(self.accelerator, net)
         return self.evaluate(last, net)
 
     def images(self, epoch: int) -> Iterator[torch.Tensor]:
@@ -291,7 +302,6 @@ class FoldTraining:
         """Predict the items of the fold with a network; None: the averaged weights if there are any, else the current
         ones. Processes share the items, and all get the same result. Raises NotFiniteLoss."""
         net = net or (self.ema.module if self.ema is not None else self.plain)
-        share_statistics(self.accelerator, net)
         net.eval()
         forward = usual_forward(net, self.config.net, self.config.views, self.accelerator.device, PREDICT_BATCH,
                                 self.task.task.predict)
@@ -301,10 +311,10 @@ class FoldTraining:
 
         try:
             views, seconds = predict(self.inside)
+            gallery = self.task.gallery(self.rows, lambda rows: predict(rows)[0])
         except DivergedError:
             raise NotFiniteLoss("network's answer is not finite") from None
         seconds /= len(self.inside) * cost_of_views(self.config.views, self.config.net)
-        gallery = self.task.gallery(self.rows, lambda rows: predict(rows)[0])
         score = told_by_first(lambda: self.task.score(self.metric, self.inside, self.task.answers(views, gallery)))
         weights = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
         golden = remember_golden(net, self.config.net, self.accelerator.device)

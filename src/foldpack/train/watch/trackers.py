@@ -33,12 +33,13 @@ class Trackers:
         self.project = project
         self.say = say
         self.open: list[GeneralTracker] = []
+        self.started = False  # before, for a fold
 
     def start(self, fold: int, epoch: int) -> None:
         """epoch: the first that will be logged; what TensorBoard knows from there on is of a training before.
 
-        Raises ConfigError for a tracker that does not start. Where several processes train together it is told and left
-        out: only the first one has trackers, and the others would wait for it.
+        Raises ConfigError for a tracker that does not start for the first fold. Later it is told and left out; so it is
+        where several processes train together: only the first one has trackers, and the others would wait for it.
         """
         for name in self.config.trackers:
             try:
@@ -50,10 +51,11 @@ class Trackers:
                 fault = (f"run '{self.config.run}': trackers: '{name}' does not start: {one_line(failure)}; mend its "
                          "settings")
                 self.finish()
-                if alone():
+                if alone() and not self.started:
                     raise ConfigError(f"{fault}, or leave it out of trackers") from None
                 self.say(f"warning: {fault}; this fold goes on without trackers")
                 return
+        self.started = True
 
     def make(self, name: str, fold: int, epoch: int) -> GeneralTracker:
         """The tracker of a fold."""
