@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from foldpack.settings.project_code import ProjectCodeError, is_project_code, lo
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "nets", raising=False)  # the file of another test's project
     return tmp_path
 
 
@@ -46,6 +44,15 @@ def test_another_project_has_its_own_files_of_the_same_names(project: Path, monk
         (project / name / "parts.py").write_text("from layers import NAME as network\n")
         monkeypatch.chdir(project / name)
         assert load_code("parts.py", "network") == name
+
+
+def test_a_folder_is_found_where_another_project_has_a_file_of_its_name(project: Path,
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, file in (("first", "models.py"), ("second", "models/deep.py")):
+        (project / name / file).parent.mkdir(parents=True)
+        (project / name / file).write_text(f"network = '{name}'\n")
+        monkeypatch.chdir(project / name)
+        assert load_code(file, "network") == name
 
 
 def test_a_file_elsewhere_may_import_its_neighbours(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -105,9 +105,12 @@ def use_root(root: Path, name: str, label: str) -> None:
     mine = {path.stem for path in root.iterdir()}
     for module in [each for each in sys.modules if each.partition(".")[0] in mine and is_of_a_root(sys.modules[each])]:
         del sys.modules[module]
-    if str(root) in ROOTS:
-        ROOTS.remove(str(root))
-        sys.path.remove(str(root))
+    folders = [path.name for path in root.iterdir() if path.is_dir()]  # a module of another root would win over them
+    same = [each for each in ROOTS if any(PathFinder.find_spec(folder, [each]) is not None for folder in folders)]
+    for each in dict.fromkeys([str(root), *same]):
+        if each in ROOTS:
+            ROOTS.remove(each)
+            sys.path.remove(each)
     ROOTS.insert(0, str(root))
     sys.path.insert(0, str(root))
     importlib.invalidate_caches()
