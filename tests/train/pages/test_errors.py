@@ -77,7 +77,7 @@ def test_values_are_measured() -> None:
 
 # ---- runs of every task ----
 
-NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
 TASKS = {"digits": {}, "digits-values": {"task": "regress", "loss": {"name": "mse"}, "metric": "rmse"},
          "digits-retrieval": {"task": "embed", "embed": {"dim": 8}, "metric": "map5",
                               "loss": {"name": "arcface", "scale": 16.0}, "views": ["identity"]}}
