@@ -47,6 +47,7 @@ class TrainingSet:
     soft: dict[int, np.ndarray] = field(default_factory=dict)  # row -> (C,) float32, in place of its target
     teacher: np.ndarray | None = None  # (n, C) float32: what a teacher says of each item
     counts: np.ndarray | None = None  # (n,) float32: how much each counts, times the weights of the run
+    images_sha256: str | None = None  # of the sizes of the image files, those that were left out included
 
     def of_fold(self, fold: int) -> TrainingSet:
         """What a fold learns from: the same, and what other runs add."""
