@@ -37,7 +37,8 @@ def curves(
 
     logs = [read_run_log(run_folder(runs, name)) for name in dict.fromkeys(names)]
     write_atomic(out, curves_html(logs))
-    print("\n".join([*curve_lines(logs), f"page {out}"]))
+    notes = [f"note: {note}" for log in logs for note in log.notes]
+    print("\n".join([*notes, *curve_lines(logs), f"page {out}"]))
 
 
 def batch(
