@@ -1,6 +1,7 @@
 """One real step of each run of a recipe at its own resolution and batch size, on made-up images: does it fit?
 
     python benchmarks/full_size.py [--configs configs/imet] [--run NAME] [--classes 1103] [--limit 20] [--accelerated]
+    python benchmarks/full_size.py --configs configs/whale --classes 5005
 
 For each run, in a process of its own: the images, as PNGs of the size that its canvas has, are decoded, cropped and
 augmented; the network learns from one whole batch and predicts two images under the run's views. Printed are the
@@ -33,6 +34,7 @@ from foldpack.train.images.source import open_images
 from foldpack.train.loop.training import FoldTraining
 
 LABELS = 4  # of an image
+IMAGES = 2  # of an identity
 PREDICTED = 2
 
 
@@ -45,7 +47,8 @@ def here(config: RunConfig, accelerated: bool) -> RunConfig:
 
 def made_up(config: RunConfig, classes: int, folder: Path) -> TrainingSet:
     """A batch to learn from in fold 1, and two images to predict in fold 0; a third wider than the canvas is high."""
-    dice, count = np.random.default_rng(0), config.batch_size + PREDICTED
+    dice = np.random.default_rng(0)
+    count = config.batch_size // (1 + len(config.augment.identity_flips)) + PREDICTED  # flipped ones are learned too
     high, _ = height_width(config.net.canvas or config.net.size)
     paths = [folder / f"{number}.png" for number in range(count)]
     for path in paths:
@@ -53,11 +56,14 @@ def made_up(config: RunConfig, classes: int, folder: Path) -> TrainingSet:
         coarse.resize((high * 4 // 3, high), Image.Resampling.BILINEAR).save(path)
     items = whole_images([path.stem for path in paths], paths)
     images = open_images(items, canvas_kind(config.net), "memory", folder, lambda line: None)
+    names, fold = [str(k) for k in range(classes)], (np.arange(count) >= PREDICTED).astype(np.int64)
+    if config.task == "embed":
+        identities = np.repeat(dice.choice(classes - 1, -(-count // IMAGES), replace=False), IMAGES)[:count]
+        return TrainingSet(items.ids, images.pixels, identities, fold, names, "embed", none=True)
     targets = np.zeros((count, classes), dtype=bool)
     for row in targets:
         row[dice.choice(classes, LABELS, replace=False)] = True
-    fold = (np.arange(count) >= PREDICTED).astype(np.int64)
-    return TrainingSet(items.ids, images.pixels, targets, fold, [str(k) for k in range(classes)], "multilabel")
+    return TrainingSet(items.ids, images.pixels, targets, fold, names, "multilabel")
 
 
 def step(path: Path, classes: int, accelerated: bool) -> None:
@@ -80,7 +86,7 @@ def step(path: Path, classes: int, accelerated: bool) -> None:
 def main() -> int:
     """Run the configurations one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configs", type=Path, default=Path("configs/imet"), help="folder of a multi-label recipe")
+    parser.add_argument("--configs", type=Path, default=Path("configs/imet"), help="folder of a recipe")
     parser.add_argument("--run", action="append", default=[], help="only this one; may come again")
     parser.add_argument("--classes", type=int, default=1103)
     parser.add_argument("--limit", type=float, default=20.0, help="GB")

@@ -56,11 +56,26 @@ def test_the_members_of_imet_are_those_of_the_best_ensemble() -> None:
                      "4f": ("seresnext101_32x4d", 352, 16)}
 
 
+def test_whales_are_a_vit_of_proxies_and_a_cnn_of_margins() -> None:
+    """At full size; flips are other whales, and a new one is as frequent as the test set has it."""
+    vit, cnn = (read_config(ROOT / f"configs/whale/{run}.yml") for run in ("whale_vit_base", "whale_seresnext50"))
+    assert (vit.net.arch.split(".")[0], vit.net.size, vit.loss.name) == ("vit_base_patch16_224", 224, "proxy_anchor")
+    assert (vit.loss.margin, vit.loss.scale, vit.sampler.kind) == (0.1, 32, "m_per_class")
+    assert (cnn.net.arch.split(".")[0], cnn.net.pool, cnn.loss.name) == ("seresnext50_32x4d", "gem", "arcface")
+    for config in (vit, cnn):
+        assert (config.embed.dim, config.net.neck, config.augment.identity_flips) == (512, "bn", ["hflip"])
+        assert config.loss.lr is not None and config.loss.lr > config.optim.lr
+
+
+FULL_SIZE = [(name, run, classes) for name, classes in (("imet", "1103"), ("whale", "5005"))
+             for run in read_recipe(ROOT / "configs", name)[0].runs]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("run", read_recipe(ROOT / "configs", "imet")[0].runs)
-def test_a_member_of_imet_takes_a_real_step_within_20_gb(run: str) -> None:
+@pytest.mark.parametrize(("name", "run", "classes"), FULL_SIZE)
+def test_a_run_at_full_size_takes_a_real_step_within_20_gb(name: str, run: str, classes: str) -> None:
     """A minute or two each."""
-    done = subprocess.run([sys.executable, "benchmarks/full_size.py", "--run", run], cwd=ROOT, capture_output=True,
-                          text=True)
+    done = subprocess.run([sys.executable, "benchmarks/full_size.py", "--configs", f"configs/{name}", "--run", run,
+                           "--classes", classes], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 step" in done.stdout and float(done.stdout.split("peak ")[1].split()[0]) < 20

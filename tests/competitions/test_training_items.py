@@ -10,7 +10,7 @@ from made_competition import competition_of, write_files
 from PIL import Image
 from small_house import tiny_config
 
-from foldpack.errors import DataError
+from foldpack.errors import DataError, FoldpackError
 from foldpack.settings.run import ConfigError
 from foldpack.train.targets import training_targets, training_task
 
@@ -84,7 +84,11 @@ def test_the_sample_tells_of_no_training_items() -> None:
 def test_an_individual_an_item_and_those_that_are_like_no_other(tmp_path: Path) -> None:
     labelled = train(tmp_path, "id,label\na,new\nb,zoe\nc,3\n", {"kind": "identity", "column": "label", "none": "new"})
     assert labelled.classes == ["3", "zoe", "new"] and labelled.none and labelled.targets.tolist() == [2, 1, 0]
-    assert not train(tmp_path, "id,label\nb,zoe\nc,3\n", {"kind": "identity", "column": "label", "none": "new"}).none
+    labelled = train(tmp_path, "id,label\nb,zoe\nc,3\n", {"kind": "identity", "column": "label", "none": "new"})
+    assert labelled.classes == ["3", "zoe", "new"] and labelled.none and labelled.targets.tolist() == [1, 0]
+    assert not train(tmp_path, "id,label\nb,zoe\nc,3\n", {"kind": "identity", "column": "label"}).none
+    with pytest.raises(FoldpackError, match="queries.none is the share of items that are like no other; name their la"):
+        train(tmp_path, "id,label\nb,z\n", {"kind": "identity", "column": "label", "queries": {"none": 0.3}})
 
 
 def test_grades_are_classes_and_numbers(tmp_path: Path) -> None:

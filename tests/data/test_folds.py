@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldpack.data.answer_groups import answer_groups
-from foldpack.data.folds import FOLD_KINDS, make_folds, read_folds, whole_answers, write_folds
+from foldpack.data.folds import (
+    FOLD_KINDS,
+    held_out_groups,
+    make_folds,
+    only_here,
+    read_folds,
+    whole_answers,
+    write_folds,
+)
 from foldpack.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -25,9 +33,13 @@ def targets_for(kind: str) -> np.ndarray:
     return LABELS if kind.startswith("multilabel") else CLASSES
 
 
+def held_out_of(kind: str) -> float | None:
+    return 0.1 if kind == "open_set" else None
+
+
 @pytest.mark.parametrize("kind", list(FOLD_KINDS))
 def test_every_item_has_one_fold_and_no_fold_is_empty(kind: str) -> None:
-    fold = make_folds(kind, targets_for(kind), GROUPS, 4, 0)
+    fold = make_folds(kind, targets_for(kind), GROUPS, 4, 0, held_out_of(kind))
     assert fold.shape == (200,) and fold.dtype == np.int64
     assert sorted(np.unique(fold)) == [0, 1, 2, 3]
     assert np.bincount(fold).min() > 25  # of 50
@@ -35,7 +47,7 @@ def test_every_item_has_one_fold_and_no_fold_is_empty(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", list(FOLD_KINDS))
 def test_the_same_seed_gives_the_same_folds_and_another_seed_others(kind: str) -> None:
-    folds = [make_folds(kind, targets_for(kind), GROUPS, 4, seed) for seed in (7, 7, 8)]
+    folds = [make_folds(kind, targets_for(kind), GROUPS, 4, seed, held_out_of(kind)) for seed in (7, 7, 8)]
     assert (folds[0] == folds[1]).all()
     assert (folds[0] != folds[2]).any()
 
@@ -44,6 +56,40 @@ def test_the_same_seed_gives_the_same_folds_and_another_seed_others(kind: str) -
 def test_groups_stay_whole(kind: str) -> None:
     fold = make_folds(kind, targets_for(kind), GROUPS, 4, 0)
     assert pd.Series(fold).groupby(GROUPS).nunique().max() == 1
+
+
+WHALES = np.repeat(np.arange(41), RNG.integers(1, 12, 41))  # the last one stands for those that are like no other
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_an_open_set_has_so_many_identities_in_one_fold_alone(share: float) -> None:
+    fold = make_folds("open_set", WHALES, None, 3, 0, share, none=40)
+    of_fold = [set(WHALES[fold == k]) for k in range(3)]
+    assert all(40 in inside for inside in of_fold)  # what is like no other is in all
+    often = [identity for identity in range(40) if (WHALES == identity).sum() >= 3]
+    alone = [identity for identity in often if sum(identity in inside for inside in of_fold) == 1]
+    assert abs(len(alone) / len(often) - share) < 0.12
+    stratified = make_folds("stratified_grouped", WHALES, np.arange(len(WHALES)), 3, 0)
+    assert not only_here(WHALES, stratified)[np.isin(WHALES, often)].any()
+    unknown = [only_here(WHALES, fold)[fold == k].mean() for k in range(3)]
+    assert np.ptp(unknown) < 0.2
+
+
+def test_groups_stay_whole_in_an_open_set_too() -> None:
+    """A place is never in two folds; places that share an identity that is held out are together."""
+    place = RNG.integers(0, 60, len(WHALES))
+    fold = make_folds("open_set", WHALES, place, 3, 0, 0.2, none=40)
+    assert pd.Series(fold).groupby(place).nunique().max() == 1
+    held = held_out_groups(WHALES, place, 0.2, 40, 0)
+    together = pd.Series(held).groupby(place).nunique()
+    assert together.max() == 1 and len(np.unique(held)) < 60
+
+
+def test_whose_identity_no_other_fold_has() -> None:
+    chance = np.random.default_rng(5)
+    who, fold = chance.integers(0, 30, 60), chance.integers(0, 4, 60)
+    by_hand = [not any(who[j] == who[i] and fold[j] != fold[i] for j in range(60)) for i in range(60)]
+    assert only_here(who, fold).tolist() == by_hand and 0 < sum(by_hand) < 60
 
 
 def test_stratified_folds_have_equal_shares_of_each_class() -> None:

@@ -23,14 +23,18 @@ from foldpack.models.embedder import build_embedder
 from foldpack.models.gallery import read_gallery
 from foldpack.models.regressor import build_regressor
 from foldpack.predict.pixel_source import HeldPixels
+from foldpack.search.decide.new_class import best_new_class
+from foldpack.search.decide.queries import query_weights
+from foldpack.settings.label_kinds import QueriesConfig
 from foldpack.settings.run import ConfigError, RunConfig, parse_config
 from foldpack.settings.training.loss import LOSSES_OF_TASK
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.fit import fit_fold
 from foldpack.train.halve import halve_run
+from foldpack.train.loop.states import data_digest
 from foldpack.train.loop.training import FoldTraining
 from foldpack.train.run import train_run
-from foldpack.train.steps import ValueStep
+from foldpack.train.steps import ValueStep, VectorStep
 
 CPU = torch.device("cpu")
 
@@ -165,6 +169,43 @@ def test_the_vectors_of_the_loss_learn_at_their_own_rate() -> None:
     assert (training.task.loss.of.proxies.detach() - before).abs().max() > 0.1
 
 
+def test_class_vectors_are_in_the_state_with_fresh_gradients_and_not_in_the_weights() -> None:
+    """What a training goes on from has them, what a kernel gets does not."""
+    config = toy_config("embed", loss={"name": "proxy_anchor", "lr": 0.5}, embed={"dim": 8})
+    training = FoldTraining(config, bright_set("embed"), 0)
+    training.epoch(0)
+    state = training.holders["loss"].state_dict()
+    assert [one.shape for one in state.values()] == [(3, 8)]
+    assert all(one.grad is None or not one.grad.any() for one in training.task.loss.parameters())
+    result = training.evaluate(0)
+    assert not any(one.shape == (3, 8) for one in result.weights.values())
+    assert result.weights.keys() == training.plain.state_dict().keys()
+
+
+def test_an_identity_that_no_other_fold_has_is_none_of_these_there() -> None:
+    data = bright_set("embed", none=True)
+    targets = np.where(data.fold == 0, np.where(data.targets == 1, 2, data.targets), data.targets)
+    alone = replace(data, targets=np.where(data.fold == 0, data.targets, np.minimum(data.targets, 0)))
+    assert (alone.truths[alone.targets == 1] == 2).all() and (alone.truths[alone.targets != 1] ==
+                                                              alone.targets[alone.targets != 1]).all()
+    assert (replace(alone, none=False, classes=["dark", "grey", "bright"]).truths == alone.targets).all()
+    assert (replace(data, targets=targets).truths == targets).all()
+
+
+def test_the_score_of_an_epoch_is_that_of_the_queries_that_the_test_set_has() -> None:
+    data = bright_set("embed", none=True)
+    scores = {}
+    for share in (None, 0.01, 0.97):
+        queries = QueriesConfig(none=share)
+        step = VectorStep(toy_config("embed", metric="map3"), replace(data, queries=queries))
+        table = np.tile(np.array([0.9, 0.8, 0.0], dtype=np.float32), (48, 1))  # of everyone: dark, then grey
+        scores[share] = step.score(get_metric("map3"), np.arange(48), table)
+        weights = query_weights(data.targets, 2, queries)
+        assert scores[share] == best_new_class(table, data.targets, 3, weights).score
+    assert scores[None] < scores[0.01] < 0.97 < scores[0.97]  # most of what is known is dark; all new: first place
+    assert data_digest(data) != data_digest(replace(data, queries=QueriesConfig(none=0.2)))
+
+
 def test_items_of_no_identity_are_queries_only() -> None:
     """Nothing is learned from them, they are in no gallery, and where they belong in a ranking is fitted."""
     data = bright_set("embed", none=True)
@@ -259,3 +300,16 @@ def test_an_embedder_in_half_precision_gets_a_gallery_of_its_own(digits: Path, t
     whole = read_gallery(gallery_path(tmp_path / "tiny", 1), read_run(tmp_path / "tiny").meta.folds[1].sha256)
     assert 0 < np.abs(gallery.vectors - whole.vectors).max() < 0.05
     assert read_checkpoint(checkpoint_path(tmp_path / "half", 1))[1].head == "vectors"
+
+
+@pytest.mark.parametrize("layer_decay", [None, 0.7])
+def test_a_neck_learns_at_the_rate_of_the_last_layer(layer_decay: float | None) -> None:
+    config = toy_config("embed", net={"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}, "neck": "bn"},
+                        optim={"lr": 3e-3, "warmup_epochs": 0, "layer_decay": layer_decay}, embed={"dim": 8})
+    training = FoldTraining(config, bright_set("embed"), 0)
+    scale = training.plain[1].weight
+    [group] = [one for one in training.optimizer.param_groups if any(each is scale for each in one["params"])]
+    assert group["lr"] * group.get("lr_scale", 1) == 3e-3 and group["weight_decay"] == 0
+    training.epoch(0)
+    assert (scale != 1).any() and not training.plain[1].bias.any()
+    assert training.evaluate(0).views[0].columns["vector"].shape == (16, 8)

@@ -111,6 +111,7 @@ def folds(
     seed: Annotated[int, typer.Option(help="of the shuffle")] = 0,
     group_column: Annotated[str | None, typer.Option(help="column of the training CSV; its groups stay whole")] = None,
     groups: Annotated[Path | None, typer.Option(help="CSV with id and group, such as `foldpack groups` writes")] = None,
+    held_out: Annotated[float | None, typer.Option(help="open_set: share of identities only one fold has")] = None,
     out: Annotated[Path, typer.Option(help="where to write")] = Path("folds.csv"),
 ) -> None:
     """Split the training items: id, fold and the labels of each."""
@@ -118,7 +119,7 @@ def folds(
     from foldpack.commands.recipe import make_recipe_folds
     from foldpack.settings.recipe import FoldsConfig, RecipeConfig
 
-    asked = {"kind": kind, "count": count, "seed": seed, "group_column": group_column}
+    asked = {"kind": kind, "count": count, "seed": seed, "group_column": group_column, "held_out": held_out}
     asked["groups"] = None if groups is None else str(groups)
     chosen = parse_strict(FoldsConfig, asked, "foldpack folds", ConfigError)
     wanted = RecipeConfig(name="folds", competition=told_competition(competition), folds=chosen, runs=["-"])

@@ -22,6 +22,7 @@ from foldpack.data.folds import (
     GROUPED_TWINS,
     make_folds,
     missing_groups,
+    only_here,
     whole_answers,
     write_folds,
 )
@@ -106,13 +107,20 @@ def make_recipe_folds(
     if items.groups is not None or labelled.groups is not None:
         kind = GROUPED_TWINS.get(kind, kind)
     groups = table["group"].to_numpy() if "group" in table else None
-    if groups is not None and kind in FOLD_KINDS.keys() - GROUPED_KINDS:
+    if groups is not None and kind in FOLD_KINDS.keys() - GROUPED_KINDS - {"open_set"}:
         raise DataError(f"folds of kind '{kind}' would split the groups; use one of: {', '.join(GROUPED_KINDS)}; or "
                         "name no groups")
-    fold = make_folds(kind, labelled.targets, groups, recipe.folds.count, recipe.folds.seed)
+    none = len(labelled.classes) - 1 if labelled.none else None
+    fold = make_folds(kind, labelled.targets, groups, recipe.folds.count, recipe.folds.seed, recipe.folds.held_out,
+                      none)
     made_by = recipe.folds.model_dump(mode="json", exclude_none=True)
     write_folds(folds_csv, table.assign(fold=fold), {"recipe": recipe.name, **made_by, "kind": kind})
     say(f"folds {folds_csv}: {np.bincount(fold).tolist()} items, {kind}")
+    if none is not None:
+        unknown = only_here(labelled.targets, fold) | (labelled.targets == none)
+        shares = [round(float(unknown[fold == k].mean()), 3) for k in range(recipe.folds.count)]
+        say(f"queries that are '{labelled.classes[none]}' to the other folds: {shares} of each; labels.queries of "
+            "competition.yml says what share the test set has")
 
 
 def answers_with_groups(items: Items, groups: pd.Series | None) -> list[str]:

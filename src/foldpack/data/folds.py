@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def stratified_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed
     """Single-label classes in equal shares. targets: (n,) int64. Returns (n,) int64; `groups` is not used."""
     _check_largest_class(targets, n_folds)
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    return _fold_of_row(splitter.split(np.zeros(len(targets)), targets), len(targets))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")  # such as whales seen twice
+        return _fold_of_row(splitter.split(np.zeros(len(targets)), targets), len(targets))
 
 
 def multilabel_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
@@ -49,7 +52,9 @@ def stratified_grouped_folds(targets: np.ndarray, groups: np.ndarray, n_folds: i
     """Groups stay whole and classes are balanced. targets: (n,) int64."""
     _check_largest_class(targets, n_folds)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    return _fold_of_row(splitter.split(np.zeros(len(targets)), targets, groups), len(targets))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return _fold_of_row(splitter.split(np.zeros(len(targets)), targets, groups), len(targets))
 
 
 def multilabel_grouped_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
@@ -88,6 +93,30 @@ def whole_answers(groups: np.ndarray, answers: AnswerGroups) -> np.ndarray:
     return connected_components(edges, directed=False)[1][group].astype(np.int64)
 
 
+def only_here(targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether no other fold has an item of the same class. targets, fold: (n,) int64."""
+    pairs = np.unique(np.stack([targets, fold], axis=1), axis=0)
+    classes, folds = np.unique(pairs[:, 0], return_counts=True)
+    return folds[np.searchsorted(classes, targets)] == 1
+
+
+def held_out_groups(targets: np.ndarray, groups: np.ndarray, share: float, none: int | None, seed: int) -> np.ndarray:
+    """Groups in which all items of some identities, drawn by chance, are together: so each of these lies in one fold,
+    and is unknown to the networks that predict it.
+
+    targets: (n,) int64; groups: (n,) of anything; share: of the identities, 0 to 1; none: the class of items that are
+    like no other, which is no identity. Returns (n,) int64 from 0; groups that share such an identity are chained.
+    """
+    identities = np.setdiff1d(targets, [] if none is None else [none])
+    drawn = np.random.default_rng(seed).permutation(identities)[: round(share * len(identities))]
+    group = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    held = np.isin(targets, drawn)
+    size = int(group.max()) + 1 + int(targets.max()) + 1
+    edges = coo_array((np.ones(int(held.sum()), dtype=bool), (group[held], group.max() + 1 + targets[held])),
+                      (size, size))
+    return connected_components(edges, directed=False)[1][group].astype(np.int64)
+
+
 def missing_groups(groups: np.ndarray) -> np.ndarray:
     """(n,) bool: which items have no group. groups: (n,) of anything."""
     return np.array([not group.strip() if isinstance(group, str) else bool(pd.isna(group)) for group in groups], bool)
@@ -100,23 +129,29 @@ FOLD_KINDS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] 
     "grouped": grouped_folds,
     "stratified_grouped": stratified_grouped_folds,
     "multilabel_grouped": multilabel_grouped_folds,
+    "open_set": stratified_grouped_folds,  # of the groups of `held_out_groups`
 }
 GROUPED_KINDS = ("grouped", "stratified_grouped", "multilabel_grouped")
 # What a kind becomes where the competition itself says which items belong together.
 GROUPED_TWINS = {"stratified": "stratified_grouped", "shuffled": "grouped", "multilabel": "multilabel_grouped"}
-SINGLE_LABEL_KINDS = ("stratified", "stratified_grouped")
+SINGLE_LABEL_KINDS = ("stratified", "stratified_grouped", "open_set")
 MULTI_LABEL_KINDS = ("multilabel", "multilabel_grouped")
 
 
-def make_folds(kind: str, targets: np.ndarray, groups: np.ndarray | None, n_folds: int, seed: int) -> np.ndarray:
+def make_folds(kind: str, targets: np.ndarray, groups: np.ndarray | None, n_folds: int, seed: int,
+               held_out: float | None = None, none: int | None = None) -> np.ndarray:
     """Fold of every item, (n,) int64 in [0, n_folds).
 
     targets: (n,) int64 class indices, (n, C) bool, or (n, T) float values. groups: (n,), needed by the grouped kinds;
-    an item without a group is one of its own.
+    an item without a group is one of its own. held_out, none: of `open_set`, as `held_out_groups` takes them.
     Raises DataError for an unknown kind, missing groups, targets of the wrong shape, or too few items.
     """
     if kind not in FOLD_KINDS:
         raise DataError(f"unknown kind of folds '{kind}': {did_you_mean(kind, list(FOLD_KINDS))}")
+    if (kind == "open_set") != (held_out is not None):
+        raise DataError("folds of kind 'open_set' need held_out, the share of identities that lie in one fold each, "
+                        "such as 0.2" if held_out is None else
+                        f"folds of kind '{kind}' do not read held_out; it is read by open_set")
     if kind in GROUPED_KINDS and groups is None:
         raise DataError(f"folds of kind '{kind}' need a group for every item; name the group column, or a file of "
                         "groups")
@@ -129,6 +164,8 @@ def make_folds(kind: str, targets: np.ndarray, groups: np.ndarray | None, n_fold
         raise DataError(f"folds of kind '{kind}' need a label matrix; use one of: {', '.join(SINGLE_LABEL_KINDS)}")
     filled = np.arange(len(targets)) if groups is None else own_groups(np.asarray(groups))
     count, unit = (len(np.unique(filled)), "groups") if kind in GROUPED_KINDS else (len(targets), "items")
+    if held_out is not None:
+        filled = held_out_groups(targets, filled, held_out, none, seed)
     if n_folds < 2 or count < n_folds:
         raise DataError(f"{n_folds} folds from {count} {unit}: at least 2 folds and as many {unit} as folds are needed")
     return FOLD_KINDS[kind](targets, filled, n_folds, seed)

@@ -24,8 +24,13 @@ def map_at_k(y: np.ndarray, ranked: np.ndarray, k: int | None = None) -> float:
 
     y: (n,) int true ids; ranked: (n, places) int ids, best first. Raises FoldpackError for other shapes or k below 1.
     """
+    return float(precision_of_one(y, ranked, k).mean())
+
+
+def precision_of_one(y: np.ndarray, ranked: np.ndarray, k: int | None = None) -> np.ndarray:
+    """(n,) float64: 1/rank of the one true id of each item, 0 when it is not in the list. Shapes as in `map_at_k`."""
     hit = hits_of_one(y, ranked, k)
-    return float(np.where(hit.any(axis=1), 1 / (hit.argmax(axis=1) + 1), 0.0).mean())
+    return np.where(hit.any(axis=1), 1 / (hit.argmax(axis=1) + 1), 0.0)
 
 
 def multi_map_at_k(relevant: np.ndarray, ranked: np.ndarray, k: int | None = None) -> float:

@@ -13,6 +13,7 @@ from torch import nn
 
 from foldpack.errors import FoldpackError
 from foldpack.models.cosine_head import with_cosine_head
+from foldpack.models.pooling import with_gem_pool
 from foldpack.settings.network import NetConfig, height_width
 
 MakeNet = Callable[..., nn.Module]  # (pretrained, num_classes, **kwargs): a network of a project's own
@@ -39,6 +40,8 @@ def build_classifier(net: NetConfig, n_classes: int, pretrained: bool = False,
         built = make(pretrained=pretrained, num_classes=n_classes, **kwargs)
         if net.cosine is not None:
             built = with_cosine_head(built, net.cosine)
+        if net.pool is not None:
+            built = with_gem_pool(built)
         return built.to(memory_format=torch.channels_last)  # the order in which decoded pixels lie in memory
     except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as failure:
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__

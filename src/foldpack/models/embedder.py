@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from foldpack.models.classifier import MakeNet, build_classifier
+from foldpack.models.pooling import BatchNormNeck
 from foldpack.settings.network import NetConfig
 
 
@@ -18,12 +19,11 @@ class UnitLength(nn.Module):
         return normalize(vectors.float(), dim=1)
 
 
-def build_embedder(
-    net: NetConfig, dim: int, pretrained: bool = False,
-                   make: MakeNet | None = None) -> nn.Module:
+def build_embedder(net: NetConfig, dim: int, pretrained: bool = False, make: MakeNet | None = None) -> nn.Module:
     """A network (B, C, H, W) float32 normalised -> (B, dim) float32 of length 1.
 
-    Its first part is the timm network: backbone, pooling and a linear layer. Raises ModelError as `build_classifier`
-    does.
+    Its first part is the timm network: backbone, pooling and a linear layer; then comes the neck, where `net` has one.
+    Raises ModelError as `build_classifier` does.
     """
-    return nn.Sequential(build_classifier(net, dim, pretrained, make), UnitLength())
+    neck = [] if net.neck is None else [BatchNormNeck(dim)]
+    return nn.Sequential(build_classifier(net, dim, pretrained, make), *neck, UnitLength())

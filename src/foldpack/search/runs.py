@@ -20,6 +20,7 @@ from foldpack.predict.views import cost_of_views
 from foldpack.search.cells.cells import Cells, Kind
 from foldpack.search.checks.chance import check_chance
 from foldpack.search.checks.lint import absent_notes, duplicate_notes, score_notes
+from foldpack.search.decide.queries import queries_of, run_weights
 from foldpack.search.find import Found, Prefix, Progress, SearchOptions, find_ensemble
 from foldpack.search.hours.cost import START_SECONDS, Machine, MemberCost
 from foldpack.search.level2.files import remove_boosters
@@ -107,15 +108,18 @@ def search_runs(
     asked = replace(asked, options=replace(asked.options, rule=run_rule(asked.options.rule, runs[0].meta, competition)))
     folds, own, told = cell_folds(runs[0]), runs[0].meta.embed, list[str]()
     trained = [run.meta.embed for run in runs]
+    weights = None if own is None else run_weights(run_truth(runs[0]), runs[0].meta, competition, metric)
     if own is not None and asked.retrieval:
         tell = (lambda share: None) if progress is None else partial(progress, "retrieval")
-        runs, told = choose_retrieval(runs, run_truth(runs[0]), folds, metric, asked.options.rule, tell)
-    cells = run_cells(runs, progress)
+        runs, told = choose_retrieval(runs, run_truth(runs[0]), folds, metric, asked.options.rule, tell, weights)
+    cells = replace(run_cells(runs, progress), weights=weights)
     if asked.level2 is not None:
         require_level2_fits(cells, folds, asked.options.rule, asked.level2)
     found = find_ensemble(cells, metric, folds, run_options(runs, asked), progress)
     names = [run.meta.run for run in runs]
     notes = [note for note in [followed[1], *told] if note] + doubt_notes(runs)
+    notes += [] if weights is None else [f"scores weigh the queries as {competition.name} says of its test set: "
+                                         f"{queries_of(competition).told()}"]
     notes += duplicate_notes(found.correlation, names) + score_notes(found.single_scores, names, metric)
     chance = check_chance(cells, names, metric, asked.options.rule, folds, None if cells.full else run_reader(runs))
     if cells.kind != "values":

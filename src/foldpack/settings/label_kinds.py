@@ -66,12 +66,33 @@ class ValueLabels(StrictModel):
     range: Pair | None = None  # lowest and highest that there can be
 
 
+class QueriesConfig(StrictModel):
+    """What the test set asks for, where it is not as the training items are: out of fold, scores weigh by it."""
+
+    none: Annotated[float, Field(gt=0, lt=1)] | None = None  # share that is like no other; None: as in training
+    identities: Literal["as_train", "alike"] = "as_train"  # alike: each is asked for as often
+
+    def told(self) -> str:
+        """For eyes."""
+        share = "" if self.none is None else f"{self.none:.0%} are like no other"
+        alike = "each identity is asked for as often" if self.identities == "alike" else ""
+        return ", and ".join(part for part in (share, alike) if part)
+
+
 class IdentityLabels(StrictModel):
     """Which individual an item shows, in a column."""
 
     kind: Literal["identity"]
     column: str
-    none: str | None = None  # the label of items that are like no other, such as "new_whale"
+    none: str | None = None  # the label of items that are like no other, such as "new_whale"; the training may lack it
+    queries: QueriesConfig = QueriesConfig()
+
+    @model_validator(mode="after")
+    def _none_has_a_share(self) -> IdentityLabels:
+        if self.queries.none is not None and self.none is None:
+            raise ValueError("queries.none is the share of items that are like no other; name their label as none, or "
+                             "leave it out")
+        return self
 
 
 class BoxLabels(StrictModel):

@@ -166,12 +166,15 @@ class NetConfig(StrictModel):
     std: list[float] = [0.229, 0.224, 0.225]
     bins: Annotated[int, Field(ge=2, le=4096)] | None = None  # regress: a value is the mean of so many, by probability
     cosine: Annotated[float, Field(gt=0)] | None = None  # classify: the logits are cosines times this
+    pool: Literal["gem"] | None = None  # generalised mean over the last feature map; None: as the network has it
+    neck: Literal["bn"] | None = None  # embed: batch norm before the vector is brought to length 1
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         told: dict[str, Any] = handler(self)
-        if self.cosine is None:  # networks of before are told as before
-            told.pop("cosine", None)
+        for name in ("cosine", "pool", "neck"):  # networks of before are told as before
+            if told.get(name, name) is None:
+                del told[name]
         return told
 
     @model_validator(mode="after")

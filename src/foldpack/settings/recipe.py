@@ -21,6 +21,7 @@ class FoldsConfig(StrictModel):
     count: Annotated[int, Field(ge=2)]
     seed: int = 0
     group_column: str | None = None  # a column of the training CSV
+    held_out: Annotated[float, Field(gt=0, lt=1)] | None = None  # open_set: share of identities that one fold has alone
     groups: str | None = None  # a CSV id,group, such as `foldpack groups` writes; a recipe's lies beside the recipe
 
     @model_validator(mode="after")

@@ -120,6 +120,12 @@ class RunConfig(StrictModel):
             raise ValueError("swa averages the last epochs, and patience may end a fold before them; leave one out")
         if self.task != "embed" and self.embed != EmbedConfig():
             raise ValueError(f"task '{self.task}' does not read embed; it is read by embed")
+        for name, asked in (("augment.identity_flips", self.augment.identity_flips), ("net.neck", self.net.neck)):
+            if self.task != "embed" and asked:
+                raise ValueError(f"task '{self.task}' does not read {name}; it is read by embed")
+        if self.loss.memory is not None and self.loss.memory < self.batch_size:
+            raise ValueError(f"loss.memory is {self.loss.memory}, less than a batch of {self.batch_size}; set it to as "
+                             "many at least")
         if self.task != "classify" and self.net.cosine is not None:
             raise ValueError(f"task '{self.task}' does not read net.cosine; it is read by classify")
         for name, value in (("range", self.range), ("net.bins", self.net.bins)):

@@ -29,6 +29,7 @@ from foldpack.train.device.grad_checkpointing import use_grad_checkpointing
 from foldpack.train.device.processes import require_rounds
 from foldpack.train.evaluate import is_defined
 from foldpack.train.extra_labels.attach import settle_labels
+from foldpack.train.images.flipped import learned_set
 from foldpack.train.loop.freezing import Freezing
 from foldpack.train.loop.optimizer import build_optimizer
 from foldpack.train.losses.registry import require_loss
@@ -173,7 +174,7 @@ def check_scores(config: RunConfig, data: TrainingSet, folds: list[int], folds_c
 def check_sampling(config: RunConfig, data: TrainingSet, folds: list[int]) -> None:
     """Raises ConfigError for a sampler or weights that do not fit the training items of a fold."""
     for fold in folds:
-        learned = data.of_fold(fold)
+        learned = learned_set(config, data, fold)
         task = STEPS[data.task](config, learned)
         rows = task.learnable(np.flatnonzero(learned.fold != fold))
         require_rounds(config, len(build_order(config, learned, rows, fold)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from foldpack.data.answer_groups import AnswerGroups, answer_groups
+from foldpack.data.folds import only_here
 from foldpack.errors import FoldpackError
+from foldpack.settings.label_kinds import QueriesConfig
 from foldpack.settings.run import RunConfig
 from foldpack.train.augment.image import Augmentation, crop_step
 from foldpack.train.images.picked import PickedPixels, TrainingPixels, require_pixels
@@ -48,6 +51,8 @@ class TrainingSet:
     teacher: np.ndarray | None = None  # (n, C) float32: what a teacher says of each item
     counts: np.ndarray | None = None  # (n,) float32: how much each counts, times the weights of the run
     images_sha256: str | None = None  # of the sizes of the image files, those that were left out included
+    queries: QueriesConfig = QueriesConfig()  # embed: what the test set asks for
+    flips: int = 0  # embed: so many times all identities are there again, flipped, behind the classes
 
     def of_fold(self, fold: int) -> TrainingSet:
         """What a fold learns from: the same, and what other runs add."""
@@ -65,10 +70,23 @@ class TrainingSet:
                        numbers={name: column[rows] for name, column in self.numbers.items()},
                        answer=None if self.answer is None else [self.answer[row] for row in rows])
 
+    @cached_property
+    def truths(self) -> np.ndarray:
+        """What each item is scored by: its target; but an item of an identity that no other fold has is like no other
+        to the networks that predict it, so of `none` its truth is the last class."""
+        if not self.none:
+            return self.targets
+        return np.where(only_here(self.targets, self.fold), len(self.classes) - 1, self.targets)
+
     @property
     def identities(self) -> int:
         """How many classes an item can be recognised as."""
         return len(self.classes) - self.none
+
+    @property
+    def learned_identities(self) -> int:
+        """How many the loss has: those, and each flip of them."""
+        return self.identities * (1 + self.flips)
 
     def target_row(self, row: int) -> np.ndarray:
         """What the loss gets of an item: (C,) float32, one-hot for multiclass; for embed () int64. With a teacher
@@ -81,8 +99,8 @@ class TrainingSet:
         if row in self.soft:
             return self.soft[row]
         target = self.targets[row]
-        if self.task == "embed":
-            return target
+        if self.task == "embed":  # the loss knows no "none of these"
+            return target if target < self.identities else target - self.none
         if self.targets.ndim == 2:
             return target.astype(np.float32)
         one_hot = np.zeros(len(self.classes), dtype=np.float32)
@@ -92,7 +110,8 @@ class TrainingSet:
     def prior(self) -> list[float]:
         """Share of the items that carry each class, rounded to 6 digits; of values their mean, to 6 places."""
         if self.targets.ndim == 1:
-            shares = np.bincount(self.targets, minlength=len(self.classes)) / len(self.targets)
+            own = self.targets[self.targets < len(self.classes)]
+            shares = np.bincount(own, minlength=len(self.classes)) / len(own)
         elif self.task == "regress":
             return [float(f"{mean:.6g}") for mean in self.targets.mean(axis=0)]
         else:

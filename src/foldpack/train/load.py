@@ -17,6 +17,8 @@ from foldpack.data.geometry import canvas_kind
 from foldpack.data.items import Items
 from foldpack.data.readers.protocol import reader_record
 from foldpack.errors import DataError
+from foldpack.search.decide.queries import queries_of
+from foldpack.settings.label_kinds import QueriesConfig
 from foldpack.settings.run import RunConfig
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.extra_labels.attach import attach_labels
@@ -74,6 +76,7 @@ def load_training_set(
     tell_images(config, images, folds_csv, say)
     data = TrainingSet(items.ids, images.pixels, targets, fold, classes, task, none, items.answer,
                        reader_record(items.reader, PILLOW), number_columns(config, labelled, whole.source),
+                       queries=queries_of(competition) if task == "embed" else QueriesConfig(),
                        images_sha256=sizes_digest(items.images))
     data = data.without(images.report.fallback) if images.broken else data
     return attach_labels(config, data, competition, root, folds_csv, lambda asked: whole_pixels(opened(asked)), say)

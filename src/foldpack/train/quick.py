@@ -27,7 +27,8 @@ def quick_recipe(recipe: RecipeConfig, first: RunConfig) -> tuple[RecipeConfig, 
                     mean=first.net.mean, std=first.net.std)
     run = RunConfig(
         run=f"{first.run}-{SUFFIX}", competition=first.competition, task=first.task, embed=first.embed, net=net,
-        loss=first.loss, metric=first.metric, optim=OptimConfig(lr=3e-3, warmup_epochs=2),
+        loss=first.loss.model_copy(update={"memory": None}), metric=first.metric,
+        optim=OptimConfig(lr=3e-3, warmup_epochs=2),
         augment=AugmentConfig(hflip=0.0, affine=0.5, shift=0.05, scale=0.1, rotate=5.0), epochs=EPOCHS, batch_size=16,
         evaluate_every=EPOCHS // 3, images=first.images, broken=first.broken, seed=first.seed)
     folds = recipe.folds.model_copy(update={"count": FOLDS})

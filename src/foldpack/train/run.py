@@ -318,7 +318,7 @@ class RunTrainer:
         answer = None if self.data.answer is None else [self.data.answer[row] for row in taken]
         write_oof_rows(self.folder / "oof.csv", [self.data.ids[row] for row in taken], self.data.fold[taken], answer)
         oof_sha256 = write_oof(self.folder / "oof", views, self.config.oof_dtype)
-        targets_sha256 = write_array(self.folder / "targets.npy", self.data.targets[taken])
+        targets_sha256 = write_array(self.folder / "targets.npy", self.data.truths[taken])
         infos = [read_checkpoint(checkpoint_path(self.folder, fold))[1] for fold in folds]
         metas = [FoldMeta(fold=info.fold, items=len(inside), score=info.score, epoch=info.epoch,
                           sha256=sha256_file(checkpoint_path(self.folder, info.fold)),

@@ -25,6 +25,7 @@ from foldpack.models.regressor import BinnedValues, TargetUnits, build_regressor
 from foldpack.models.start import fill_net
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_class
+from foldpack.search.decide.queries import query_weights, weighted_score
 from foldpack.settings.run import ConfigError, RunConfig
 from foldpack.settings.stages import Outputs
 from foldpack.tasks.classify import CLASSIFY
@@ -65,7 +66,8 @@ class TrainStep:
         self.data = data
         self.weighted = config.weights.kind != "none" or data.counts is not None
         self.teacher = None if config.distill is None else TeacherLoss(data.task, config.distill.temperature)
-        self.loss: nn.Module = build_loss(config.loss, data.task, data.identities, config.embed.dim, self.weighted)
+        self.loss: nn.Module = build_loss(config.loss, data.task, data.learned_identities, config.embed.dim,
+                                          self.weighted)
 
     @property
     def width(self) -> int:
@@ -129,7 +131,7 @@ class TrainStep:
     def score(self, metric: Metric, rows: np.ndarray, answers: np.ndarray) -> float:
         """The metric of some rows of the training set, the last step of the answer at its best for them. Images that
         are answered together count as one answer. answers: (n, C) of the rows."""
-        targets, groups = self.data.targets[rows], self.data.groups(rows)
+        targets, groups = self.data.truths[rows], self.data.groups(rows)
         if groups is not None:
             targets, answers = targets[groups.first], groups.mean(answers)
         return self.score_answers(metric, targets, answers)
@@ -201,9 +203,11 @@ class VectorStep(TrainStep):
         return self.loss(outputs, targets if weights is None else targets[:, 0].long(), weights)
 
     def learnable(self, rows: np.ndarray) -> np.ndarray:
-        return rows[self.data.targets[rows] < self.data.identities]
+        targets = self.data.targets[rows]
+        return rows[(targets < self.data.identities) | (targets >= len(self.data.classes))]
 
     def gallery(self, rows: np.ndarray, predict: Predict) -> Gallery | None:
+        rows = rows[self.data.targets[rows] < self.data.identities]  # what was flipped is nobody that a query may be
         return Gallery(self.merged(predict(rows)), self.data.targets[rows].astype(np.int32))
 
     def answers(self, views: list[Rows], gallery: Gallery | None) -> np.ndarray:
@@ -220,9 +224,10 @@ class VectorStep(TrainStep):
         return {"recall": {str(k): round(share, 6) for k, share in recall.items()}}
 
     def score_answers(self, metric: Metric, targets: np.ndarray, answers: np.ndarray) -> float:
+        weights = query_weights(targets, len(self.data.classes) - 1 if self.data.none else None, self.data.queries)
         if self.data.none:
-            return best_new_class(answers, targets, metric.map_at).score
-        return super().score_answers(metric, targets, answers)
+            return best_new_class(answers, targets, metric.map_at, weights).score
+        return weighted_score(metric, targets, answers, weights)
 
 
 STEPS: dict[str, type[TrainStep]] = {"multiclass": TrainStep, "multilabel": TrainStep, "regress": ValueStep,

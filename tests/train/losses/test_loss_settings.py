@@ -13,7 +13,7 @@ from foldpack.train.losses.registry import build_loss, require_loss
 
 SOME = {"smoothing": 0.2, "pos_weight": 3.0, "gamma_neg": 1.0, "gamma_pos": 3.0, "gamma": 4.0, "alpha": 0.1,
         "beta": 1.0, "forgiveness": 4.0, "delta": 0.2, "quantile": 0.9, "margin": 0.33, "scale": 7.0, "centers": 5,
-        "miner": "hard"}
+        "miner": "hard", "memory": 24}
 
 
 def config_of(**changes: object) -> RunConfig:
@@ -22,7 +22,7 @@ def config_of(**changes: object) -> RunConfig:
 
 
 def value_of(name: str, settings: dict) -> float:
-    """What the loss of a made-up batch is."""
+    """What the loss of a made-up batch is, after another one."""
     task = next(task for task, names in LOSSES_OF_TASK.items() if name in names and not (
         "alpha" in settings and task == "multiclass"))
     chance = torch.Generator().manual_seed(0)
@@ -31,7 +31,9 @@ def value_of(name: str, settings: dict) -> float:
         outputs = torch.nn.functional.normalize(outputs)
         targets = torch.randint(5, (32,), generator=chance)
     torch.manual_seed(0)
-    return build_loss(LossConfig(name=name, **settings), task, 5, 6)(outputs, targets).item()
+    loss = build_loss(LossConfig(name=name, **settings), task, 5, 6)
+    loss(outputs[:16], targets[:16])
+    return loss(outputs[16:], targets[16:]).item()
 
 
 @pytest.mark.parametrize(("name", "setting"), [
@@ -74,6 +76,15 @@ def test_what_does_not_fit_together_is_one_line(loss: dict, message: str) -> Non
     with pytest.raises(ConfigError) as caught:
         config_of(loss=loss)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_memory_holds_a_batch_and_is_of_triplets() -> None:
+    asked: dict = {"task": "embed", "metric": "map5", "batch_size": 64}
+    assert config_of(**asked, loss={"name": "triplet", "memory": 64}).loss.memory == 64
+    with pytest.raises(ConfigError, match="loss.memory is 63, less than a batch of 64; set it to as many at least"):
+        config_of(**asked, loss={"name": "triplet", "memory": 63})
+    with pytest.raises(ConfigError, match="loss 'arcface' does not read memory; it is read by triplet"):
+        config_of(**asked, loss={"name": "arcface", "memory": 64})
 
 
 @pytest.mark.parametrize(("loss", "bins", "message"), [

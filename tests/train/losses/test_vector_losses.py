@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pytorch_metric_learning import losses, miners
 
 from foldpack.settings.training.loss import LossConfig
 from foldpack.train.losses.registry import build_loss
@@ -107,6 +108,89 @@ def test_a_triplet_costs_what_the_near_stranger_lacks_of_the_margin(miner: str, 
     loss = loss_of(name="triplet", miner=miner, margin=margin)
     assert not list(loss.parameters())
     assert loss(UNIT, IDENTITIES).item() == pytest.approx(triplet_by_hand(miner, margin), rel=1e-4)
+
+
+def test_the_hardest_triplet_of_each_item() -> None:
+    points, who, margin = UNIT.double().numpy(), IDENTITIES.numpy(), 0.3
+    distance = np.linalg.norm(points[:, None] - points[None], axis=2)
+    kin, same = who[:, None] == who, np.eye(24, dtype=bool)
+    farthest = np.where(kin & ~same, distance, -np.inf).max(axis=1)
+    nearest = np.where(kin, np.inf, distance).min(axis=1)
+    found = (margin + farthest - nearest)[np.isfinite(farthest)]
+    loss = loss_of(name="triplet", miner="batch_hard", margin=margin)
+    assert loss(UNIT, IDENTITIES).item() == pytest.approx(found[found > 0].mean(), rel=1e-4)
+
+
+def test_proxy_anchor_is_that_of_its_paper() -> None:
+    """arXiv 2003.13911, with a margin of 0.1 and a scale of 32 unless others are asked for."""
+    for settings, margin, scale in (({}, 0.1, 32.0), ({"margin": 0.3, "scale": 8.0}, 0.3, 8.0)):
+        loss = loss_of(name="proxy_anchor", **settings)
+        cosines = UNIT.double().numpy() @ class_vectors(loss).T
+        own = IDENTITIES.numpy()[:, None] == np.arange(6)
+        attract = np.log1p(np.where(own, np.exp(-scale * (cosines - margin)), 0).sum(axis=0))
+        repel = np.log1p(np.where(own, 0, np.exp(scale * (cosines + margin))).sum(axis=0))
+        expected = attract[own.any(axis=0)].mean() + repel.mean()
+        assert loss(UNIT, IDENTITIES).item() == pytest.approx(expected, rel=1e-4)
+
+
+def semihard(margin: float) -> torch.nn.Module:
+    return miners.TripletMarginMiner(margin=margin, type_of_triplets="semihard")
+
+
+@pytest.mark.parametrize(("settings", "theirs", "miner"), [
+    ({"name": "arcface"}, lambda: losses.ArcFaceLoss(6, 8), None),
+    ({"name": "sub_center_arcface"}, lambda: losses.SubCenterArcFaceLoss(num_classes=6, embedding_size=8), None),
+    ({"name": "cosface"}, lambda: losses.CosFaceLoss(6, 8), None),
+    ({"name": "proxy_anchor"}, lambda: losses.ProxyAnchorLoss(6, 8, margin=0.1, alpha=32), None),
+    ({"name": "cosine_softmax"}, lambda: losses.NormalizedSoftmaxLoss(6, 8, temperature=0.05), None),
+    ({"name": "triplet", "miner": "all"}, losses.TripletMarginLoss, None),
+    ({"name": "triplet", "margin": 0.2}, lambda: losses.TripletMarginLoss(margin=0.2), lambda: semihard(0.2)),
+    ({"name": "triplet", "miner": "batch_hard"}, losses.TripletMarginLoss, miners.BatchHardMiner),
+    ({"name": "triplet", "miner": "batch_hard", "memory": 30},
+     lambda: losses.CrossBatchMemory(losses.TripletMarginLoss(), 8, 30, miners.BatchHardMiner()), None),
+])
+def test_values_and_gradients_are_those_of_pytorch_metric_learning(settings: dict, theirs, miner) -> None:
+    ours = loss_of(**settings)
+    torch.manual_seed(0)
+    other, mined = theirs(), None if miner is None else miner()
+    for batch in range(3):
+        rows = torch.arange(24).roll(5 * batch)[:16]
+        grads = []
+        for call in (lambda vectors, who: ours(vectors, who),
+                     lambda vectors, who: other(vectors, who, None if mined is None else mined(vectors, who))):
+            vectors = UNIT[rows].clone().requires_grad_()
+            value = call(vectors, IDENTITIES[rows])
+            grads.append((value.item(), *torch.autograd.grad(value, vectors)))
+        assert grads[0][0] == pytest.approx(grads[1][0], rel=1e-6) and grads[0][0] > 0
+        torch.testing.assert_close(grads[0][1], grads[1][1])
+
+
+def remembered_by_hand(seen: list[torch.Tensor], size: int, margin: float) -> float:
+    """Triplets of the last batch with the last `size` items of all."""
+    rows = torch.cat(seen)
+    here, kept = list(range(len(rows) - len(seen[-1]), len(rows))), list(range(max(0, len(rows) - size), len(rows)))
+    points, who = UNIT[rows].double().numpy(), IDENTITIES[rows].numpy()
+    found = []
+    for a in here:
+        for p in kept:
+            for n in kept:
+                if p != a and who[p] == who[a] != who[n]:
+                    found.append(margin + np.linalg.norm(points[a] - points[p]) - np.linalg.norm(points[a] - points[n]))
+    return float(np.mean([one for one in found if one > 0]))
+
+
+def test_a_batch_is_compared_with_earlier_ones_and_a_state_goes_on() -> None:
+    chance = np.random.default_rng(6)
+    batches = [torch.from_numpy(chance.choice(24, 8, replace=False)) for _ in range(6)]
+    asked = {"name": "triplet", "miner": "all", "margin": 0.2, "memory": 20}
+    loss, seen = loss_of(**asked), []
+    for number, rows in enumerate(batches):
+        seen.append(rows)
+        if number == 4:  # killed, and taken up again
+            state = {name: one.clone() for name, one in loss.state_dict().items()}
+            loss = loss_of(**asked)
+            loss.load_state_dict(state)
+        assert loss(UNIT[rows], IDENTITIES[rows]).item() == pytest.approx(remembered_by_hand(seen, 20, 0.2), rel=1e-4)
 
 
 def test_a_batch_without_a_triplet_costs_nothing_and_has_a_gradient() -> None:

@@ -28,8 +28,9 @@ def identity_truth(labels: IdentityLabels, source: Source) -> Truth:
     """One individual an item; the label of those that are like no other comes last. targets: (n,) int64."""
     words, notes = source.cells(labels.column)
     source.require(words, labels.column)
-    classes, told = source.classes(None, words, labels.none)
-    return Truth(source.places(words, classes, told), classes, {labels.column: words}, labels.none in classes,
+    more = [] if labels.none is None else [labels.none]  # which may be the answer where no training item has it
+    classes, told = source.classes(None, [*words, *more], labels.none)
+    return Truth(source.places(words, classes, told), classes, {labels.column: words}, labels.none is not None,
                  notes=notes)
 
 

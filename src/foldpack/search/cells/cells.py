@@ -26,7 +26,7 @@ class Cells:
     for "exclusive", (items, classes) bool for "labels", (items,) float64 for "values"; y: (N,) bool, the truth of a
     cell (not for "values"); full: every cell is there; groups: (items,) what belongs together, or None;
     floor: no member's probability in a dropped cell is above it; each_best: whether each member's best classes of every
-    item were kept.
+    item were kept; weights: (items,) float64, how much each counts in a mean average precision, or None.
     """
 
     kind: Kind
@@ -40,6 +40,7 @@ class Cells:
     groups: np.ndarray | None = None
     floor: float = 0.0
     each_best: bool = True
+    weights: np.ndarray | None = None
 
     @property
     def members(self) -> int:
@@ -93,6 +94,7 @@ class Cells:
             None if self.groups is None else self.groups[chosen],
             self.floor,
             self.each_best,
+            None if self.weights is None else self.weights[chosen],
         )
 
     def take_members(self, chosen: np.ndarray) -> Cells:

@@ -15,6 +15,7 @@ from foldpack.search.decide.best_threshold import best_cell_threshold, forced_ce
 from foldpack.search.decide.class_thresholds import best_class_thresholds
 from foldpack.search.decide.cuts import best_cuts
 from foldpack.search.decide.new_class import best_new_class
+from foldpack.search.decide.queries import weighted_score
 from foldpack.settings.stages import GradesDecision, LabelsDecision, RankingDecision
 
 # A last step with numbers that were fitted, as the YAML has it; None: the metric has none to fit.
@@ -57,7 +58,7 @@ def fit_decision(cells: Cells, blend: np.ndarray, metric: Metric, rule: LabelRul
         cuts, score = best_cuts(blend, cells.targets, rule.grades or int(cells.targets.max()) + 1)
         return GradesDecision(cuts=cuts.tolist()), score
     if rule.new_class:
-        new = best_new_class(cells.dense(blend), cells.targets, metric.map_at)
+        new = best_new_class(cells.dense(blend), cells.targets, metric.map_at, cells.weights)
         return RankingDecision(k=metric.map_at, none_score=new.threshold, none_rank=new.rank), new.score
     return None, score_cells(cells, blend, metric, None, rule)
 
@@ -71,7 +72,10 @@ def score_cells(cells: Cells, blend: np.ndarray, metric: Metric, decision: Fitte
     if metric.needs == "values" and rule.range is not None:
         return metric(cells.targets, cut_values(cells.dense(blend), rule.range), cells.groups)
     if decision is not None and decision.none_score is not None:
-        return metric(cells.targets, with_new_score(cells.dense(blend), decision.none_score, decision.none_rank))
+        table = with_new_score(cells.dense(blend), decision.none_score, decision.none_rank)
+        return weighted_score(metric, cells.targets, table, cells.weights)
+    if cells.weights is not None:
+        return weighted_score(metric, cells.targets, cells.dense(blend), cells.weights)
     if metric.name == "log_loss" and cells.kind == "exclusive":
         return float(-np.log(np.clip(blend[cells.y], SMALLEST_PROB, 1), dtype=np.float64).mean())
     targets = cells.targets[:, 0] if cells.kind == "labels" and cells.classes == 1 else cells.targets

@@ -27,28 +27,30 @@ class NewClass:
     score: float
 
 
-def best_new_class(table: np.ndarray, y: np.ndarray, k: int) -> NewClass:
+def best_new_class(table: np.ndarray, y: np.ndarray, k: int, weights: np.ndarray | None = None) -> NewClass:
     """The best of every distinct score and every place, exactly. `ensemble.thresholds.with_new_score` applies it.
 
-    table: (n, C + 1) float, its last column of no account; y: (n,) int, C for an item that is new. A rank is taken
-    only where it is better than none.
+    table: (n, C + 1) float, its last column of no account; y: (n,) int, C for an item that is new; weights: (n,) how
+    much each counts, None: all alike. A rank is taken only where it is better than none.
     """
     others = table[:, :-1]
     ranked = top_classes(others, k)
     scores = np.take_along_axis(others, ranked, axis=1)
     new, hit = y == others.shape[1], ranked == y[:, None]
+    weights = np.ones(len(y)) if weights is None else weights
     places = np.arange(1, scores.shape[1] + 1)
     after = np.where(places < k, 1 / (places + 1), 0.0)  # the worth of a right answer one place further down
     # "New" passes a score: a new item falls from its place to the next, a true class rises by one.
-    change = np.where(new[:, None], after - 1 / places, np.where(hit, 1 / places - after, 0.0)).reshape(-1)
+    change = np.where(new[:, None], after - 1 / places, np.where(hit, 1 / places - after, 0.0))
+    change = (change * weights[:, None]).reshape(-1)
     down = np.argsort(-scores.reshape(-1), kind="stable")
     value, change, place = scores.reshape(-1)[down], change[down], np.tile(places, len(y))[down]
-    start = new.sum() + float((hit * after).sum())  # "new" first everywhere
+    start = float((weights * (new + (hit * after).sum(axis=1))).sum())  # "new" first everywhere
     ends = np.append(0, np.flatnonzero(np.append(value[1:] != value[:-1], True)) + 1)  # ties are passed together
     best = NewClass(0.0, None, -np.inf)
     for rank in [None, *range(places[-1], 1, -1)]:
         moves = change if rank is None else np.where(place < rank, change, 0.0)
-        curve = np.append(start, start + np.cumsum(moves)) / len(y)
+        curve = np.append(start, start + np.cumsum(moves)) / weights.sum()
         passed = ends[curve[ends].argmax()]
         if curve[passed] > best.score + WORTH_A_RANK:
             best = NewClass(_between_scores(value, int(passed)), rank, float(curve[passed]))

@@ -76,12 +76,13 @@ def with_retrieval(run: Run, settings: Retrieval) -> Run:
 
 
 def choose_retrieval(runs: list[Run], targets: np.ndarray, folds: np.ndarray, metric: Metric, rule: LabelRule,
-                     tell: Tell) -> tuple[list[Run], list[str]]:
-    """The runs with their best settings, calibrated alike, and a line on each. targets, folds: (n,) of the answers."""
+                     tell: Tell, weights: np.ndarray | None = None) -> tuple[list[Run], list[str]]:
+    """The runs with their best settings, calibrated alike, and a line on each. targets, folds, weights: (n,) of the
+    answers."""
     parts = answer_parts(targets, folds, len(runs[0].meta.classes) - 1 if rule.new_class else None)
     if len(np.unique(parts)) < 2:
         return runs, ["the ways to retrieve stay those of the runs: all answers are of one fold and one identity"]
-    judge, chosen, lines = Judge(targets, parts, metric, rule), list[Run](), list[str]()
+    judge, chosen, lines = Judge(targets, parts, metric, rule, weights), list[Run](), list[str]()
     for number, run in enumerate(runs):
         best = choose_for(run, judge)
         chosen.append(with_retrieval(run, best.best))

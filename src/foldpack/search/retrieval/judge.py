@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,12 +23,15 @@ ScoreReader = Callable[[np.ndarray], np.ndarray]  # some answers -> (k, C) float
 class Judge:
     """Scores ways to retrieve on some answers, each part of them with a last step that was fitted without it."""
 
-    def __init__(self, targets: np.ndarray, part: np.ndarray, metric: Metric, rule: LabelRule) -> None:
-        """targets: (n,) int64 of all answers; part: (n,) int, two or more different, as `answer_parts` gives them."""
+    def __init__(self, targets: np.ndarray, part: np.ndarray, metric: Metric, rule: LabelRule,
+                 weights: np.ndarray | None = None) -> None:
+        """targets: (n,) int64 of all answers; part: (n,) int, two or more different, as `answer_parts` gives them;
+        weights: (n,) of the answers, as `query_weights` gives them."""
         self.rows = np.arange(len(targets))[:: -(-len(targets) // MOST_QUERIES)]
         self.targets, self.fold = targets[self.rows], merged_folds(part[self.rows])
         self.folds = int(self.fold.max()) + 1
         self.metric, self.rule = metric, rule
+        self.weights = None if weights is None else weights[self.rows]
 
     def gains(self, read: ScoreReader) -> np.ndarray:
         """(K, K) greater is better: of fold f, the last step fitted without f and g."""
@@ -59,7 +63,7 @@ class Judge:
             tables.append(table)
             truths.append(truth)
             first, size = first + size, max(1, BLOCK_SCORES // scores.shape[1])
-        return dense_cells(np.concatenate(tables)[None], np.concatenate(truths))
+        return replace(dense_cells(np.concatenate(tables)[None], np.concatenate(truths)), weights=self.weights)
 
 
 def answer_parts(targets: np.ndarray, folds: np.ndarray, new: int | None) -> np.ndarray:

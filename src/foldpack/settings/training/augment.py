@@ -32,6 +32,7 @@ class AugmentConfig(StrictModel):
     sides: list[Side] = []  # the network's input side is one of them, drawn per batch; none: net.size
     hflip: Share = 0.5  # probability
     vflip: Share = 0.0
+    identity_flips: list[Literal["hflip", "vflip", "turn"]] = []  # embed: each makes every identity another one
     affine: Share = 0.0  # probability of shift + scale + rotation
     shift: Share = 0.06  # largest shift, share of the side
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.15  # largest change of size
@@ -73,6 +74,12 @@ class AugmentConfig(StrictModel):
                                  f"{', and none above 1' if share else ''}")
         if self.mix != 1 and not self.mixers:
             raise ValueError("mix is read where mixup, cutmix, ricap or icap is above 0, and none is")
+        if len(set(self.identity_flips)) != len(self.identity_flips):
+            raise ValueError(f"identity_flips {self.identity_flips}: one stands there twice")
+        for name in ("hflip", "vflip"):
+            if self.identity_flips and getattr(self, name):
+                raise ValueError(f"{name} is {getattr(self, name):g}, which keeps the identity of a flipped image, and "
+                                 f"identity_flips makes it another one; set {name} to 0")
         if len(set(self.sides)) != len(self.sides):
             raise ValueError(f"sides {self.sides}: a side stands there twice")
         return self

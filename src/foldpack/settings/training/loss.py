@@ -36,6 +36,7 @@ LOSSES_READING: dict[str, tuple[str, ...]] = {
     "scale": ("arcface", "sub_center_arcface", "cosface", "cosine_softmax", "proxy_anchor"),
     "centers": ("sub_center_arcface",),
     "miner": ("triplet",),
+    "memory": ("triplet",),
     "lr": ("arcface", "sub_center_arcface", "cosface", "adacos", "cosine_softmax", "proxy_anchor"),
 }
 
@@ -59,7 +60,8 @@ class LossConfig(StrictModel):
     margin: Annotated[float, Field(ge=0)] | None = None  # arcface: degrees; others: of the cosine; triplet: distance
     scale: Annotated[float, Field(gt=0)] | None = None  # of the cosines
     centers: Annotated[int, Field(ge=2, le=16)] = 3  # sub_center_arcface: vectors of an identity
-    miner: Literal["all", "semihard", "hard"] = "semihard"  # triplet: which of a batch's triplets count
+    miner: Literal["all", "semihard", "hard", "batch_hard"] = "semihard"  # triplet: which of a batch's triplets count
+    memory: Annotated[int, Field(ge=1)] | None = None  # triplet: vectors of earlier batches that a batch is compared to
     lr: Annotated[float, Field(gt=0)] | None = None  # highest learning rate of the class vectors; None: optim.lr
 
     @property

@@ -14,16 +14,20 @@ from foldpack.train.loop.freezing import named_part, stages_of
 
 def build_optimizer(config: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
     """timm's optimiser factory; biases and norms are not decayed. Raises ConfigError for an unknown name."""
-    optim = config.optim
+    optim, layers = config.optim, net
     kwargs: dict[str, Any] = dict(optim.kwargs)
     if optim.layer_decay is not None:
-        net, kwargs["layer_decay"] = named_part(net), optim.layer_decay
-        stages_of(net, f"run '{config.run}': optim.layer_decay")
+        layers, kwargs["layer_decay"] = named_part(net), optim.layer_decay
+        stages_of(layers, f"run '{config.run}': optim.layer_decay")
     try:
-        return create_optimizer_v2(net, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay, **kwargs)
+        made = create_optimizer_v2(layers, opt=optim.name, lr=optim.lr, weight_decay=optim.weight_decay, **kwargs)
     except (TypeError, ValueError, AssertionError, RuntimeError) as failure:
         raise ConfigError(f"run '{config.run}': optimiser '{optim.name}' cannot be built: {failure}; timm lists its "
                           "names with timm.optim.list_optimizers()") from None
+    there = {id(one) for group in made.param_groups for one in group["params"]}
+    if behind := [one for one in net.parameters() if one.requires_grad and id(one) not in there]:  # such as a neck
+        made.add_param_group({"params": behind, "weight_decay": 0.0})
+    return made
 
 
 def add_class_vectors(config: RunConfig, optimizer: torch.optim.Optimizer, loss: nn.Module) -> None:

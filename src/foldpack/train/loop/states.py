@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from foldpack.data.image_place import image_file
+from foldpack.settings.label_kinds import QueriesConfig
 from foldpack.settings.strict_model import StrictModel
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.evaluate import FoldResult
@@ -73,6 +74,8 @@ class StateInfo(StrictModel):
 def data_digest(data: TrainingSet) -> str:
     """Hex SHA-256 over the ids of the items, in order, their labels, folds, weights and groups."""
     digest = hashlib.sha256(repr((data.task, data.none, data.classes, data.ids, data.answer)).encode())
+    if data.queries != QueriesConfig():  # they decide which epoch is best
+        digest.update(repr(data.queries).encode())
     for name, column in [("targets", data.targets), ("fold", data.fold), *sorted(data.numbers.items())]:
         digest.update(f"{name} {column.dtype} {column.shape}".encode())
         digest.update(np.ascontiguousarray(column).tobytes())

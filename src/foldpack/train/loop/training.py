@@ -41,6 +41,7 @@ from foldpack.train.device.processes import (
 )
 from foldpack.train.evaluate import FoldResult, predict_rows
 from foldpack.train.extra_labels.begin import begin_fold
+from foldpack.train.images.flipped import learned_set
 from foldpack.train.loop.freezing import Freezing, scale_head
 from foldpack.train.loop.guard import NotFiniteLoss, UpdateGuard
 from foldpack.train.loop.optimizer import add_class_vectors, build_optimizer
@@ -75,7 +76,7 @@ class FoldTraining:
         self.tell = tell
         self.config = config
         self.watch = watch
-        self.data = data = data.of_fold(fold)
+        self.data = data = learned_set(config, data, fold)
         self.fold = fold
         self.states = states
         self.metric: Metric = find_metric(config.metric)

@@ -42,9 +42,13 @@ class MarginLoss(nn.Module):
                                              **({} if config.margin is None else {"margin": config.margin}))
         else:
             self.of = losses.TripletMarginLoss(**given)
-            if config.miner != "all":
+            if config.miner == "batch_hard":
+                self.miner = miners.BatchHardMiner()
+            elif config.miner != "all":
                 self.miner = miners.TripletMarginMiner(**given, type_of_triplets=config.miner)
-        self.mean, self.apart = self.of.reducer, reducers.DoNothingReducer()
+            if config.memory is not None:  # it mines among the vectors that it keeps
+                self.of, self.miner = MemoryLoss(self.of, self.miner, dim, config.memory), None
+        self.mean, self.apart = getattr(self.of, "reducer", None), reducers.DoNothingReducer()
 
     def forward(self, vectors: torch.Tensor, identities: torch.Tensor,
                 weights: torch.Tensor | None = None) -> torch.Tensor:
@@ -52,9 +56,32 @@ class MarginLoss(nn.Module):
         with torch.autocast(vectors.device.type, enabled=False):
             vectors = vectors.float()
             found = None if self.miner is None else self.miner(vectors, identities)
-            self.of.reducer = self.mean if weights is None else self.apart
+            if self.mean is not None:
+                self.of.reducer = self.mean if weights is None else self.apart
             losses = self.of(vectors, identities, found)
             return losses if weights is None else (losses["loss"]["losses"] * weights).mean()
+
+
+class MemoryLoss(nn.Module):
+    """Cross-batch memory (arXiv 1912.06798): a batch is compared with the last vectors of earlier batches, too."""
+
+    state: torch.Tensor
+
+    def __init__(self, loss: nn.Module, miner: nn.Module | None, dim: int, size: int) -> None:
+        """loss, miner: of triplets; size: vectors that are kept, those of the batch among them."""
+        super().__init__()
+        from pytorch_metric_learning.losses import CrossBatchMemory
+
+        self.kept: Any = CrossBatchMemory(loss, dim, size, miner)
+        self.register_buffer("state", torch.zeros(2, dtype=torch.int64))  # what the library keeps outside of buffers
+
+    def forward(self, vectors: torch.Tensor, identities: torch.Tensor, found: None = None) -> torch.Tensor:
+        """As of the loss. In validation nothing is remembered, since nothing is asked."""
+        place, filled = self.state.tolist()
+        self.kept.queue_idx, self.kept.has_been_filled = place, bool(filled)
+        loss = self.kept(vectors, identities)
+        self.state.copy_(torch.tensor([self.kept.queue_idx, int(self.kept.has_been_filled)]))
+        return loss
 
 
 class AdaCosLoss(ItemLoss):

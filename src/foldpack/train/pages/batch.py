@@ -118,7 +118,8 @@ def target_texts(data: TrainingSet, target: torch.Tensor, weighted: bool) -> lis
         labels, said = (target_texts(alone, part, False) for part in target.chunk(2))
         return [*labels, "teacher:", *said, *told]
     if data.task == "embed":
-        return [data.classes[int(target)], *told]
+        flipped, own = divmod(int(target), data.identities)
+        return [data.classes[own] + ", flipped" * (flipped > 0), *told]
     if data.task == "regress":
         return [*(f"{name} {float(number):.4g}" for name, number in zip(data.classes, target, strict=True)), *told]
     order = torch.argsort(-target, stable=True).tolist()
