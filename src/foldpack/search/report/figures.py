@@ -37,7 +37,7 @@ def new_axes(height: float) -> tuple[Figure, Axes]:
 
 
 def plain_numbers(axis: Axis) -> None:
-    """Numbers of a logarithmic axis as plain text, 1e-04: powers of ten are set with fonts that many machines lack, and say so."""
+    """Numbers of a logarithmic axis as 1e-04: powers of ten are set in fonts that many machines lack, which is told."""
     axis.set_major_formatter(LogFormatter())
     axis.set_minor_formatter(LogFormatter())
 
