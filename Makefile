@@ -10,6 +10,10 @@ PIP_INSTALL = pip install -qq --disable-pip-version-check --no-input
 # Changes of these files mean: install again.
 WANT = $(shell cat setup.cfg pyproject.toml locks/setup.txt | sha256sum | cut -c1-16)
 WANT_BENCH = $(shell cat setup.cfg pyproject.toml locks/*.txt | sha256sum | cut -c1-16)
+# Two processes. Neighbours stay in one, which makes what they share once; whoever is done first takes half of what is left.
+TWO = -n 2 --dist worksteal
+# Compiled modules are kept, or every program that a test starts compiles ours again.
+QUICKLY = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
@@ -41,7 +45,7 @@ demo: setup ## train, blend, pack and rehearse on the embedded digits (under 5 m
 	@$(BIN)/foldpack demo
 
 test: setup ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
+	$(QUICKLY) $(BIN)/python -m pytest -m "not slow" $(TWO)
 
 test-slow: setup ## run the long tests too
 	$(BIN)/python -m pytest
@@ -49,7 +53,7 @@ test-slow: setup ## run the long tests too
 test-newest: ## run the tests with the newest packages that setup.cfg allows, in an environment of its own
 	@test -x $(NEWEST)/bin/python || { echo "making $(NEWEST) with $(PYTHON)"; $(PYTHON) -m venv $(NEWEST); }
 	@$(NEWEST)/bin/$(PIP_INSTALL) --upgrade --upgrade-strategy eager -e '.[test,dev]'
-	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -m "not slow" -n 2
+	$(QUICKLY) $(NEWEST)/bin/python -m pytest -m "not slow" $(TWO)
 
 test-matrix: setup ## test sealed weights under the oldest and the newest cryptography
 	$(BIN)/python tests/run_matrix.py

@@ -38,6 +38,17 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         os.umask(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cut() -> Iterator[None]:
+    """What is written survives a killed process without being synced to the disk, which takes longer than all else.
+
+    `posix.fsync` is the real one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory):
     """A small digits competition with two trained runs, their ensemble and the packed kernel. Read only: copy first."""

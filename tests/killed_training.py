@@ -61,6 +61,7 @@ def main() -> None:
     from foldpack.train.loop.training import FoldTraining
     from foldpack.train.run import train_run
 
+    os.fsync = lambda descriptor: None  # type: ignore[assignment]  # it is killed, and the power stays
     learn = FoldTraining.learn
 
     def say_and_learn(self: FoldTraining, *batch: Any) -> tuple[float, int]:

@@ -9,7 +9,7 @@ import torch
 from foldpack.train.evaluate import FoldResult
 from foldpack.train.loop.states import FoldStates, StateInfo
 
-DROPOUT = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "proj_drop_rate": 0.2}}
+DROPOUT = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2, "proj_drop_rate": 0.2}}
 BATCH_NORM = {"arch": "test_resnet", "size": 16}
 
 
@@ -34,6 +34,7 @@ class MortalStates(FoldStates):
 
 def info_of(**changes: Any) -> StateInfo:
     data: dict[str, Any] = {"run": "toy", "fold": 1, "config_sha256": "1", "folds_sha256": "2", "data_sha256": "3",
+                            "images_sha256": "4",
                             "reader": None, "device": "cpu", "processes": 1, "libraries": {"torch": "1.0"}}
     return StateInfo(**{**data, **changes})
 

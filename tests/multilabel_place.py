@@ -35,7 +35,7 @@ def make_place(root: Path) -> Path:
     folds = FoldsConfig(kind="multilabel_grouped", count=2, group_column="pair")
     make_recipe_folds(RecipeConfig(name="m", competition="imet", folds=folds, runs=["-"]), root / "data",
                       root / "folds.csv", lambda text: None)
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
     for run, seed in (("first", 1), ("second", 2)):
         config = tiny_config(run, competition="imet", net=net, loss={"name": "bce"}, metric="f2", epochs=3, seed=seed)
         train_run(config, root / "data", root / "folds.csv", root / "runs", lambda text: None)

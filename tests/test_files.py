@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posix
 import stat
 from pathlib import Path
 
 import pytest
 
 from foldpack.files import atomic_path, sha256_file, write_atomic
+
+
+@pytest.fixture(autouse=True)
+def synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the disk, which other tests leave out."""
+    monkeypatch.setattr(os, "fsync", posix.fsync)
 
 
 def names(folder: Path) -> list[str]:

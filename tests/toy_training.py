@@ -33,7 +33,8 @@ def toy_set(task: str = "multiclass", count: int = 36) -> TrainingSet:
 
 def toy_config(**changes: object) -> RunConfig:
     data: dict = {
-        "run": "toy", "competition": "digits", "net": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}},
+        "run": "toy", "competition": "digits",
+        "net": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}},
         "loss": {"name": "cross_entropy"}, "metric": "accuracy", "optim": {"lr": 3e-3, "warmup_epochs": 0},
         "augment": {"hflip": 0.0}, "epochs": 4, "batch_size": 8}
     return parse_config({**data, **changes}, "toy")

@@ -43,6 +43,14 @@ def test_every_shape_becomes_a_project_whose_files_are_read(shape: str, tmp_path
     assert f"cd '{project}'\nlook at it:       foldpack look\ntry it, a minute: foldpack recipe . --quick\n" in said
 
 
+def test_without_a_download_it_says_what_is_needed(tmp_path: Path, capsys) -> None:
+    assert run_app(foldpack, ["init", str(tmp_path / "p")]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/p: a project is made of a download, and none is named; needed: --data DIR, the "
+        f"competition's folder, unpacked, such as: foldpack init {tmp_path}/p --data ~/Downloads/titanic\n")
+    assert not (tmp_path / "p").exists()
+
+
 def test_the_page_says_why_above_each_key(tmp_path: Path) -> None:
     make_shape("places", tmp_path / "data")
     assert run_app(foldpack, ["init", str(tmp_path / "p"), "--data", str(tmp_path / "data"), "--yes",

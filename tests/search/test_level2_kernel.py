@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from small_house import OWNER, PROJECT, RUNS, competition_of, tiny_config, write_small_folds
 
+from foldpack.app.asking import AskedEnsemble
 from foldpack.competitions.digits_source import write_digits
+from foldpack.data.decode import PILLOW
 from foldpack.data.runs import read_run
 from foldpack.keyring.keyring import Keyring
 from foldpack.metrics.registry import get_metric
@@ -75,6 +77,10 @@ def test_the_packed_kernel_reproduces_level_two_on_one_fold(trained, tmp_path):
     assert np.abs(answers - level2.cells.dense(level2.cells.values[0])[rows]).max() <= 1e-6
     score = ACCURACY(np.asarray(runs[0].targets)[rows], answers)
     assert score == pytest.approx(level2.per_fold[1], abs=1e-6)
+    asked = AskedEnsemble(root / "small.yml", root / "runs", PILLOW)  # the browser demo says the same
+    for place, row in enumerate(np.flatnonzero(rows)[:4]):
+        said = asked.ask(root / "competition" / "train" / f"{runs[0].ids[row]}.png")
+        assert np.abs(said.numbers - answers[place]).max() <= 1e-6
 
 
 @pytest.mark.slow

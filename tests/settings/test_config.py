@@ -102,6 +102,10 @@ def test_every_configuration_of_the_project_reads() -> None:
          "net: a canvas of [64, 64] px has other proportions than the network's input of [32, 48] px, so 'letterbox'"),
         ({"net": {"arch": "a", "size": 32, "channels": 1, "mean": [0.5], "std": [0.2]}, "augment": {"colour": 0.5}},
          "augment.colour needs images of 3 channels, and net.channels is 1; set it to 0"),
+        ({"trackers": ["tensorbord"]}, "trackers.0: input should be 'tensorboard', 'wandb' or 'mlflow', got "
+         "'tensorbord': did you mean 'tensorboard'?"),
+        ({"sampler": {"kind": "balance"}}, "got 'balance': did you mean 'balanced'?"),
+        ({"device": "GPU"}, "device: input should be 'auto', 'cpu' or 'gpu', got 'GPU': did you mean 'gpu'?"),
         ({"augment": {"hflip": 1.5}}, "augment.hflip: input should be less than or equal to 1, got 1.5"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from foldpack.settings.retrieve import Calibration, Rerank, Retrieval
 from foldpack.settings.run import ConfigError, RunConfig, config_hash, parse_config
 from foldpack.settings.stages import RankingDecision
+from foldpack.train.checks import require_read
 
 RUN = {"run": "r", "competition": "digits-retrieval", "task": "embed", "net": {"arch": "resnet18", "size": 32},
        "loss": {"name": "arcface"}, "metric": "map5"}
@@ -31,6 +32,17 @@ def run_of(**embed: object) -> RunConfig:
 def test_what_does_not_fit_is_refused(embed: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         run_of(**embed)
+
+
+@pytest.mark.parametrize(("embed", "name"), [
+    ({"neighbours": 3}, "neighbours"), ({"neighbours": 3, "softmax": 0.1}, "neighbours"), ({"rerank": {}}, "rerank")])
+def test_ways_by_neighbours_are_refused_before_a_training_where_only_centres_count(embed: dict, name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        require_read(run_of(centres=1.0, **embed))
+    assert str(caught.value) == (f"run 'r': embed.centres is 1, so no neighbour counts, and embed.{name} is not read; "
+                                 f"leave {name} out, or set centres below 1")
+    require_read(run_of(centres=0.9, **embed))
+    require_read(run_of(centres=1.0, expand_query=2, alpha=2.0))  # the means are of what was expanded
 
 
 def test_a_run_hands_all_but_the_size_of_its_vectors_on() -> None:

@@ -203,7 +203,7 @@ def test_the_network_is_shown_what_was_asked_for(augment: dict, net: dict, shape
 
 
 def test_sides_that_a_network_cannot_see_are_refused_before_anything_is_decoded() -> None:
-    config = tiny({"sides": [16, 24]}, net={"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}})
+    config = tiny({"sides": [16, 24]}, net={"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}})
     with pytest.raises(Exception, match="test_vit") as caught:
         check_names(config, get_competition("digits"))
     assert "\n" not in str(caught.value)

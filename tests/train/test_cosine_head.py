@@ -16,7 +16,7 @@ from foldpack.settings.run import ConfigError, config_text
 from foldpack.train.fit import fit_fold
 from foldpack.train.loop.freezing import Freezing
 
-NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}, "cosine": 20.0}
+NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}, "cosine": 20.0}
 
 
 def test_a_logit_is_a_cosine_times_the_scale() -> None:

@@ -217,7 +217,7 @@ def test_copies_of_an_image_all_look_different_for_every_number_of_workers_and_i
 
 def test_the_number_of_workers_changes_no_weight() -> None:
     """Dropout and mixing draw from torch's own generator, so the loader must not."""
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "proj_drop_rate": 0.2}}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2, "proj_drop_rate": 0.2}}
     augment = {**STRONG, "mixup": 0.2, "cutmix": 0.5, "erase": 0.3}
     results = [fit_fold(toy_config(net=net, augment=augment, epochs=3, workers=workers), toy_set(), 1, quiet)
                for workers in (0, 2)]

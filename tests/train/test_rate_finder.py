@@ -112,7 +112,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("rate")
     write_digits(root / "data", root / "answers.csv", 100)
     write_small_folds(root / "data", root / "folds.csv", 3)
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
     write_atomic(root / "run.yml", config_text(tiny_config("tiny", net=net, epochs=1)))
     return root
 

@@ -44,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def quick(**changes: object) -> RunConfig:
     """A net of one patch: trains in no time."""
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
     return tiny_config("tiny", **{"net": net, "epochs": 1, "views": ["hflip", "identity"], **changes})
 
 
@@ -263,6 +263,7 @@ def test_a_multilabel_competition_takes_metrics_of_labels() -> None:
     ("folds", "fold", "kind", "message"),
     [
         ([3], [0, 1, 0, 1], ConfigError, r"run 'tiny': folds \[3\]; f.csv has \[0, 1\]"),
+        ([0, 5, 7], [0, 1, 0, 1], ConfigError, r"run 'tiny': folds \[0, 5, 7\]; f.csv has \[0, 1\], and not 5, 7$"),
         ([], [0, 1, 0, 1], ConfigError, r"run 'tiny': folds \[\]; f.csv has \[0, 1\]"),
         (None, [0, 0, 0], DataError, r"f.csv: 3 items in folds \[0\] of \[3\] items; at least 2 folds are needed"),
         (None, [], DataError, r"f.csv: 0 items in folds \[\] of \[\] items"),

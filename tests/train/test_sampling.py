@@ -226,7 +226,7 @@ def test_items_of_no_weight_teach_nothing(task: str) -> None:
 @pytest.mark.parametrize(("task", "changes"), [
     ("regress", {"loss": {"name": "mse"}, "metric": "rmse"}),
     ("regress", {"loss": {"name": "ordinal"}, "metric": "rmse",
-                 "net": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}, "bins": 4}}),
+                 "net": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}, "bins": 4}}),
     ("embed", {"loss": {"name": "cosface"}, "metric": "map1"})])
 def test_weights_come_to_values_and_identities_too(task: str, changes: dict) -> None:
     targets = np.arange(36) % 3 if task == "embed" else np.stack([np.arange(36) % 5, np.arange(36) % 7], 1) * 1.0
@@ -292,7 +292,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(digits: Path, tmp_path: Path, **changes: object) -> None:
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
     train_run(tiny_config("tiny", net=net, epochs=1, **changes), digits / "data", digits / "folds.csv",
               tmp_path / "runs", quiet)
 

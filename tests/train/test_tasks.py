@@ -56,7 +56,7 @@ def toy_config(task: str, **changes: object) -> RunConfig:
     metric = {"regress": "rmse", "embed": "map1"}[task]
     data: dict = {
         "run": "toy", "competition": "digits", "task": task, "loss": loss, "metric": metric,
-        "net": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}},
+        "net": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}},
         "optim": {"lr": 3e-3, "warmup_epochs": 0}, "augment": {"hflip": 0.0}, "epochs": 6, "batch_size": 8}
     return parse_config({**data, **changes}, "toy")
 
@@ -109,7 +109,7 @@ def test_grades_are_scored_at_their_best_cuts() -> None:
 @pytest.mark.parametrize("loss", ["cross_entropy", "ordinal"])
 def test_values_are_learned_as_bins_too(loss: str) -> None:
     """The network gives logits of bins in training and values ever after, also from its checkpoint alone."""
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}, "bins": 6}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}, "bins": 6}
     config, data = toy_config("regress", loss={"name": loss}, net=net, epochs=14), bright_set("regress")
     result = fit_fold(config, data, 1, quiet)
     inside, outside = data.targets[data.fold == 1], data.targets[data.fold != 1]
@@ -128,7 +128,7 @@ def test_grades_are_learned_in_their_order(loss: str) -> None:
     """What is predicted is the mean of the bins, whatever the loss, and has learned to agree with the grades."""
     data = bright_set("regress")
     grades = (data.targets[:, :1] - 1000) // 200
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}, "bins": 3}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}, "bins": 3}
     config = toy_config("regress", metric="qwk", loss={"name": loss}, net=net, epochs=14)
     result = fit_fold(config, replace(data, targets=grades, classes=["grade"]), 1, quiet)
     assert 0.7 < result.score <= 1

@@ -37,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def quick(**changes: object) -> RunConfig:
     """A net of one patch: trains in no time."""
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
     return tiny_config("tiny", **{"net": net, "epochs": 2, **changes})
 
 

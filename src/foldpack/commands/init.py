@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from foldpack.errors import DataError
+
 
 def register(app: typer.Typer) -> None:
     """Add this command to the `foldpack` application."""
@@ -16,7 +18,8 @@ def register(app: typer.Typer) -> None:
 
 def init(
     project: Annotated[Path, typer.Argument(help="the new project's folder")],
-    data: Annotated[Path, typer.Option(help="the competition's folder, as downloaded and unpacked")],
+    data: Annotated[Path | None, typer.Option(help="the competition's folder, as downloaded and unpacked; needed",
+                                              show_default=False)] = None,
     slug: Annotated[str | None, typer.Option(help="the competition on Kaggle, as its address has it")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="ask nothing: take what is likeliest, and mark it")] = False,
 ) -> None:
@@ -26,6 +29,9 @@ def init(
     from foldpack.recognise.new_project import finding_lines, next_commands, require_new, write_project
     from foldpack.recognise.recognise import recognise
 
+    if data is None:
+        raise DataError(f"{project}: a project is made of a download, and none is named; needed: --data DIR, the "
+                        f"competition's folder, unpacked, such as: foldpack init {project} --data ~/Downloads/titanic")
     require_new(project, data)
     findings = Findings(None if yes or not is_terminal() else choose)
     name, known = name_project(project, data, slug, findings)

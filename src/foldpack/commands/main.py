@@ -22,6 +22,7 @@ from foldpack.commands.project import CompetitionOption, DataOption
 from foldpack.commands.run_app import run_app
 from foldpack.commands.seal import register as register_sealed_commands
 from foldpack.commands.search import register as register_search_command
+from foldpack.commands.training.app import register as register_app_command
 from foldpack.commands.training.average import register as register_average_command
 from foldpack.commands.training.extra_labels import register as register_labels_commands
 from foldpack.commands.training.see import register as register_seeing_commands
@@ -45,6 +46,7 @@ register_tuning(app)
 register_seeing_commands(app)
 register_average_command(app)
 register_labels_commands(app)
+register_app_command(app)
 
 WorkOption = Annotated[Path, typer.Option("--work", help="folder for folds/, runs/, ensembles/ and build/")]
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,6 +230,7 @@ def read_run(folder: Path) -> Run:
 
 
 def append_log(folder: Path, entry: dict[str, object]) -> None:
-    """Add one line to `log.jsonl`."""
-    with open(folder / "log.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+    """Add one line to `log.jsonl`, behind one that a power cut has torn, too."""
+    with open(folder / "log.jsonl", "a+b") as file:
+        torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+        file.write(b"\n" * torn + json.dumps(entry).encode() + b"\n")

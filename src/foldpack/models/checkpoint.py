@@ -45,6 +45,7 @@ class CheckpointInfo(StrictModel):
     reader: str | None = None  # of the images, as `reader_record` says it
     oof_sha256: str | None = None  # of what these weights predict out of fold; None: written before it was told
     data_sha256: str | None = None  # of the labels and the list of images that they learned from; likewise
+    images_sha256: str | None = None  # of the sizes of these images' files; likewise
 
 
 def save_checkpoint(path: Path, weights: dict[str, torch.Tensor], info: CheckpointInfo) -> None:

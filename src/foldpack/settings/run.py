@@ -111,6 +111,9 @@ class RunConfig(StrictModel):
         if coloured and self.net.channels != 3:
             raise ValueError(f"augment.{coloured[0]} needs images of 3 channels, and net.channels is "
                              f"{self.net.channels}; set it to 0")
+        if self.swa is not None and self.epochs < 3:
+            raise ValueError(f"swa is the mean of the last 2 epochs or more behind others, and there are {self.epochs} "
+                             "epochs; set epochs to 3 or more, or leave swa out")
         if self.swa is not None and self.swa.epochs >= self.epochs:
             raise ValueError(f"swa.epochs is {self.swa.epochs}, and there are {self.epochs} epochs; set it to fewer")
         if self.swa is not None and self.patience is not None:

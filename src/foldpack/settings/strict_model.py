@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -86,7 +88,16 @@ def _fault_line(model: type[StrictModel], data: dict, fault: dict) -> str:
     if not where:  # of a whole model: its text says all, and the value is the whole of the settings
         return message
     got = repr(fault.get("input"))
-    return f"{message}, got {got if len(got) <= 60 else got[:57] + '...'}"
+    return f"{message}, got {got if len(got) <= 60 else got[:57] + '...'}{_nearest(fault)}"
+
+
+def _nearest(fault: dict) -> str:
+    """The value that was meant, of one out of a few; empty where none is near."""
+    if fault["type"] != "literal_error":
+        return ""
+    allowed = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
+    close = get_close_matches(str(fault.get("input")).lower(), allowed, n=1)
+    return f": did you mean {close[0]!r}?" if close else ""
 
 
 def _place(model: type[StrictModel], location: tuple[str | int, ...]) -> tuple[str, type[StrictModel]]:

@@ -10,7 +10,7 @@ from foldpack.data.items import Items
 from foldpack.data.rows import Rows
 from foldpack.engine.layout import ColumnKind, Dense
 from foldpack.engine.units import Unit
-from foldpack.ensemble.retrieve.retriever import identity_scores
+from foldpack.ensemble.retrieve.retriever import Retriever
 from foldpack.ensemble.score_fuser import ScoreFuser
 from foldpack.ensemble.view_rows import merged_vectors
 from foldpack.models.classifier import MakeNet
@@ -75,19 +75,22 @@ class NeighbourFuser(ScoreFuser):
     def answers(self, unit: Unit, rows: Rows) -> Rows:
         """Column `probs` (m, C): the scores of identities, the mean of those of the images of an answer.
 
-        Raises SealedError or ModelError for a gallery that cannot be read, or is of other weights, and RetrievalError
-        for one of vectors of another size.
+        Raises as `retriever`, and RetrievalError for a gallery of vectors of another size.
         """
+        scores = self.retriever(unit).scores(rows.columns["vector"])
+        lost = np.isnan(scores).any(axis=1)
+        scores[lost] = np.asarray(self.stage.outputs.prior, np.float32)
+        return super().answers(unit, Rows({"probs": scores}, lost=lost))
+
+    def retriever(self, unit: Unit) -> Retriever:
+        """The gallery of a unit's checkpoint. Raises SealedError or ModelError for one that cannot be read, or is of
+        other weights."""
         asked, role = unit.fold.gallery, gallery_role(unit.member.run, unit.fold.fold)
         assert asked is not None  # as every spec is checked
         opened = self._sealed(SealedPart(role, str(asked.file), str(asked.header)))
         gallery = parse_gallery(*opened, unit.fold.sha256, role)
-        prior = np.asarray(self.stage.outputs.prior, np.float32)
-        scores = identity_scores(rows.columns["vector"], gallery.vectors, gallery.identities, len(prior),
-                                 unit.member.retrieve or self._usual, self._none)
-        lost = np.isnan(scores).any(axis=1)
-        scores[lost] = prior
-        return super().answers(unit, Rows({"probs": scores}, lost=lost))
+        return Retriever(gallery.vectors, gallery.identities, len(self.stage.outputs.names),
+                         unit.member.retrieve or self._usual, self._none)
 
 
 EMBED = EmbedTask()

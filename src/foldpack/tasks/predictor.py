@@ -109,23 +109,28 @@ class StagePredictor:
 
     def predict(self, unit: int, start: int, stop: int, views: int, check: Callable[[], None]) -> Rows:
         """The first `views` views, merged; a streamed image that has no pixels is lost. Raises PredictError."""
-        assert self.forward is not None and self.info is not None
         asked = self.units[unit]
-        pixels = self.pixels[canvas_kind(asked.member)]
-        self.forward.use_views([self.views[name] for name in asked.member.views[:views]])
         first, end = (start, stop) if self.starts is None else map(int, self.starts[[start, stop]])
         if first == end:  # empty pages
             return self.no_boxes(stop - start)
-        found = finite_rows(self.forward, pixels, first, end, lambda done: check(), asked.role)
-        self.batch_sizes[self.info.run] = self.forward.batch_size
-        rows = self.task.merge_views(found, asked.member.merge, self.outputs)
+        rows = self.task.merge_views(self.view_rows(unit, first, end, views, check), asked.member.merge, self.outputs)
         lost = np.zeros(end - first, dtype=bool)
-        lost[[row - first for row in pixels.lost_rows(first, end)]] = True
+        lost[[row - first for row in self.pixels[canvas_kind(asked.member)].lost_rows(first, end)]] = True
         if self.starts is None:
             return replace(rows, lost=lost)
         starts = self.starts[start : stop + 1] - first
         pages = np.repeat(np.arange(stop - start), np.diff(starts))
         return replace(rows, starts=starts, lost=np.bincount(pages, lost, stop - start) > 0)
+
+    def view_rows(self, unit: int, first: int, end: int, views: int, check: Callable[[], None]) -> list[Rows]:
+        """Items `first` to before `end`, by view. Raises PredictError."""
+        assert self.forward is not None and self.info is not None
+        asked = self.units[unit]
+        self.forward.use_views([self.views[name] for name in asked.member.views[:views]])
+        pixels = self.pixels[canvas_kind(asked.member)]
+        found = finite_rows(self.forward, pixels, first, end, lambda done: check(), asked.role)
+        self.batch_sizes[self.info.run] = self.forward.batch_size
+        return found
 
     def no_boxes(self, pages: int) -> Rows:
         """The rows of pages that have no box."""

@@ -21,7 +21,7 @@ from foldpack.models.own_network import own_network
 from foldpack.models.start import settle_start
 from foldpack.predict.views import expand_views, parse_view, require_inputs
 from foldpack.settings.network import height_width
-from foldpack.settings.run import NOT_HASHED, ConfigError, RunConfig, config_hash, read_config
+from foldpack.settings.run import NOT_HASHED, ConfigError, EmbedConfig, RunConfig, config_hash, read_config
 from foldpack.train.augment.image import require_augmentation, seen_net
 from foldpack.train.dataset import TrainingSet
 from foldpack.train.device.accelerator import require_device
@@ -90,6 +90,7 @@ def check_names(config: RunConfig, competition: Competition, here: bool = True) 
                           f"'{competition.name}'; choose one of: {', '.join(metrics_of_task(task))}")
     require_loss(config.loss, task, weighted=config.weights.kind != "none" or config.pseudo is not None)
     require_inputs(expand_views(config.views), config.net)
+    require_read(config)
     if here:
         require_device(config)
     require_augmentation(config)
@@ -106,6 +107,15 @@ def check_names(config: RunConfig, competition: Competition, here: bool = True) 
     require_batch(config, net)
     check_schedule(config)
     build_scheduler(config, build_optimizer(config, net), updates_per_epoch=1)
+
+
+def require_read(config: RunConfig) -> None:
+    """Raises ConfigError for ways to retrieve by neighbours where only the means of identities count."""
+    usual = EmbedConfig()
+    for name in ("neighbours", "softmax", "rerank"):
+        if config.embed.centres == 1 and getattr(config.embed, name) != getattr(usual, name):
+            raise ConfigError(f"run '{config.run}': embed.centres is 1, so no neighbour counts, and embed.{name} is "
+                              f"not read; leave {name} out, or set centres below 1")
 
 
 def require_batch(config: RunConfig, net: nn.Module) -> None:
@@ -139,7 +149,8 @@ def chosen_folds(config: RunConfig, fold: np.ndarray, folds_csv: Path) -> list[i
         return existing.tolist()
     strange = [k for k in config.folds if k not in existing]
     if strange or not config.folds:
-        raise ConfigError(f"run '{config.run}': folds {config.folds}; {folds_csv} has {existing.tolist()}")
+        lacking = f", and not {', '.join(map(str, strange))}" if strange else ""
+        raise ConfigError(f"run '{config.run}': folds {config.folds}; {folds_csv} has {existing.tolist()}{lacking}")
     return sorted(set(config.folds))
 
 

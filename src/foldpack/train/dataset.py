@@ -50,6 +50,7 @@ class TrainingSet:
     soft: dict[int, np.ndarray] = field(default_factory=dict)  # row -> (C,) float32, in place of its target
     teacher: np.ndarray | None = None  # (n, C) float32: what a teacher says of each item
     counts: np.ndarray | None = None  # (n,) float32: how much each counts, times the weights of the run
+    images_sha256: str | None = None  # of the sizes of the image files, those that were left out included
     queries: QueriesConfig = QueriesConfig()  # embed: what the test set asks for
     flips: int = 0  # embed: so many times all identities are there again, flipped, behind the classes
 

@@ -24,6 +24,7 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.extra_labels.attach import attach_labels
 from foldpack.train.images.picked import TrainingPixels
 from foldpack.train.images.source import TrainingImages, open_images, unseen_images
+from foldpack.train.loop.states import sizes_digest
 from foldpack.train.targets import number_columns, training_targets, training_task
 
 Say = Callable[[str], None]
@@ -75,7 +76,8 @@ def load_training_set(
     tell_images(config, images, folds_csv, say)
     data = TrainingSet(items.ids, images.pixels, targets, fold, classes, task, none, items.answer,
                        reader_record(items.reader, PILLOW), number_columns(config, labelled, whole.source),
-                       queries=queries_of(competition) if task == "embed" else QueriesConfig())
+                       queries=queries_of(competition) if task == "embed" else QueriesConfig(),
+                       images_sha256=sizes_digest(items.images))
     data = data.without(images.report.fallback) if images.broken else data
     return attach_labels(config, data, competition, root, folds_csv, lambda asked: whole_pixels(opened(asked)), say)
 

@@ -55,7 +55,7 @@ from foldpack.train.evaluate import FoldResult
 from foldpack.train.extra_labels.begin import run_origin
 from foldpack.train.fit import fit_fold
 from foldpack.train.load import CACHE, Where, load_training_set
-from foldpack.train.loop.finished import fold_fault, remove_rests, what_is_kept
+from foldpack.train.loop.finished import fold_fault, remove_rests, tell_and_keep, what_is_kept
 from foldpack.train.loop.lock import FINISHING, RunLock, require_alone
 from foldpack.train.loop.room import require_room
 from foldpack.train.loop.states import FoldStates, StateInfo, data_digest, library_versions, state_folder
@@ -140,15 +140,18 @@ class RunTrainer:
                  watch: Watch | None = None) -> None:
         self.watch = watch or Watch(config, 1)
         self.config = config
-        self.data = data
-        self.task = STEPS[data.task](config, data)
+        self.learn_from(data)
         self.folder = folder
         self.folds_sha256 = folds_sha256
-        self.data_sha256 = data_digest(data)
         self.say = say
         self.tell: Callable[[dict[str, object]], None] | None = None  # gets what goes to log.jsonl
         self.lock = RunLock(folder, say)
         self.reached: dict[int, FoldStates] = {}  # of folds whose training was begun here
+
+    def learn_from(self, data: TrainingSet) -> None:
+        """Take a training set, and what follows from it."""
+        self.data, self.data_sha256 = data, data_digest(data)
+        self.task = STEPS[data.task](self.config, data)
 
     def begin(self, folds: Sequence[int] = ()) -> None:
         """Make the folder, say what will be trained anew, and hold the folds that this process will train.
@@ -169,10 +172,8 @@ class RunTrainer:
         require_room(self.config, self.data, self.task, self.folder, [fold for fold in folds if lost[fold] is not None])
         if changed := changed_settings(self.folder / "config.yml", self.config):
             require_alone(self.lock, self.data.fold.tolist(), changed)
-            self.say(f"{self.config.run}: begun with another configuration, which counts no more: {changed}")
-        for fold, fault in lost.items():
-            if fault:
-                self.say(f"{self.config.run} fold {fold}: finished before, but {fault}; it is trained anew")
+        for line in tell_and_keep(self.config.run, self.folder, changed, lost):
+            self.say(line)
         (self.folder / "meta.json").unlink(missing_ok=True)
         write_atomic(self.folder / "config.yml", config_text(self.config))
 
@@ -248,13 +249,14 @@ class RunTrainer:
         """What decides the weights of a fold."""
         return StateInfo(run=self.config.run, fold=fold, config_sha256=config_hash(self.config),
                          folds_sha256=self.folds_sha256, data_sha256=self.data_sha256, reader=self.data.reader,
-                         libraries=library_versions())
+                         images_sha256=self.data.images_sha256, libraries=library_versions())
 
     def save_weights(self, fold: int, weights: dict[str, torch.Tensor], info: CheckpointInfo,
                      gallery: Gallery | None) -> None:
         """Write a fold's checkpoint, bound to the predictions that are there, and the gallery that is bound to it."""
         path = checkpoint_path(self.folder, fold)
-        told = {"oof_sha256": oof_digest(self.part(fold)), "data_sha256": self.data_sha256}
+        told = {"oof_sha256": oof_digest(self.part(fold)), "data_sha256": self.data_sha256,
+                "images_sha256": self.data.images_sha256}
         save_checkpoint(path, weights, info.model_copy(update=told))
         if gallery is not None:
             bound = GalleryInfo(run=info.run, fold=fold, checkpoint=sha256_file(path))

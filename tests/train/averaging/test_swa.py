@@ -27,6 +27,7 @@ BATCH_NORM = {"arch": "test_resnet", "size": 16}
 
 
 @pytest.mark.parametrize(("changes", "message"), [
+    ({"swa": {"epochs": 2}, "epochs": 2}, "the last 2 epochs or more behind others, and there are 2 epochs; set"),
     ({"swa": {"epochs": 4}}, "swa.epochs is 4, and there are 4 epochs; set it to fewer"),
     ({"swa": {"epochs": 2}, "patience": 3}, "swa averages the last epochs, and patience may end a fold before them"),
     ({"swa": {"epochs": 1}}, "swa.epochs: input should be greater than or equal to 2, got 1"),

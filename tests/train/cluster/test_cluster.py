@@ -57,6 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("cluster")
     write_digits(root / "data", root / "answers.csv", 100)
     write_small_folds(root / "data", root / "folds.csv", FOLDS)
+    sorted((root / "data/train").rglob("*.*"))[5].write_bytes(b"no picture")  # one of 80; the runs leave it out
     (root / "tmp").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(root / "tmp"))  # of the workers: decoded images go there
@@ -68,8 +69,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 def quick(run: str, **changes: object) -> RunConfig:
     """A net of one patch: trains in no time."""
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
-    return tiny_config(run, **{"net": net, "epochs": 2, "augment": {"affine": 0.5, "mixup": 0.2}, **changes})
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
+    return tiny_config(run, **{"net": net, "epochs": 2, "augment": {"affine": 0.5, "mixup": 0.2}, "broken": "skip",
+                               **changes})
+
+
+@pytest.fixture(scope="module")
+def alone(place: Place) -> Path:
+    """The runs `first` and `second`, trained by this process."""
+    for config in (first(), second()):
+        train_run(config, place.root / "data", place.root / "folds.csv", place.root / "alone", lambda line: None)
+    return place.root / "alone"
+
+
+def first() -> RunConfig:
+    """Of which a worker dies."""
+    return quick("first", epochs=6)
+
+
+def second() -> RunConfig:
+    """With another seed, and two views."""
+    return quick("second", seed=7, views=["hflip", "identity"])
 
 
 def contents(folder: Path) -> dict[str, object]:
@@ -90,18 +110,18 @@ def entries(folder: Path, fold: int) -> list[dict]:
     return [entry for entry in lines if entry["fold"] == fold and "epoch" in entry]
 
 
-def test_two_runs_are_the_same_bytes_as_one_after_the_other_and_are_kept(place: Place, tmp_path: Path, capsys) -> None:
-    configs = [quick("first"), quick("second", seed=7, views=["hflip", "identity"])]
-    for config in configs:
-        train_run(config, place.root / "data", place.root / "folds.csv", tmp_path / "alone", lambda line: None)
+def test_two_runs_are_the_same_bytes_as_one_after_the_other_and_are_kept(place: Place, alone: Path, tmp_path: Path,
+                                                                         capsys) -> None:
+    configs = [first(), second()]
     capsys.readouterr()
     command = place.command(tmp_path / "runs", *configs)
     assert run_app(foldpack, command) == 0
     said = capsys.readouterr().out
     for config in configs:
-        assert contents(tmp_path / "runs" / config.run) == contents(tmp_path / "alone" / config.run)
-        assert read_run(tmp_path / "runs" / config.run).meta.score >= 0
-        assert [len(entries(tmp_path / "runs" / config.run, fold)) for fold in range(FOLDS)] == [2, 2]
+        assert contents(tmp_path / "runs" / config.run) == contents(alone / config.run)
+        run = read_run(tmp_path / "runs" / config.run)
+        assert run.meta.score >= 0 and len(run.ids) == 79  # one image is broken
+        assert [len(entries(tmp_path / "runs" / config.run, fold)) for fold in range(FOLDS)] == [config.epochs] * 2
     assert "second fold 1 epoch 1: lr" in said and "first: oof accuracy" in said
     assert not list((tmp_path / "runs").glob(".cluster-*"))  # the token
     assert run_app(foldpack, command) == 0
@@ -123,24 +143,11 @@ def kill_when(path: Path, lines: int, pid: int) -> threading.Thread:
     return thread
 
 
-def test_a_worker_that_is_killed_in_midst_of_a_fold_costs_no_fold(place: Place, tmp_path: Path, capsys) -> None:
-    config = quick("killed", epochs=6)
-    train_run(config, place.root / "data", place.root / "folds.csv", tmp_path / "alone", lambda line: None)
-    victim = sorted(place.client.run(os.getpid).values())[0]
-    capsys.readouterr()
-    killer = kill_when(tmp_path / "runs/killed/log.jsonl", 3, victim)
-    assert run_app(foldpack, place.command(tmp_path / "runs", config)) == 0
-    killer.join()
-    assert victim not in place.client.run(os.getpid).values()
-    assert contents(tmp_path / "runs/killed") == contents(tmp_path / "alone/killed")
-    said = capsys.readouterr().out
-    assert "its worker is gone, taken up by" in said and "goes on in epoch" in said
-    assert sum(len(entries(tmp_path / "runs/killed", fold)) for fold in range(FOLDS)) <= 6 * FOLDS + 1  # an epoch again
 
 
 def test_a_fold_that_fails_lets_other_runs_go_on(place: Place, tmp_path: Path, capsys) -> None:
     failing = quick("failing", optim={"lr": 1e30, "warmup_epochs": 0, "name": "sgd"})
-    code = run_app(foldpack, place.command(tmp_path / "runs", failing, quick("fine")))
+    code = run_app(foldpack, place.command(tmp_path / "runs", failing, quick("fine", folds=[0])))
     told = capsys.readouterr()
     assert code == 2 and told.err.startswith("error: failing fold ") and "lower optim.lr" in told.err, told.err
     assert read_meta(tmp_path / "runs" / "fine").score >= 0
@@ -172,16 +179,6 @@ def test_workers_with_another_foldpack_train_nothing(place: Place, tmp_path: Pat
     assert not (tmp_path / "runs" / "old").exists()
 
 
-def test_broken_images_are_left_out_on_a_cluster_too(place: Place, tmp_path: Path) -> None:
-    data = Path(shutil.copytree(place.root / "data", tmp_path / "data"))
-    sorted((data / "train").rglob("*.*"))[5].write_bytes(b"no picture")
-    config = quick("broken", broken="skip")
-    train_run(config, data, place.root / "folds.csv", tmp_path / "alone", lambda line: None)
-    assert run_app(foldpack, place.command(tmp_path / "runs", config, data=data)) == 0
-    assert contents(tmp_path / "runs/broken") == contents(tmp_path / "alone/broken")
-    assert len(read_run(tmp_path / "runs/broken").ids) == 79
-
-
 class AfterTwo(optuna.pruners.BasePruner):
     """Stops the second trial after two epochs."""
 
@@ -201,6 +198,21 @@ def test_a_trial_that_lags_behind_is_stopped_in_midst_of_its_epochs(place: Place
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED"]
     assert [len(trial.intermediate_values) for trial in study.trials] == [2, 2]
     assert read_config(tmp_path / "tuned_tuned.yml").epochs == 2
+
+
+def test_a_worker_that_is_killed_in_midst_of_a_fold_costs_no_fold(place: Place, alone: Path, tmp_path: Path,
+                                                                  capsys) -> None:
+    """The last of the quick tests: the worker that comes in its place need not be waited for."""
+    victim = sorted(place.client.run(os.getpid).values())[0]
+    capsys.readouterr()
+    killer = kill_when(tmp_path / "runs/first/log.jsonl", 3, victim)
+    assert run_app(foldpack, place.command(tmp_path / "runs", first())) == 0
+    killer.join()
+    assert victim not in place.client.run(os.getpid).values()
+    assert contents(tmp_path / "runs/first") == contents(alone / "first")
+    said = capsys.readouterr().out
+    assert "its worker is gone, taken up by" in said and "goes on in epoch" in said
+    assert sum(len(entries(tmp_path / "runs/first", fold)) for fold in range(FOLDS)) <= 6 * FOLDS + 1  # an epoch again
 
 
 @pytest.mark.slow

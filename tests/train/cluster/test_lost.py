@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,50 @@ def test_an_order_that_the_command_stopped_is_none(monkeypatch) -> None:
     assert list(pool.carry_out(iter([BLANK]), lambda order, event: None)) == [(BLANK, Outcome(stopped=True))]
 
 
+class Growing(Client):
+    """Of a scheduler that gets one worker after the other, whose checks end when they are let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers: dict[str, dict[str, Any]] = {}
+        self.gate = threading.Event()
+        self.asked: list[str] = []
+        self.error: str | None = None
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        return {"workers": self.workers}
+
+    def run(self, function: Any, check: dict[str, Any], own: bool, workers: list[str], on_error: str) -> dict[str, Any]:
+        self.asked += workers
+        assert self.gate.wait(60)
+        if self.error is None:
+            for address in workers:
+                self.workers[address] = {"resources": {check["name"]: 1}}
+        outcome = Outcome(result=None if self.error else {}, error=self.error)
+        return {address: {**asdict(outcome), "host": "here"} for address in workers}
+
+
+@pytest.mark.parametrize("error", [None, "it has another foldpack"])
+def test_a_worker_that_comes_late_is_tried_while_others_go_on(monkeypatch: pytest.MonkeyPatch, error) -> None:
+    monkeypatch.setattr(dask_pool, "LOOK", -1.0)  # look each time
+    client, said = Growing(), []
+    pool = DaskPool(client, BLANK, False, said.append)  # type: ignore[arg-type]
+    client.gate.set()
+    client.workers["a"] = {"resources": {}}
+    assert pool.slots() == 1
+    pool.start(BLANK)
+    client.gate.clear()
+    client.error = error
+    client.workers["b"] = {"resources": {}}
+    assert [pool.slots() for _ in range(3)] == [1, 1, 1]  # nobody waits, and nobody is asked twice
+    client.gate.set()
+    deadline = time.monotonic() + 60
+    while pool.trying and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert pool.slots() == (2 if error is None else 1) and client.asked == ["a", "b"]
+    assert said == ([] if error is None else [f"warning: worker b on here: {error}; it trains nothing"])
+
+
 def test_a_client_that_is_closed_is_an_error_of_the_cluster(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(cluster_workers, "connected", lambda *given: contextlib.nullcontext())
     monkeypatch.setattr(dask_pool, "DaskPool", lambda *given: Made([]))
@@ -117,7 +164,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def quick(run: str, **changes: object) -> RunConfig:
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
     return tiny_config(run, **{"net": net, "epochs": 1, **changes})
 
 

@@ -18,7 +18,7 @@ from foldpack.train.fit import fit_fold
 from foldpack.train.loop.training import FoldTraining
 
 NETS = {"batch norm": {"arch": "test_resnet", "size": 16},
-        "dropout": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "proj_drop_rate": 0.3}},
+        "dropout": {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2, "proj_drop_rate": 0.3}},
         "a layer with a batch norm of timm's": {"arch": "test_efficientnet", "size": 32}}
 
 

@@ -104,6 +104,14 @@ def test_what_is_certain_is_added_to_other_folds_and_nothing_taken_away(labels: 
     assert fewer.targets.sum() < data.of_fold(0).targets.sum()
 
 
+def test_an_item_that_nothing_is_said_of_gets_no_labels(labels: Planted, tmp_path: Path) -> None:
+    """Of one without pixels the file has zeros, whose probability is a half."""
+    choose_completions(labels.root / "train", tmp_path / "all", 0.1, quiet)
+    choose_completions(told(labels, tmp_path / "less", "train", lost=[3, 9]), tmp_path / "some", 0.1, quiet)
+    before, after = ({*read_tensor(tmp_path / name, "rows0").tolist()} for name in ("all", "some"))
+    assert {3, 9} <= before and after == before - {3, 9}
+
+
 @pytest.mark.parametrize("items", ["train", "oof"])
 def test_a_student_is_told_what_the_teacher_says_softer(classes: Planted, items: str) -> None:
     data = loaded(classes, student(classes, items, temperature=3.0)).of_fold(2)
@@ -184,6 +192,9 @@ def test_predictions_of_other_items_or_other_labels_are_refused(classes: Planted
     with pytest.raises(FoldpackError, match="says nothing of training item 't000' \\(1 in all\\)"):
         ids = ["no", *read_labels(classes.root / "train", "predictions").ids[1:]]
         loaded(classes, classes.config("s", distill={"file": str(told(classes, tmp_path / "a", "train", ids=ids))}))
+    with pytest.raises(FoldpackError, match="nothing of training item 't003' \\(2 in all\\), whose image could not be "
+                                            "decoded then; make it again"):
+        loaded(classes, classes.config("s", distill={"file": str(told(classes, tmp_path / "f", "train", lost=[3, 9]))}))
     with pytest.raises(FoldpackError, match="distill.file is of test items; needed: `foldpack predict --items train`"):
         loaded(classes, classes.config("s", distill={"file": str(told(classes, tmp_path / "b", "train",
                                                                       items="test"))}))

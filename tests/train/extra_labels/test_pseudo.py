@@ -24,6 +24,7 @@ from foldpack.train.dataset import AugmentedRows, TrainingSet
 from foldpack.train.extra_labels.chosen import Rules, choose_pseudo
 from foldpack.train.extra_labels.fold_predictions import predict_folds
 from foldpack.train.extra_labels.labels_file import LabelsInfo, Maker, read_labels, read_tensor, write_labels
+from foldpack.train.extra_labels.sources import CHOSEN_DOUBT
 from foldpack.train.load import load_training_set
 from foldpack.train.loop.training import FoldTraining
 
@@ -339,7 +340,7 @@ def test_an_ensemble_speaks_by_its_members(classes: Planted, tmp_path: Path) -> 
     equal = predict_folds([str(path)], "test", tmp_path / "equal", classes.root, runs, say=quiet)
     named = predict_folds(["teacher", "second"], "test", tmp_path / "named", classes.root, runs, say=quiet)
     fitted = predict_folds([str(path)], "test", tmp_path / "fitted", classes.root, runs, fitted=True, say=quiet)
-    assert equal.doubts == named.doubts == [] and "blend weights were fitted" in fitted.doubts[0]
+    assert named.doubts == [] and equal.doubts == [CHOSEN_DOUBT] and "blend weights were fitted" in fitted.doubts[0]
     assert [maker.weight for maker in fitted.made[0].makers] == [0.9, 0.1]
     one, two, three = (read_tensor(tmp_path / name, "fold1") for name in ("equal", "named", "fitted"))
     assert (one == two).all() and np.abs(one - three).max() > 0.01

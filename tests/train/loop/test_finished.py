@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quick(**changes: object) -> RunConfig:
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
     return tiny_config("tiny", **{"net": net, "epochs": 2, **changes})
 
 
@@ -84,6 +84,49 @@ def test_another_configuration_is_told_before_anything_is_trained(place: Path, t
     assert said[:4] == ["tiny: begun with another configuration, which counts no more: epochs 2 -> 3, ema 0.0 -> 0.5",
                         *(f"tiny fold {fold}: finished before, but with another configuration; it is trained anew"
                           for fold in range(3))]
+    assert said[4] == (f"tiny: the finished folds of before are kept in {tmp_path}/runs/tiny/before1; remove it when "
+                       "you need them no more")
+
+
+def test_finished_folds_of_another_configuration_are_kept_as_a_run(place: Path, tmp_path: Path) -> None:
+    folder = copied(place, tmp_path)
+    train(place, tmp_path, quick(seed=5), only=[1])
+    before, one = read_run(folder / "before1"), read_run(place / "runs/tiny")
+    assert before.meta == one.meta and before.ids == one.ids and (before.targets == one.targets).all()
+    assert (folder / "before1/config.yml").read_bytes() == (place / "runs/tiny/config.yml").read_bytes()
+    for path in (place / "runs/tiny").glob("fold*.safetensors"):
+        assert (folder / "before1" / path.name).read_bytes() == path.read_bytes()
+    assert sorted(path.name for path in folder.glob("fold*")) == ["fold1.oof", "fold1.safetensors"]
+    assert not [line for line in train(place, tmp_path, quick(seed=5), only=[]) if "before" in line]
+    train(place, tmp_path, quick(seed=6), only=[])  # one fold of three was finished
+    assert sorted(path.name for path in (folder / "before2").iterdir()) == [
+        "config.yml", "fold1.oof", "fold1.safetensors", "log.jsonl"]
+    assert not [line for line in train(place, tmp_path, quick(seed=7), only=[]) if "are kept in" in line]
+
+
+@pytest.mark.parametrize("size", ["other", "same"])
+def test_a_picture_of_another_size_is_another_one(place: Path, tmp_path: Path, size: str) -> None:
+    """In bytes: that is what is compared, of a hundred thousand images too."""
+    folder = copied(place, tmp_path)
+    shutil.copytree(place / "data", tmp_path / "data", copy_function=shutil.copy)  # at another time
+    if size == "other":
+        with open(sorted((tmp_path / "data/train").rglob("*.*"))[5], "ab") as file:
+            file.write(b"0")
+    said = train(place, tmp_path, data=tmp_path / "data", only=[0])
+    told = [line for line in said if "with images whose files have other sizes; it is trained anew" in line]
+    assert len(told) == (size == "other")
+    assert sorted(path.name for path in folder.glob("before1/fold*")) == (
+        ["fold0.oof", "fold0.safetensors"] if size == "other" else [])
+    assert (folder / "fold1.safetensors").exists()  # another process may have it
+
+
+def test_a_checkpoint_that_does_not_tell_the_sizes_of_images_is_not_asked(place: Path, tmp_path: Path) -> None:
+    folder = copied(place, tmp_path)
+    for path in folder.glob("fold?.safetensors"):
+        weights, info = read_checkpoint(path)
+        assert info.images_sha256 is not None
+        save_checkpoint(path, weights, info.model_copy(update={"images_sha256": None}))
+    assert sum("finished before, kept" in line for line in train(place, tmp_path)) == 3
 
 
 def test_another_label_is_other_data(place: Path, tmp_path: Path) -> None:

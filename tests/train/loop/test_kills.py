@@ -20,7 +20,7 @@ from foldpack.train.loop.states import state_folder
 MIXED = {"hflip": 0.5, "affine": 1.0, "colour": 0.5, "mixup": 0.4, "erase": 0.3}
 PLATEAU = {"lr": 1e-2, "schedule": "plateau", "patience_epochs": 0, "decay_rate": 0.5, "reload_best": True,
            "warmup_epochs": 0}
-NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "proj_drop_rate": 0.1}}
+NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2, "proj_drop_rate": 0.1}}
 VARIANTS: dict[str, dict[str, object]] = {
     "average": {"ema": 0.9, "augment": MIXED, "accumulate": 2, "batch_size": 8, "keep": 2},
     "plateau, workers": {"optim": PLATEAU, "augment": MIXED, "workers": 2, "views": ["identity", "hflip"], "ema": 0.5},

@@ -20,7 +20,7 @@ from foldpack.train.device.accelerator import ways_to_compute
 from foldpack.train.evaluate import FoldResult
 from foldpack.train.loop.state import RandomState
 from foldpack.train.loop.state_file import StateError, read_state, write_state
-from foldpack.train.loop.states import FoldStates, data_digest, library_versions
+from foldpack.train.loop.states import FoldStates, data_digest, library_versions, sizes_digest
 from foldpack.train.loop.training import FoldTraining
 
 
@@ -115,7 +115,8 @@ def test_a_best_epoch_that_a_killed_process_has_left_is_written_anew(tmp_path: P
 
 @pytest.mark.parametrize(("changes", "what"), [
     ({"config_sha256": "x"}, "another configuration"), ({"folds_sha256": "x"}, "other folds"),
-    ({"data_sha256": "x"}, "other labels or images"), ({"reader": "x"}, "another reader of images"),
+    ({"data_sha256": "x"}, "other labels or images"),
+    ({"images_sha256": "x"}, "images whose files have other sizes"), ({"reader": "x"}, "another reader of images"),
     ({"libraries": {"torch": "2.0"}}, "torch 1.0 (here 2.0)"), ({"device": "cuda"}, "1 x cpu (here 1 x cuda)"),
     ({"processes": 2}, "1 x cpu (here 2 x cpu)"), ({"fold": 2}, "another run or fold")])
 def test_a_state_of_another_training_is_told_and_not_used(tmp_path: Path, changes: dict, what: str) -> None:
@@ -126,6 +127,23 @@ def test_a_state_of_another_training_is_told_and_not_used(tmp_path: Path, change
     other.anew = lambda: anew.append(1)
     assert other.read() is None and not (tmp_path / "s").exists() and anew == [1]
     assert said == [f"toy fold {other.info.fold}: what {tmp_path / 's'} keeps is of {what}; the fold starts anew"]
+
+
+def test_a_state_that_does_not_tell_the_sizes_of_images_is_used(tmp_path: Path) -> None:
+    said: list[str] = []
+    states(tmp_path / "s", said, images_sha256=None).write(some_state(), result())
+    assert states(tmp_path / "s", said).read() is not None and said == []
+
+
+def test_the_sizes_of_files_are_compared_and_neither_their_times_nor_their_places(tmp_path: Path) -> None:
+    for name, sizes in (("a", (3, 5)), ("b", (3, 5)), ("c", (5, 3)), ("d", (3, 6))):
+        (tmp_path / name).mkdir()
+        for number, size in enumerate(sizes):
+            (tmp_path / name / str(number)).write_bytes(b"x" * size)
+    digests = [sizes_digest([tmp_path / name / "0", tmp_path / name / "1"]) for name in "abcd"]
+    assert digests[0] == digests[1] and len(set(digests)) == 3
+    assert sizes_digest([tmp_path / "a/0/7"] * 2) == sizes_digest([tmp_path / "b/0"] * 2)  # several images in a file
+    assert sizes_digest([tmp_path / "a/none"]) not in (sizes_digest([tmp_path / "a/0"]), sizes_digest([]))
 
 
 def test_a_state_of_another_way_to_compute_is_told_and_used(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def command(place: Path, tmp_path: Path, config: RunConfig, *more: str) -> int:
 
 
 def test_the_command_writes_a_page_and_no_run(place: Path, tmp_path: Path, capsys) -> None:
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
     config = tiny_config("tiny", net=net, augment=MIXED, weights={"kind": "balanced"}, workers=2,
                          batch_size=8)
     assert command(place, tmp_path, config, "--batches", "2", "--images", "5", "--items", "3") == 0

@@ -12,7 +12,8 @@ from small_house import tiny_config
 
 from foldpack.commands.main import app as foldpack
 from foldpack.commands.run_app import run_app
-from foldpack.errors import DataError
+from foldpack.data.runs import append_log
+from foldpack.search.report.figures import rate_figure
 from foldpack.settings.run import config_text
 from foldpack.train.pages.curves import curves_html, mean_curve
 from foldpack.train.pages.run_log import RunLog, read_run_log
@@ -47,13 +48,26 @@ def test_a_fold_that_is_taken_up_again_or_trained_anew_counts_once(tmp_path: Pat
     assert {fold.fold: fold.scored[1].tolist() for fold in run.folds} == {0: [0.1, 0.3, 0.4], 1: [0.5]}
 
 
-@pytest.mark.parametrize(("line", "words"), [
-    ("no json\n", r"log.jsonl: line 2 is no JSON \(.*\); remove the line"),
-    ("[1]\n", r"line 2: no entry of a training, got: \[1\]; remove the line"),
-    ('{"epoch": 3}\n', "line 2: no entry of a training"), ('{"fold": 0, "epoch": "x"}\n', "line 2: no entry")])
-def test_a_broken_line_is_named(tmp_path: Path, line: str, words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        read_run_log(write_run(tmp_path / "r", [entry(0, 0), line]))
+@pytest.mark.parametrize("line", ["no json", "[1]", '{"epoch": 3}', '{"fold": 0, "epoch": "x"}', '{"fold": 0, "ep',
+                                  "\0\0"])
+def test_a_line_that_is_none_is_left_out_and_noted(tmp_path: Path, line: str) -> None:
+    """As a power cut tears it; what comes behind begins anew."""
+    folder = write_run(tmp_path / "r", [entry(0, 0, 0.1), line])
+    append_log(folder, entry(0, 1, 0.2))
+    append_log(folder, entry(0, 2, 0.3))
+    run = read_run_log(folder)
+    assert run.folds[0].scored[1].tolist() == [0.1, 0.2, 0.3]
+    assert run.notes == [f"{folder}/log.jsonl: line 2 is no entry of a training, as a power cut leaves one; it is left "
+                         f"out: {line!r}"]
+
+
+def test_a_logarithmic_axis_needs_no_fonts_for_powers_of_ten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("matplotlib.mathtext.MathTextParser.parse", lambda *given, **more: 1 / 0)
+    entries = [{**entry(0, epoch, 0.5), "lr": 10.0 ** -epoch} for epoch in range(5)]
+    page = curves_html([read_run_log(write_run(tmp_path / "r", entries))])
+    rates = np.geomspace(1e-6, 1, 30)
+    for text in (page, rate_figure(rates, rates, rates, 1e-3, 1e-2)):
+        assert re.search("1e(-|\u2212|&#8722;)04", text)
 
 
 def rising(count: int = 20, end: float = 0.9, bend: float = 8.0, noise: float = 0.0) -> list[float]:
@@ -135,6 +149,9 @@ def test_the_command_says_and_writes_it(tmp_path: Path, capsys) -> None:
     assert said[0].startswith("one: still rising") and said[1].startswith("one: best accuracy by fold")
     assert said[2] == f"page {tmp_path / 'c.html'}" and len(said) == 3
     assert "<title>Curves of one</title>" in (tmp_path / "c.html").read_text()
+    append_log(tmp_path / "one", {"epoch": 3})
+    assert command(tmp_path, "one") == 0
+    assert capsys.readouterr().out.startswith(f"note: {tmp_path}/one/log.jsonl: line 41 is no entry of a training")
 
 
 def test_runs_that_are_not_there_are_told_in_one_line(tmp_path: Path, capsys) -> None:

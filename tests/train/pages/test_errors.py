@@ -77,7 +77,7 @@ def test_values_are_measured() -> None:
 
 # ---- runs of every task ----
 
-NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
 TASKS = {"digits": {}, "digits-values": {"task": "regress", "loss": {"name": "mse"}, "metric": "rmse"},
          "digits-retrieval": {"task": "embed", "embed": {"dim": 8}, "metric": "map5",
                               "loss": {"name": "arcface", "scale": 16.0}, "views": ["identity"]}}
@@ -135,7 +135,7 @@ def test_the_worst_digit_stands_there_with_truth_and_prediction(places: dict[str
 
 def test_neighbours_are_the_run_s_own_images_of_other_folds(places: dict[str, Path]) -> None:
     said = read_predicted(places["digits-retrieval"] / "runs/tiny", places["digits-retrieval"] / "data")
-    near = Neighbours(said.run)
+    near = Neighbours(said.run, said.labelled.targets)
     assert near.note == ""
     for row in range(0, len(said.run.ids), 7):
         found = near.of(row)
@@ -150,7 +150,8 @@ def test_a_run_of_some_folds_has_neighbours_without_pictures(places: dict[str, P
     changes = {"competition": "digits-retrieval", "net": NET, "epochs": 1, "folds": [0], **TASKS["digits-retrieval"]}
     config = tiny_config("tiny", **changes)
     train_run(config, place / "data", place / "folds.csv", tmp_path / "runs", print)
-    near = Neighbours(read_run(tmp_path / "runs/tiny"))
+    run = read_run(tmp_path / "runs/tiny")
+    near = Neighbours(run, np.asarray(run.targets))
     assert near.note.startswith("the gallery of fold 0 has items that this run does not predict")
     assert [other for other, _, _ in near.of(0)] == [None] * 3
 

@@ -41,7 +41,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("browser")
     write_digits(root / "data", root / "answers.csv", 100)
     write_small_folds(root / "data", root / "folds.csv")
-    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+    net = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
     config = tiny_config("a_run_with_a_long_name_that_no_phone_can_hold", net=net, epochs=4, augment={"mixup": 0.3})
     train_run(config, root / "data", root / "folds.csv", root / "runs", print)
     (root / "c.yml").write_text(config_text(config))

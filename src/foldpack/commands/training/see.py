@@ -1,10 +1,11 @@
-"""`foldpack curves`, `foldpack batch` and `foldpack errors`: pages on how a training went, and what it saw.
+"""`foldpack curves`, `batch`, `errors` and `neighbours`: pages on how a training went, what it saw, what came of it.
 
 What is heavy is imported only when a command is called: it takes seconds.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +20,19 @@ FoldsOption = Annotated[Path, typer.Option("--folds", help="made by `foldpack fo
 OutOption = Annotated[Path, typer.Option(help="the page to write")]
 
 
+class Projection(StrEnum):
+    """From vectors to a plane."""
+
+    pca = "pca"
+    umap = "umap"
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to the `foldpack` application."""
     app.command("curves")(curves)
     app.command("batch")(batch)
     app.command("errors")(errors)
+    app.command("neighbours")(neighbours)
 
 
 def curves(
@@ -37,7 +46,8 @@ def curves(
 
     logs = [read_run_log(run_folder(runs, name)) for name in dict.fromkeys(names)]
     write_atomic(out, curves_html(logs))
-    print("\n".join([*curve_lines(logs), f"page {out}"]))
+    notes = [f"note: {note}" for log in logs for note in log.notes]
+    print("\n".join([*notes, *curve_lines(logs), f"page {out}"]))
 
 
 def batch(
@@ -73,3 +83,24 @@ def errors(
     from foldpack.train.pages.run_log import run_folder
 
     show_errors(run_folder(runs, name), told_data(data), items, most, out)
+
+
+def neighbours(
+    name: Annotated[str, typer.Argument(help="a finished run of task embed, or ensembles/NAME.yml of such runs")],
+    data: DataOption = None,
+    runs: RunsOption = Path("runs"),
+    queries: Annotated[int, typer.Option(min=1, max=200, help="worst queries to show")] = 40,
+    nearest: Annotated[int, typer.Option(min=1, max=10, help="items beside each: of its identity, and of others")] = 3,
+    out: OutOption = Path("neighbours.html"),
+    map_out: Annotated[Path, typer.Option("--map", help="the page with the map to write")] = Path("map.html"),
+    by: Annotated[Projection, typer.Option(help="what makes the map; umap needs umap-learn")] = Projection.pca,
+    fold: Annotated[int | None, typer.Option(help="whose networks the map is of; default: the first")] = None,
+    points: Annotated[int, typer.Option(min=10, max=5000, help="on the map, about so many at most")] = 1200,
+) -> None:
+    """Show what lies nearest to out-of-fold queries, right and wrong, worst first, and a map of the embeddings."""
+    from foldpack.commands.project import told_data
+    from foldpack.train.pages.map import MapAsked
+    from foldpack.train.pages.nearest import NeighboursAsked, show_neighbours
+
+    show_neighbours(name, runs, told_data(data), NeighboursAsked(queries, nearest),
+                    MapAsked(map_out, by.value, fold, points), out)

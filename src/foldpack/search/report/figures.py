@@ -7,8 +7,9 @@ import io
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 BLUE, ORANGE, GREY = "#2f6db3", "#d9822b", "#999999"
 WIDTH = 6.4  # inches: text stays readable when a phone shows the whole width
@@ -33,6 +34,12 @@ def new_axes(height: float) -> tuple[Figure, Axes]:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure, axes
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Numbers of a logarithmic axis as 1e-04: powers of ten are set in fonts that many machines lack, which is told."""
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter())
 
 
 def score_figure(scores: dict, metric: str) -> str:
@@ -87,6 +94,7 @@ def curve_figure(curve: list[list[float]], threshold: object) -> str:
     figure, axes = new_axes(2.8)
     tried, scores = np.array(curve).T
     axes.semilogx(tried, scores, color=BLUE)
+    plain_numbers(axes.xaxis)
     if isinstance(threshold, float):
         axes.axvline(threshold, color=ORANGE, linestyle="--")
     axes.set_xlabel("threshold")
@@ -130,6 +138,7 @@ def rate_figure(rates: np.ndarray, losses: np.ndarray, smooth: np.ndarray, steep
     axes.axvline(steepest, color=ORANGE, label=f"steepest, {steepest:.2g}")
     axes.axvline(tenth, color=ORANGE, linestyle="--", label=f"a tenth of the lowest, {tenth:.2g}")
     axes.set_xscale("log")
+    plain_numbers(axes.xaxis)
     room = max(float(smooth[0] - smooth.min()), 0.1 * float(np.ptp(smooth)), 1e-9)  # the burst leaves the picture
     axes.set_ylim(smooth.min() - room, smooth[0] + room)
     axes.set_xlabel("learning rate")

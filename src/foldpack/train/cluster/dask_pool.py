@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import queue
 import signal
 import socket
 import threading
@@ -82,6 +83,8 @@ class DaskPool(Pool):
         self.check = Order.read({**check.plain(), "name": self.job})
         self.good = 0  # workers that passed the check and are there
         self.refused: set[str] = set()  # addresses of those that did not
+        self.trying: set[str] = set()  # of those that came late and are doing it
+        self.warnings: queue.SimpleQueue[str] = queue.SimpleQueue()  # of late ones, for the thread that says them
         self.looked = 0.0
         self.futures: dict[str, Future] = {}
         client.subscribe_topic(self.job, self.hear)
@@ -92,21 +95,33 @@ class DaskPool(Pool):
         self.heard.put((said["order"], {**said["event"], "host": said["host"], "worker": said["worker"]}))
 
     def slots(self) -> int:
-        """The workers that are there and passed."""
+        """The workers that are there and passed. Those that come while others work do the check beside them."""
         if time.monotonic() > self.looked + LOOK:
             workers = self.client.scheduler_info(n_workers=-1)["workers"]
             passed = {address for address, known in workers.items() if known["resources"].get(self.job)}
             self.good = len(passed)
-            if new := workers.keys() - passed - self.refused:
-                self.good += self.try_workers(sorted(new))
+            new = sorted(workers.keys() - passed - self.refused - self.trying)
+            if new and self.futures:
+                self.trying.update(new)
+                threading.Thread(target=self.try_late, args=(new,), daemon=True).start()
+            elif new:
+                self.good += len(new) - len(bad := self.try_workers(new))
+                if bad:
+                    raise ClusterError(" | ".join(bad))
             self.looked = time.monotonic()
+        while not self.warnings.empty():
+            self.say(f"warning: {self.warnings.get()}; it trains nothing")
         return self.good
 
-    def try_workers(self, addresses: list[str]) -> int:
-        """Let workers do the check. Returns how many passed.
+    def try_late(self, addresses: list[str]) -> None:
+        """Let workers do the check in a thread of its own, as it takes seconds that others need not wait for."""
+        with contextlib.suppress(Exception):  # the command has ended
+            for line in self.try_workers(addresses):
+                self.warnings.put(line)
+        self.trying.difference_update(addresses)
 
-        Raises ClusterError for those that fail, unless others have begun to work.
-        """
+    def try_workers(self, addresses: list[str]) -> list[str]:
+        """Let workers do the check. Returns what is wrong with those that did not pass, a line each."""
         bad: list[str] = []
         answers = self.client.run(try_worker, self.check.plain(), self.own, workers=addresses, on_error="return")
         for address, answer in answers.items():
@@ -116,11 +131,7 @@ class DaskPool(Pool):
             self.refused.add(address)
             bad.append(f"worker {address} on {answer['host']}: {answer['error'] or answer['bug']}" if told else
                        f"worker {address}: {type(answer).__name__}: {answer}; is foldpack installed there, the same?")
-        if bad and not self.futures:  # nobody has begun
-            raise ClusterError(" | ".join(bad))
-        for line in bad:
-            self.say(f"warning: {line}; it trains nothing")
-        return len(addresses) - len(bad)
+        return bad
 
     def start(self, order: Order) -> None:
         """Submit it. What was given out first goes first."""

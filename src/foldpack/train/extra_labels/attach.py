@@ -167,15 +167,26 @@ def attach_labels(config: RunConfig, data: TrainingSet, competition: Competition
         pixels = open_pixels(items)
     if "complete" in infos and data.task != "multilabel":
         raise ConfigError(f"run '{config.run}': complete is for several labels an item, and these are {data.task}")
-    if "distill" in infos and (strange := sorted(set(data.ids) - set(infos["distill"].ids))):
-        raise DataError(f"run '{config.run}': distill.file {config.distill and config.distill.file} says nothing of "
-                        f"training item '{strange[0]}' ({len(strange)} in all); make it of runs of all these items")
-    if "distill" in infos and infos["distill"].items == "test":
-        raise DataError(f"run '{config.run}': distill.file is of test items; needed: `foldpack predict --items train`")
+    if "distill" in infos:
+        require_taught(config, data, infos["distill"])
     doubts = list(dict.fromkeys(doubts))
     for doubt in doubts:
         say(f"warning: run '{config.run}': its out-of-fold score may be too good: {doubt}")
     return replace(data, more=FoldLabels(config, infos, doubts, items, pixels))
+
+
+def require_taught(config: RunConfig, data: TrainingSet, info: LabelsInfo) -> None:
+    """Raises DataError for a teacher that says nothing of some item."""
+    file = f"run '{config.run}': distill.file {config.distill and config.distill.file}"
+    if info.items == "test":
+        raise DataError(f"run '{config.run}': distill.file is of test items; needed: `foldpack predict --items train`")
+    if strange := sorted(set(data.ids) - set(info.ids)):
+        raise DataError(f"{file} says nothing of training item '{strange[0]}' ({len(strange)} in all); make it of runs "
+                        "of all these items")
+    lost = {info.ids[row] for row in info.lost}
+    if unseen := [item for item in data.ids if item in lost]:
+        raise DataError(f"{file} says nothing of training item '{unseen[0]}' ({len(unseen)} in all), whose image could "
+                        "not be decoded then; make it again")
 
 
 def require_same(data: TrainingSet, info: LabelsInfo, where: str, competition: str) -> None:

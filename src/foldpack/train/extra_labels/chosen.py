@@ -114,7 +114,7 @@ def choose_completions(predictions: Path, out: Path, above: float, say: Say = pr
     arrays: dict[str, np.ndarray] = {}
     for name in [""] if info.items == "oof" else [str(fold) for fold in info.folds]:
         said = read_tensor(predictions, f"fold{name}" if name else "oof")
-        rows, classes = np.nonzero(said >= above)
+        rows, classes = np.nonzero((said >= above) & ~np.isin(np.arange(len(said)), info.lost)[:, None])
         arrays[f"rows{name}"], arrays[f"classes{name}"] = rows.astype(np.int64), classes.astype(np.int64)
         say(f"{out.name}: {f'fold {name}: ' if name else ''}{len(rows)} labels of {len(np.unique(rows))} of "
             f"{len(said)} training items, those that they have included")

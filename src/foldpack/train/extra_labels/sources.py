@@ -14,6 +14,7 @@ from foldpack.settings.ensemble import EnsembleSpec, read_spec
 from foldpack.settings.stages import MemberSpec, ScoreBlend
 
 FITTED_DOUBT = "blend weights were fitted on the labels of all folds"
+CHOSEN_DOUBT = "which runs and views speak was chosen by a search on the labels of all folds; name the runs themselves"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Sources:
 
 
 def read_sources(names: Sequence[str], runs: Path, fitted: bool) -> Sources:
-    """names: of finished runs, which count the same; or one ensemble's YAML, whose members do too, unless `fitted`
-    takes its weights. Raises DataError, SpecError."""
+    """names: of finished runs, which count the same; or one ensemble's YAML, whose members with a weight do too, unless
+    `fitted` takes the weights. Raises DataError, SpecError."""
     if len(names) == 1 and names[0].endswith((".yml", ".yaml")):
         sources = ensemble_sources(Path(names[0]), runs, fitted)
     elif fitted:
@@ -70,7 +71,7 @@ def ensemble_sources(path: Path, runs: Path, fitted: bool) -> Sources:
     members = [member for member in spec.last.members if member.weight > 0]
     found = [Source(member_run(member, runs, path), member.weight if fitted else 1.0, member.views, member.merge)
              for member in members]
-    return Sources(found, spec.last.scores if fitted else ScoreBlend(), [FITTED_DOUBT] if fitted else [])
+    return Sources(found, spec.last.scores if fitted else ScoreBlend(), [FITTED_DOUBT if fitted else CHOSEN_DOUBT])
 
 
 def require_blend(spec: EnsembleSpec, path: Path, fitted: bool) -> None:

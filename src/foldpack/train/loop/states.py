@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from foldpack.data.image_place import image_file
 from foldpack.settings.label_kinds import QueriesConfig
 from foldpack.settings.strict_model import StrictModel
 from foldpack.train.dataset import TrainingSet
@@ -28,7 +30,8 @@ from foldpack.train.loop.state_file import StateError, read_state, write_state
 LIBRARIES = ("accelerate", "albumentations", "numpy", "pillow", "pytorch-metric-learning", "timm", "torch",
              "torchvision")
 MISFITS = {"config_sha256": "another configuration", "folds_sha256": "other folds",
-           "data_sha256": "other labels or images", "reader": "another reader of images"}
+           "data_sha256": "other labels or images", "images_sha256": "images whose files have other sizes",
+           "reader": "another reader of images"}
 
 
 class StateInfo(StrictModel):
@@ -40,6 +43,7 @@ class StateInfo(StrictModel):
     config_sha256: str
     folds_sha256: str  # of folds.csv
     data_sha256: str  # of labels and the list of images
+    images_sha256: str | None = None  # of the sizes of their files; None: written before it was told
     reader: str | None  # of the images
     libraries: dict[str, str]  # and their versions
     device: str = "cpu"  # or "cuda"
@@ -49,7 +53,8 @@ class StateInfo(StrictModel):
     def misfit(self, here: StateInfo) -> str | None:
         """What is not alike, in words; None where all is."""
         for name, text in MISFITS.items():
-            if getattr(self, name) != getattr(here, name):
+            there = getattr(self, name)
+            if there != getattr(here, name) and not (name == "images_sha256" and there is None):
                 return text
         if self.libraries != here.libraries:
             changed = [f"{name} {old} (here {here.libraries.get(name)})" for name, old in sorted(self.libraries.items())
@@ -57,7 +62,8 @@ class StateInfo(StrictModel):
             return ", ".join(changed) or "other libraries"
         if (self.device, self.processes) != (here.device, here.processes):
             return f"{self.processes} x {self.device} (here {here.processes} x {here.device})"
-        return None if self.model_copy(update={"ways": here.ways}) == here else "another run or fold"
+        alike = self.model_copy(update={"ways": here.ways, "images_sha256": here.images_sha256})
+        return None if alike == here else "another run or fold"
 
     def other_ways(self, here: StateInfo) -> str:
         """How this training computes in another way, in words; empty where it does not."""
@@ -76,6 +82,20 @@ def data_digest(data: TrainingSet) -> str:
     return digest.hexdigest()
 
 
+def sizes_digest(images: Iterable[Path]) -> str:
+    """Hex SHA-256 over the sizes of image files, in order: it tells of nearly every picture that was replaced, costs a
+    look into the folder, and is the same of a copy."""
+    sizes: dict[Path, str] = {}
+    digest = hashlib.sha256()
+    for path in images:
+        file = image_file(path) or path
+        if file not in sizes:
+            sizes[file] = str(file.stat().st_size) if file.exists() else "missing"
+        digest.update(f"{sizes[file]}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
 def library_versions() -> dict[str, str]:
     """Of those that decide what a training comes to."""
     return {name: version(name) for name in LIBRARIES}

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from foldpack.look.sheet import fill_sheet
-from foldpack.search.report.figures import new_axes, svg_text
+from foldpack.search.report.figures import new_axes, plain_numbers, svg_text
 from foldpack.train.pages.run_log import FoldLog, RunLog
 from foldpack.train.pages.verdict import course_of, fold_gap, verdict
 
@@ -51,6 +51,7 @@ def figure_of(runs: list[RunLog], name: str, title: str, colours: dict[str, str]
         axes.set_ylim(*shown)
     if name == "lr" and min(every) > 0 and max(every) > 30 * min(every):
         axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
     axes.set_xlabel("epoch")
     axes.set_ylabel(title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -225,7 +225,7 @@ def errors_html(said: Predicted, each: int, most: int) -> tuple[str, Findings]:
     """The page, and what it shows. each: worst items of a class; most: items with pictures."""
     meta, thumbs = said.run.meta, Thumbs()
     found = FINDINGS[meta.task](said, each)
-    near = Neighbours(said.run) if meta.task == "embed" else None
+    near = Neighbours(said.run, said.labelled.targets) if meta.task == "embed" else None
     sections = worst_cards(said, found.groups, most, thumbs, near)
     page = fill_sheet(
         TEMPLATE, title=f"Errors of {meta.run}", meta=meta, count=len(said.truth), found=found,

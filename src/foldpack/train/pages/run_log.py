@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ class RunLog:
     config: RunConfig
     metric: Metric
     folds: list[FoldLog]
+    notes: list[str] = field(default_factory=list)  # on lines that are none
 
 
 def run_folder(runs: Path, name: str) -> Path:
@@ -55,16 +56,20 @@ def run_folder(runs: Path, name: str) -> Path:
 
 
 def read_run_log(folder: Path) -> RunLog:
-    """Read what was logged so far. Raises DataError, ConfigError."""
+    """Read what was logged so far; lines that are none are left out and noted. Raises DataError, ConfigError."""
     path = folder / "log.jsonl"
     if not path.is_file():
         raise DataError(f"{path}: nothing is logged; the run has no epoch yet, `foldpack train` begins with it")
     config = read_config(folder / "config.yml")
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     folds: dict[int, list[dict]] = {}
+    notes: list[str] = []
     for number, line in enumerate(lines[:-1], 1):  # behind the last end of a line is one that is being written
-        entry = parse_line(line, f"{path}: line {number}")
-        if "epoch" in entry:
+        entry = parse_line(line)
+        if entry is None:
+            notes.append(f"{path}: line {number} is no entry of a training, as a power cut leaves one; it is left out: "
+                         f"{line[:60]!r}")
+        elif "epoch" in entry:
             before = folds.setdefault(entry["fold"], [])
             before[:] = [*(one for one in before if one["epoch"] < entry["epoch"]), entry]  # taken up again, or anew
     if not folds and (folder / "meta.json").is_file():
@@ -73,16 +78,14 @@ def read_run_log(folder: Path) -> RunLog:
     if not folds:
         raise DataError(f"{path}: no epoch is logged yet; wait for the first")
     return RunLog(folder.name, config, find_metric(config.metric),
-                  [FoldLog(fold, folds[fold]) for fold in sorted(folds)])
+                  [FoldLog(fold, folds[fold]) for fold in sorted(folds)], notes)
 
 
-def parse_line(line: str, where: str) -> dict:
-    """One line. Raises DataError for what is none."""
+def parse_line(line: str) -> dict | None:
+    """One line; None for what is none."""
     try:
         entry = json.loads(line)
-    except ValueError as failure:
-        raise DataError(f"{where} is no JSON ({failure}); remove the line") from None
+    except ValueError:
+        return None
     whole = isinstance(entry, dict) and isinstance(entry.get("fold"), int) and isinstance(entry.get("epoch", 0), int)
-    if not whole:
-        raise DataError(f"{where}: no entry of a training, got: {line[:60]}; remove the line")
-    return entry
+    return entry if whole else None

@@ -20,7 +20,9 @@ MOST_BYTES = 4_500_000  # of all pictures of a page, as text
 class Thumbs:
     """Pictures for one page. What would not fit is left out, and `left_out` counts it."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: int = SIDE) -> None:
+        """side: of files, the longer one, pixels."""
+        self.side = side
         self.bytes = 0
         self.left_out = 0
 
@@ -30,7 +32,7 @@ class Thumbs:
 
     def of_file(self, path: Path, reader: Reader, channels: int) -> str:
         """An image of the competition, small; "" for one that is gone or broken."""
-        return self.kept(picture_of(path, Drawing(), reader, channels, SIDE))
+        return self.kept(picture_of(path, Drawing(), reader, channels, self.side))
 
     def kept(self, picture: str) -> str:
         """The picture, or "" where the page is full."""
