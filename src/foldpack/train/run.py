@@ -140,15 +140,18 @@ class RunTrainer:
                  watch: Watch | None = None) -> None:
         self.watch = watch or Watch(config, 1)
         self.config = config
-        self.data = data
-        self.task = STEPS[data.task](config, data)
+        self.learn_from(data)
         self.folder = folder
         self.folds_sha256 = folds_sha256
-        self.data_sha256 = data_digest(data)
         self.say = say
         self.tell: Callable[[dict[str, object]], None] | None = None  # gets what goes to log.jsonl
         self.lock = RunLock(folder, say)
         self.reached: dict[int, FoldStates] = {}  # of folds whose training was begun here
+
+    def learn_from(self, data: TrainingSet) -> None:
+        """Take a training set, and what follows from it."""
+        self.data, self.data_sha256 = data, data_digest(data)
+        self.task = STEPS[data.task](self.config, data)
 
     def begin(self, folds: Sequence[int] = ()) -> None:
         """Make the folder, say what will be trained anew, and hold the folds that this process will train.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from foldpack.train.dataset import TrainingSet
 from foldpack.train.fit import fit_fold
 from foldpack.train.images.flipped import FLIPS, learned_set
 from foldpack.train.loop.training import FoldTraining
+from foldpack.train.pages.batch import target_texts
 
 CHANCE = np.random.default_rng(1)
 
@@ -77,6 +79,12 @@ def test_the_loss_learns_them_and_nobody_else_hears_of_them(sampler: dict) -> No
     assert {name: one.shape for name, one in result.weights.items()} == {
         name: one.shape for name, one in plain.weights.items()}
     assert any((result.weights[name] != one).any() for name, one in plain.weights.items())
+
+
+def test_the_page_of_a_batch_names_what_was_flipped() -> None:
+    learned = learned_set(config_of(), pictures(True), 0)
+    told = [target_texts(learned, torch.tensor(label), False) for label in (1, 3 + 2, 6 + 0)]
+    assert told == [["b"], ["c, flipped"], ["a, flipped"]]
 
 
 def test_what_was_flipped_has_no_say_in_the_truth() -> None:

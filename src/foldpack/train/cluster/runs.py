@@ -18,7 +18,6 @@ from foldpack.train.cluster.pool import Pool
 from foldpack.train.cluster.table import Board
 from foldpack.train.cluster.workers import blank_order, plain_config, seen_from_afar, workers
 from foldpack.train.load import Where
-from foldpack.train.loop.states import data_digest
 from foldpack.train.run import RunTrainer, open_run
 
 Say = Callable[[str], None]
@@ -126,8 +125,7 @@ class ClusterRuns:
         if run.missing:
             return []
         if run.lost:
-            run.trainer.data = run.trainer.data.without(run.lost)
-            run.trainer.data_sha256 = data_digest(run.trainer.data)
+            run.trainer.learn_from(run.trainer.data.without(run.lost))
         return [finished(run)]
 
 
