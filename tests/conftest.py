@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -55,3 +56,11 @@ def house(tmp_path_factory: pytest.TempPathFactory):
     from small_house import make_house
 
     return make_house(tmp_path_factory.mktemp("house"))
+
+
+@pytest.fixture(scope="session")
+def embed_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small retrieval competition with two trained runs and their ensemble: `embed_place.py`. Read only."""
+    from embed_place import make_embed_place
+
+    return make_embed_place(tmp_path_factory.mktemp("embed"))

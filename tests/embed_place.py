@@ -18,7 +18,7 @@ from foldpack.settings.retrieve import Calibration, Retrieval
 from foldpack.train.run import train_run
 
 NAME = "digits-retrieval"
-NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16}}
+NET = {"arch": "test_vit", "size": 16, "kwargs": {"img_size": 16, "depth": 2}}
 
 
 def make_embed_place(root: Path, count: int = 150) -> Path:

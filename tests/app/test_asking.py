@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from embed_place import labels_of, make_embed_place
+from embed_place import labels_of
 from multilabel_place import make_place
 from PIL import Image
 from small_house import OWNER, PROJECT, House, load_entry, package_probs
@@ -62,13 +62,13 @@ def with_answers(root: Path, data: Path, ensemble: Path, folder: Path) -> Place:
 
 
 @pytest.fixture(scope="module")
-def places(house: House, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Place]:
+def places(house: House, embed_place: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Place]:
     """One class an item, several, and retrieval. Read only."""
-    several, embed = (make(tmp_path_factory.mktemp("place")) for make in (make_place, make_embed_place))
+    several = make_place(tmp_path_factory.mktemp("place"))
     folders = [tmp_path_factory.mktemp("kernel") for _ in range(3)]
     return {"one": with_answers(house.root, house.data, house.ensemble, folders[0]),
             "several": with_answers(several, several / "data", several / "multi.yml", folders[1]),
-            "retrieval": with_answers(embed, embed / "data", embed / "both.yml", folders[2])}
+            "retrieval": with_answers(embed_place, embed_place / "data", embed_place / "both.yml", folders[2])}
 
 
 @pytest.mark.parametrize("kind", ["one", "several", "retrieval"])

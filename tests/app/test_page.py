@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chromium import CHROMIUM, Page, chromium
-from embed_place import make_embed_place
 from multilabel_place import make_place
 from PIL import Image
 
@@ -35,14 +34,14 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(embed_place: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The demo of a retrieval."""
     from foldpack.app.page import launch, open_page
 
-    root, asked = make_embed_place(tmp_path_factory.mktemp("embed")), set[str]()
+    root, asked = embed_place, set[str]()
     look_up = socket.getaddrinfo
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(root / "gradio"))
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         patch.setattr(socket, "getaddrinfo", lambda host, *more, **named: (asked.add(str(host)),
                                                                            look_up(host, *more, **named))[1])
         page = open_page(root / "both.yml", root / "runs", root / "data", 4)

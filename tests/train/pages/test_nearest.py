@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chromium import CHROMIUM, chromium
-from embed_place import labels_of, make_embed_place
+from embed_place import labels_of
 
 from foldpack.commands.main import app as foldpack
 from foldpack.commands.run_app import run_app
@@ -117,9 +117,9 @@ def test_of_many_points_whole_identities_are_drawn() -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(embed_place: Path) -> Path:
     """A retrieval competition with two runs and their ensemble. Read only."""
-    return make_embed_place(tmp_path_factory.mktemp("embed"))
+    return embed_place
 
 
 def command(place: Path, out: Path, name: str, *more: str) -> int:
