@@ -411,3 +411,10 @@ def test_no_function_takes_too_many_parameters() -> None:
                 found[f"{path.name}:{node.name}"] = len(given)
     assert len(found) > 1000
     assert {name: count for name, count in found.items() if count > 12} == {}
+
+
+def test_no_two_files_of_tests_share_a_name() -> None:
+    """pytest imports them by that name, and a run of all would end where one of a folder does not."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(names) > 100
+    assert [name for name, count in names.items() if count > 1] == []

@@ -196,7 +196,7 @@ def test_deploy_kernel(house: House, tmp_path: Path, refuse, damage, message: st
 
 def test_recipes(house: House, tmp_path: Path, refuse) -> None:
     shown = refuse(foldpack, "recipe", "digit", "--data", house.data, "--work", tmp_path)
-    assert "unknown recipe 'digit': did you mean 'digits'? Allowed: digits" in shown
+    assert "unknown recipe 'digit': did you mean 'digits'? Allowed: clothing-mini, digits, " in shown
     shown = refuse(foldpack, "recipe", "digits", "--data", tmp_path / "nothing", "--work", tmp_path)
     assert "train.csv: cannot read the table" in shown
 

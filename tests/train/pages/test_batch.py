@@ -166,7 +166,7 @@ def test_the_command_writes_a_page_and_no_run(place: Path, tmp_path: Path, capsy
 
 def test_bad_input_is_one_line(place: Path, tmp_path: Path, capsys) -> None:
     assert command(place, tmp_path, tiny_config("tiny"), "--fold", "7") == 2
-    assert capsys.readouterr().err == f"error: run 'tiny': folds [7]; {place / 'folds.csv'} has [0, 1]\n"
+    assert capsys.readouterr().err == f"error: run 'tiny': folds [7]; {place / 'folds.csv'} has [0, 1], and not 7\n"
     assert command(place, tmp_path, tiny_config("tiny"), "--data", str(tmp_path / "gone")) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and str(tmp_path / "gone") in said and "Traceback" not in said
